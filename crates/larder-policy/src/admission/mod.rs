@@ -1,0 +1,37 @@
+//! Who may enter.
+
+use crate::eviction::{Arrival, Setup};
+use crate::params::Param;
+use crate::{Access, KeyHash};
+
+/// Decides whether a newcomer is worth a place.
+pub trait Admission: Send {
+    /// Sees every lookup, and whether it hit.
+    fn record(&mut self, access: &Access, hit: bool);
+
+    /// Whether the newcomer may enter. `victim` would leave for it; `None` while there is room. Asked once for each
+    /// newcomer.
+    fn admit(&mut self, newcomer: &Arrival, victim: Option<KeyHash>) -> bool;
+
+    /// Bytes allocated for metadata.
+    fn bytes(&self) -> usize;
+}
+
+/// A registered admission policy.
+#[derive(Debug)]
+pub struct AdmissionEntry {
+    /// Its name on the command line and in configuration.
+    pub name: &'static str,
+    /// One line for help texts.
+    pub about: &'static str,
+    /// Where it was published.
+    pub source: &'static str,
+    /// Its parameters with their defaults and ranges.
+    pub params: &'static [Param],
+    /// Builds it; `None` admits everything, at no cost.
+    pub build: fn(&Setup<'_>) -> Option<Box<dyn Admission>>,
+}
+
+/// Every admission policy, in the order help texts show them.
+pub static REGISTRY: &[AdmissionEntry] =
+    &[AdmissionEntry { name: "always", about: "everybody enters", source: "", params: &[], build: |_| None }];

@@ -1,0 +1,52 @@
+//! LRU: the least recently used leaves.
+//!
+//! The baseline of the field; studied by Mattson et al., "Evaluation techniques for storage hierarchies", 1970.
+//! No deviation.
+
+use super::{Arrival, Eviction, Removal, Setup};
+use crate::list::{Links, List};
+use crate::{Access, KeyHash, Reuse, Slot};
+
+/// One list in order of use.
+pub(crate) struct Lru {
+    links: Links,
+    queue: List,
+}
+
+impl Lru {
+    pub(crate) fn new(setup: &Setup<'_>) -> Self {
+        Self { links: Links::new(setup.objects), queue: List::default() }
+    }
+}
+
+impl Eviction for Lru {
+    fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
+        self.queue.back()
+    }
+
+    fn on_insert(&mut self, slot: Slot, _: &Arrival) {
+        self.queue.push_front(&mut self.links, slot);
+    }
+
+    fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
+        self.queue.move_to_front(&mut self.links, slot);
+        None
+    }
+
+    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+        self.queue.remove(&mut self.links, slot);
+    }
+
+    fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.links.set_limit(objects);
+    }
+
+    fn bytes(&self) -> usize {
+        self.links.bytes()
+    }
+
+    fn validate(&self, residents: usize) {
+        self.queue.validate(&self.links);
+        assert_eq!(self.queue.len(), residents);
+    }
+}

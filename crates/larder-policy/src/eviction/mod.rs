@@ -1,0 +1,118 @@
+//! Which resident leaves when room is needed.
+//!
+//! A policy is one file implementing [`Eviction`] and one line in `REGISTRY`. It sees slots, never values; the
+//! shard owns the index and the weights, and calls the hooks in a fixed order:
+//!
+//! * a hit: [`on_hit`](Eviction::on_hit);
+//! * a miss that is stored: [`on_arrive`](Eviction::on_arrive), then [`victim`](Eviction::victim) and
+//!   [`on_remove`](Eviction::on_remove) until there is room, then [`on_insert`](Eviction::on_insert).
+//!
+//! `victim` may move residents between a policy's queues, but only `on_remove` takes one out: a victim may be
+//! spared when admission refuses the newcomer.
+
+use crate::params::{Param, Params};
+use crate::{Access, KeyHash, Reuse, Slot};
+
+/// A newcomer that wants to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The access that missed.
+    pub access: Access,
+    /// What it will weigh against the capacity, at least 1.
+    pub weight: u32,
+    /// What is foreseen about its key.
+    pub reuse: Reuse,
+}
+
+/// Why a resident left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Removal {
+    /// To make room.
+    Evicted,
+    /// Its time had passed.
+    Expired,
+    /// It was removed or invalidated.
+    Removed,
+}
+
+/// The order in which residents leave.
+pub trait Eviction: Send {
+    /// A newcomer asks for room; policies with ghosts look it up here. It may still be refused.
+    fn on_arrive(&mut self, newcomer: &Arrival) {
+        let _ = newcomer;
+    }
+
+    /// The resident to evict next. `None` refuses the newcomer; without a newcomer (a smaller capacity, a heavier
+    /// value) a policy with residents must name one.
+    fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot>;
+
+    /// The newcomer was stored at `slot`.
+    fn on_insert(&mut self, slot: Slot, newcomer: &Arrival);
+
+    /// The resident at `slot` was accessed. May name a resident to let go of although there is room.
+    fn on_hit(&mut self, slot: Slot, access: &Access, reuse: Reuse) -> Option<Slot>;
+
+    /// The value at `slot` was replaced by one of another weight.
+    fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
+        let _ = (slot, from, to);
+    }
+
+    /// The resident at `slot` left.
+    fn on_remove(&mut self, slot: Slot, key: KeyHash, why: Removal);
+
+    /// The capacity is now `setup.capacity`. Nothing is evicted here; the shard asks for victims afterwards.
+    fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
+        let _ = (capacity, objects);
+    }
+
+    /// Bytes allocated for metadata.
+    fn bytes(&self) -> usize;
+
+    /// Asserts every invariant the policy has; `residents` is how many entries the shard holds.
+    ///
+    /// # Panics
+    /// When an invariant is broken.
+    fn validate(&self, residents: usize);
+}
+
+/// What a policy is built from.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The capacity, in units of weight.
+    pub capacity: u64,
+    /// The most residents there can be, when known: the capacity where each weighs 1.
+    pub objects: Option<usize>,
+    /// The seed of its random choices.
+    pub seed: u64,
+    /// The parameters, checked.
+    pub params: &'a Params,
+}
+
+/// A registered eviction policy.
+#[derive(Debug)]
+pub struct EvictionEntry {
+    /// Its name on the command line and in configuration.
+    pub name: &'static str,
+    /// One line for help texts.
+    pub about: &'static str,
+    /// Where it was published.
+    pub source: &'static str,
+    /// Whether it needs a predictor that has read the future.
+    pub needs_oracle: bool,
+    /// Its parameters with their defaults and ranges.
+    pub params: &'static [Param],
+    /// Builds it.
+    pub build: fn(&Setup<'_>) -> Box<dyn Eviction>,
+}
+
+mod lru;
+
+/// Every eviction policy, in the order help texts show them.
+pub static REGISTRY: &[EvictionEntry] = &[EvictionEntry {
+    name: "lru",
+    about: "the least recently used leaves",
+    source: "Mattson, Gecsei, Slutz, Traiger, IBM Systems Journal 1970",
+    needs_oracle: false,
+    params: &[],
+    build: |setup| Box::new(lru::Lru::new(setup)),
+}];

@@ -1,0 +1,23 @@
+//! What is foreseen about a key.
+
+use crate::Access;
+
+/// When a key will be read again, as a predictor sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reuse {
+    /// The sequence number (counted from 0 over lookups) of the next access to the key, or [`Reuse::NEVER`].
+    pub next: u64,
+}
+
+impl Reuse {
+    /// The key is not accessed again.
+    pub const NEVER: Self = Self { next: u64::MAX };
+    /// Nothing is foreseen; policies that need a prediction are refused without a predictor, so none reads this.
+    pub const UNKNOWN: Self = Self { next: 0 };
+}
+
+/// Foresees reuse. Called once for each lookup, in order.
+pub trait Predictor: Send {
+    /// The prediction for the key just accessed.
+    fn predict(&mut self, access: &Access) -> Reuse;
+}
