@@ -1,0 +1,150 @@
+//! Our own CSV: `time,key,size,op,ttl` with a header, and optionally a sixth column `cost`.
+//!
+//! Time in seconds with up to six decimals, key a number or text (text is hashed), size in bytes, op `get`, `set` or
+//! `delete`, ttl in seconds or empty, cost in microseconds or empty.
+
+use std::io::Write as _;
+
+use larder_policy::{Op, Time};
+
+use super::{Format, op_name};
+use crate::{
+    Carries, Confidence, Error, ErrorKind, Input, Options, Output, Reader, Request, Writer,
+    key::key_number,
+    lines::{Bad, LineParser, Lines, Rows},
+    output::LineWriter,
+    parse,
+};
+
+const HEADER: &[u8] = b"time,key,size,op,ttl";
+
+pub(super) const FORMAT: Format = Format {
+    name: "csv",
+    about: "larder's own CSV: time,key,size,op,ttl[,cost] with a header",
+    extensions: &["csv"],
+    carries: Carries::ALL,
+    detect: |head| if head.starts_with(HEADER) { Confidence::Certain } else { Confidence::No },
+    open,
+    create: Some(create),
+    sample: b"time,key,size,op,ttl,cost\n0,17,1,get,,\n0.25,18446744073709551615,512,set,60,\n\
+              1.000001,/index.html,4096,get,,1500\n2,17,1,delete,,\n",
+};
+
+fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
+    let header = input.line()?.unwrap_or(HEADER);
+    let has_cost = header == b"time,key,size,op,ttl,cost";
+    if header != HEADER && !has_cost {
+        let found = String::from_utf8_lossy(&header[..header.len().min(60)]).into_owned();
+        let what = format!("expected the header time,key,size,op,ttl or time,key,size,op,ttl,cost, found {found:?}");
+        let error =
+            Error::new(ErrorKind::BadRow, what).help("read other tables as format table with their columns mapped");
+        return Err(input.place(error.line(1).byte(0)));
+    }
+    Lines::boxed(input, options, Native { has_cost })
+}
+
+struct Native {
+    has_cost: bool,
+}
+
+impl LineParser for Native {
+    #[inline]
+    fn line(&mut self, line: &[u8], rows: &mut Rows<'_>) -> Result<(), Bad> {
+        let (at, rest) = time(line)?;
+        let (key, rest) = key(rest);
+        let (size, rest) = size(line, rest)?;
+        let (op, rest) = op(line, rest)?;
+        let (ttl, cost) = if rest.is_empty() && !self.has_cost { (0, 0) } else { self.tail(line, rest)? };
+        rows.push(Request { at, key, size, ttl, cost, op });
+        Ok(())
+    }
+
+    fn carries(&self) -> Carries {
+        Carries { costs: self.has_cost, ..Carries::ALL }
+    }
+}
+
+impl Native {
+    fn tail(&self, line: &[u8], rest: &[u8]) -> Result<(u32, u32), Bad> {
+        let optional = |field: &[u8], wanted| {
+            if field.is_empty() { Ok(0) } else { parse::capped(field).ok_or_else(|| Bad::field(line, field, wanted)) }
+        };
+        let (ttl, cost) = match memchr::memchr(b',', rest) {
+            Some(comma) if self.has_cost => (&rest[..comma], &rest[comma + 1..]),
+            None if !self.has_cost => (rest, &rest[..0]),
+            _ => return Err(Bad::new(0, format!("expected {} columns", 5 + usize::from(self.has_cost)))),
+        };
+        Ok((optional(ttl, "a ttl in whole seconds")?, optional(cost, "a cost in whole microseconds")?))
+    }
+}
+
+// Each function takes its field and the comma after it off the front.
+
+#[inline]
+fn time(line: &[u8]) -> Result<(Time, &[u8]), Bad> {
+    match parse::leading_seconds(line) {
+        Some((at, end)) if line.get(end) == Some(&b',') => Ok((at, &line[end + 1..])),
+        _ => Err(Bad::field(line, parse::split(line, b',').0, "a time in seconds")),
+    }
+}
+
+#[inline]
+fn key(rest: &[u8]) -> (u64, &[u8]) {
+    match parse::digits(rest) {
+        Some((number, end)) if rest.get(end) == Some(&b',') && (rest[0] != b'0' || end == 1) => {
+            (number, &rest[end + 1..])
+        }
+        _ => {
+            let (key, rest) = parse::split(rest, b',');
+            (key_number(key), rest)
+        }
+    }
+}
+
+#[inline]
+fn size<'a>(line: &[u8], rest: &'a [u8]) -> Result<(u32, &'a [u8]), Bad> {
+    match parse::digits(rest) {
+        Some((size, end)) if rest.get(end) == Some(&b',') => Ok((parse::cap(size), &rest[end + 1..])),
+        _ => Err(Bad::field(line, parse::split(rest, b',').0, "a size in whole bytes")),
+    }
+}
+
+#[inline]
+fn op<'a>(line: &[u8], rest: &'a [u8]) -> Result<(Op, &'a [u8]), Bad> {
+    match rest {
+        [b'g', b'e', b't', b',', rest @ ..] => Ok((Op::Get, rest)),
+        [b's', b'e', b't', b',', rest @ ..] => Ok((Op::Set, rest)),
+        [b'd', b'e', b'l', b'e', b't', b'e', b',', rest @ ..] => Ok((Op::Delete, rest)),
+        _ => Err(Bad::field(line, parse::split(rest, b',').0, "get, set or delete and a column after it")),
+    }
+}
+
+/// The cost column is always there: whether any row has one is not known before the last.
+fn create(output: Output) -> Result<Box<dyn Writer>, Error> {
+    LineWriter::boxed(output, "time,key,size,op,ttl,cost\n", |r, out| {
+        write_time(r.at, out);
+        // Writing to a vector does not fail.
+        let _ = write!(out, ",{},{},{},", r.key, r.size, op_name(r.op));
+        write_unless_zero(r.ttl, out);
+        out.push(b',');
+        write_unless_zero(r.cost, out);
+        out.push(b'\n');
+    })
+}
+
+/// Seconds, with six decimals where they are not all zero.
+pub(super) fn write_time(at: Time, out: &mut Vec<u8>) {
+    let (seconds, micros) = (at.0 / 1_000_000, at.0 % 1_000_000);
+    // Writing to a vector does not fail.
+    let _ = match micros {
+        0 => write!(out, "{seconds}"),
+        _ => write!(out, "{seconds}.{micros:06}"),
+    };
+}
+
+fn write_unless_zero(value: u32, out: &mut Vec<u8>) {
+    if value > 0 {
+        // Writing to a vector does not fail.
+        let _ = write!(out, "{value}");
+    }
+}
