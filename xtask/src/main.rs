@@ -1,0 +1,60 @@
+//! The project's own tasks: `cargo xtask tidy|docs|instructions`.
+#![forbid(unsafe_code)]
+
+mod docs;
+mod instructions;
+mod project;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use project::Project;
+
+/// A task: what follows its name are its arguments.
+struct Task {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Project, &[String]) -> Result<bool>,
+}
+
+/// Every task; each says whether all is well.
+const TASKS: &[Task] = &[
+    Task { name: "tidy", about: "check the rules no compiler knows", run: tidy::run },
+    Task { name: "docs", about: "write docs/policies.md and docs/formats.md from the registries", run: docs::run },
+    Task {
+        name: "instructions",
+        about: "count instructions per request and compare them with the stored ones [--bless]",
+        run: instructions::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<bool> {
+    let Some((name, rest)) = arguments.split_first() else { bail!("name a task\n\n{}", usage()) };
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        println!("{}", usage());
+        return Ok(true);
+    }
+    match TASKS.iter().find(|task| task.name == name) {
+        Some(task) => (task.run)(&Project::load()?, rest),
+        None => bail!("there is no task '{name}'\n\n{}", usage()),
+    }
+}
+
+fn usage() -> String {
+    let tasks: Vec<_> = TASKS.iter().map(|task| format!("  {:14}{}", task.name, task.about)).collect();
+    format!("usage: cargo xtask TASK\n\n{}", tasks.join("\n"))
+}
