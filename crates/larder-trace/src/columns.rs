@@ -22,6 +22,8 @@ pub struct Columns {
     pub ttl: Option<String>,
     /// Cost of a load in microseconds.
     pub cost: Option<String>,
+    /// Whether the first row names the columns; none takes it so unless all are mapped by number.
+    pub header: Option<bool>,
     /// The byte between columns; none sees it by the first line.
     pub delimiter: Option<u8>,
 }
@@ -53,8 +55,8 @@ impl Unit {
 }
 
 impl Columns {
-    /// Parses `field=column,…`: fields `time`, `key`, `size`, `op`, `ttl`, `cost`, and `delimiter` (a character, `tab`
-    /// or `space`). A time column may name its unit after a colon: `s`, `ms`, `us` or `ns`.
+    /// Parses `field=column,…`: fields `time`, `key`, `size`, `op`, `ttl`, `cost`, and further `header` (`yes`
+    /// or `no`) and `delimiter` (a character, `comma`, `tab` or `space`). A time column may name its unit after a colon: `s`, `ms`, `us` or `ns`.
     ///
     /// # Errors
     /// [`BadOption`](crate::ErrorKind::BadOption) for a field or unit that does not exist.
@@ -73,9 +75,10 @@ impl Columns {
                 "op" => columns.op = name,
                 "ttl" => columns.ttl = name,
                 "cost" => columns.cost = name,
+                "header" => columns.header = Some(yes(column)?),
                 "delimiter" => columns.delimiter = Some(delimiter(column)?),
                 other => {
-                    let what = format!("no field {other:?}: map time, key, size, op, ttl, cost or delimiter");
+                    let what = format!("no field {other:?}: map time, key, size, op, ttl, cost, header or delimiter");
                     return Err(Error::option(what));
                 }
             }
@@ -96,6 +99,14 @@ impl Columns {
         self.time = Some(column.to_owned());
         self.unit = unit;
         Ok(())
+    }
+}
+
+fn yes(word: &str) -> Result<bool, Error> {
+    match word {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(Error::option(format!("header={word} is neither yes nor no"))),
     }
 }
 

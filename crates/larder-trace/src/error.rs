@@ -49,7 +49,8 @@ impl Error {
     pub(crate) fn io(source: io::Error, doing: &str) -> Self {
         let kind = match source.kind() {
             io::ErrorKind::UnexpectedEof => ErrorKind::Truncated,
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ErrorKind::Corrupt,
+            // zstd calls damage an error of no kind.
+            io::ErrorKind::InvalidData | io::ErrorKind::Other if source.raw_os_error().is_none() => ErrorKind::Corrupt,
             _ => ErrorKind::Io,
         };
         let (what, help) = match kind {
@@ -65,6 +66,11 @@ impl Error {
     pub(crate) fn help(mut self, help: &'static str) -> Self {
         self.0.help = help;
         self
+    }
+
+    /// As an error of `std::io`, for libraries that read through [`Input`](crate::Input).
+    pub(crate) fn into_io(self) -> io::Error {
+        io::Error::other(self)
     }
 
     pub(crate) fn file(mut self, file: &Arc<str>) -> Self {

@@ -186,6 +186,17 @@ impl Input {
     }
 }
 
+/// For libraries that frame rows themselves.
+impl Read for Input {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.head(1).map_err(Error::into_io)?;
+        let n = buf.len().min(self.end - self.start);
+        buf[..n].copy_from_slice(&self.buffer[self.start..self.start + n]);
+        self.consume(n);
+        Ok(n)
+    }
+}
+
 /// How far a reader is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {

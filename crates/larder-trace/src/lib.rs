@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod columns;
+mod dates;
 mod error;
 mod formats;
 mod generate;
@@ -20,7 +21,7 @@ mod request;
 
 pub use columns::{Columns, Unit};
 pub use error::{Error, ErrorKind};
-pub use formats::{FORMATS, Format};
+pub use formats::{CreateFn, FORMATS, Format, OpenFn};
 pub use generate::{GENERATORS, Generator, Param};
 pub use input::{Input, Progress};
 pub use key::key_number;

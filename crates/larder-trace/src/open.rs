@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::{
-    Carries, Error, ErrorKind, FORMATS, Format, Input, Options, Progress, Reader, Request, Skipped, formats, generate,
-    input::Compression, key::Hiding,
+    Carries, Columns, Error, ErrorKind, FORMATS, Format, Input, Options, Progress, Reader, Request, Skipped, formats,
+    generate, input::Compression, key::Hiding,
 };
 
 /// Bytes shown to the formats' detectors.
@@ -44,24 +44,28 @@ pub fn open_input(mut input: Input, options: &Options) -> Result<Trace, Error> {
     options.check()?;
     let format = match &options.format {
         Some(name) => formats::named(name)?,
-        None => detect(&mut input)?,
+        None => detect(&mut input, options)?,
     };
     let name = trace_name(input.name());
     Ok(Trace::new(name, format.name, (format.open)(input, options)?, options))
 }
 
 /// The format whose detector is surest of the first bytes; the file's ending decides between equals.
-fn detect(input: &mut Input) -> Result<&'static Format, Error> {
+fn detect(input: &mut Input, options: &Options) -> Result<&'static Format, Error> {
     let endings = endings(input.name());
+    let mapped = options.columns != Columns::default();
     let head = input.head(HEAD)?;
     let best = FORMATS
         .iter()
+        // Columns that are mapped ask for a format that maps.
+        .filter(|f| f.mapped || !mapped)
         .map(|f| ((f.detect)(head), f.extensions.iter().any(|e| endings.contains(&e.to_ascii_lowercase())), f))
         .filter(|(confidence, ..)| *confidence > Confidence::No)
         // `max_by_key` would take the last of equals; the table's order is the order of preference.
         .reduce(|best, next| if (next.0, next.1) > (best.0, best.1) { next } else { best });
     let what = if head.is_empty() { "the trace is empty" } else { "no format was recognised" };
-    best.map(|(.., format)| format).ok_or_else(|| {
+    let table = formats::named("csv").ok().filter(|_| mapped && !head.contains(&0));
+    best.map(|(.., format)| format).or(table).ok_or_else(|| {
         let error = Error::new(ErrorKind::UnknownFormat, what);
         input.place(error.help("name the format, or map the columns of a table"))
     })

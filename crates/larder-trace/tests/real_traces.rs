@@ -29,7 +29,7 @@ fn every_trace_reads_to_its_stated_count() {
         // One count is followed by a remark.
         let expected: usize = row[requests].split(' ').next().unwrap().parse().unwrap();
         let mut trace = open(folder.join(format!("{}.csv.zst", row[0])), &Options::default()).unwrap();
-        assert_eq!((trace.name(), trace.format()), (row[0], "csv"));
+        assert_eq!((trace.name(), trace.format()), (row[0], "larder"));
         let (mut batch, mut count) = (Vec::new(), 0);
         let mut last = None;
         while trace.read(&mut batch, 8192).unwrap() > 0 {

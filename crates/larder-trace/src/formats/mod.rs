@@ -1,11 +1,24 @@
 //! The formats: one file each, and one line in [`FORMATS`].
 
-use larder_policy::Op;
-
 use crate::{Carries, Confidence, Error, ErrorKind, Input, Options, Output, Reader, Writer};
 
+mod access_log;
+mod arc;
+mod cachelib;
+mod jsonl;
+mod keys;
+mod libcachesim_csv;
+mod lirs;
+mod lrb;
+mod mapped;
+mod memcached;
+mod msr;
 mod native;
+mod ops;
 mod oracle_general;
+mod redis;
+mod table;
+mod twitter;
 
 /// What the crate knows about a format.
 #[derive(Debug)]
@@ -18,18 +31,42 @@ pub struct Format {
     pub extensions: &'static [&'static str],
     /// The most its traces carry.
     pub carries: Carries,
+    /// Whether [`Options::columns`] applies to it.
+    pub mapped: bool,
     /// How sure it is of a trace that begins with these bytes.
     pub detect: fn(&[u8]) -> Confidence,
     /// Starts reading.
-    pub open: fn(Input, &Options) -> Result<Box<dyn Reader>, Error>,
+    pub open: OpenFn,
     /// Starts writing, where the format can be written.
-    pub create: Option<fn(Output) -> Result<Box<dyn Writer>, Error>>,
+    pub create: Option<CreateFn>,
     /// A small trace of our own making; the tests of every format run over it.
     pub sample: &'static [u8],
 }
 
+/// Starts reading a trace.
+pub type OpenFn = fn(Input, &Options) -> Result<Box<dyn Reader>, Error>;
+
+/// Starts writing a trace.
+pub type CreateFn = fn(Output) -> Result<Box<dyn Writer>, Error>;
+
 /// Every format, in order of preference where detection finds two as likely.
-pub const FORMATS: &[Format] = &[native::FORMAT, oracle_general::FORMAT];
+pub const FORMATS: &[Format] = &[
+    native::FORMAT,
+    oracle_general::FORMAT,
+    cachelib::FORMAT,
+    jsonl::FORMAT,
+    access_log::FORMAT,
+    redis::FORMAT,
+    memcached::FORMAT,
+    twitter::FORMAT,
+    msr::FORMAT,
+    libcachesim_csv::FORMAT,
+    lrb::FORMAT,
+    arc::FORMAT,
+    lirs::FORMAT,
+    keys::FORMAT,
+    table::FORMAT,
+];
 
 /// The format of that name.
 pub(crate) fn named(name: &str) -> Result<&'static Format, Error> {
@@ -38,15 +75,6 @@ pub(crate) fn named(name: &str) -> Result<&'static Format, Error> {
         let what = format!("no format {name:?}; known are {}", known.join(", "));
         Error::new(ErrorKind::UnknownFormat, what)
     })
-}
-
-/// The operation's name in our own formats.
-pub(crate) fn op_name(op: Op) -> &'static str {
-    match op {
-        Op::Get => "get",
-        Op::Set => "set",
-        Op::Delete => "delete",
-    }
 }
 
 /// The whole lines of a head, without blank ones and without a last one that may be cut.

@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use larder_policy::{Op, Time};
 
-use super::{Format, op_name};
+use super::{Format, ops};
 use crate::{
     Carries, Confidence, Error, ErrorKind, Input, Options, Output, Reader, Request, Writer,
     key::key_number,
@@ -19,10 +19,11 @@ use crate::{
 const HEADER: &[u8] = b"time,key,size,op,ttl";
 
 pub(super) const FORMAT: Format = Format {
-    name: "csv",
+    name: "larder",
     about: "larder's own CSV: time,key,size,op,ttl[,cost] with a header",
     extensions: &["csv"],
     carries: Carries::ALL,
+    mapped: false,
     detect: |head| if head.starts_with(HEADER) { Confidence::Certain } else { Confidence::No },
     open,
     create: Some(create),
@@ -37,7 +38,7 @@ fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
         let found = String::from_utf8_lossy(&header[..header.len().min(60)]).into_owned();
         let what = format!("expected the header time,key,size,op,ttl or time,key,size,op,ttl,cost, found {found:?}");
         let error =
-            Error::new(ErrorKind::BadRow, what).help("read other tables as format table with their columns mapped");
+            Error::new(ErrorKind::BadRow, what).help("read other tables as format csv with their columns mapped");
         return Err(input.place(error.line(1).byte(0)));
     }
     Lines::boxed(input, options, Native { has_cost })
@@ -124,7 +125,7 @@ fn create(output: Output) -> Result<Box<dyn Writer>, Error> {
     LineWriter::boxed(output, "time,key,size,op,ttl,cost\n", |r, out| {
         write_time(r.at, out);
         // Writing to a vector does not fail.
-        let _ = write!(out, ",{},{},{},", r.key, r.size, op_name(r.op));
+        let _ = write!(out, ",{},{},{},", r.key, r.size, ops::name(r.op));
         write_unless_zero(r.ttl, out);
         out.push(b',');
         write_unless_zero(r.cost, out);

@@ -10,7 +10,7 @@ use std::{
 use larder_policy::{Op, Time};
 
 use super::Format;
-use crate::{Carries, Confidence, Error, Input, Options, Output, Progress, Reader, Request, Skipped, Writer};
+use crate::{Carries, Confidence, Error, Input, Output, Progress, Reader, Request, Skipped, Writer};
 
 const RECORD: usize = 24;
 
@@ -22,6 +22,7 @@ pub(super) const FORMAT: Format = Format {
     about: "libCacheSim oracleGeneral: 24-byte records of time, object, size, next request",
     extensions: &["oracleGeneral", "bin"],
     carries: Carries { times: true, sizes: true, ..Carries::KEYS },
+    mapped: false,
     detect,
     open: |input, options| {
         Ok(Box::new(OracleGeneral { input, skip_bad: options.skip_bad, skipped: Skipped::default() }))

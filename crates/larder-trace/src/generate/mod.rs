@@ -22,8 +22,11 @@ pub struct Generator {
     pub about: &'static str,
     /// Its own parameters; [`COMMON`](Generator::COMMON) ones apply to all and an own one shadows its namesake.
     pub params: &'static [Param],
-    build: fn(&Values, &mut Traffic) -> Result<Box<dyn Pattern>, Error>,
+    build: BuildFn,
 }
+
+/// Makes the pattern of checked parameters, and changes the traffic around it where it knows better.
+type BuildFn = fn(&Values, &mut Traffic) -> Result<Box<dyn Pattern>, Error>;
 
 impl Generator {
     /// The parameters every generator takes.

@@ -1,0 +1,221 @@
+//! What `redis-cli monitor` prints: `1339518083.107412 [0 127.0.0.1:60866] "GET" "key"`.
+//!
+//! Commands that read a key are gets, that change its value sets, that remove it deletes; the whole value under a key
+//! is one entry, whatever its type. EXPIRE and its kin begin a new lifetime and so are sets, or deletes where that
+//! lifetime is over. A set's size is that of its arguments; a get does not tell one. All others are passed over.
+
+use std::ops::Range;
+
+use larder_policy::{Op, Time};
+
+use super::{Format, likely, memcached::hex};
+use crate::{
+    Carries, Confidence, Request,
+    key::{key_number, text},
+    lines::{Bad, LineParser, Lines, Rows},
+    parse,
+};
+
+pub(super) const FORMAT: Format = Format {
+    name: "redis-monitor",
+    about: "output of `redis-cli monitor`",
+    extensions: &["monitor", "log"],
+    carries: Carries { costs: false, ..Carries::ALL },
+    mapped: false,
+    detect: |head| {
+        let likely = likely(head, |line| line == b"OK" || front(line).is_some());
+        // Nothing else has a time and a bracketed client before quoted words.
+        if likely == Confidence::Likely && memchr::memchr(b'[', head).is_some() { Confidence::Certain } else { Confidence::No }
+    },
+    open: |input, options| Lines::boxed(input, options, Monitor::default()),
+    create: None,
+    sample: b"OK\n1339518083.107412 [0 127.0.0.1:60866] \"GET\" \"user:1\"\n\
+              1339518083.2 [0 127.0.0.1:60866] \"set\" \"user:1\" \"a \\\"name\\\" \\x00\\n\" \"EX\" \"60\"\n\
+              1339518084.0 [0 lua] \"MGET\" \"user:1\" \"user:2\"\n1339518085.0 [0 127.0.0.1:60866] \"PING\"\n\
+              1339518086.0 [3 127.0.0.1:60866] \"DEL\" \"user:1\"\n1339518087.0 [0 unix:/run/r.sock] \"EXPIRE\" \"user:2\" \"10\"\n",
+};
+
+/// What a command does with its arguments.
+#[derive(Clone, Copy)]
+enum Action {
+    /// Reads, changes or removes its first argument.
+    One(Op),
+    /// The same to all arguments.
+    All(Op),
+    /// Sets every other argument to the one after it.
+    Pairs,
+    /// `SET key value [EX s | PX ms | EXAT s | PXAT ms]`.
+    Set,
+    /// Sets its first argument with a lifetime in its second.
+    Lives(Life),
+}
+
+/// How a lifetime is given.
+#[derive(Clone, Copy)]
+enum Life {
+    Seconds,
+    Millis,
+    UntilSeconds,
+    UntilMillis,
+}
+
+fn action(command: &[u8]) -> Option<Action> {
+    let upper = command.to_ascii_uppercase();
+    Some(match &*upper {
+        b"GET" | b"GETEX" | b"GETRANGE" | b"SUBSTR" | b"STRLEN" | b"GETBIT" | b"BITCOUNT" | b"BITPOS" | b"HGET"
+        | b"HMGET" | b"HGETALL" | b"HEXISTS" | b"HKEYS" | b"HVALS" | b"HLEN" | b"HSTRLEN" | b"LRANGE" | b"LINDEX"
+        | b"LLEN" | b"SMEMBERS" | b"SISMEMBER" | b"SMISMEMBER" | b"SCARD" | b"SRANDMEMBER" | b"ZRANGE"
+        | b"ZRANGEBYSCORE" | b"ZREVRANGE" | b"ZREVRANGEBYSCORE" | b"ZSCORE" | b"ZMSCORE" | b"ZRANK" | b"ZREVRANK"
+        | b"ZCARD" | b"ZCOUNT" | b"XRANGE" | b"XREVRANGE" | b"XLEN" => Action::One(Op::Get),
+        b"MGET" | b"SUNION" | b"SINTER" | b"SDIFF" | b"PFCOUNT" => Action::All(Op::Get),
+        b"SETNX" | b"GETSET" | b"APPEND" | b"SETRANGE" | b"SETBIT" | b"INCR" | b"INCRBY" | b"INCRBYFLOAT" | b"DECR"
+        | b"DECRBY" | b"HSET" | b"HSETNX" | b"HMSET" | b"HDEL" | b"HINCRBY" | b"HINCRBYFLOAT" | b"LPUSH" | b"RPUSH"
+        | b"LPUSHX" | b"RPUSHX" | b"LPOP" | b"RPOP" | b"LSET" | b"LREM" | b"LTRIM" | b"LINSERT" | b"SADD" | b"SREM"
+        | b"SPOP" | b"ZADD" | b"ZREM" | b"ZINCRBY" | b"PFADD" | b"XADD" => Action::One(Op::Set),
+        b"SET" => Action::Set,
+        b"MSET" | b"MSETNX" => Action::Pairs,
+        b"SETEX" | b"EXPIRE" => Action::Lives(Life::Seconds),
+        b"PSETEX" | b"PEXPIRE" => Action::Lives(Life::Millis),
+        b"EXPIREAT" => Action::Lives(Life::UntilSeconds),
+        b"PEXPIREAT" => Action::Lives(Life::UntilMillis),
+        b"GETDEL" => Action::One(Op::Delete),
+        b"DEL" | b"UNLINK" => Action::All(Op::Delete),
+        _ => return None,
+    })
+}
+
+/// The time, the database and the quoted words.
+fn front(line: &[u8]) -> Option<(Time, &[u8], &[u8])> {
+    let (time, rest) = parse::split(line, b' ');
+    let (client, words) = parse::split(rest.strip_prefix(b"[")?, b']');
+    let database = parse::split(client, b' ').0;
+    parse::whole(database)?;
+    Some((parse::seconds(time)?, database, words.strip_prefix(b" ")?))
+}
+
+#[derive(Default)]
+struct Monitor {
+    /// The words of the line at hand, unescaped, end to end.
+    text: Vec<u8>,
+    words: Vec<Range<usize>>,
+}
+
+impl LineParser for Monitor {
+    fn line(&mut self, line: &[u8], rows: &mut Rows<'_>) -> Result<(), Bad> {
+        if line == b"OK" {
+            rows.pass();
+            return Ok(());
+        }
+        let (at, database, words) =
+            front(line).ok_or_else(|| Bad::new(0, "expected a time, a client in brackets and a command"))?;
+        self.unquote(words).ok_or_else(|| Bad::field(line, words, "words in double quotes"))?;
+        let word = |i: usize| self.words.get(i).map(|r| &self.text[r.clone()]);
+        let key = |i: usize| word(i).map(|k| in_database(database, k));
+        let length = |from: usize| self.words.iter().skip(from).map(Range::len).sum::<usize>() as u64;
+        let request = |op, key, size: u64, ttl| Request { at, key, size: parse::cap(size).max(1), ttl, cost: 0, op };
+        let short = || Bad::field(line, words, "a command with its key");
+
+        match word(0).and_then(action) {
+            None => rows.pass(),
+            Some(Action::One(op)) => {
+                let size = if op == Op::Set { length(2) } else { 0 };
+                rows.push(request(op, key(1).ok_or_else(short)?, size, 0));
+            }
+            Some(Action::All(op)) => (1..).map_while(key).for_each(|k| rows.push(request(op, k, 0, 0))),
+            Some(Action::Pairs) => {
+                for (k, value) in (1..).step_by(2).map_while(|i| Some((key(i)?, word(i + 1)?))) {
+                    rows.push(request(Op::Set, k, value.len() as u64, 0));
+                }
+            }
+            Some(Action::Set) => {
+                let (k, value) = key(1).zip(word(2)).ok_or_else(short)?;
+                let ttl = (3..).map_while(word).zip((4..).map_while(word)).find_map(|(name, v)| given(name, v, at));
+                rows.push(request(Op::Set, k, value.len() as u64, ttl.unwrap_or(0)));
+            }
+            Some(Action::Lives(life)) => {
+                let (k, given) = key(1).zip(word(2)).ok_or_else(short)?;
+                let op = match lifetime(life, given, at) {
+                    Some(ttl) if ttl > 0 => request(Op::Set, k, length(3), ttl),
+                    _ => request(Op::Delete, k, 0, 0),
+                };
+                rows.push(op);
+            }
+        }
+        Ok(())
+    }
+
+    fn carries(&self) -> Carries {
+        FORMAT.carries
+    }
+}
+
+/// The same key in another database is another entry.
+fn in_database(database: &[u8], key: &[u8]) -> u64 {
+    if database == b"0" { key_number(key) } else { text(&[database, b":", key].concat()) }
+}
+
+/// The lifetime that an option of SET gives.
+fn given(name: &[u8], value: &[u8], now: Time) -> Option<u32> {
+    let life = match &*name.to_ascii_uppercase() {
+        b"EX" => Life::Seconds,
+        b"PX" => Life::Millis,
+        b"EXAT" => Life::UntilSeconds,
+        b"PXAT" => Life::UntilMillis,
+        _ => return None,
+    };
+    lifetime(life, value, now)
+}
+
+/// In seconds, rounded up; none where it is no number or negative.
+fn lifetime(life: Life, value: &[u8], now: Time) -> Option<u32> {
+    let value = parse::whole(value)?;
+    let millis = match life {
+        Life::Seconds => value.saturating_mul(1000),
+        Life::Millis => value,
+        Life::UntilSeconds => value.saturating_mul(1000).saturating_sub(now.0 / 1000),
+        Life::UntilMillis => value.saturating_sub(now.0 / 1000),
+    };
+    Some(parse::cap(millis.div_ceil(1000)))
+}
+
+impl Monitor {
+    /// Splits quoted words, taking Redis's escapes back; none where a quote or an escape is missing its end.
+    fn unquote(&mut self, mut rest: &[u8]) -> Option<()> {
+        self.text.clear();
+        self.words.clear();
+        loop {
+            rest = rest.trim_ascii_start();
+            if rest.is_empty() {
+                return Some(());
+            }
+            rest = rest.strip_prefix(b"\"")?;
+            let start = self.text.len();
+            loop {
+                let (byte, tail) = match rest {
+                    [b'"', tail @ ..] => {
+                        rest = tail;
+                        break;
+                    }
+                    [b'\\', b'x', high, low, tail @ ..] => (hex([*high, *low])?, tail),
+                    [b'\\', escaped, tail @ ..] => (control(*escaped), tail),
+                    [b'\\'] | [] => return None,
+                    [byte, tail @ ..] => (*byte, tail),
+                };
+                self.text.push(byte);
+                rest = tail;
+            }
+            self.words.push(start..self.text.len());
+        }
+    }
+}
+
+fn control(letter: u8) -> u8 {
+    match letter {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'a' => 7,
+        b'b' => 8,
+        other => other,
+    }
+}

@@ -1,0 +1,197 @@
+//! What each format's sample, and a few harder lines, mean.
+
+use larder_policy::{Op, Time};
+use larder_trace::{Columns, Error, FORMATS, Input, Options, Reader, Request, key_number, open_input};
+use xxhash_rust::xxh3::xxh3_64;
+
+fn read(bytes: &[u8], options: &Options) -> Result<(Vec<Request>, u64), Error> {
+    let mut trace = open_input(Input::new("t", std::io::Cursor::new(bytes.to_vec()), None)?, options)?;
+    let mut rows = Vec::new();
+    while trace.read(&mut rows, 100)? > 0 {}
+    Ok((rows, trace.skipped().other))
+}
+
+fn rows(format: &str, bytes: &[u8]) -> Vec<Request> {
+    read(bytes, &Options { format: Some(format.to_owned()), ..Options::default() }).unwrap().0
+}
+
+/// The rows of a format's own sample.
+fn sample(format: &str) -> Vec<Request> {
+    rows(format, FORMATS.iter().find(|f| f.name == format).unwrap().sample)
+}
+
+fn row(seconds: f64, key: u64, size: u32, op: Op) -> Request {
+    Request { at: Time((seconds * 1e6).round() as u64), key, size, ttl: 0, cost: 0, op }
+}
+
+fn get(seconds: f64, key: u64, size: u32) -> Request {
+    row(seconds, key, size, Op::Get)
+}
+
+#[test]
+fn larder() {
+    let expected = [
+        get(0.0, 17, 1),
+        Request { ttl: 60, ..row(0.25, u64::MAX, 512, Op::Set) },
+        Request { cost: 1500, ..get(1.000001, xxh3_64(b"/index.html"), 4096) },
+        row(2.0, 17, 1, Op::Delete),
+    ];
+    assert_eq!(sample("larder"), expected);
+    // Text that only looks like a number, and a size beyond 32 bits.
+    let odd = rows("larder", b"time,key,size,op,ttl\n0,007,5000000000,get,\n0,18446744073709551616,1,get,9\n");
+    assert_eq!(odd[0], get(0.0, xxh3_64(b"007"), u32::MAX));
+    assert_eq!(odd[1], Request { ttl: 9, ..get(0.0, xxh3_64(b"18446744073709551616"), 1) });
+    for bad in ["0,1,1,get", "0,1,1,get,,", "0,1,,get,", "-1,1,1,get,", "0,1,1,GET,", "0,1,1,get,x", "0,1,1.5,get,"] {
+        let text = format!("time,key,size,op,ttl\n{bad}\n");
+        assert!(read(text.as_bytes(), &Options::default()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn oracle_general() {
+    assert_eq!(sample("oracle-general"), [get(10.0, 42, 512), get(11.0, 43, 1024), get(13.0, 42, 512)]);
+    // Written again it is the same, next requests and all.
+    let path = tempfile::tempdir().unwrap().keep().join("t.oracleGeneral");
+    let mut writer = larder_trace::create(&path, None).unwrap();
+    writer.write(&sample("oracle-general")).unwrap();
+    writer.finish().unwrap();
+    let written = std::fs::read(&path).unwrap();
+    std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    assert_eq!(written, FORMATS.iter().find(|f| f.name == "oracle-general").unwrap().sample);
+}
+
+#[test]
+fn plain_numbers_and_blocks() {
+    assert_eq!(
+        sample("keys"),
+        [get(0.0, 17, 1), get(1.0, xxh3_64(b"/index.html"), 1), get(2.0, u64::MAX, 1), get(3.0, 17, 1)]
+    );
+    assert_eq!(
+        sample("lirs"),
+        [1, 2, 3, 1, 2].iter().zip(0..).map(|(k, i)| get(f64::from(i), *k, 1)).collect::<Vec<_>>()
+    );
+    let blocks = [100, 101, 102, 7, 100, 101];
+    assert_eq!(sample("arc"), blocks.iter().zip(0..).map(|(k, i)| get(f64::from(i), *k, 1)).collect::<Vec<_>>());
+    let objects = [get(0.0, 17, 512), get(1.0, 18, 4096), get(1.0, 17, 512)];
+    assert_eq!(sample("lrb"), objects);
+    assert_eq!(sample("libcachesim-csv"), objects);
+    assert_eq!(rows("lrb", b"0 17 512 3 4 5\n"), [get(0.0, 17, 512)]);
+    let huge = Options { format: Some("arc".to_owned()), ..Options::default() };
+    assert!(read(b"0 99999999999 0 0\n", &huge).unwrap_err().to_string().contains("99999999999"));
+}
+
+#[test]
+fn twitter_and_cachelib() {
+    let rows = sample("twitter");
+    assert_eq!(rows[0], get(0.0, xxh3_64(b"nz:u:eeW511W3dcH3de3d15ec"), 326));
+    assert_eq!(rows[2], Request { ttl: 3600, ..row(1.0, xxh3_64(b"with,comma"), 100, Op::Set) });
+    assert_eq!(rows[3].op, Op::Delete);
+    assert_eq!(rows[3].key, rows[1].key);
+
+    let rows = sample("cachelib");
+    assert_eq!(rows[..2], [get(0.0, 1_668_601_171, 122), get(1.0, 1_668_601_171, 122)]);
+    assert_eq!(rows[2], Request { ttl: 3600, ..row(2.0, 1_668_601_172, 130, Op::Set) });
+    assert_eq!(rows[3].op, Op::Delete);
+    let timed = self::rows("cachelib", b"op_time,key,key_size,op,op_count,size,ttl\n7,a,1,GET,1,9,-1\n");
+    assert_eq!(timed, [get(7.0, xxh3_64(b"a"), 10)]);
+}
+
+#[test]
+fn msr_expands_to_blocks() {
+    let rows = sample("msr");
+    // 32768 bytes from the middle of a block touch nine.
+    let first: Vec<_> = rows.iter().filter(|r| r.at == Time(12_816_637_200_306_162)).collect();
+    assert_eq!(first.len(), 9);
+    assert!(first.windows(2).all(|w| w[1].key == w[0].key + 1));
+    assert!(first.iter().all(|r| (r.size, r.cost, r.op) == (4096, 41, Op::Get)));
+    // The same host's other disk has other keys; the last row reads a block that the first one did.
+    assert!(!first.iter().any(|r| r.key == rows[9].key));
+    assert_eq!(rows[9].op, Op::Set);
+    assert!(first.iter().any(|r| r.key == rows.last().unwrap().key));
+
+    let options = Options { block_size: 1 << 20, ..Options::default() };
+    assert_eq!(read(b"128166372003061629,hm,0,Read,383496192,32768,413\n", &options).unwrap().0.len(), 1);
+}
+
+#[test]
+fn access_logs() {
+    let rows = sample("access-log");
+    let start = 971_211_336.0;
+    let expected = [
+        get(start, xxh3_64(b"/a.png?v=1"), 2326),
+        row(start + 1.0, xxh3_64(b"/b"), 1, Op::Set),
+        get(start + 3.0, xxh3_64(b"/a.png?v=1"), 1),
+        row(start + 4.0, xxh3_64(b"/b"), 1, Op::Delete),
+    ];
+    assert_eq!(rows, expected);
+    let bytes = FORMATS.iter().find(|f| f.name == "access-log").unwrap().sample;
+    assert_eq!(read(bytes, &Options::default()).unwrap().1, 1);
+    assert_eq!(read(bytes, &Options { all_statuses: true, ..Options::default() }).unwrap().0.len(), 5);
+}
+
+#[test]
+fn redis_monitor() {
+    let (one, two) = (xxh3_64(b"user:1"), xxh3_64(b"user:2"));
+    let start = 1_339_518_083.0;
+    let expected = [
+        get(start + 0.107412, one, 1),
+        Request { ttl: 60, ..row(start + 0.2, one, 11, Op::Set) },
+        get(start + 1.0, one, 1),
+        get(start + 1.0, two, 1),
+        row(start + 3.0, xxh3_64(b"3:user:1"), 1, Op::Delete),
+        Request { ttl: 10, ..row(start + 4.0, two, 1, Op::Set) },
+    ];
+    assert_eq!(sample("redis-monitor"), expected);
+
+    let line = |command: &str| rows("redis-monitor", format!("100.0 [0 127.0.0.1:1] {command}\n").as_bytes());
+    assert_eq!(line(r#""SETEX" "k" "30" "abc""#)[0], Request { ttl: 30, ..row(100.0, xxh3_64(b"k"), 3, Op::Set) });
+    assert_eq!(line(r#""PSETEX" "k" "1500" "abc""#)[0].ttl, 2);
+    assert_eq!(line(r#""SET" "k" "v" "NX" "PXAT" "103500""#)[0].ttl, 4);
+    assert_eq!(line(r#""EXPIREAT" "k" "90""#)[0].op, Op::Delete);
+    assert_eq!(line(r#""MSET" "1" "a" "2" "bcd""#), [row(100.0, 1, 1, Op::Set), row(100.0, 2, 3, Op::Set)]);
+    assert_eq!(line(r#""GET" "\x41\n""#)[0].key, key_number(b"A\n"));
+    assert!(read(b"100.0 [0 x] \"GET\" \"k\n", &Options::default()).is_err());
+}
+
+#[test]
+fn memcached_watch() {
+    let foo = xxh3_64(b"foo");
+    let start = 1_700_000_000.0;
+    let expected = [
+        get(start + 0.123456, foo, 1),
+        Request { ttl: 60, ..row(start + 0.2, foo, 300, Op::Set) },
+        get(start + 1.0, xxh3_64(b"a b"), 12),
+        row(start + 2.0, foo, 300, Op::Delete),
+    ];
+    assert_eq!(sample("memcached"), expected);
+}
+
+#[test]
+fn tables_and_json() {
+    let day = 1_709_251_200.0;
+    assert_eq!(sample("csv"), [get(day, xxh3_64(b"/a"), 300), get(day + 1.5, xxh3_64(b"/b\"\tc"), 20)]);
+    let mapped = |mapping: &str, bytes: &[u8]| {
+        let columns = Columns::parse(mapping)?;
+        read(bytes, &Options { columns, ..Options::default() }).map(|(rows, _)| rows)
+    };
+    let rows = mapped("time=#1:ms,key=#3,op=#2", b"1500,READ,9\n2500.5,W,8\n").unwrap();
+    assert_eq!(rows, [get(1.5, 9, 1), row(2.5005, 8, 1, Op::Set)]);
+    let rows = mapped("key=who,size=n,header=yes,delimiter=;", b"n;who\n5;\"a;b\"\n-1;c\n").unwrap();
+    assert_eq!(rows, [get(0.0, xxh3_64(b"a;b"), 5), get(1.0, xxh3_64(b"c"), 1)]);
+    // A mapping overrules our own header.
+    assert_eq!(mapped("key=size", b"time,key,size,op,ttl\n5,1,77,get,\n").unwrap()[0].key, 77);
+    let error = mapped("key=nowhere", b"n;who\n5;a\n").unwrap_err().to_string();
+    assert!(error.contains("\"nowhere\"") && error.contains("n, who"), "{error}");
+    let error = mapped("key=#2,time=#1", b"1,a\nsoon,b\n").unwrap_err();
+    assert_eq!((error.at_line(), error.at_byte()), (Some(2), Some(4)));
+
+    let rows = sample("jsonl");
+    assert_eq!(rows, [get(0.0, 17, 512), Request { ttl: 60, ..row(0.5, xxh3_64(b"/a \"b\""), 300, Op::Set) }]);
+    let nested = b"{\"at\":1700000000123,\"request\":{\"uri\":\"/x\",\"method\":\"PUT\"},\"size\":null}\n";
+    let rows = mapped("time=at:ms,key=request.uri,op=request.method", nested).unwrap();
+    assert_eq!(rows, [row(1_700_000_000.123, xxh3_64(b"/x"), 1, Op::Set)]);
+    for bad in ["{\"key\":1", "{}", "[1]", "{\"key\":1,\"op\":\"fly\"}", "{\"key\":1,\"time\":\"x\"}"] {
+        let options = Options { format: Some("jsonl".to_owned()), ..Options::default() };
+        assert!(read(bad.as_bytes(), &options).is_err(), "{bad}");
+    }
+}
