@@ -1,1 +1,55 @@
-//! Placeholder while the workspace is laid out.
+//! Replays traces through cache policies: miss ratios, miss-ratio curves, statistics and reports.
+//!
+//! An [`Experiment`] runs policies × capacities over a [`Source`] in one pass and yields an [`Outcome`] with a
+//! [`CellRecord`] for each pair.
+//!
+//! ```
+//! use larder_sim::{Experiment, Lifetimes, Source, Weigh};
+//!
+//! let experiment = Experiment {
+//!     policies: vec!["lru".parse()?],
+//!     capacities: vec!["10%".parse()?, "500".parse()?],
+//!     weigh: Weigh::Objects,
+//!     seed: 1,
+//!     threads: std::num::NonZero::<usize>::MIN,
+//!     gets_only: false,
+//!     lifetimes: Lifetimes::Ignored,
+//! };
+//! let mut source = Source::trace("gen:zipf:requests=10_000/keys=1000", Default::default());
+//! let outcome = experiment.run(&mut source, &())?;
+//! assert_eq!(outcome.cells.len(), 2);
+//! assert_eq!(outcome.cells[1].record.requests, 10_000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod capacity;
+mod cell;
+mod error;
+mod experiment;
+mod feed;
+mod hash;
+mod oracle;
+mod progress;
+mod replay;
+mod sample;
+mod series;
+mod source;
+mod survey;
+
+pub use capacity::{CapacitySpec, LEAST_OBJECTS};
+pub use cell::{Cell, CellSetup, Lifetimes, Tally};
+pub use error::{Error, ErrorKind};
+pub use experiment::{CellOutcome, CellRecord, Experiment, Outcome};
+pub use feed::Totals;
+pub use larder_policy::Weigh;
+pub use oracle::{NextAccess, Oracle};
+pub use progress::{Observer, Stage};
+pub use replay::{ReplayOptions, Replayed, replay};
+pub use sample::Sample;
+pub use series::Series;
+pub use source::Source;
+pub use survey::Survey;
+
+/// Requests decoded at a time: large enough that a cell's loop dwarfs what surrounds it.
+const BATCH: usize = 1 << 14;

@@ -1,0 +1,92 @@
+//! `larder replay`: what each policy hits and misses at each size.
+
+use std::io::{self, IsTerminal, Write};
+
+use larder_sim::{CellRecord, Outcome};
+
+use crate::args::ReplayArgs;
+use crate::failure::Failure;
+use crate::progress::Bar;
+use crate::table::{self, Style};
+
+pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    let experiment = args.run.experiment(&args.policies, &args.capacities);
+    for mut source in args.traces.sources() {
+        let bar = Bar::new(source.name());
+        let outcome = experiment.run(&mut source, &bar)?;
+        bar.clear();
+        if args.json {
+            print_json(&outcome)?;
+        } else {
+            print_table(&outcome)?;
+        }
+        summarise(&outcome);
+    }
+    Ok(())
+}
+
+fn print_json(outcome: &Outcome) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    for cell in &outcome.cells {
+        serde_json::to_writer(&mut out, &cell.record).map_err(io::Error::from)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn print_table(outcome: &Outcome) -> Result<(), Failure> {
+    let header =
+        ["policy", "capacity", "of", "miss ratio", "bytes missed", "hits", "misses", "evictions", "speed", "metadata"];
+    let mut table = table::table(Style::Plain, &header, 1);
+    for CellRecord {
+        policy,
+        capacity,
+        capacity_spec,
+        miss_ratio,
+        byte_miss_ratio,
+        hits,
+        misses,
+        evictions,
+        requests_per_second,
+        metadata_bytes,
+        ..
+    } in outcome.cells.iter().map(|cell| &cell.record)
+    {
+        table.add_row([
+            policy.clone(),
+            table::count(*capacity),
+            capacity_spec.clone(),
+            table::percent(*miss_ratio),
+            table::percent(*byte_miss_ratio),
+            table::count(*hits),
+            table::count(*misses),
+            table::count(*evictions),
+            table::millions(*requests_per_second),
+            table::bytes(*metadata_bytes),
+        ]);
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}: {} requests\n{}\n", outcome.trace, table::count(outcome.requests), table.trim_fmt())?;
+    Ok(())
+}
+
+/// Says on a terminal how long it took with decoding; a script has no need of it.
+pub(crate) fn summarise(outcome: &Outcome) {
+    if outcome.bad_rows > 0 {
+        tracing::warn!(trace = outcome.trace, rows = outcome.bad_rows, "passed over bad rows");
+    }
+    let seconds = outcome.elapsed.as_secs_f64();
+    let cells = outcome.cells.len() as f64;
+    let line = format!(
+        "{}: {} rows × {} cells in {seconds:.2} s, decoding included: {} accesses",
+        outcome.trace,
+        table::count(outcome.rows),
+        outcome.cells.len(),
+        table::millions(outcome.rows as f64 * cells / seconds),
+    );
+    if io::stderr().is_terminal() {
+        eprintln!("{line}");
+    } else {
+        tracing::info!("{line}");
+    }
+}

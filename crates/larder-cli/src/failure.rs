@@ -1,0 +1,39 @@
+//! How a command ends when it does not succeed.
+
+use std::io;
+
+/// What `main` turns into an exit code.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line must change: exit 2.
+    Usage(String),
+    /// Something else went wrong: exit 1.
+    Failed(String),
+    /// Nobody reads our output any more: exit 0, quietly.
+    BrokenPipe,
+}
+
+impl From<larder_sim::Error> for Failure {
+    fn from(error: larder_sim::Error) -> Self {
+        match error.kind() {
+            larder_sim::ErrorKind::BadOption => Self::Usage(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<larder_trace::Error> for Failure {
+    fn from(error: larder_trace::Error) -> Self {
+        larder_sim::Error::from(error).into()
+    }
+}
+
+/// Of writing to stdout, the only file the commands write themselves.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Failed(format!("stdout: {error}")),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What is replayed: a trace that can be read once or, where a survey comes first, twice.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use larder_trace::{Carries, Input, Options, Progress, Reader, Request, Skipped};
+use tempfile::NamedTempFile;
+
+use crate::Error;
+
+/// A trace to replay.
+#[derive(Debug)]
+pub struct Source {
+    name: String,
+    place: Place,
+    options: Options,
+}
+
+#[derive(Debug)]
+enum Place {
+    Path(PathBuf),
+    Spooled(NamedTempFile),
+    Memory(Arc<[Request]>),
+}
+
+impl Source {
+    /// A file, `-` for stdin, or `gen:…`, as [`larder_trace::open()`] takes them. Nothing is opened yet.
+    pub fn trace(path: impl AsRef<Path>, options: Options) -> Self {
+        let path = path.as_ref();
+        let name = if path == Path::new("-") { "stdin".into() } else { larder_trace::trace_name(path) };
+        Self { name, place: Place::Path(path.to_owned()), options }
+    }
+
+    /// Requests at hand.
+    pub fn requests(name: impl Into<String>, requests: impl Into<Arc<[Request]>>) -> Self {
+        Self { name: name.into(), place: Place::Memory(requests.into()), options: Options::default() }
+    }
+
+    /// The trace's name: the file's without folders and endings, `stdin`, or the generator's description.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Starts reading from the beginning.
+    ///
+    /// # Errors
+    /// The trace cannot be opened or its format is not known.
+    pub fn open(&self) -> Result<Box<dyn Reader>, Error> {
+        match &self.place {
+            Place::Path(path) => Ok(Box::new(larder_trace::open(path, &self.options)?)),
+            Place::Spooled(file) => {
+                let spool = |e| Error::io(format!("{}: reading the spooled copy", self.name), e);
+                let raw = file.reopen().map_err(spool)?;
+                let length = raw.metadata().map_err(spool)?.len();
+                let input = Input::new(&self.name, raw, Some(length))?;
+                Ok(Box::new(larder_trace::open_input(input, &self.options)?))
+            }
+            Place::Memory(requests) => Ok(Box::new(Memory { requests: requests.clone(), next: 0 })),
+        }
+    }
+
+    /// Makes sure that the trace can be opened more than once: what flows in through stdin or a pipe is spooled to a
+    /// temporary file first.
+    ///
+    /// # Errors
+    /// The spool cannot be written.
+    pub fn make_repeatable(&mut self) -> Result<(), Error> {
+        let Place::Path(path) = &self.place else { return Ok(()) };
+        let spool = |e| Error::io(format!("{}: spooling to a temporary file", self.name), e);
+        let mut stream: Box<dyn io::Read> = if path == Path::new("-") {
+            Box::new(io::stdin())
+        } else if fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+            Box::new(File::open(path).map_err(spool)?)
+        } else {
+            // A file, a generator, or a path whose fault `open` will name.
+            return Ok(());
+        };
+        let mut file = NamedTempFile::new().map_err(spool)?;
+        io::copy(&mut stream, &mut file).map_err(spool)?;
+        self.place = Place::Spooled(file);
+        Ok(())
+    }
+}
+
+struct Memory {
+    requests: Arc<[Request]>,
+    next: usize,
+}
+
+impl Reader for Memory {
+    fn read(&mut self, batch: &mut Vec<Request>, max: usize) -> Result<usize, larder_trace::Error> {
+        let rest = &self.requests[self.next..];
+        let taken = rest.len().min(max);
+        batch.extend_from_slice(&rest[..taken]);
+        self.next += taken;
+        Ok(taken)
+    }
+
+    fn carries(&self) -> Carries {
+        Carries::ALL
+    }
+
+    fn skipped(&self) -> Skipped {
+        Skipped::default()
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { bytes: self.next as u64, total: Some(self.requests.len() as u64) }
+    }
+}
