@@ -1,0 +1,60 @@
+//! One trace as both sides take it: the same dense keys, in the same order, every object of size 1.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use larder_trace::{Options, Reader, Request, create, open, trace_name};
+
+pub(crate) struct Workload {
+    pub(crate) name: String,
+    pub(crate) requests: Vec<Request>,
+    /// Distinct keys.
+    pub(crate) keys: usize,
+    /// The requests as oracleGeneral.
+    pub(crate) binary: PathBuf,
+    /// The same with every size 0: libcachesim's reader decodes such requests and passes over them.
+    pub(crate) blank: PathBuf,
+}
+
+impl Workload {
+    /// Reads a trace and writes what both sides will replay into `folder`.
+    pub(crate) fn load(path: &Path, folder: &Path) -> Result<Self> {
+        let mut trace = open(path, &Options::default())
+            .with_context(|| format!("opening {}: give the folder of traces with --traces", path.display()))?;
+        let mut requests = Vec::new();
+        while trace.read(&mut requests, 1 << 16)? > 0 {}
+        let keys = number_keys(&mut requests);
+        fs::create_dir_all(folder)?;
+        let name = trace_name(path);
+        let binary = folder.join(format!("{name}.oracleGeneral"));
+        let blank = folder.join(format!("{name}.blank.oracleGeneral"));
+        write(&requests, &blank, 0)?;
+        write(&requests, &binary, 1)?;
+        requests.iter_mut().for_each(|request| request.size = 1);
+        Ok(Self { name, requests, keys, binary, blank })
+    }
+
+    /// So many objects as this share of the distinct keys.
+    pub(crate) fn objects(&self, share: f64) -> u64 {
+        (self.keys as f64 * share).round() as u64
+    }
+}
+
+/// Numbers the keys from 1 by their first request, and returns how many there are: 0 means "none" to some readers.
+fn number_keys(requests: &mut [Request]) -> usize {
+    let mut numbers = HashMap::new();
+    for request in requests {
+        let next = numbers.len() as u64 + 1;
+        request.key = *numbers.entry(request.key).or_insert(next);
+    }
+    numbers.len()
+}
+
+fn write(requests: &[Request], path: &Path, size: u32) -> Result<()> {
+    let sized: Vec<_> = requests.iter().map(|request| Request { size, ..*request }).collect();
+    let mut writer = create(path, Some("oracle-general"))?;
+    writer.write(&sized)?;
+    Ok(writer.finish()?)
+}
