@@ -60,12 +60,11 @@ pub(crate) fn measure(workload: &Workload, python: &Path, rounds: usize) -> Resu
     let mut peer = Peer::start(python, workload)?;
     let specs = specs(workload)?;
     // The first pass brings the file into memory for both.
-    (decode(workload)?, peer.decode()?);
     let mut passes = Vec::new();
-    for _ in 0..rounds {
+    for _ in 0..=rounds {
         passes.push(Sides { ours: decode(workload)?, theirs: peer.decode()? });
     }
-    let decode = medians(&passes);
+    let decode = medians(&passes[1..]);
     let mut cells = Vec::new();
     for spec in &specs {
         eprintln!("{}: {} of {} objects", workload.name, spec.policy, spec.objects);
