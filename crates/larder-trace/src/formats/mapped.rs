@@ -103,7 +103,7 @@ fn expected(wanted: &str, found: &[u8]) -> String {
 }
 
 /// A number of the unit, with decimals where there are any, or a date as RFC 3339 has it.
-fn time(text: &[u8], unit: Unit) -> Option<Time> {
+pub(super) fn time(text: &[u8], unit: Unit) -> Option<Time> {
     let (whole, end) = parse::digits(text)?;
     if end == text.len() {
         return unit.micros(whole).map(Time);

@@ -14,8 +14,10 @@ mod mapped;
 mod memcached;
 mod msr;
 mod native;
-mod ops;
+pub(crate) mod ops;
 mod oracle_general;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod redis;
 mod table;
 mod twitter;
@@ -54,6 +56,8 @@ pub const FORMATS: &[Format] = &[
     native::FORMAT,
     oracle_general::FORMAT,
     cachelib::FORMAT,
+    #[cfg(feature = "parquet")]
+    parquet::FORMAT,
     jsonl::FORMAT,
     access_log::FORMAT,
     redis::FORMAT,

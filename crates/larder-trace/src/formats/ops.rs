@@ -29,7 +29,7 @@ const WORDS: &[(&str, Op)] = &[
 ];
 
 /// The operation a word stands for, in any case.
-pub(super) fn of(word: &[u8]) -> Option<Op> {
+pub(crate) fn of(word: &[u8]) -> Option<Op> {
     WORDS.iter().find(|(w, _)| w.as_bytes().eq_ignore_ascii_case(word)).map(|(_, op)| *op)
 }
 

@@ -49,30 +49,48 @@ fn number(text: &str) -> Result<f64, Error> {
 }
 
 /// The values of one generator: those given, checked, over the defaults.
-pub(super) struct Values(Vec<(&'static str, Option<f64>)>);
+pub(super) struct Values(Vec<Slot>);
+
+struct Slot {
+    name: &'static str,
+    value: Option<f64>,
+    given: bool,
+}
 
 impl Values {
     /// `tables` in order of precedence: a parameter of an earlier one shadows its namesake in a later one.
     pub(super) fn new(spec: &Spec<'_>, tables: &[&'static [Param]]) -> Result<Self, Error> {
-        let mut values: Vec<(&'static str, Option<f64>)> = Vec::new();
-        for param in tables.iter().copied().flatten() {
-            if values.iter().all(|(name, _)| *name != param.name) {
-                values.push((param.name, param.default));
+        let mut slots: Vec<Slot> = Vec::new();
+        for Param { name, default, .. } in tables.iter().copied().flatten() {
+            if slots.iter().all(|slot| slot.name != *name) {
+                slots.push(Slot { name, value: *default, given: false });
             }
         }
         for (name, value) in &spec.values {
-            let Some(slot) = values.iter_mut().find(|(n, _)| n == name) else {
-                let known: Vec<_> = values.iter().map(|(n, _)| *n).collect();
+            let Some(slot) = slots.iter_mut().find(|slot| slot.name == *name) else {
+                let known: Vec<_> = slots.iter().map(|slot| slot.name).collect();
                 let what = format!("generator {} has no parameter {name:?}, but {}", spec.generator, known.join(", "));
                 return Err(Error::option(what));
             };
-            slot.1 = Some(*value);
+            (slot.value, slot.given) = (Some(*value), true);
         }
-        Ok(Self(values))
+        Ok(Self(slots))
+    }
+
+    /// Takes over the value that `from` has for `name`.
+    pub(super) fn inherit(&mut self, name: &str, from: &Self) {
+        if let Some(slot) = self.0.iter_mut().find(|slot| slot.name == name) {
+            slot.value = from.maybe(name);
+        }
+    }
+
+    /// Whether the description names it.
+    pub(super) fn given(&self, name: &str) -> bool {
+        self.0.iter().any(|slot| slot.name == name && slot.given)
     }
 
     pub(super) fn maybe(&self, name: &str) -> Option<f64> {
-        self.0.iter().find(|(n, _)| *n == name).and_then(|(_, v)| *v)
+        self.0.iter().find(|slot| slot.name == name).and_then(|slot| slot.value)
     }
 
     pub(super) fn number(&self, name: &str) -> Result<f64, Error> {

@@ -74,10 +74,20 @@ fn drawn(key: u64, purpose: u64) -> f64 {
     Rng::new(KeyHash::mix(key).0 ^ KeyHash::mix(purpose).0).unit()
 }
 
+/// A pattern with its traffic, and its weight among others.
+pub(super) struct Part {
+    pub(super) weight: f64,
+    pub(super) pattern: Box<dyn Pattern>,
+    pub(super) traffic: Traffic,
+    /// Requests it gave so far.
+    pub(super) index: u64,
+}
+
 /// The reader of a generated trace.
 pub(super) struct Generated {
-    pattern: Box<dyn Pattern>,
-    traffic: Traffic,
+    parts: Vec<Part>,
+    weight: f64,
+    rate: f64,
     rng: Rng,
     index: u64,
     requests: u64,
@@ -85,17 +95,44 @@ pub(super) struct Generated {
 }
 
 impl Generated {
-    pub(super) fn new(pattern: Box<dyn Pattern>, traffic: Traffic, requests: u64, seed: u64) -> Self {
-        Self { pattern, traffic, rng: Rng::new(seed), index: 0, requests, seconds: 0.0 }
+    pub(super) fn boxed(parts: Vec<Part>, rate: f64, requests: u64, seed: u64) -> Result<Box<dyn Reader>, Error> {
+        let weight = parts.iter().map(|p| p.weight).sum();
+        if weight <= 0.0 {
+            return Err(Error::option("the weights of a mix add up to 0"));
+        }
+        Ok(Box::new(Self { parts, weight, rate, rng: Rng::new(seed), index: 0, requests, seconds: 0.0 }))
     }
 
     fn next(&mut self) -> Request {
-        let Self { pattern, traffic, rng, index, seconds, .. } = self;
-        let key = pattern.key(Moment { index: *index, seconds: *seconds }, rng);
-        let (op, at) = (traffic.op(rng), Time((*seconds * 1e6) as u64));
+        let (seconds, chosen) = (self.seconds, self.choose());
+        let Part { pattern, traffic, index, .. } = &mut self.parts[chosen];
+        let key = pattern.key(Moment { index: *index, seconds }, &mut self.rng);
         *index += 1;
-        *seconds += 1.0 / (traffic.rate * pattern.pace(*seconds));
-        Request { at, key, size: traffic.size(key), ttl: traffic.ttl(key), cost: 0, op }
+        let (op, at) = (traffic.op(&mut self.rng), Time((seconds * 1e6) as u64));
+        let (size, ttl) = (traffic.size(key), traffic.ttl(key));
+        self.index += 1;
+        self.seconds += 1.0 / (self.rate * self.pace());
+        // The parts' keys lie apart.
+        let key = key.wrapping_add((chosen as u64) << 56);
+        Request { at, key, size, ttl, cost: 0, op }
+    }
+
+    fn choose(&mut self) -> usize {
+        if self.parts.len() == 1 {
+            return 0;
+        }
+        let mut left = self.rng.unit() * self.weight;
+        let of = |part: &Part| {
+            left -= part.weight;
+            left < 0.0
+        };
+        // Rounding may leave a crumb beyond the last.
+        self.parts.iter().position(of).unwrap_or(self.parts.len() - 1)
+    }
+
+    /// The parts' mean, by weight.
+    fn pace(&self) -> f64 {
+        self.parts.iter().map(|p| p.weight * p.pattern.pace(self.seconds)).sum::<f64>() / self.weight
     }
 }
 
@@ -107,9 +144,14 @@ impl Reader for Generated {
     }
 
     fn carries(&self) -> Carries {
-        let Traffic { reads, size, spread, ttls, .. } = &self.traffic;
-        let sizes = *size != 1.0 || *spread > 0.0;
-        Carries { times: true, sizes, ops: *reads < 1.0, ttls: !ttls.is_empty(), costs: false }
+        let any = |has: fn(&Traffic) -> bool| self.parts.iter().any(|p| has(&p.traffic));
+        Carries {
+            times: true,
+            sizes: any(|t| t.size != 1.0 || t.spread > 0.0),
+            ops: any(|t| t.reads < 1.0),
+            ttls: any(|t| !t.ttls.is_empty()),
+            costs: false,
+        }
     }
 
     fn skipped(&self) -> Skipped {
