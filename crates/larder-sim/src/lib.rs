@@ -25,10 +25,12 @@
 
 mod capacity;
 mod cell;
+mod compare;
 mod error;
 mod experiment;
 mod feed;
 mod hash;
+pub mod mrc;
 mod oracle;
 mod progress;
 mod replay;
@@ -39,6 +41,7 @@ mod survey;
 
 pub use capacity::{CapacitySpec, LEAST_OBJECTS};
 pub use cell::{Cell, CellSetup, Lifetimes, Tally};
+pub use compare::{Comparison, Metric, Summary, compare, gap_closed, reduction, summarise};
 pub use error::{Error, ErrorKind};
 pub use experiment::{CellOutcome, CellRecord, Experiment, Outcome};
 pub use feed::Totals;

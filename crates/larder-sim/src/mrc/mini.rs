@@ -1,0 +1,306 @@
+//! Curves of any policy from small samples.
+//!
+//! Miniature simulation: a cache of `rate × capacity` fed the requests of a share `rate` of the keys, picked by hash,
+//! misses about as often as the whole (Waldspurger, Saemundsson, Ahmad, Park, "Cache Modeling and Optimization using
+//! Miniature Simulations", USENIX ATC 2017). Samples with many or few popular keys are corrected as SHARDS-adj does:
+//! the misses are set against the accesses the sample should have had, not those it had.
+//!
+//! The error is not assumed but measured: each point is simulated on several samples, and the spread of their answers
+//! is reported as the standard error of the mean.
+
+use std::num::NonZeroUsize;
+
+use larder_policy::{Access, Capacity, Op, PolicySpec, Weigh};
+use larder_trace::{Carries, Progress, Reader, Request, Skipped};
+use serde::Serialize;
+
+use super::StackDistances;
+use crate::cell::{Cell, CellSetup, Lifetimes};
+use crate::experiment::ratio;
+use crate::progress::Observer;
+use crate::replay::{ReplayOptions, replay};
+use crate::sample::Sample;
+use crate::{Error, LEAST_OBJECTS, Source, Survey};
+
+/// Sampled keys that keep the error of a typical curve near a percentage point.
+const KEYS_WANTED: f64 = 8192.0;
+
+/// Curves to draw of a trace.
+#[derive(Clone, Debug)]
+pub struct CurveRun {
+    /// The policies.
+    pub policies: Vec<PolicySpec>,
+    /// How many sizes, spread evenly on a logarithmic scale up to the whole trace.
+    pub points: usize,
+    /// What an entry weighs.
+    pub weigh: Weigh,
+    /// The share of keys in a sample; `None` takes about 8192 keys, or all where there are fewer.
+    pub rate: Option<f64>,
+    /// Samples drawn for each policy; a rate of 1 needs one.
+    pub samples: usize,
+    /// The seed of the samples and of the policies' random choices.
+    pub seed: u64,
+    /// Threads in all; results do not depend on it.
+    pub threads: NonZeroUsize,
+    /// Whether only gets count.
+    pub gets_only: bool,
+}
+
+/// The curve of one policy on one trace.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Curve {
+    /// The trace's name.
+    pub trace: String,
+    /// The policy, or `lru` for the exact curve.
+    pub policy: String,
+    /// Whether every access was seen: by stack distance, or with a rate of 1.
+    pub exact: bool,
+    /// The share of the keys simulated.
+    pub rate: f64,
+    /// How many samples were drawn.
+    pub samples: usize,
+    /// By capacity, ascending.
+    pub points: Vec<Point>,
+    /// The mean absolute difference from the exact curve, where both were computed: of LRU alone.
+    pub mean_absolute_error: Option<f64>,
+}
+
+/// A point of a curve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// The size, in objects or bytes.
+    pub capacity: u64,
+    /// The share of counted accesses that miss.
+    pub miss_ratio: f64,
+    /// The standard error of the mean over the samples; none for an exact point or a single sample.
+    pub standard_error: Option<f64>,
+}
+
+impl CurveRun {
+    /// Draws LRU's exact curve and the policies' sampled ones: one pass to count keys, one to simulate.
+    ///
+    /// # Errors
+    /// The trace cannot be read, or the rate is out of range.
+    pub fn run(&self, source: &mut Source, observer: &dyn Observer) -> Result<(Survey, Vec<Curve>), Error> {
+        source.make_repeatable()?;
+        let (survey, _) = Survey::take(&mut *source.open()?, &[], observer)?;
+        let rate =
+            self.rate.unwrap_or(if survey.keys == 0 { 1.0 } else { (KEYS_WANTED / survey.keys as f64).min(1.0) });
+        let samples = if rate < 1.0 { self.samples.max(1) } else { 1 };
+        let lanes = (0..samples as u64)
+            .map(|sample| Sample::new(rate, self.seed.wrapping_add(sample)).map(Some))
+            .collect::<Result<Vec<_>, _>>()?;
+        let futures = if self.policies.iter().any(|policy| policy.eviction().needs_oracle) {
+            Survey::take(&mut *source.open()?, &lanes, observer)?.1
+        } else {
+            Vec::new()
+        };
+        let sizes = self.sizes(&survey);
+        let mut cells = Vec::new();
+        for policy in &self.policies {
+            for &size in &sizes {
+                for lane in 0..samples {
+                    // A cache of no objects is none.
+                    let limit = ((size as f64 * rate).round() as u64).max(1);
+                    cells.push(Cell::new(&CellSetup {
+                        policy,
+                        capacity: Capacity { limit, weigh: self.weigh },
+                        seed: self.seed,
+                        lifetimes: Lifetimes::Ignored,
+                        gets_only: self.gets_only,
+                        future: futures.get(lane),
+                        lane,
+                    })?);
+                }
+            }
+        }
+        let options = ReplayOptions { threads: self.threads, gets_only: self.gets_only, lifetimes: Lifetimes::Ignored };
+        let mut reader = source.open()?;
+        let mut exact = ExactLru::new(&mut *reader, self.weigh, &sizes, self.gets_only);
+        let replayed = replay(&mut exact, &lanes, cells, &options, observer)?;
+        let requests = exact.requests;
+        let exact = self.curve(source, "lru", 1.0, 1, exact.points());
+
+        let mut curves = Vec::new();
+        let expected = requests as f64 * rate;
+        let misses: Vec<u64> = replayed.cells.iter().map(|(tally, _)| tally.misses).collect();
+        for (policy, misses) in self.policies.iter().zip(misses.chunks((sizes.len() * samples).max(1))) {
+            let points = sizes.iter().zip(misses.chunks(samples)).map(|(&capacity, misses)| {
+                let estimates: Vec<f64> =
+                    misses.iter().map(|&misses| if expected > 0.0 { misses as f64 / expected } else { 0.0 }).collect();
+                let (mean, standard_error) = mean_and_error(&estimates);
+                Point { capacity, miss_ratio: mean.min(1.0), standard_error }
+            });
+            let mut curve = self.curve(source, policy.as_str(), rate, samples, points.collect());
+            if policy.as_str() == "lru" && rate < 1.0 {
+                curve.mean_absolute_error = Some(mean_difference(&curve.points, &exact.points));
+            } else if policy.as_str() == "lru" && self.weigh == Weigh::Objects {
+                // It would be the exact curve once more.
+                continue;
+            }
+            curves.push(curve);
+        }
+        curves.insert(0, exact);
+        Ok((survey, curves))
+    }
+
+    fn curve(&self, source: &Source, policy: &str, rate: f64, samples: usize, points: Vec<Point>) -> Curve {
+        Curve {
+            trace: source.name().to_owned(),
+            policy: policy.to_owned(),
+            exact: rate >= 1.0,
+            rate,
+            samples,
+            points,
+            mean_absolute_error: None,
+        }
+    }
+
+    /// Sizes from the least sensible one to the whole trace, evenly on a logarithmic scale.
+    fn sizes(&self, survey: &Survey) -> Vec<u64> {
+        let (least, most) = match self.weigh {
+            Weigh::Objects => (LEAST_OBJECTS as f64, survey.keys as f64),
+            Weigh::Bytes => (LEAST_OBJECTS as f64 * survey.mean_size(), survey.bytes as f64),
+        };
+        let (least, steps) = (least.max(1.0).min(most.max(1.0)), self.points.max(2) - 1);
+        let size = |step| least * (most.max(1.0) / least).powf(step as f64 / steps as f64);
+        let mut sizes: Vec<u64> = (0..=steps).map(|step| size(step).round() as u64).collect();
+        sizes.dedup();
+        sizes
+    }
+}
+
+/// The mean, and the standard error of it where there are several values.
+fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count.max(1.0);
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+    (mean, (values.len() > 1).then(|| (variance / count).sqrt()))
+}
+
+fn mean_difference(points: &[Point], exact: &[Point]) -> f64 {
+    let differences = points.iter().zip(exact).map(|(point, exact)| (point.miss_ratio - exact.miss_ratio).abs());
+    differences.sum::<f64>() / points.len().max(1) as f64
+}
+
+/// Passes a trace on and measures LRU's stack distances on its way.
+struct ExactLru<'a> {
+    reader: &'a mut dyn Reader,
+    stack: StackDistances,
+    sizes: &'a [u64],
+    gets_only: bool,
+    requests: u64,
+    /// `hits[i]` of the accesses hit from `sizes[i]` on, and not at smaller sizes.
+    hits: Vec<u64>,
+}
+
+impl<'a> ExactLru<'a> {
+    fn new(reader: &'a mut dyn Reader, weigh: Weigh, sizes: &'a [u64], gets_only: bool) -> Self {
+        let hits = vec![0; sizes.len() + 1];
+        Self { reader, stack: StackDistances::new(weigh), sizes, gets_only, requests: 0, hits }
+    }
+
+    fn record(&mut self, access: &Access) {
+        let distance = self.stack.access(access);
+        if access.op == Op::Delete || (access.op == Op::Set && self.gets_only) {
+            return;
+        }
+        self.requests += 1;
+        if let Some(distance) = distance {
+            self.hits[self.sizes.partition_point(|&size| size < distance)] += 1;
+        }
+    }
+
+    fn points(&self) -> Vec<Point> {
+        let mut hits = 0;
+        let point = |(&capacity, more): (&u64, &u64)| {
+            hits += more;
+            Point { capacity, miss_ratio: ratio(self.requests - hits, self.requests), standard_error: None }
+        };
+        self.sizes.iter().zip(&self.hits).map(point).collect()
+    }
+}
+
+impl Reader for ExactLru<'_> {
+    fn read(&mut self, batch: &mut Vec<Request>, max: usize) -> Result<usize, larder_trace::Error> {
+        let start = batch.len();
+        let read = self.reader.read(batch, max)?;
+        for request in &batch[start..] {
+            self.record(&request.access());
+        }
+        Ok(read)
+    }
+
+    fn carries(&self) -> Carries {
+        self.reader.carries()
+    }
+
+    fn skipped(&self) -> Skipped {
+        self.reader.skipped()
+    }
+
+    fn progress(&self) -> Progress {
+        self.reader.progress()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(rate: Option<f64>, policies: &[&str]) -> (Survey, Vec<Curve>) {
+        let mut source = Source::trace("gen:zipf:requests=300_000/keys=50_000/alpha=0.8/seed=3", Default::default());
+        let run = CurveRun {
+            policies: policies.iter().map(|policy| policy.parse().unwrap()).collect(),
+            points: 12,
+            weigh: Weigh::Objects,
+            rate,
+            samples: 4,
+            seed: 1,
+            threads: NonZeroUsize::new(2).unwrap(),
+            gets_only: false,
+        };
+        run.run(&mut source, &()).unwrap()
+    }
+
+    #[test]
+    fn samples_come_near_the_exact_curve() {
+        let (survey, curves) = run(Some(0.1), &["lru", "fifo"]);
+        let [exact, sampled, fifo] = &curves[..] else { panic!("{curves:?}") };
+        assert!(exact.exact && !sampled.exact && !fifo.exact);
+        assert_eq!(exact.points.last().unwrap().capacity, survey.keys);
+        // At the size of the whole trace only first accesses miss.
+        assert_eq!(exact.points.last().unwrap().miss_ratio, survey.keys as f64 / survey.requests as f64);
+        assert!(exact.points.windows(2).all(|pair| pair[0].miss_ratio >= pair[1].miss_ratio));
+        assert!(sampled.mean_absolute_error.unwrap() < 0.02, "{:?}", sampled.mean_absolute_error);
+        // The error is large where a small cache simulates few objects, and says so.
+        for (point, exact) in sampled.points.iter().zip(&exact.points) {
+            let error = point.standard_error.unwrap();
+            let off = (point.miss_ratio - exact.miss_ratio).abs();
+            assert!(off < 5.0 * error + 0.01, "{point:?} is {off} off");
+            assert!(point.capacity < 1000 || error < 0.02, "{point:?}");
+        }
+    }
+
+    #[test]
+    fn the_whole_is_exact() {
+        let (_, curves) = run(Some(1.0), &["lru", "fifo"]);
+        assert_eq!(curves.len(), 2, "LRU is drawn once");
+        assert!(curves.iter().all(|curve| curve.exact && curve.samples == 1));
+    }
+
+    #[test]
+    fn policies_that_know_the_future_are_sampled_too() {
+        let (_, curves) = run(None, &["lru", "belady"]);
+        let [_, lru, belady] = &curves[..] else { panic!("{curves:?}") };
+        assert!(lru.points.iter().zip(&belady.points).all(|(lru, best)| best.miss_ratio <= lru.miss_ratio + 1e-9));
+    }
+
+    #[test]
+    fn the_error_is_that_of_a_mean() {
+        assert_eq!(mean_and_error(&[0.5]), (0.5, None));
+        let (mean, error) = mean_and_error(&[0.4, 0.5, 0.6]);
+        assert!((mean - 0.5).abs() < 1e-12);
+        assert!((error.unwrap() - 0.1 / 3f64.sqrt()).abs() < 1e-12);
+    }
+}
