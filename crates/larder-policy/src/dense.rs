@@ -45,10 +45,6 @@ impl Dense {
         (slot.0 as usize) < self.places.len() && self.places[slot] != NIL
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.slots.iter().copied()
-    }
-
     pub(crate) fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>() + self.places.bytes()
     }
@@ -79,7 +75,7 @@ mod tests {
             for slot in steps.into_iter().map(Slot) {
                 if model.remove(&slot) { dense.remove(slot) } else { model.insert(slot); dense.push(slot) }
                 dense.validate();
-                prop_assert_eq!(dense.iter().collect::<BTreeSet<_>>(), model.clone());
+                prop_assert_eq!(dense.slots.iter().copied().collect::<BTreeSet<_>>(), model.clone());
                 prop_assert_eq!(dense.contains(slot), model.contains(&slot));
                 let drawn = dense.draw(&mut rng);
                 prop_assert!(drawn.map_or(model.is_empty(), |slot| model.contains(&slot)));

@@ -9,6 +9,9 @@ pub(crate) struct Link {
     older: u32,
 }
 
+/// The link of a slot that is on no list yet; keeps the links dense where slots are not listed in their order.
+pub(crate) const UNLINKED: Link = Link { newer: NIL, older: NIL };
+
 /// The links of all lists of one policy.
 pub(crate) type Links = SlotVec<Link>;
 
@@ -36,18 +39,6 @@ impl List {
             links[Slot(self.front)].newer = slot.0;
         }
         self.front = slot.0;
-        self.len += 1;
-    }
-
-    #[inline]
-    pub(crate) fn push_back(&mut self, links: &mut Links, slot: Slot) {
-        links.put(slot, Link { newer: self.back, older: NIL });
-        if self.back == NIL {
-            self.front = slot.0;
-        } else {
-            links[Slot(self.back)].older = slot.0;
-        }
-        self.back = slot.0;
         self.len += 1;
     }
 
@@ -147,7 +138,6 @@ mod tests {
                 let at = model.iter().position(|&other| other == slot);
                 match (step, at) {
                     (0, None) => { list.push_front(&mut links, slot); model.insert(0, slot); }
-                    (1, None) => { list.push_back(&mut links, slot); model.push(slot); }
                     (2, Some(at)) => { list.remove(&mut links, slot); model.remove(at); }
                     (3, Some(at)) => { list.move_to_front(&mut links, slot); model.remove(at); model.insert(0, slot); }
                     _ => {}

@@ -5,15 +5,17 @@ use crate::Access;
 /// When a key will be read again, as a predictor sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reuse {
-    /// The sequence number (counted from 0 over lookups) of the next access to the key, or [`Reuse::NEVER`].
+    /// The sequence number of this access, counted from 0 over lookups.
+    pub at: u64,
+    /// The sequence number of the next access to the key, or [`Reuse::NEVER`].
     pub next: u64,
 }
 
 impl Reuse {
-    /// The key is not accessed again.
-    pub const NEVER: Self = Self { next: u64::MAX };
-    /// Nothing is foreseen; policies that need a prediction are refused without a predictor, so none reads this.
-    pub const UNKNOWN: Self = Self { next: 0 };
+    /// The value of `next` when the key is not accessed again.
+    pub const NEVER: u64 = u64::MAX;
+    /// Nothing is foreseen; policies that need a prediction are not run without a predictor, so none reads this.
+    pub const UNKNOWN: Self = Self { at: 0, next: Self::NEVER };
 }
 
 /// Foresees reuse. Called once for each lookup, in order.

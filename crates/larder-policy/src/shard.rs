@@ -335,7 +335,8 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
                 asked = true;
             }
             if let Some(slot) = victim {
-                evicted.extend(self.take(slot, Removal::Evicted));
+                // A policy that names a stranger is broken; refusing ends the loop it would cause.
+                evicted.push(self.take(slot, Removal::Evicted).ok_or(Refusal::Outranked)?);
             }
         }
     }
@@ -371,8 +372,9 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     fn shrink(&mut self, evicted: &mut Vec<Evicted<V>>) {
         while self.used > self.capacity.limit
             && let Some(slot) = self.policy.eviction.victim(None)
+            && let Some(entry) = self.take(slot, Removal::Evicted)
         {
-            evicted.extend(self.take(slot, Removal::Evicted));
+            evicted.push(entry);
         }
     }
 
@@ -386,7 +388,9 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     fn take(&mut self, slot: Slot, why: Removal) -> Option<Evicted<V>> {
         let entry = &mut self.entries[slot];
         let (key, weight) = (entry.key, entry.weight);
-        let value = entry.value.take()?;
+        let value = entry.value.take();
+        debug_assert!(value.is_some(), "the policy named {slot:?}, which is not resident");
+        let value = value?;
         self.index.remove(key.0, slot);
         self.wheel.cancel(slot);
         self.free.push(slot);

@@ -63,7 +63,7 @@ impl Sketch {
     }
 
     fn block(&self, key: KeyHash) -> usize {
-        (key.0 >> 40) as usize * BLOCK & (self.words.len() - 1)
+        ((key.0 >> 40) as usize * BLOCK) & (self.words.len() - 1)
     }
 
     #[cold]
@@ -82,7 +82,7 @@ impl Sketch {
 #[inline]
 fn place(block: usize, key: KeyHash, row: u32) -> (usize, u32) {
     let bits = (key.0 >> (row * 8)) as u32;
-    (block + 2 * row as usize + (bits & 1) as usize, (bits >> 1 & 15) * 4)
+    (block + 2 * row as usize + (bits & 1) as usize, ((bits >> 1) & 15) * 4)
 }
 
 #[cfg(test)]
@@ -116,13 +116,11 @@ mod tests {
         }
         let exact = (0..1000u64).filter(|&key| u64::from(sketch.estimate(KeyHash::mix(key))) == key % 3 + 1).count();
         assert!(exact > 950, "{exact} of 1000 exact");
-        for _ in 0..3000 {
-            sketch.increment(KeyHash::mix(5000));
-            sketch.increment(KeyHash::mix(5001));
-            for key in 6000..6100 {
-                sketch.increment(KeyHash::mix(key));
-            }
+        // Ten halvings' worth of other keys, each seen once: an old count of 3 is gone, and what they left is noise.
+        for key in 10_000..50_000u64 {
+            sketch.increment(KeyHash::mix(key));
         }
-        assert!(sketch.estimate(KeyHash::mix(2)) <= 1, "old counts fade");
+        let old: u32 = (0..1000u64).map(|key| sketch.estimate(KeyHash::mix(key))).sum();
+        assert!(old < 1000, "a thousand old keys still count {old} of 2000");
     }
 }

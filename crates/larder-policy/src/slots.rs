@@ -51,10 +51,6 @@ impl<T> SlotVec<T> {
         self.items.iter()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.items.iter_mut()
-    }
-
     /// Raises or lowers the number of slots expected; what is stored stays.
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
         self.limit = limit.unwrap_or(usize::MAX);

@@ -32,6 +32,32 @@ pub struct AdmissionEntry {
     pub build: fn(&Setup<'_>) -> Option<Box<dyn Admission>>,
 }
 
+mod adaptsize;
+mod size;
+mod tinylfu;
+
 /// Every admission policy, in the order help texts show them.
-pub static REGISTRY: &[AdmissionEntry] =
-    &[AdmissionEntry { name: "always", about: "everybody enters", source: "", params: &[], build: |_| None }];
+pub static REGISTRY: &[AdmissionEntry] = &[
+    AdmissionEntry { name: "always", about: "everybody enters", source: "baseline", params: &[], build: |_| None },
+    AdmissionEntry {
+        name: "tinylfu",
+        about: "whoever was asked for more often than the victim enters",
+        source: "Einziger et al., ACM TOS 2017",
+        params: tinylfu::PARAMS,
+        build: |setup| Some(Box::new(tinylfu::TinyLfu::new(setup))),
+    },
+    AdmissionEntry {
+        name: "size",
+        about: "nothing larger than a limit enters",
+        source: "Abrams et al., 1995",
+        params: size::PARAMS,
+        build: |setup| Some(Box::new(size::SizeThreshold::new(setup))),
+    },
+    AdmissionEntry {
+        name: "adaptsize",
+        about: "the smaller, the likelier it enters; the scale follows a model",
+        source: "Berger et al., NSDI 2017",
+        params: adaptsize::PARAMS,
+        build: |setup| Some(Box::new(adaptsize::AdaptSize::new(setup))),
+    },
+];

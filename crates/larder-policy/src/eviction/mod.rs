@@ -105,14 +105,167 @@ pub struct EvictionEntry {
     pub build: fn(&Setup<'_>) -> Box<dyn Eviction>,
 }
 
+mod arc;
+mod belady;
+mod belady_size;
+mod clock;
+mod fifo;
+mod gdsf;
+mod lfu;
+mod lhd;
+mod lirs;
 mod lru;
+mod random;
+mod redis;
+mod s3fifo;
+mod sieve;
+mod twoq;
+mod wtinylfu;
 
 /// Every eviction policy, in the order help texts show them.
-pub static REGISTRY: &[EvictionEntry] = &[EvictionEntry {
-    name: "lru",
-    about: "the least recently used leaves",
-    source: "Mattson, Gecsei, Slutz, Traiger, IBM Systems Journal 1970",
-    needs_oracle: false,
-    params: &[],
-    build: |setup| Box::new(lru::Lru::new(setup)),
-}];
+pub static REGISTRY: &[EvictionEntry] = &[
+    EvictionEntry {
+        name: "fifo",
+        about: "the oldest leaves",
+        source: "baseline",
+        needs_oracle: false,
+        params: &[],
+        build: |setup| Box::new(fifo::Fifo::new(setup)),
+    },
+    EvictionEntry {
+        name: "lru",
+        about: "the least recently used leaves",
+        source: "Mattson et al., IBM Systems Journal 1970",
+        needs_oracle: false,
+        params: &[],
+        build: |setup| Box::new(lru::Lru::new(setup)),
+    },
+    EvictionEntry {
+        name: "clock",
+        about: "FIFO with a second chance for what was used",
+        source: "Corbató, 1968",
+        needs_oracle: false,
+        params: clock::PARAMS,
+        build: |setup| Box::new(clock::Clock::new(setup)),
+    },
+    EvictionEntry {
+        name: "sieve",
+        about: "a hand takes the first unvisited resident",
+        source: "Zhang et al., NSDI 2024",
+        needs_oracle: false,
+        params: &[],
+        build: |setup| Box::new(sieve::Sieve::new(setup)),
+    },
+    EvictionEntry {
+        name: "twoq",
+        about: "a FIFO for newcomers, an LRU for those that come back",
+        source: "Johnson, Shasha, VLDB 1994",
+        needs_oracle: false,
+        params: twoq::PARAMS,
+        build: |setup| Box::new(twoq::TwoQ::new(setup)),
+    },
+    EvictionEntry {
+        name: "s3fifo",
+        about: "a small FIFO filters one-hit wonders before a main FIFO",
+        source: "Yang et al., SOSP 2023",
+        needs_oracle: false,
+        params: s3fifo::PARAMS,
+        build: |setup| Box::new(s3fifo::S3Fifo::new(setup)),
+    },
+    EvictionEntry {
+        name: "arc",
+        about: "seen once and seen again, balanced by the hits on what left",
+        source: "Megiddo, Modha, FAST 2003",
+        needs_oracle: false,
+        params: &[],
+        build: |setup| Box::new(arc::Arc::new(setup)),
+    },
+    EvictionEntry {
+        name: "lirs",
+        about: "those whose last two uses lie close together stay",
+        source: "Jiang, Zhang, SIGMETRICS 2002",
+        needs_oracle: false,
+        params: lirs::PARAMS,
+        build: |setup| Box::new(lirs::Lirs::new(setup)),
+    },
+    EvictionEntry {
+        name: "wtinylfu",
+        about: "a window, a segmented main space and a frequency sketch; the window climbs",
+        source: "Einziger et al., ACM TOS 2017, Middleware 2018",
+        needs_oracle: false,
+        params: wtinylfu::PARAMS,
+        build: |setup| Box::new(wtinylfu::WTinyLfu::new(setup)),
+    },
+    EvictionEntry {
+        name: "lfu",
+        about: "the least often used leaves; counts decay",
+        source: "Robinson, Devarakonda, SIGMETRICS 1990",
+        needs_oracle: false,
+        params: lfu::PARAMS,
+        build: |setup| Box::new(lfu::Lfu::new(setup)),
+    },
+    EvictionEntry {
+        name: "gdsf",
+        about: "the least of uses over weight leaves, on a rising scale",
+        source: "Cherkasova, HP Labs 1998",
+        needs_oracle: false,
+        params: &[],
+        build: |setup| Box::new(gdsf::Gdsf::new(setup)),
+    },
+    EvictionEntry {
+        name: "lhd",
+        about: "the least hit density leaves",
+        source: "Beckmann et al., NSDI 2018",
+        needs_oracle: false,
+        params: lhd::PARAMS,
+        build: |setup| Box::new(lhd::Lhd::new(setup)),
+    },
+    EvictionEntry {
+        name: "random",
+        about: "any resident leaves",
+        source: "baseline",
+        needs_oracle: false,
+        params: &[],
+        build: |setup| Box::new(random::Random::new(setup)),
+    },
+    EvictionEntry {
+        name: "redis-lru",
+        about: "sampled LRU as Redis evicts",
+        source: "Redis 7, evict.c",
+        needs_oracle: false,
+        params: redis::LRU_PARAMS,
+        build: |setup| Box::new(redis::Sampled::<redis::LastUse>::new(setup)),
+    },
+    EvictionEntry {
+        name: "redis-lfu",
+        about: "sampled LFU as Redis evicts",
+        source: "Redis 7, evict.c",
+        needs_oracle: false,
+        params: redis::LFU_PARAMS,
+        build: |setup| Box::new(redis::Sampled::<redis::UseCount>::new(setup)),
+    },
+    EvictionEntry {
+        name: "belady",
+        about: "the one used farthest ahead leaves; knows the future",
+        source: "Bélády, IBM Systems Journal 1966",
+        needs_oracle: true,
+        params: &[],
+        build: |setup| Box::new(belady::Belady::new(setup, false)),
+    },
+    EvictionEntry {
+        name: "belady-bypass",
+        about: "Bélády that may refuse the newcomer",
+        source: "Bélády, IBM Systems Journal 1966",
+        needs_oracle: true,
+        params: &[],
+        build: |setup| Box::new(belady::Belady::new(setup, true)),
+    },
+    EvictionEntry {
+        name: "belady-size",
+        about: "Bélády for unequal weights, sampled",
+        source: "greedy bound, as in libCacheSim",
+        needs_oracle: true,
+        params: belady_size::PARAMS,
+        build: |setup| Box::new(belady_size::BeladySize::new(setup)),
+    },
+];

@@ -1,0 +1,94 @@
+//! GDSF: the least of uses over weight leaves, on a scale that rises with each departure.
+//!
+//! Cherkasova, "Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching policy", HP Labs 1998, with
+//! a cost of 1 for every miss. The newcomer competes, as in the reference: if its own priority is the least, it is
+//! refused.
+
+use super::{Arrival, Eviction, Removal, Setup};
+use crate::heap::Heap;
+use crate::slots::SlotVec;
+use crate::{Access, KeyHash, Reuse, Slot};
+
+/// Keeps priorities of large values apart from rounding.
+const SCALE: f64 = 1e6;
+
+#[derive(Clone, Copy)]
+struct Resident {
+    uses: u32,
+    weight: u32,
+}
+
+/// Residents by priority, then by last use.
+pub(crate) struct Gdsf {
+    heap: Heap<(f64, u64)>,
+    residents: SlotVec<Resident>,
+    /// The priority of the last to leave.
+    level: f64,
+    clock: u64,
+    newcomer: f64,
+}
+
+impl Gdsf {
+    pub(crate) fn new(setup: &Setup<'_>) -> Self {
+        let (heap, residents) = (Heap::new(setup.objects), SlotVec::new(setup.objects));
+        Self { heap, residents, level: 0.0, clock: 0, newcomer: 0.0 }
+    }
+
+    fn priority(&self, resident: Resident) -> f64 {
+        self.level + f64::from(resident.uses) * SCALE / f64::from(resident.weight)
+    }
+}
+
+impl Eviction for Gdsf {
+    fn on_arrive(&mut self, newcomer: &Arrival) {
+        self.clock += 1;
+        self.newcomer = self.priority(Resident { uses: 1, weight: newcomer.weight });
+    }
+
+    fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
+        let ((least, _), slot) = self.heap.peek()?;
+        if newcomer.is_some() && self.newcomer < least {
+            self.level = self.newcomer;
+            return None;
+        }
+        Some(slot)
+    }
+
+    fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
+        self.residents.put(slot, Resident { uses: 1, weight: newcomer.weight });
+        self.heap.push(slot, (self.newcomer, self.clock));
+    }
+
+    fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
+        self.clock += 1;
+        self.residents[slot].uses = self.residents[slot].uses.saturating_add(1);
+        self.heap.change(slot, (self.priority(self.residents[slot]), self.clock));
+        None
+    }
+
+    fn on_reweigh(&mut self, slot: Slot, _: u32, to: u32) {
+        self.residents[slot].weight = to;
+        self.heap.change(slot, (self.priority(self.residents[slot]), self.clock));
+    }
+
+    fn on_remove(&mut self, slot: Slot, _: KeyHash, why: Removal) {
+        if why == Removal::Evicted {
+            self.level = self.heap.priority(slot).0;
+        }
+        self.heap.remove(slot);
+    }
+
+    fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.residents.set_limit(objects);
+    }
+
+    fn bytes(&self) -> usize {
+        self.heap.bytes() + self.residents.bytes()
+    }
+
+    fn validate(&self, residents: usize) {
+        self.heap.validate();
+        assert_eq!(self.heap.len(), residents);
+        assert!(self.level.is_finite());
+    }
+}

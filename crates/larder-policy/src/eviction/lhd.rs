@@ -1,0 +1,223 @@
+//! LHD: the resident with the least hit density leaves: expected hits for each unit of space and time it would take.
+//!
+//! Beckmann, Chen, Cidon, "LHD: improving cache hit rate by maximizing hit density", NSDI 2018. Deviations: ages are
+//! counted in steps of the residents/40 and up to 4096 of them (the paper adapts the step twice, early on); classes
+//! are those of the last two ages at a hit, without application ids; distributions are refreshed every eight
+//! accesses a resident.
+
+use super::{Arrival, Eviction, Removal, Setup};
+use crate::dense::Dense;
+use crate::params::Param;
+use crate::rng::Rng;
+use crate::slots::SlotVec;
+use crate::{Access, KeyHash, Reuse, Slot};
+
+pub(super) const PARAMS: &[Param] = &[Param {
+    name: "samples",
+    default: 32.0,
+    least: 1.0,
+    most: 1024.0,
+    about: "residents looked at for each eviction",
+}];
+
+const AGES: usize = 4096;
+const CLASSES: usize = 16;
+/// Steps of age a resident's mean stay is resolved into.
+const RESOLUTION: u64 = 40;
+/// Accesses a resident between refreshes, and the least between two.
+const REFRESH: u64 = 8;
+const LEAST_REFRESH: u64 = 4096;
+/// What stays of the old counts at a refresh.
+const DECAY: f32 = 0.9;
+/// The latest newcomers are always looked at: most of them are about to prove worthless.
+const RECENT: usize = 8;
+
+#[derive(Clone, Copy)]
+struct Resident {
+    weight: u32,
+    last_use: u64,
+    /// Ages, in steps, at the last hit and the one before.
+    last_age: u32,
+    age_before: u32,
+}
+
+/// Events by age for residents whose last ages were alike.
+struct Class {
+    hits: Vec<f32>,
+    evictions: Vec<f32>,
+    density: Vec<f32>,
+}
+
+/// The residents and the distributions of their ages at hits and evictions.
+pub(crate) struct Lhd {
+    order: Dense,
+    residents: SlotVec<Resident>,
+    recent: [Option<Slot>; RECENT],
+    recent_at: usize,
+    classes: Vec<Class>,
+    now: u64,
+    step: u64,
+    next_refresh: u64,
+    samples: u32,
+    rng: Rng,
+}
+
+impl Lhd {
+    pub(crate) fn new(setup: &Setup<'_>) -> Self {
+        // Before anything is known, the longer unused the less dense, as in LRU; a hit makes denser.
+        let class = |class: usize| Class {
+            hits: vec![0.0; AGES],
+            evictions: vec![0.0; AGES],
+            density: (0..AGES).map(|age| (class + 1) as f32 / (age + 1) as f32).collect(),
+        };
+        Self {
+            order: Dense::new(setup.objects),
+            residents: SlotVec::new(setup.objects),
+            recent: [None; RECENT],
+            recent_at: 0,
+            classes: (0..CLASSES).map(class).collect(),
+            now: 0,
+            step: 1,
+            next_refresh: LEAST_REFRESH,
+            samples: setup.params.value("samples") as u32,
+            rng: Rng::new(setup.seed),
+        }
+    }
+
+    fn age(&self, resident: Resident) -> usize {
+        ((self.now - resident.last_use) / self.step).min(AGES as u64 - 1) as usize
+    }
+
+    fn density(&self, slot: Slot) -> f32 {
+        let resident = self.residents[slot];
+        self.classes[class_of(resident)].density[self.age(resident)] / resident.weight as f32
+    }
+
+    fn advance(&mut self) {
+        self.now += 1;
+        if self.now >= self.next_refresh {
+            self.refresh();
+        }
+    }
+
+    /// Recomputes densities from the events seen, then lets the events fade.
+    #[cold]
+    fn refresh(&mut self) {
+        let residents = self.order.len() as u64;
+        for class in &mut self.classes {
+            class.refresh();
+        }
+        let step = (residents / RESOLUTION).max(1);
+        // While the cache fills, the old step is too fine for the new number of residents.
+        if step > 2 * self.step || 2 * step < self.step {
+            self.step = step;
+            for class in &mut self.classes {
+                class.hits.fill(0.0);
+                class.evictions.fill(0.0);
+            }
+        }
+        self.next_refresh = self.now + (REFRESH * residents).max(LEAST_REFRESH);
+    }
+}
+
+impl Class {
+    /// Density at an age: hits yet to come over the time yet to be spent, by those who reach that age.
+    fn refresh(&mut self) {
+        let (mut hits, mut events, mut lifetime) = (0.0f64, 0.0f64, 0.0f64);
+        let seen: f32 = self.hits.iter().chain(&self.evictions).sum();
+        if seen < 1.0 {
+            return;
+        }
+        for age in (0..AGES).rev() {
+            hits += f64::from(self.hits[age]);
+            events += f64::from(self.hits[age] + self.evictions[age]);
+            lifetime += events;
+            self.density[age] = if events > 1e-5 { (hits / lifetime) as f32 } else { 0.0 };
+            self.hits[age] *= DECAY;
+            self.evictions[age] *= DECAY;
+        }
+    }
+}
+
+/// Long last ages fall into low classes; a newcomer, which has none, into the highest.
+fn class_of(resident: Resident) -> usize {
+    let age = resident.last_age + resident.age_before;
+    if age == 0 {
+        return CLASSES - 1;
+    }
+    let halvings = (AGES as u32 / age).checked_ilog2().map_or(0, |log| log + 1);
+    (halvings as usize).min(CLASSES - 2)
+}
+
+impl Eviction for Lhd {
+    fn on_arrive(&mut self, _: &Arrival) {
+        self.advance();
+    }
+
+    fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
+        let mut worst = self.order.draw(&mut self.rng)?;
+        let mut least = self.density(worst);
+        for sample in 1..self.samples as usize + RECENT {
+            let slot = match self.recent.get(sample - 1) {
+                Some(&recent) => recent,
+                None => self.order.draw(&mut self.rng),
+            };
+            let Some(slot) = slot else { continue };
+            let density = self.density(slot);
+            if density < least {
+                (worst, least) = (slot, density);
+            }
+        }
+        Some(worst)
+    }
+
+    fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
+        self.order.push(slot);
+        let resident = Resident { weight: newcomer.weight, last_use: self.now, last_age: 0, age_before: 0 };
+        self.residents.put(slot, resident);
+        self.recent[self.recent_at] = Some(slot);
+        self.recent_at = (self.recent_at + 1) % RECENT;
+    }
+
+    fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
+        self.advance();
+        let resident = self.residents[slot];
+        let age = self.age(resident);
+        self.classes[class_of(resident)].hits[age] += 1.0;
+        let changed = &mut self.residents[slot];
+        (changed.last_use, changed.last_age, changed.age_before) = (self.now, age as u32, resident.last_age);
+        None
+    }
+
+    fn on_reweigh(&mut self, slot: Slot, _: u32, to: u32) {
+        self.residents[slot].weight = to;
+    }
+
+    fn on_remove(&mut self, slot: Slot, _: KeyHash, why: Removal) {
+        if why == Removal::Evicted {
+            let resident = self.residents[slot];
+            let age = self.age(resident);
+            self.classes[class_of(resident)].evictions[age] += 1.0;
+        }
+        self.order.remove(slot);
+        for recent in &mut self.recent {
+            *recent = recent.filter(|&other| other != slot);
+        }
+    }
+
+    fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.residents.set_limit(objects);
+    }
+
+    fn bytes(&self) -> usize {
+        let tables = self.classes.len() * 3 * AGES * size_of::<f32>();
+        self.order.bytes() + self.residents.bytes() + tables
+    }
+
+    fn validate(&self, residents: usize) {
+        self.order.validate();
+        assert_eq!(self.order.len(), residents);
+        assert!(self.recent.iter().flatten().all(|&slot| self.order.contains(slot)), "a newcomer has left");
+        assert!(self.classes.iter().flat_map(|class| &class.density).all(|density| density.is_finite()));
+    }
+}

@@ -1,0 +1,47 @@
+//! Random: any resident leaves.
+//!
+//! The baseline that needs no metadata on a hit. Seeded, so a run can be repeated.
+
+use super::{Arrival, Eviction, Removal, Setup};
+use crate::dense::Dense;
+use crate::rng::Rng;
+use crate::{Access, KeyHash, Reuse, Slot};
+
+/// The residents, in no order.
+pub(crate) struct Random {
+    residents: Dense,
+    rng: Rng,
+}
+
+impl Random {
+    pub(crate) fn new(setup: &Setup<'_>) -> Self {
+        Self { residents: Dense::new(setup.objects), rng: Rng::new(setup.seed) }
+    }
+}
+
+impl Eviction for Random {
+    fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
+        self.residents.draw(&mut self.rng)
+    }
+
+    fn on_insert(&mut self, slot: Slot, _: &Arrival) {
+        self.residents.push(slot);
+    }
+
+    fn on_hit(&mut self, _: Slot, _: &Access, _: Reuse) -> Option<Slot> {
+        None
+    }
+
+    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+        self.residents.remove(slot);
+    }
+
+    fn bytes(&self) -> usize {
+        self.residents.bytes()
+    }
+
+    fn validate(&self, residents: usize) {
+        self.residents.validate();
+        assert_eq!(self.residents.len(), residents);
+    }
+}

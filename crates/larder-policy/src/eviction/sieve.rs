@@ -1,0 +1,72 @@
+//! SIEVE: a hand walks from the oldest to the newest and takes the first unvisited resident; nothing moves.
+//!
+//! Zhang, Yang, Yue, Vigfusson, Rashmi, "SIEVE is simpler than LRU", NSDI 2024. No deviation.
+
+use super::{Arrival, Eviction, Removal, Setup};
+use crate::list::{Links, List};
+use crate::slots::SlotVec;
+use crate::{Access, KeyHash, Reuse, Slot};
+
+/// A list in order of arrival, a visited mark each, and the hand.
+pub(crate) struct Sieve {
+    links: Links,
+    queue: List,
+    visited: SlotVec<bool>,
+    /// Where the next search begins; `None` is the oldest.
+    hand: Option<Slot>,
+}
+
+impl Sieve {
+    pub(crate) fn new(setup: &Setup<'_>) -> Self {
+        Self {
+            links: Links::new(setup.objects),
+            queue: List::default(),
+            visited: SlotVec::new(setup.objects),
+            hand: None,
+        }
+    }
+}
+
+impl Eviction for Sieve {
+    fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
+        let mut at = self.hand.or(self.queue.back())?;
+        while self.visited[at] {
+            self.visited[at] = false;
+            at = List::newer(&self.links, at).or(self.queue.back())?;
+        }
+        self.hand = Some(at);
+        Some(at)
+    }
+
+    fn on_insert(&mut self, slot: Slot, _: &Arrival) {
+        self.visited.put(slot, false);
+        self.queue.push_front(&mut self.links, slot);
+    }
+
+    fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
+        self.visited[slot] = true;
+        None
+    }
+
+    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+        if self.hand == Some(slot) {
+            self.hand = List::newer(&self.links, slot);
+        }
+        self.queue.remove(&mut self.links, slot);
+    }
+
+    fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.links.set_limit(objects);
+        self.visited.set_limit(objects);
+    }
+
+    fn bytes(&self) -> usize {
+        self.links.bytes() + self.visited.bytes()
+    }
+
+    fn validate(&self, residents: usize) {
+        self.queue.validate(&self.links);
+        assert_eq!(self.queue.len(), residents);
+        assert!(self.hand.is_none_or(|hand| self.queue.iter(&self.links).any(|slot| slot == hand)));
+    }
+}

@@ -1,0 +1,270 @@
+//! W-TinyLFU: a small LRU window, a segmented LRU main space, and a frequency sketch that decides who passes from
+//! one to the other; the window's size follows the hit ratio by hill climbing.
+//!
+//! Einziger, Friedman, Manes, "TinyLFU: a highly efficient cache admission policy", ACM TOS 2017; Einziger, Eytan,
+//! Friedman, Manes, "Adaptive software cache management", Middleware 2018. Constants are those of Caffeine 3, the
+//! authors' implementation. Deviation: the newcomer makes room before it enters instead of after, so that the
+//! capacity is never passed.
+
+use super::{Arrival, Eviction, Removal, Setup};
+use crate::list::{Links, List};
+use crate::params::Param;
+use crate::rng::Rng;
+use crate::sketch::Sketch;
+use crate::slots::SlotVec;
+use crate::{Access, KeyHash, Reuse, Slot};
+
+pub(super) const PARAMS: &[Param] = &[
+    Param { name: "window", default: 0.01, least: 0.0, most: 1.0, about: "share of the capacity for the window" },
+    Param { name: "protected", default: 0.8, least: 0.0, most: 1.0, about: "protected share of the main space" },
+    Param { name: "climb", default: 1.0, least: 0.0, most: 1.0, about: "1 adapts the window to the hit ratio" },
+];
+
+/// First step of the climber, as a share of the capacity.
+const STEP: f64 = 0.0625;
+/// Each step is so much smaller than the last.
+const STEP_DECAY: f64 = 0.98;
+/// A change of the hit ratio that starts the climber anew.
+const RESTART: f64 = 0.05;
+/// The climber looks, and the sketch ages, every so many accesses a resident.
+const SAMPLE: u64 = 10;
+/// A refused candidate this frequent is let in now and then, against keys made to collide in the sketch.
+const SUSPICIOUS: u32 = 6;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Segment {
+    Window,
+    Probation,
+    Protected,
+}
+
+#[derive(Clone, Copy)]
+struct Resident {
+    key: KeyHash,
+    weight: u32,
+    segment: Segment,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Queue {
+    list: List,
+    weight: u64,
+}
+
+/// The three segments, the sketch and the climber.
+pub(crate) struct WTinyLfu {
+    links: Links,
+    residents: SlotVec<Resident>,
+    queues: [Queue; 3],
+    sketch: Sketch,
+    sketch_keys: usize,
+    window_limit: u64,
+    protected_limit: u64,
+    capacity: u64,
+    shares: (f64, f64),
+    climber: Option<Climber>,
+    rng: Rng,
+}
+
+struct Climber {
+    hits: u64,
+    accesses: u64,
+    last_ratio: f64,
+    step: f64,
+}
+
+impl WTinyLfu {
+    pub(crate) fn new(setup: &Setup<'_>) -> Self {
+        let keys = setup.objects.unwrap_or(1024).min(1 << 24);
+        let climber = Climber { hits: 0, accesses: 0, last_ratio: 0.0, step: -STEP * setup.capacity as f64 };
+        let mut policy = Self {
+            links: Links::new(setup.objects),
+            residents: SlotVec::new(setup.objects),
+            queues: [Queue::default(); 3],
+            sketch: Sketch::new(keys, SAMPLE * keys as u64),
+            sketch_keys: keys,
+            window_limit: 0,
+            protected_limit: 0,
+            capacity: 0,
+            shares: (setup.params.value("window"), setup.params.value("protected")),
+            climber: (setup.params.value("climb") > 0.0).then_some(climber),
+            rng: Rng::new(setup.seed),
+        };
+        policy.on_resize(setup.capacity, setup.objects);
+        policy
+    }
+
+    fn push(&mut self, slot: Slot, segment: Segment) {
+        self.residents[slot].segment = segment;
+        let queue = &mut self.queues[segment as usize];
+        queue.list.push_front(&mut self.links, slot);
+        queue.weight += u64::from(self.residents[slot].weight);
+    }
+
+    fn unlink(&mut self, slot: Slot) {
+        let Resident { weight, segment, .. } = self.residents[slot];
+        let queue = &mut self.queues[segment as usize];
+        queue.list.remove(&mut self.links, slot);
+        queue.weight -= u64::from(weight);
+    }
+
+    fn transfer(&mut self, slot: Slot, segment: Segment) {
+        self.unlink(slot);
+        self.push(slot, segment);
+    }
+
+    fn oldest(&self, segment: Segment) -> Option<Slot> {
+        self.queues[segment as usize].list.back()
+    }
+
+    fn weight(&self, segment: Segment) -> u64 {
+        self.queues[segment as usize].weight
+    }
+
+    /// Moves the oldest of `from` to `to` while `from` is over `limit`.
+    fn spill(&mut self, from: Segment, limit: u64, to: Segment) {
+        while self.weight(from) > limit
+            && let Some(oldest) = self.oldest(from)
+        {
+            self.transfer(oldest, to);
+        }
+    }
+
+    fn admits(&mut self, candidate: KeyHash, victim: KeyHash) -> bool {
+        let (candidate, victim) = (self.sketch.estimate(candidate), self.sketch.estimate(victim));
+        candidate > victim || (candidate >= SUSPICIOUS && self.rng.below(128) == 0)
+    }
+
+    fn count(&mut self, key: KeyHash, hit: bool) {
+        self.sketch.increment(key);
+        let residents = self.queues.iter().map(|queue| queue.list.len()).sum::<usize>();
+        let Some(climber) = &mut self.climber else { return };
+        climber.accesses += 1;
+        climber.hits += u64::from(hit);
+        if climber.accesses >= SAMPLE * (residents as u64).max(16) {
+            let shift = climber.next_shift(self.capacity as f64);
+            self.shift_window(shift);
+        }
+    }
+
+    #[cold]
+    fn shift_window(&mut self, shift: f64) {
+        let quota = shift.abs() as u64;
+        if shift >= 0.0 {
+            let quota = quota.min(self.protected_limit);
+            self.protected_limit -= quota;
+            self.window_limit += quota;
+            self.spill(Segment::Protected, self.protected_limit, Segment::Probation);
+            let mut left = quota;
+            while let Some(oldest) = self.oldest(Segment::Probation)
+                && u64::from(self.residents[oldest].weight) <= left
+                && self.weight(Segment::Window) + u64::from(self.residents[oldest].weight) <= self.window_limit
+            {
+                left -= u64::from(self.residents[oldest].weight);
+                self.transfer(oldest, Segment::Window);
+            }
+        } else {
+            let quota = quota.min(self.window_limit.saturating_sub(1));
+            self.protected_limit += quota;
+            self.window_limit -= quota;
+            self.spill(Segment::Window, self.window_limit, Segment::Probation);
+        }
+    }
+}
+
+impl Climber {
+    /// Ends a sample; returns by how much the window should grow.
+    fn next_shift(&mut self, capacity: f64) -> f64 {
+        let ratio = self.hits as f64 / self.accesses as f64;
+        let change = ratio - self.last_ratio;
+        let shift = if change >= 0.0 { self.step } else { -self.step };
+        self.step = if change.abs() >= RESTART { (STEP * capacity).copysign(shift) } else { STEP_DECAY * shift };
+        (self.last_ratio, self.hits, self.accesses) = (ratio, 0, 0);
+        shift
+    }
+}
+
+impl Eviction for WTinyLfu {
+    fn on_arrive(&mut self, newcomer: &Arrival) {
+        self.count(newcomer.access.key, false);
+    }
+
+    fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
+        let main = self.oldest(Segment::Probation).or(self.oldest(Segment::Protected));
+        let arriving = newcomer.map_or(0, |newcomer| u64::from(newcomer.weight));
+        if self.weight(Segment::Window) + arriving <= self.window_limit {
+            return main.or(self.oldest(Segment::Window));
+        }
+        let Some(main) = main else { return self.oldest(Segment::Window) };
+        match (self.oldest(Segment::Window), newcomer) {
+            (Some(candidate), _) => {
+                if !self.admits(self.residents[candidate].key, self.residents[main].key) {
+                    return Some(candidate);
+                }
+                self.transfer(candidate, Segment::Probation);
+                Some(main)
+            }
+            (None, Some(newcomer)) => self.admits(newcomer.access.key, self.residents[main].key).then_some(main),
+            (None, None) => Some(main),
+        }
+    }
+
+    fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
+        let (key, weight) = (newcomer.access.key, newcomer.weight);
+        self.residents.put(slot, Resident { key, weight, segment: Segment::Window });
+        self.push(slot, Segment::Window);
+        self.spill(Segment::Window, self.window_limit, Segment::Probation);
+        if self.residents.len() > 2 * self.sketch_keys {
+            // Only where the capacity does not tell the number of keys: the counts start anew.
+            self.sketch_keys = 2 * self.residents.len();
+            self.sketch = Sketch::new(self.sketch_keys, SAMPLE * self.sketch_keys as u64);
+        }
+    }
+
+    fn on_hit(&mut self, slot: Slot, access: &Access, _: Reuse) -> Option<Slot> {
+        self.count(access.key, true);
+        let segment = self.residents[slot].segment;
+        if segment == Segment::Probation {
+            self.transfer(slot, Segment::Protected);
+            self.spill(Segment::Protected, self.protected_limit, Segment::Probation);
+        } else {
+            self.queues[segment as usize].list.move_to_front(&mut self.links, slot);
+        }
+        None
+    }
+
+    fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
+        let resident = &mut self.residents[slot];
+        resident.weight = to;
+        let weight = &mut self.queues[resident.segment as usize].weight;
+        *weight = *weight - u64::from(from) + u64::from(to);
+    }
+
+    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+        self.unlink(slot);
+    }
+
+    fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
+        self.capacity = capacity;
+        self.window_limit = ((capacity as f64 * self.shares.0) as u64).max(1);
+        let main = capacity.saturating_sub(self.window_limit);
+        self.protected_limit = (main as f64 * self.shares.1) as u64;
+        self.links.set_limit(objects);
+        self.residents.set_limit(objects);
+    }
+
+    fn bytes(&self) -> usize {
+        self.links.bytes() + self.residents.bytes() + self.sketch.bytes()
+    }
+
+    fn validate(&self, residents: usize) {
+        assert_eq!(self.queues.iter().map(|queue| queue.list.len()).sum::<usize>(), residents);
+        for (queue, segment) in self.queues.iter().zip([Segment::Window, Segment::Probation, Segment::Protected]) {
+            queue.list.validate(&self.links);
+            assert!(queue.list.iter(&self.links).all(|slot| self.residents[slot].segment == segment));
+            let weights = queue.list.iter(&self.links).map(|slot| u64::from(self.residents[slot].weight));
+            assert_eq!(queue.weight, weights.sum::<u64>());
+        }
+        assert!(self.window_limit + self.protected_limit <= self.capacity.max(1));
+    }
+}
