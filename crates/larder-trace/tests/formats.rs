@@ -1,4 +1,5 @@
 //! What holds for every format of the table; a new one is tested by being in it.
+#![allow(clippy::unwrap_used)] // helpers outside `#[test]` functions fail the test just the same
 
 use std::io::{Cursor, Write};
 

@@ -1,5 +1,6 @@
 //! Parquet needs a file, and so tests of its own.
 #![cfg(feature = "parquet")]
+#![allow(clippy::unwrap_used)] // helpers outside `#[test]` functions fail the test just the same
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,5 @@
 //! Every real trace reads to the count its manifest states.
+#![allow(clippy::unwrap_used)] // helpers outside `#[test]` functions fail the test just the same
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,5 @@
 //! What each format's sample, and a few harder lines, mean.
+#![allow(clippy::unwrap_used)] // helpers outside `#[test]` functions fail the test just the same
 
 use larder_policy::{Op, Time};
 use larder_trace::{Columns, Error, FORMATS, Input, Options, Reader, Request, key_number, open_input};

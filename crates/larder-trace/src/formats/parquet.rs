@@ -93,7 +93,8 @@ impl Parquet {
         };
         let file = File::open(path).map_err(|e| input.place(Error::io(e, "opening")))?;
         let length = file.metadata().map_err(|e| input.place(Error::io(e, "opening")))?.len();
-        let file = SerializedFileReader::new(file).map_err(|e| input.place(damaged(e)))?;
+        let file = guarded(|| SerializedFileReader::new(file)).map_err(|e| input.place(damaged(e)))?;
+        check(&file, length).map_err(|e| input.place(e))?;
         let schema = file.metadata().file_metadata().schema_descr();
         let names: Vec<String> = schema.columns().iter().map(|c| c.path().string()).collect();
         let mut places = [None; FIELDS.len()];
@@ -184,6 +185,26 @@ impl Parquet {
             },
         })
     }
+}
+
+/// The library trusts a footer's offsets: those that lead out of the file would panic.
+fn check(file: &SerializedFileReader<File>, length: u64) -> Result<(), Error> {
+    let mut chunks = file.metadata().row_groups().iter().flat_map(|g| g.columns());
+    let inside = chunks.all(|chunk| {
+        let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+        let range = u64::try_from(start).ok().zip(u64::try_from(chunk.compressed_size()).ok());
+        chunk.num_values() >= 0
+            && range.is_some_and(|(start, size)| start.checked_add(size).is_some_and(|e| e <= length))
+    });
+    let what = "the footer's offsets lead out of the file: it is truncated or damaged";
+    if inside { Ok(()) } else { Err(Error::new(ErrorKind::Corrupt, what).help("fetch it again")) }
+}
+
+/// The library's decoders panic on some damaged pages (version 60 does where a dictionary is missing): to a user that
+/// is one more damaged file.
+fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    caught.unwrap_or_else(|_| Err(ParquetError::General("a page does not follow the format".to_owned())))
 }
 
 fn time(value: Value<'_>, unit: Unit) -> Option<Time> {
@@ -301,7 +322,7 @@ impl Reader for Parquet {
     fn read(&mut self, batch: &mut Vec<Request>, max: usize) -> Result<usize, Error> {
         let start = batch.len();
         while batch.len() - start < max {
-            if self.next == self.decoded && !self.decode().map_err(|e| self.input.place(damaged(e)))? {
+            if self.next == self.decoded && !guarded(|| self.decode()).map_err(|e| self.input.place(damaged(e)))? {
                 break;
             }
             self.row += 1;
