@@ -37,6 +37,7 @@ mod replay;
 mod sample;
 mod series;
 mod source;
+pub mod stats;
 mod survey;
 
 pub use capacity::{CapacitySpec, LEAST_OBJECTS};

@@ -1,4 +1,5 @@
 //! Replays set against simulations plain enough to be checked by eye.
+#![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
