@@ -92,7 +92,7 @@ fn formats() -> String {
         &["generator", "parameter", "default", "meaning"],
         own.chain(all).flat_map(|(name, params)| {
             params.iter().map(move |param| {
-                let default = param.default.map_or_else(|| "found".to_owned(), |value| number(value));
+                let default = param.default.map_or_else(|| "found".to_owned(), number);
                 [name.clone(), code(param.name), default, param.about.to_owned()]
             })
         }),
