@@ -139,6 +139,16 @@ impl Input {
         self.offset += n as u64;
     }
 
+    /// Passes over the mark that some editors put before UTF-8 text.
+    pub(crate) fn skip_byte_order_mark(&mut self) -> Result<(), Error> {
+        let head = self.head(64)?;
+        let text = !head.iter().any(|b| *b < b'\t');
+        if head.starts_with(b"\xef\xbb\xbf") && text {
+            self.consume(3);
+        }
+        Ok(())
+    }
+
     /// Lines taken so far.
     pub fn lines(&self) -> u64 {
         self.line

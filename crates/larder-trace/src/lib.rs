@@ -19,6 +19,10 @@ mod parse;
 mod reader;
 mod request;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use columns::{Columns, Unit};
 pub use error::{Error, ErrorKind};
 pub use formats::{CreateFn, FORMATS, Format, OpenFn};

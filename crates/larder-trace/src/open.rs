@@ -42,6 +42,7 @@ pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Trace, Error> {
 /// As [`open`].
 pub fn open_input(mut input: Input, options: &Options) -> Result<Trace, Error> {
     options.check()?;
+    input.skip_byte_order_mark()?;
     let format = match &options.format {
         Some(name) => formats::named(name)?,
         None => detect(&mut input, options)?,

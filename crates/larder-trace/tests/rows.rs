@@ -42,6 +42,16 @@ fn larder() {
     let odd = rows("larder", b"time,key,size,op,ttl\n0,007,5000000000,get,\n0,18446744073709551616,1,get,9\n");
     assert_eq!(odd[0], get(0.0, xxh3_64(b"007"), u32::MAX));
     assert_eq!(odd[1], Request { ttl: 9, ..get(0.0, xxh3_64(b"18446744073709551616"), 1) });
+    let carries = |rows: &str| {
+        let text = format!("time,key,size,op,ttl\n{rows}");
+        let input = Input::new("t", std::io::Cursor::new(text), None).unwrap();
+        let carries = open_input(input, &Options::default()).unwrap().carries();
+        (carries.times, carries.sizes)
+    };
+    assert_eq!(carries("0,1,1,get,\n1,2,1,get,\n2,1,1,set,\n"), (false, false));
+    assert_eq!(carries("0,1,1,get,\n0.5,2,7,get,\n"), (true, true));
+    // A byte order mark is no part of the header.
+    assert_eq!(rows("larder", b"\xef\xbb\xbftime,key,size,op,ttl\n0,5,1,get,\n"), [get(0.0, 5, 1)]);
     for bad in ["0,1,1,get", "0,1,1,get,,", "0,1,,get,", "-1,1,1,get,", "0,1,1,GET,", "0,1,1,get,x", "0,1,1.5,get,"] {
         let text = format!("time,key,size,op,ttl\n{bad}\n");
         assert!(read(text.as_bytes(), &Options::default()).is_err(), "{bad}");

@@ -7,16 +7,19 @@ use std::io::Write as _;
 
 use larder_policy::{Op, Time};
 
-use super::{Format, ops};
+use super::{Format, ops, whole_lines};
 use crate::{
     Carries, Confidence, Error, ErrorKind, Input, Options, Output, Reader, Request, Writer,
     key::key_number,
-    lines::{Bad, LineParser, Lines, Rows},
+    lines::{Bad, LineParser, Lines, Rows, TICK},
     output::LineWriter,
     parse,
 };
 
 const HEADER: &[u8] = b"time,key,size,op,ttl";
+
+/// Bytes that hold the rows by which [`judge`] goes.
+const HEAD: usize = 1 << 13;
 
 pub(super) const FORMAT: Format = Format {
     name: "larder",
@@ -41,11 +44,26 @@ fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
             Error::new(ErrorKind::BadRow, what).help("read other tables as format csv with their columns mapped");
         return Err(input.place(error.line(1).byte(0)));
     }
-    Lines::boxed(input, options, Native { has_cost })
+    let (times, sizes) = judge(input.head(HEAD)?);
+    let carries = Carries { times, sizes, costs: has_cost, ..Carries::ALL };
+    Lines::boxed(input, options, Native { has_cost, carries })
+}
+
+/// The columns are always there, so whether times and sizes are real shows in the first rows alone: times that rise by
+/// a second from row to row are their index, and sizes that are all 1 are not known.
+fn judge(head: &[u8]) -> (bool, bool) {
+    let fields = |line| -> Option<(Time, u32)> {
+        let (at, rest) = time(line).ok()?;
+        Some((at, size(line, key(rest).1).ok()?.0))
+    };
+    let rows: Vec<_> = whole_lines(head).take(100).map_while(fields).collect();
+    let indexed = rows.windows(2).all(|w| w[1].0.0.checked_sub(w[0].0.0) == Some(TICK));
+    (rows.len() < 2 || !indexed, rows.is_empty() || rows.iter().any(|(_, size)| *size != 1))
 }
 
 struct Native {
     has_cost: bool,
+    carries: Carries,
 }
 
 impl LineParser for Native {
@@ -61,7 +79,7 @@ impl LineParser for Native {
     }
 
     fn carries(&self) -> Carries {
-        Carries { costs: self.has_cost, ..Carries::ALL }
+        self.carries
     }
 }
 

@@ -1,0 +1,4 @@
+//! Any bytes as `parquet`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| larder_fuzz::read(Some("parquet"), bytes));
