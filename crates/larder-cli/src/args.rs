@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use larder_policy::{PolicySpec, admission, eviction};
-use larder_sim::{CapacitySpec, Experiment, Lifetimes, Source, Weigh};
+use larder_sim::{CapacitySpec, Experiment, Lifetimes, Metric, Source, Weigh};
 use larder_trace::{Columns, FORMATS, Options};
 
 /// Replays traces through cache policies and says which one serves them best.
@@ -25,6 +25,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Replay traces through policies and print what each hits and misses
     Replay(ReplayArgs),
+    /// Compare policies: reductions against FIFO, LRU and the best, and the gap to Bélády closed
+    Compare(CompareArgs),
+    /// Draw miss-ratio curves: LRU exactly, any policy from samples of the keys
+    Curve(CurveArgs),
+    /// Describe a trace: popularity, reuse, sizes, working set
+    Stats(StatsArgs),
+    /// Convert a trace to another format
+    Convert(ConvertArgs),
     /// List the policies with their parameters and sources
     Policies,
     /// List the trace formats and the generators
@@ -58,6 +66,144 @@ pub(crate) struct ReplayArgs {
     pub(crate) report: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// Policies, apart by commas [default: the main ones and Bélády's]
+    #[arg(short, long = "policy", value_name = "POLICY,…", value_delimiter = ',')]
+    pub(crate) policies: Vec<PolicySpec>,
+
+    /// Sizes, apart by commas; see `larder replay --help`
+    #[arg(
+        short,
+        long = "capacity",
+        value_name = "SIZE,…",
+        value_delimiter = ',',
+        default_value = "0.1%,1%,5%,10%,20%"
+    )]
+    pub(crate) capacities: Vec<CapacitySpec>,
+
+    /// Which miss ratio is compared
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) metric: MetricArg,
+
+    /// Print Markdown tables, for documents
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) markdown: bool,
+
+    /// Print one JSON object a line for each trace, policy and size
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write a report there: report.html, cells.csv, cells.json, series.csv
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+impl CompareArgs {
+    /// The policies asked for, or those worth comparing.
+    pub(crate) fn policies(&self) -> Vec<PolicySpec> {
+        if self.policies.is_empty() { main_policies(self.run.weigh) } else { self.policies.clone() }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+A sampled curve replays a share of the keys, picked by hash, through caches smaller by the same factor (miniature
+simulation with SHARDS). Each point is simulated on several samples; ± is the standard error of their mean. Where LRU
+is among the policies, its sampled curve is also set against the exact one, and the mean absolute difference is printed.
+
+Examples:
+  larder curve trace.csv.zst
+  larder curve trace.csv.zst --policy lru,s3fifo,arc --sample 0.01 --samples 8
+  larder curve gen:zipf:keys=1e6/requests=1e7 --json")]
+pub(crate) struct CurveArgs {
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
+
+    /// Policies drawn beside LRU's exact curve, apart by commas
+    #[arg(short, long = "policy", value_name = "POLICY,…", value_delimiter = ',', default_value = "lru,s3fifo")]
+    pub(crate) policies: Vec<PolicySpec>,
+
+    /// Sizes, spread evenly on a logarithmic scale from 64 objects to the whole trace
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    pub(crate) points: u64,
+
+    /// The share of the keys in a sample, up to 1 for all [default: about 8192 keys]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) sample: Option<f64>,
+
+    /// Samples to draw
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) samples: u64,
+
+    /// What an entry weighs against the capacity
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) weigh: WeighArg,
+
+    /// The seed of the samples and of the policies' random choices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Threads; results do not depend on it [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Count only gets in the miss ratios; sets still take effect
+    #[arg(long)]
+    pub(crate) gets_only: bool,
+
+    /// Print one JSON object a line for each curve
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
+
+    /// Print one JSON object a line for each trace
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  larder convert access.log.gz access.csv.zst
+  larder convert access.log - --to csv --hash-keys --secret 'only we know' > shared.csv")]
+pub(crate) struct ConvertArgs {
+    /// The trace to read, `-` for stdin, or `gen:…`
+    #[arg(value_name = "IN")]
+    pub(crate) input: String,
+
+    /// The file to write, `-` for stdout; its endings say in which format and how compressed
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+
+    /// The format to write, where the ending does not tell
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(
+        FORMATS.iter().filter(|format| format.create.is_some()).map(|format| format.name)))]
+    pub(crate) to: Option<String>,
+
+    /// Hide the keys: each is replaced by a keyed hash that only the secret could tell
+    #[arg(long, requires = "secret")]
+    pub(crate) hash_keys: bool,
+
+    /// The secret of --hash-keys
+    #[arg(long, env = "LARDER_SECRET", hide_env_values = true)]
+    pub(crate) secret: Option<String>,
+}
+
 /// Which traces, and how to read them.
 #[derive(Debug, Args)]
 pub(crate) struct TraceArgs {
@@ -65,6 +211,19 @@ pub(crate) struct TraceArgs {
     #[arg(value_name = "TRACE", required = true)]
     pub(crate) traces: Vec<String>,
 
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+}
+
+impl TraceArgs {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
+        self.traces.iter().map(|path| Source::trace(path, self.reading.options()))
+    }
+}
+
+/// How to read a trace.
+#[derive(Debug, Args)]
+pub(crate) struct ReadingArgs {
     /// The format; by default it is seen by the content
     #[arg(long, value_parser = PossibleValuesParser::new(FORMATS.iter().map(|format| format.name)), hide_possible_values = true)]
     pub(crate) format: Option<String>,
@@ -82,7 +241,7 @@ pub(crate) struct TraceArgs {
     pub(crate) skip_bad: u64,
 }
 
-impl TraceArgs {
+impl ReadingArgs {
     pub(crate) fn options(&self) -> Options {
         Options {
             format: self.format.clone(),
@@ -91,10 +250,6 @@ impl TraceArgs {
             limit: self.limit,
             ..Options::default()
         }
-    }
-
-    pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
-        self.traces.iter().map(|path| Source::trace(path, self.options()))
     }
 }
 
@@ -123,21 +278,21 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    pub(crate) fn threads(&self) -> NonZeroUsize {
-        self.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
-    }
-
     pub(crate) fn experiment(&self, policies: &[PolicySpec], capacities: &[CapacitySpec]) -> Experiment {
         Experiment {
             policies: policies.to_vec(),
             capacities: capacities.to_vec(),
             weigh: self.weigh.into(),
             seed: self.seed,
-            threads: self.threads(),
+            threads: threads(self.threads),
             gets_only: self.gets_only,
             lifetimes: self.ttl,
         }
     }
+}
+
+pub(crate) fn threads(asked: Option<NonZeroUsize>) -> NonZeroUsize {
+    asked.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -156,6 +311,36 @@ impl From<WeighArg> for Weigh {
             WeighArg::Bytes => Self::Bytes,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum MetricArg {
+    /// The share of requests that miss
+    #[default]
+    Requests,
+    /// The share of bytes that miss
+    Bytes,
+}
+
+impl From<MetricArg> for Metric {
+    fn from(metric: MetricArg) -> Self {
+        match metric {
+            MetricArg::Requests => Self::Requests,
+            MetricArg::Bytes => Self::Bytes,
+        }
+    }
+}
+
+/// Every registered policy but those that only stand for a product or for chance, and the bound on all of them.
+pub(crate) fn main_policies(weigh: WeighArg) -> Vec<PolicySpec> {
+    let beside = |name: &str| name == "random" || name.starts_with("redis-");
+    let online = eviction::REGISTRY.iter().filter(|entry| !entry.needs_oracle && !beside(entry.name));
+    let bound = match weigh {
+        WeighArg::Objects => "belady",
+        WeighArg::Bytes => "belady-size",
+    };
+    // A registered name always parses.
+    online.map(|entry| entry.name).chain([bound]).filter_map(|name| name.parse().ok()).collect()
 }
 
 fn parse_columns(text: &str) -> Result<Columns, larder_trace::Error> {

@@ -22,6 +22,10 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         None => commands::demo::run(),
         Some(Command::Replay(args)) => commands::replay::run(args),
+        Some(Command::Compare(args)) => commands::compare::run(args),
+        Some(Command::Curve(args)) => commands::curve::run(args),
+        Some(Command::Stats(args)) => commands::stats::run(args),
+        Some(Command::Convert(args)) => commands::convert::run(args),
         Some(Command::Policies) => commands::list::policies(),
         Some(Command::Formats) => commands::list::formats(),
     };

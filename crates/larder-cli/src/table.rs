@@ -36,7 +36,6 @@ pub(crate) fn percent(share: f64) -> String {
 }
 
 /// A signed share of 1 in percent, with one decimal.
-#[allow(dead_code)]
 pub(crate) fn signed_percent(share: f64) -> String {
     format!("{:+.1}%", share * 100.0)
 }
@@ -54,4 +53,10 @@ pub(crate) fn millions(rate: f64) -> String {
 /// Bytes in powers of 1024.
 pub(crate) fn bytes(number: u64) -> String {
     indicatif::BinaryBytes(number).to_string()
+}
+
+/// A table as text, without blanks at the ends of its lines.
+pub(crate) fn text(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
 }

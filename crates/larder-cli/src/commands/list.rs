@@ -11,7 +11,7 @@ pub(crate) fn policies() -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "A policy is written EVICTION[:NAME=VALUE/…][+ADMISSION[:NAME=VALUE/…]].\n\nEviction:")?;
     for entry in eviction::REGISTRY {
-        let future = if entry.needs_oracle { " (knows the future)" } else { "" };
+        let future = if entry.needs_oracle && !entry.about.contains("future") { "; knows the future" } else { "" };
         policy(&mut out, entry.name, &format!("{}{future}", entry.about), entry.source, entry.params)?;
     }
     writeln!(out, "\nAdmission:")?;

@@ -1,5 +1,59 @@
 //! One file a command.
 
+pub(crate) mod compare;
+pub(crate) mod convert;
+pub(crate) mod curve;
 pub(crate) mod demo;
 pub(crate) mod list;
 pub(crate) mod replay;
+pub(crate) mod stats;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use larder_sim::{Experiment, Lifetimes, Outcome, Report};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// The command as it was given, for whoever wants to repeat it.
+pub(crate) fn command_line() -> String {
+    let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,%+@*".contains(c));
+    let quoted = |word: String| if plain(&word) { word } else { format!("'{}'", word.replace('\'', "'\\''")) };
+    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    ["larder".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) fn print_json<T: Serialize>(records: impl IntoIterator<Item = T>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    for record in records {
+        serde_json::to_writer(&mut out, &record).map_err(io::Error::from)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Writes the report and says where it is.
+pub(crate) fn write_report(
+    folder: &Path,
+    command: &str,
+    experiment: &Experiment,
+    outcomes: &[Outcome],
+) -> Result<(), Failure> {
+    let counted = if experiment.gets_only { "gets" } else { "gets and sets" };
+    let lifetimes = match experiment.lifetimes {
+        Lifetimes::Ignored => "nothing expires".to_owned(),
+        Lifetimes::Given => "as the trace gives them".to_owned(),
+        Lifetimes::Fixed(span) => humantime::format_duration(span).to_string(),
+    };
+    let report = Report {
+        command,
+        configuration: vec![("counted", counted.to_owned()), ("lifetimes", lifetimes)],
+        seed: experiment.seed,
+        weigh: experiment.weigh,
+        outcomes,
+    };
+    let page = report.write(folder)?;
+    eprintln!("report: {}", page.display());
+    Ok(())
+}

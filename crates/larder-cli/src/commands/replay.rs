@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use larder_sim::{CellRecord, Outcome};
 
+use super::{command_line, print_json, write_report};
 use crate::args::ReplayArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
@@ -11,25 +12,21 @@ use crate::table::{self, Style};
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let experiment = args.run.experiment(&args.policies, &args.capacities);
+    let mut outcomes = Vec::new();
     for mut source in args.traces.sources() {
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&mut source, &bar)?;
         bar.clear();
         if args.json {
-            print_json(&outcome)?;
+            print_json(outcome.cells.iter().map(|cell| &cell.record))?;
         } else {
             print_table(&outcome)?;
         }
         summarise(&outcome);
+        outcomes.push(outcome);
     }
-    Ok(())
-}
-
-fn print_json(outcome: &Outcome) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    for cell in &outcome.cells {
-        serde_json::to_writer(&mut out, &cell.record).map_err(io::Error::from)?;
-        writeln!(out)?;
+    if let Some(folder) = &args.report {
+        write_report(folder, &command_line(), &experiment, &outcomes)?;
     }
     Ok(())
 }
@@ -66,7 +63,7 @@ fn print_table(outcome: &Outcome) -> Result<(), Failure> {
         ]);
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "{}: {} requests\n{}\n", outcome.trace, table::count(outcome.requests), table.trim_fmt())?;
+    writeln!(out, "{}: {} requests\n{}\n", outcome.trace, table::count(outcome.requests), table::text(&table))?;
     Ok(())
 }
 
@@ -78,7 +75,7 @@ pub(crate) fn summarise(outcome: &Outcome) {
     let seconds = outcome.elapsed.as_secs_f64();
     let cells = outcome.cells.len() as f64;
     let line = format!(
-        "{}: {} rows × {} cells in {seconds:.2} s, decoding included: {} accesses",
+        "{}: {} rows × {} cells in {seconds:.2} s, decoding included ({})",
         outcome.trace,
         table::count(outcome.rows),
         outcome.cells.len(),

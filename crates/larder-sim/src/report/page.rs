@@ -1,0 +1,95 @@
+//! The page as a whole.
+
+use std::fmt::Write as _;
+
+use super::Report;
+use super::data::records;
+use super::html::{Text, percent, signed};
+use super::section::section;
+use crate::Weigh;
+use crate::compare::{Metric, Summary, compare, summarise};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+pub(super) fn page(report: &Report<'_>) -> String {
+    let traces: Vec<&str> = report.outcomes.iter().map(|outcome| outcome.trace.as_str()).collect();
+    let mut html = String::new();
+    // Writing to a string cannot fail, here and below.
+    let _ = write!(
+        html,
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>Cache policies on {}</title><style>{STYLE}</style></head><body><main>\
+         <header><h1>Cache policies on {}</h1><p class=\"lead\">A miss is a request the cache could not serve: fewer is \
+         better. Every policy saw the same requests in the same order, with a cache of the same size.</p></header>",
+        Text(&title(&traces)),
+        Text(&title(&traces)),
+    );
+    if report.outcomes.len() > 1 {
+        html.push_str(&summary(report));
+        html.push_str("<nav><ul>");
+        for (number, trace) in traces.iter().enumerate() {
+            let _ = write!(html, "<li><a href=\"#trace{number}\">{}</a></li>", Text(trace));
+        }
+        html.push_str("</ul></nav>");
+    }
+    for (number, outcome) in report.outcomes.iter().enumerate() {
+        html.push_str(&section(number, outcome, report.weigh));
+    }
+    html.push_str(&configuration(report));
+    let _ = write!(html, "</main><script>{SCRIPT}</script></body></html>");
+    html
+}
+
+fn title(traces: &[&str]) -> String {
+    match traces {
+        [] => "no trace".into(),
+        [one] => (*one).to_owned(),
+        [one, other] => format!("{one} and {other}"),
+        many => format!("{} traces", many.len()),
+    }
+}
+
+fn summary(report: &Report<'_>) -> String {
+    let records: Vec<_> = records(report.outcomes).cloned().collect();
+    let mut rows = String::new();
+    for Summary { policy, miss_ratio, against_fifo, against_lru, gap_closed, best_in, cells, .. } in
+        summarise(&compare(&records, Metric::Requests))
+    {
+        let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), signed);
+        let _ = write!(
+            rows,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{best_in} of {cells}</td></tr>",
+            Text(&policy),
+            percent(miss_ratio),
+            or_dash(against_fifo),
+            or_dash(against_lru),
+            gap_closed.map_or_else(|| "–".to_owned(), |gap| format!("{:.0}%", gap * 100.0)),
+        );
+    }
+    format!(
+        "<section><h2>All traces</h2><div class=\"scroll\"><table><thead><tr><th>policy</th><th>mean miss ratio</th>\
+         <th>fewer than FIFO</th><th>fewer than LRU</th><th>of the gap to Bélády</th><th>fewest misses in</th></tr>\
+         </thead><tbody>{rows}</tbody></table></div><p class=\"note\">Means over traces and sizes. Fewer: \
+         (reference − policy) / the larger of the two, so a policy that misses more is negative.</p></section>"
+    )
+}
+
+fn configuration(report: &Report<'_>) -> String {
+    let weigh = match report.weigh {
+        Weigh::Objects => "objects: each entry weighs 1",
+        Weigh::Bytes => "bytes: each entry weighs its size",
+    };
+    let mut lines = vec![("command", format!("<code>{}</code>", Text(report.command)))];
+    lines.push(("seed", report.seed.to_string()));
+    lines.push(("capacity in", weigh.to_owned()));
+    lines.extend(report.configuration.iter().map(|(name, value)| (*name, Text(value).to_string())));
+    lines.push(("larder", env!("CARGO_PKG_VERSION").to_owned()));
+    let line = |(name, value): (&str, String)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>");
+    format!(
+        "<section><h2>How this was made</h2><dl class=\"configuration\">{}</dl><p class=\"note\">The figures are in \
+         <code>cells.csv</code>, <code>cells.json</code> and <code>series.csv</code> beside this page.</p></section>",
+        lines.into_iter().map(line).collect::<String>()
+    )
+}

@@ -1,0 +1,270 @@
+//! What a page says of one trace.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::chart::{Axis, Line, chart};
+use super::html::{Text, bytes, count, percent, short, signed};
+use super::palette::{Pen, pens};
+use crate::compare::{Comparison, Metric, compare};
+use crate::experiment::ratio;
+use crate::{CellOutcome, CellRecord, Outcome, Weigh};
+
+/// The section of one trace, its number making its identifiers unique.
+pub(super) fn section(number: usize, outcome: &Outcome, weigh: Weigh) -> String {
+    let view = View::new(outcome, weigh);
+    let mut html = String::new();
+    // Writing to a string cannot fail, here and below.
+    let _ = write!(html, "<section id=\"trace{number}\"><h2>{}</h2>{}", Text(&outcome.trace), view.facts());
+    html.push_str(&view.winners());
+    let _ = write!(html, "<h3>Misses by cache size</h3>{}", figure(&view.curves()));
+    html.push_str(&view.matrix());
+    let _ = write!(html, "<h3>Misses over time</h3>{}", view.course(number));
+    html.push_str(&view.details());
+    html.push_str("</section>");
+    html
+}
+
+fn figure(chart: &str) -> String {
+    format!("<figure>{chart}</figure>")
+}
+
+struct View<'a> {
+    outcome: &'a Outcome,
+    weigh: Weigh,
+    policies: Vec<&'a str>,
+    pens: Vec<Pen>,
+    /// Capacity and how it was asked for, ascending.
+    sizes: Vec<(u64, &'a str)>,
+    cells: BTreeMap<(&'a str, u64), &'a CellOutcome>,
+    comparisons: Vec<Comparison>,
+}
+
+impl<'a> View<'a> {
+    fn new(outcome: &'a Outcome, weigh: Weigh) -> Self {
+        let mut policies: Vec<&str> = Vec::new();
+        let mut sizes = BTreeMap::new();
+        let mut cells = BTreeMap::new();
+        for cell in &outcome.cells {
+            let record = &cell.record;
+            if !policies.contains(&record.policy.as_str()) {
+                policies.push(&record.policy);
+            }
+            sizes.entry(record.capacity).or_insert(record.capacity_spec.as_str());
+            cells.entry((record.policy.as_str(), record.capacity)).or_insert(cell);
+        }
+        let records: Vec<CellRecord> = outcome.cells.iter().map(|cell| cell.record.clone()).collect();
+        Self {
+            outcome,
+            weigh,
+            pens: pens(&policies),
+            policies,
+            sizes: sizes.into_iter().collect(),
+            cells,
+            comparisons: compare(&records, Metric::Requests),
+        }
+    }
+
+    fn record(&self, policy: &str, capacity: u64) -> Option<&CellRecord> {
+        self.cells.get(&(policy, capacity)).map(|cell| &cell.record)
+    }
+
+    fn size(&self, capacity: u64) -> String {
+        match self.weigh {
+            Weigh::Objects => count(capacity),
+            Weigh::Bytes => bytes(capacity as f64),
+        }
+    }
+
+    /// Such as `1% (2,752)`, or just `5,000` where it was asked for so.
+    fn size_with_spec(&self, capacity: u64, spec: &str) -> String {
+        let size = self.size(capacity);
+        if spec.ends_with('%') { format!("{spec} ({size})") } else { size }
+    }
+
+    fn facts(&self) -> String {
+        let outcome = self.outcome;
+        let mut facts = vec![("requests counted", count(outcome.requests))];
+        if let Some(survey) = &outcome.survey {
+            facts.push(("distinct keys", count(survey.keys)));
+            if survey.carries.sizes {
+                facts.push(("distinct bytes", bytes(survey.bytes as f64)));
+            }
+        }
+        if outcome.bad_rows > 0 {
+            facts.push(("bad rows passed over", count(outcome.bad_rows)));
+        }
+        let fact = |(name, value): (&str, String)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>");
+        format!("<dl class=\"facts\">{}</dl>", facts.into_iter().map(fact).collect::<String>())
+    }
+
+    /// The first thing a reader wants to know: who misses least at which size.
+    fn winners(&self) -> String {
+        let mut rows = String::new();
+        for &(capacity, spec) in &self.sizes {
+            let at_size = || self.comparisons.iter().filter(|cell| cell.capacity_spec == spec);
+            let best: Vec<&Comparison> = at_size().filter(|cell| cell.is_best).collect();
+            let Some(first) = best.first() else { continue };
+            let names: Vec<String> = best.iter().map(|cell| Text(&cell.policy).to_string()).collect();
+            let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), signed);
+            let _ = write!(
+                rows,
+                "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                self.size_with_spec(capacity, spec),
+                names.join(", "),
+                percent(first.miss_ratio),
+                or_dash(first.against_lru),
+                first.gap_closed.map_or_else(|| "–".to_owned(), |gap| format!("{:.0}%", gap * 100.0)),
+            );
+        }
+        if rows.is_empty() {
+            return String::new();
+        }
+        format!(
+            "<div class=\"scroll\"><table class=\"winners\"><thead><tr><th>cache size</th>\
+             <th class=\"text\">fewest misses</th><th>miss ratio</th><th title=\"(LRU − policy) / LRU\">fewer than LRU</th>\
+             <th title=\"(LRU − policy) / (LRU − Bélády)\">of the gap to Bélády</th></tr></thead>\
+             <tbody>{rows}</tbody></table></div>"
+        )
+    }
+
+    fn curves(&self) -> String {
+        let log = |capacity: u64| (capacity.max(1) as f64).ln();
+        let most = self.cells.values().map(|cell| cell.record.miss_ratio).fold(0.0, f64::max);
+        let (low, high) = match (self.sizes.first(), self.sizes.last()) {
+            (Some(first), Some(last)) => (log(first.0), log(last.0)),
+            _ => (0.0, 1.0),
+        };
+        let tick = |&(capacity, spec): &(u64, &str)| {
+            let label = match (spec.ends_with('%'), self.weigh) {
+                (true, _) => spec.to_owned(),
+                (false, Weigh::Objects) => short(capacity as f64),
+                (false, Weigh::Bytes) => bytes(capacity as f64),
+            };
+            (log(capacity), label)
+        };
+        let unit = match (self.weigh, self.sizes.iter().all(|(_, spec)| spec.ends_with('%'))) {
+            (Weigh::Objects, true) => "cache size, share of distinct keys (log)",
+            (Weigh::Bytes, true) => "cache size, share of distinct bytes (log)",
+            (Weigh::Objects, false) => "cache size, objects (log)",
+            (Weigh::Bytes, false) => "cache size, bytes (log)",
+        };
+        let x = Axis { title: unit.into(), low, high, ticks: self.sizes.iter().map(tick).collect() };
+        let lines = self.policies.iter().zip(&self.pens).map(|(policy, pen)| {
+            let records =
+                || self.sizes.iter().filter_map(|&(capacity, spec)| Some((spec, self.record(policy, capacity)?)));
+            let tip = |(spec, record): (&str, &CellRecord)| {
+                format!("{policy} at {}: {}", self.size_with_spec(record.capacity, spec), percent(record.miss_ratio))
+            };
+            Line {
+                name: policy,
+                pen: *pen,
+                points: records().map(|(_, record)| (log(record.capacity), record.miss_ratio)).collect(),
+                tips: records().map(tip).collect(),
+            }
+        });
+        chart(&x, &Axis::shares("miss ratio", most), &lines.collect::<Vec<_>>())
+    }
+
+    /// Miss ratios, a row a policy, the best of each size in bold and a bar behind each.
+    fn matrix(&self) -> String {
+        let mut html = String::from("<div class=\"scroll\"><table class=\"matrix\"><thead><tr><th>policy</th>");
+        for &(capacity, spec) in &self.sizes {
+            let _ = write!(html, "<th>{}</th>", self.size_with_spec(capacity, spec));
+        }
+        html.push_str("</tr></thead><tbody>");
+        for (policy, pen) in self.policies.iter().zip(&self.pens) {
+            let _ = write!(
+                html,
+                "<tr data-name=\"{0}\"><th scope=\"row\"><svg class=\"key {1}\" viewBox=\"0 0 22 8\">\
+                 <path d=\"M1 4H21\" stroke-dasharray=\"{2}\"/></svg>{0}</th>",
+                Text(policy),
+                pen.class,
+                pen.dash
+            );
+            for &(capacity, spec) in &self.sizes {
+                let Some(record) = self.record(policy, capacity) else {
+                    html.push_str("<td>–</td>");
+                    continue;
+                };
+                let best = self.comparisons.iter().any(|c| c.is_best && c.policy == *policy && c.capacity_spec == spec);
+                let _ = write!(
+                    html,
+                    "<td{} style=\"--share:{:.1}%\">{}</td>",
+                    if best { " class=\"best\"" } else { "" },
+                    record.miss_ratio * 100.0,
+                    percent(record.miss_ratio)
+                );
+            }
+            html.push_str("</tr>");
+        }
+        html.push_str("</tbody></table></div><p class=\"note\">Miss ratios; bold is the fewest at each size among policies that do not know the future.</p>");
+        html
+    }
+
+    /// One chart a size; a script shows one at a time, the middle one first.
+    fn course(&self, number: usize) -> String {
+        let mut html = format!("<div class=\"tabs\" data-first=\"{}\">", self.sizes.len() / 2);
+        let mut panels = String::new();
+        for (at, &(capacity, spec)) in self.sizes.iter().enumerate() {
+            let label = self.size_with_spec(capacity, spec);
+            let _ = write!(html, "<button type=\"button\" aria-controls=\"course{number}-{at}\">{label}</button>");
+            let _ = write!(
+                panels,
+                "<figure id=\"course{number}-{at}\"><figcaption>cache of {label}</figcaption>{}</figure>",
+                self.course_at(capacity)
+            );
+        }
+        html + "</div>" + &panels
+    }
+
+    fn course_at(&self, capacity: u64) -> String {
+        let series = &self.outcome.series;
+        let windows = series.counts();
+        let width = series.width() as f64;
+        let points = |cell: &CellOutcome| -> Vec<(f64, f64)> {
+            let shares = windows.iter().zip(cell.misses.counts()).map(|(&requests, &misses)| ratio(misses, requests));
+            shares.enumerate().map(|(at, share)| ((at as f64 + 0.5) * width, share)).collect()
+        };
+        let lines: Vec<Line<'_>> = self
+            .policies
+            .iter()
+            .zip(&self.pens)
+            .filter_map(|(policy, pen)| {
+                let points = points(self.cells.get(&(*policy, capacity))?);
+                Some(Line { name: policy, pen: *pen, points, tips: Vec::new() })
+            })
+            .collect();
+        let most = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
+        let rows = self.outcome.rows as f64;
+        let ticks = (0..=4u32).map(|at| rows * f64::from(at) / 4.0).map(|at| (at, short(at))).collect();
+        let title = format!("requests so far, in windows of {}", count(series.width()));
+        chart(&Axis { title, low: 0.0, high: rows, ticks }, &Axis::shares("miss ratio", most), &lines)
+    }
+
+    fn details(&self) -> String {
+        let mut html = String::from(
+            "<details><summary>All figures</summary><div class=\"scroll\"><table><thead><tr><th>policy</th><th>capacity</th>\
+             <th>hits</th><th>misses</th><th>miss ratio</th><th>byte miss ratio</th><th>evictions</th>\
+             <th>requests/s</th><th>metadata</th></tr></thead><tbody>",
+        );
+        for CellOutcome { record, .. } in &self.outcome.cells {
+            let _ = write!(
+                html,
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+                 <td>{}</td><td>{}</td></tr>",
+                Text(&record.policy),
+                self.size_with_spec(record.capacity, &record.capacity_spec),
+                count(record.hits),
+                count(record.misses),
+                percent(record.miss_ratio),
+                percent(record.byte_miss_ratio),
+                count(record.evictions),
+                short(record.requests_per_second),
+                bytes(record.metadata_bytes as f64),
+            );
+        }
+        html.push_str("</tbody></table></div></details>");
+        html
+    }
+}
