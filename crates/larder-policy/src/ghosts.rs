@@ -20,7 +20,7 @@ impl Ghosts {
     /// `expected` is the most keys there will be, when known.
     pub(crate) fn new(expected: Option<usize>) -> Self {
         Self {
-            index: Index::new(expected),
+            index: Index::default(),
             keys: SlotVec::new(expected),
             links: Links::new(expected),
             queue: List::default(),
@@ -34,7 +34,8 @@ impl Ghosts {
     pub(crate) fn push(&mut self, key: KeyHash, weight: u32) {
         let slot = self.free.pop().unwrap_or(Slot(self.keys.len() as u32));
         self.keys.put(slot, (key, weight));
-        self.index.insert(key.0, slot);
+        let keys = &self.keys;
+        self.index.insert(key.0, slot, |slot| keys[slot].0.0);
         self.queue.push_front(&mut self.links, slot);
         self.weight += u64::from(weight);
     }
@@ -75,7 +76,6 @@ impl Ghosts {
     }
 
     pub(crate) fn validate(&self) {
-        self.index.validate();
         self.queue.validate(&self.links);
         assert_eq!(self.index.len(), self.queue.len());
         let weight: u64 = self.queue.iter(&self.links).map(|slot| u64::from(self.keys[slot].1)).sum();

@@ -139,7 +139,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     pub fn new(capacity: Capacity, policy: Policy<E>) -> Self {
         let objects = capacity.most_objects();
         Self {
-            index: Index::new(objects),
+            index: Index::default(),
             entries: SlotVec::new(objects),
             free: Vec::new(),
             capacity,
@@ -215,7 +215,8 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         }
         let slot = self.free.pop().unwrap_or(Slot(self.entries.len() as u32));
         self.entries.put(slot, Entry { key: access.key, weight: newcomer.weight, value: Some(value) });
-        self.index.insert(access.key.0, slot);
+        let entries = &self.entries;
+        self.index.insert(access.key.0, slot, |slot| entries[slot].key.0);
         self.used += u64::from(newcomer.weight);
         if let Some(ttl) = plan.ttl {
             self.wheel.schedule(slot, access.at.plus(ttl));
@@ -288,7 +289,6 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// # Panics
     /// When one is broken.
     pub fn validate(&self) {
-        self.index.validate();
         self.wheel.validate();
         let (mut residents, mut used) = (0, 0);
         for (at, entry) in self.entries.iter().enumerate() {

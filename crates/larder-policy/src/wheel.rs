@@ -66,10 +66,14 @@ impl Wheel {
     }
 
     /// Forgets the expiry of `slot`, if it has one.
+    #[inline]
     pub(crate) fn cancel(&mut self, slot: Slot) {
-        if self.expiry(slot).is_none() {
-            return;
+        if !self.is_idle() && self.expiry(slot).is_some() {
+            self.unlink(slot);
         }
+    }
+
+    fn unlink(&mut self, slot: Slot) {
         let Node { previous, next, bucket, .. } = self.nodes[slot];
         if previous == NIL {
             self.heads[bucket as usize] = next;

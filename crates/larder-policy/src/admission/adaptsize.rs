@@ -44,7 +44,7 @@ pub(crate) struct AdaptSize {
 impl AdaptSize {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
         Self {
-            index: Index::new(None),
+            index: Index::default(),
             seen: Vec::new(),
             capacity: setup.capacity as f64,
             // The paper begins open: everything enters until the first model.
@@ -63,9 +63,10 @@ impl AdaptSize {
             seen.count = 0;
         }
         self.seen.retain(|seen| seen.rate >= FORGET_BELOW * FRESH);
-        self.index = Index::new(None);
-        for (at, seen) in self.seen.iter().enumerate() {
-            self.index.insert(seen.key.0, Slot(at as u32));
+        self.index = Index::default();
+        let seen = &self.seen;
+        for (at, key) in seen.iter().map(|seen| seen.key).enumerate() {
+            self.index.insert(key.0, Slot(at as u32), |slot| seen[slot.0 as usize].key.0);
         }
         if self.seen.iter().map(|seen| seen.size).sum::<f64>() > self.capacity {
             self.scale =
@@ -116,7 +117,8 @@ impl Admission for AdaptSize {
         match self.index.find(key.0, |slot| self.seen[slot.0 as usize].key == key) {
             Some(slot) => self.seen[slot.0 as usize].count += 1,
             None => {
-                self.index.insert(key.0, Slot(self.seen.len() as u32));
+                let (slot, seen) = (Slot(self.seen.len() as u32), &self.seen);
+                self.index.insert(key.0, slot, |slot| seen[slot.0 as usize].key.0);
                 self.seen.push(Seen { key, size: f64::from(access.size.max(1)), rate: 0.0, count: 1 });
             }
         }

@@ -63,7 +63,7 @@ impl Lirs {
             nodes: SlotVec::new(None),
             free: Vec::new(),
             node_of: SlotVec::new(setup.objects),
-            known_gone: Index::new(None),
+            known_gone: Index::default(),
             stack_links: Links::new(None),
             queue_links: Links::new(None),
             stack: List::default(),
@@ -246,7 +246,8 @@ impl Eviction for Lirs {
         if status == Status::High && in_stack && why == Removal::Evicted {
             self.nodes[node].status = Status::Gone;
             self.gone.push_front(&mut self.queue_links, node);
-            self.known_gone.insert(key.0, node);
+            let nodes = &self.nodes;
+            self.known_gone.insert(key.0, node, |node| nodes[node].key.0);
             return;
         }
         if in_stack {
@@ -274,7 +275,6 @@ impl Eviction for Lirs {
         self.stack.validate(&self.stack_links);
         self.queue.validate(&self.queue_links);
         self.gone.validate(&self.queue_links);
-        self.known_gone.validate();
         assert_eq!(self.known_gone.len(), self.gone.len());
         let stack: Vec<_> = self.stack.iter(&self.stack_links).map(|node| self.nodes[node]).collect();
         let low = stack.iter().filter(|node| node.status == Status::Low);
