@@ -1,6 +1,6 @@
 //! From a path to requests: the one call most users need.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use crate::{
     Carries, Columns, Error, ErrorKind, FORMATS, Format, Input, Options, Progress, Reader, Request, Skipped, formats,
@@ -108,6 +108,12 @@ impl Trace {
     /// The name of the format it is read as.
     pub fn format(&self) -> &'static str {
         self.format
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("name", &self.name).field("format", &self.format).finish_non_exhaustive()
     }
 }
 

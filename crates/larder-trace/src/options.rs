@@ -1,9 +1,11 @@
 //! How a trace is to be read.
 
+use std::fmt;
+
 use crate::{Columns, Error, formats};
 
 /// Options of [`open`](crate::open()); the default reads a whole trace strictly, its format seen by its content.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// A name of [`FORMATS`](crate::FORMATS); none detects it.
     pub format: Option<String>,
@@ -32,6 +34,23 @@ impl Default for Options {
             block_size: 4096,
             all_statuses: false,
         }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { format, columns, skip_bad, limit, secret, block_size, all_statuses } = self;
+        // The secret must not get into logs.
+        let secret = secret.as_ref().map(|_| "…");
+        f.debug_struct("Options")
+            .field("format", format)
+            .field("columns", columns)
+            .field("skip_bad", skip_bad)
+            .field("limit", limit)
+            .field("secret", &secret)
+            .field("block_size", block_size)
+            .field("all_statuses", all_statuses)
+            .finish()
     }
 }
 

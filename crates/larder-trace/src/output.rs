@@ -38,8 +38,9 @@ pub fn create(path: impl AsRef<Path>, format: Option<&str>) -> Result<Box<dyn Wr
         None => by_ending(path)?,
     };
     let create = format.create.ok_or_else(|| {
-        let what = format!("traces cannot be written as {}", format.name);
-        Error::new(ErrorKind::Unsupported, what).help("write csv, oracle-general, lrb, keys or jsonl")
+        let written: Vec<_> = FORMATS.iter().filter(|f| f.create.is_some()).map(|f| f.name).collect();
+        let what = format!("traces cannot be written as {}, but as {}", format.name, written.join(", "));
+        Error::new(ErrorKind::Unsupported, what)
     })?;
     create(Output::create(path)?)
 }
@@ -82,7 +83,8 @@ impl Output {
             Compression::Plain => Sink::Plain(file),
             Compression::Gzip => Sink::Gzip(flate2::write::GzEncoder::new(file, flate2::Compression::default())),
             Compression::Zstd => Sink::Zstd(zstd::stream::write::Encoder::new(file, 3).map_err(failed)?),
-            Compression::Xz => Sink::Xz(liblzma::write::XzEncoder::new(file, 6)),
+            // The presets above take minutes for what they save.
+            Compression::Xz => Sink::Xz(liblzma::write::XzEncoder::new(file, 1)),
         };
         Ok(Self { name: name.as_str().into(), sink })
     }

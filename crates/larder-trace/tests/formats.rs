@@ -254,7 +254,7 @@ fn what_no_format_knows_is_refused() {
         let error = read_as(bytes, &Options::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnknownFormat, "{error}");
     }
-    let error = open("/no/such/file.csv", &Options::default()).err().unwrap();
+    let error = open("/no/such/file.csv", &Options::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().contains("/no/such/file.csv"), "{error}");
     let unknown = Options { format: Some("vhs".to_owned()), ..Options::default() };

@@ -68,7 +68,7 @@ fn several_row_groups() {
 #[test]
 fn streams_and_damage_are_refused() {
     let stream = Input::new("stdin", format().sample, None).unwrap();
-    assert_eq!(open_input(stream, &Options::default()).err().unwrap().kind(), ErrorKind::Unsupported);
+    assert_eq!(open_input(stream, &Options::default()).unwrap_err().kind(), ErrorKind::Unsupported);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.parquet");
     for cut in 4..format().sample.len() {

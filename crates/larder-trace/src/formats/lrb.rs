@@ -15,7 +15,7 @@ use crate::{
 pub(super) const FORMAT: Format = Format {
     name: "lrb",
     about: "LRB and webcachesim: lines of time, id, size",
-    extensions: &["tr"],
+    extensions: &["tr", "lrb"],
     carries: Carries { times: true, sizes: true, ..Carries::KEYS },
     mapped: false,
     detect,

@@ -33,7 +33,7 @@ fn is_header(line: &[u8]) -> bool {
 fn parse(line: &[u8], block: u32) -> Result<Run, Bad> {
     let mut fields = line.split(|b| *b == b',');
     let mut next = || fields.next().ok_or_else(|| Bad::new(line.len(), "expected seven columns"));
-    let (time, _, disk) = (next()?, next()?, next()?);
+    let (time, host, disk) = (next()?, next()?, next()?);
     let (kind, offset, size, response) = (next()?, next()?, next()?, next()?.trim_ascii());
     let number = |field, wanted| parse::whole(field).ok_or_else(|| Bad::field(line, field, wanted));
     number(disk, "a disk's number")?;
@@ -47,7 +47,7 @@ fn parse(line: &[u8], block: u32) -> Result<Run, Bad> {
     let length = number(size, "a size in bytes")?.max(1);
     let end = start.checked_add(length - 1).ok_or_else(|| Bad::field(line, offset, "an offset on a disk"))?;
     // Host and disk give the number space its start; 64 bits are wide enough that two disks do not meet.
-    let volume = text(&line[time.len()..][..disk.as_ptr() as usize - line.as_ptr() as usize - time.len() + disk.len()]);
+    let volume = text(&line[time.len() + 1..time.len() + host.len() + disk.len() + 2]);
     let (block, cost) = (u64::from(block), parse::cap(number(response, "a response time in units of 100 ns")? / 10));
     let key = volume.wrapping_add(start / block);
     let first = Request { at, key, size: parse::cap(block), ttl: 0, cost, op };

@@ -5,6 +5,7 @@ use larder_policy::Time;
 use super::{
     Format,
     mapped::{self, FIELDS, Field},
+    native,
 };
 use crate::{
     Carries, Columns, Confidence, Error, ErrorKind, Input, Options, Progress, Reader, Request, Skipped, Unit,
@@ -19,7 +20,8 @@ pub(super) const FORMAT: Format = Format {
     mapped: true,
     detect,
     open: |input, options| Ok(Box::new(Table::open(input, options)?)),
-    create: None,
+    // Ours is a CSV like any other.
+    create: native::FORMAT.create,
     sample: b"ts\tURL\tbytes\n2024-03-01T00:00:00Z\t/a\t300\n2024-03-01T00:00:01.5Z\t\"/b\"\"\tc\"\t20\n",
 };
 
