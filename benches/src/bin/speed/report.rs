@@ -75,3 +75,13 @@ fn means(cells: &[Cell]) -> String {
     let (with, without) = (mean(|cell| cell.with_decoding), mean(|cell| cell.without_decoding));
     format!("{with:.2} with decoding, {without:.2} without")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_above_one_means_larder_is_faster() {
+        assert_eq!(rates(Sides { ours: 0.5, theirs: 1.0 }, 1_000_000), "2.0 | 1.0 | 2.00");
+    }
+}

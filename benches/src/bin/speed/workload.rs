@@ -58,3 +58,15 @@ fn write(requests: &[Request], path: &Path, size: u32) -> Result<()> {
     writer.write(&sized)?;
     Ok(writer.finish()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_numbered_by_their_first_request() {
+        let mut requests = [70, 0, 70, 5].map(|key| Request { key, ..Request::default() });
+        assert_eq!(number_keys(&mut requests), 3);
+        assert_eq!(requests.map(|request| request.key), [1, 2, 1, 3]);
+    }
+}
