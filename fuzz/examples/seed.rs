@@ -1,4 +1,4 @@
-//! Puts each format's sample into its corpus: `cargo run --bin seed`.
+//! Puts each format's sample into its corpus: `cargo run --example seed`.
 
 use std::{fs, io, path::Path};
 
