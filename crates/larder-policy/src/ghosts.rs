@@ -5,95 +5,110 @@ use crate::index::Index;
 use crate::list::{Links, List};
 use crate::slots::{Slot, SlotVec};
 
-/// A queue of keys without values, from the newest to the oldest, with membership in O(1).
-#[derive(Clone, Debug)]
-pub(crate) struct Ghosts {
-    index: Index,
-    keys: SlotVec<(KeyHash, u32)>,
-    links: Links,
-    queue: List,
-    free: Vec<Slot>,
+#[derive(Clone, Copy, Debug)]
+struct Ghost {
+    key: KeyHash,
+    weight: u32,
+    queue: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Queue {
+    list: List,
     weight: u64,
 }
 
-impl Ghosts {
+/// `N` queues of keys without values, each from the newest to the oldest, with membership over all of them in O(1).
+#[derive(Clone, Debug)]
+pub(crate) struct Ghosts<const N: usize = 1> {
+    index: Index,
+    ghosts: SlotVec<Ghost>,
+    links: Links,
+    queues: [Queue; N],
+    free: Vec<Slot>,
+}
+
+impl<const N: usize> Ghosts<N> {
     /// `expected` is the most keys there will be, when known.
     pub(crate) fn new(expected: Option<usize>) -> Self {
         Self {
             index: Index::default(),
-            keys: SlotVec::new(expected),
+            ghosts: SlotVec::new(expected),
             links: Links::new(expected),
-            queue: List::default(),
+            queues: [Queue::default(); N],
             free: Vec::new(),
-            weight: 0,
         }
     }
 
-    /// Adds a key that is not there yet as the newest.
+    /// Adds a key that is on no queue yet as the newest of `queue`.
     #[inline]
-    pub(crate) fn push(&mut self, key: KeyHash, weight: u32) {
-        let slot = self.free.pop().unwrap_or(Slot(self.keys.len() as u32));
-        self.keys.put(slot, (key, weight));
-        let keys = &self.keys;
-        self.index.insert(key.0, slot, |slot| keys[slot].0.0);
-        self.queue.push_front(&mut self.links, slot);
-        self.weight += u64::from(weight);
+    pub(crate) fn push(&mut self, queue: usize, key: KeyHash, weight: u32) {
+        let slot = self.free.pop().unwrap_or(Slot(self.ghosts.len() as u32));
+        self.ghosts.put(slot, Ghost { key, weight, queue: queue as u8 });
+        let ghosts = &self.ghosts;
+        self.index.insert(key.0, slot, |slot| ghosts[slot].key.0);
+        self.queues[queue].list.push_front(&mut self.links, slot);
+        self.queues[queue].weight += u64::from(weight);
     }
 
-    /// Adds a key as the newest, then drops the oldest until the weight is within `limit`. A key alone heavier than
-    /// the limit is not added.
+    /// Makes room in the first queue by dropping the oldest, then adds a key that is on no queue yet. A key alone
+    /// heavier than `limit` is not added.
     #[inline]
     pub(crate) fn push_within(&mut self, key: KeyHash, weight: u32, limit: u64) {
-        if u64::from(weight) > limit || self.find(key).is_some() {
+        if u64::from(weight) > limit {
             return;
         }
-        while self.weight + u64::from(weight) > limit {
-            self.pop_oldest();
+        while self.weight(0) + u64::from(weight) > limit {
+            self.pop_oldest(0);
         }
-        self.push(key, weight);
+        self.push(0, key, weight);
     }
 
-    /// Takes out `key` if it is there, and returns its weight.
+    /// Takes out `key` if it is there, and returns the queue it was on.
     #[inline]
-    pub(crate) fn remove(&mut self, key: KeyHash) -> Option<u32> {
-        self.find(key).map(|slot| self.take(slot))
-    }
-
-    pub(crate) fn pop_oldest(&mut self) -> Option<KeyHash> {
-        let slot = self.queue.back()?;
-        let key = self.keys[slot].0;
+    pub(crate) fn remove(&mut self, key: KeyHash) -> Option<usize> {
+        let slot = self.index.find(key.0, |slot| self.ghosts[slot].key == key)?;
         self.take(slot);
-        Some(key)
+        Some(usize::from(self.ghosts[slot].queue))
+    }
+
+    /// Takes out the oldest of `queue`; returns whether there was one.
+    #[inline]
+    pub(crate) fn pop_oldest(&mut self, queue: usize) -> bool {
+        let oldest = self.queues[queue].list.back();
+        oldest.inspect(|&slot| self.take(slot)).is_some()
     }
 
     #[inline]
-    pub(crate) fn weight(&self) -> u64 {
-        self.weight
+    pub(crate) fn weight(&self, queue: usize) -> u64 {
+        self.queues[queue].weight
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.index.bytes() + self.keys.bytes() + self.links.bytes() + self.free.capacity() * size_of::<Slot>()
+        self.index.bytes() + self.ghosts.bytes() + self.links.bytes() + self.free.capacity() * size_of::<Slot>()
     }
 
     pub(crate) fn validate(&self) {
-        self.queue.validate(&self.links);
-        assert_eq!(self.index.len(), self.queue.len());
-        let weight: u64 = self.queue.iter(&self.links).map(|slot| u64::from(self.keys[slot].1)).sum();
-        assert_eq!(self.weight, weight, "the ghosts' weight is wrong");
+        assert_eq!(self.index.len(), self.queues.iter().map(|queue| queue.list.len()).sum::<usize>());
+        for (number, queue) in self.queues.iter().enumerate() {
+            queue.list.validate(&self.links);
+            let mut weight = 0;
+            for ghost in queue.list.iter(&self.links).map(|slot| self.ghosts[slot]) {
+                assert_eq!(usize::from(ghost.queue), number, "{ghost:?} is on another queue");
+                assert!(self.index.find(ghost.key.0, |slot| self.ghosts[slot].key == ghost.key).is_some());
+                weight += u64::from(ghost.weight);
+            }
+            assert_eq!(queue.weight, weight, "the ghosts' weight is wrong");
+        }
     }
 
-    #[inline]
-    fn find(&self, key: KeyHash) -> Option<Slot> {
-        self.index.find(key.0, |slot| self.keys[slot].0 == key)
-    }
-
-    fn take(&mut self, slot: Slot) -> u32 {
-        let (key, weight) = self.keys[slot];
+    fn take(&mut self, slot: Slot) {
+        let Ghost { key, weight, queue } = self.ghosts[slot];
         self.index.remove(key.0, slot);
-        self.queue.remove(&mut self.links, slot);
+        let queue = &mut self.queues[usize::from(queue)];
+        queue.list.remove(&mut self.links, slot);
+        queue.weight -= u64::from(weight);
         self.free.push(slot);
-        self.weight -= u64::from(weight);
-        weight
     }
 }
 
@@ -104,29 +119,38 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_deque(steps in prop::collection::vec((0u64..30, 1u32..5, 0u8..3), 1..300), limit in 1u64..40) {
-            let mut ghosts = Ghosts::new(None);
-            let mut model: Vec<(KeyHash, u32)> = Vec::new();
-            for (key, weight, step) in steps {
+        fn agrees_with_vectors(steps in prop::collection::vec((0u64..30, 1u32..5, 0u8..5), 1..300), limit in 1u64..40) {
+            let mut ghosts = Ghosts::<2>::new(None);
+            let mut model: [Vec<(KeyHash, u32)>; 2] = Default::default();
+            let weight = |queue: &[(KeyHash, u32)]| queue.iter().map(|ghost| u64::from(ghost.1)).sum::<u64>();
+            for (key, size, step) in steps {
                 let key = KeyHash::mix(key);
+                let place = |queue: &Vec<(KeyHash, u32)>| queue.iter().position(|ghost| ghost.0 == key);
+                let known = (0..2).find_map(|queue| place(&model[queue]).map(|at| (queue, at)));
                 match step {
-                    0 => {
-                        let known = model.iter().position(|ghost| ghost.0 == key);
-                        prop_assert_eq!(ghosts.remove(key), known.map(|at| model.remove(at).1));
+                    queue @ 0..=1 => {
+                        let queue = usize::from(queue);
+                        prop_assert_eq!(ghosts.pop_oldest(queue), !model[queue].is_empty());
+                        model[queue].drain(..1.min(model[queue].len()));
                     }
-                    1 => prop_assert_eq!(ghosts.pop_oldest(), if model.is_empty() { None } else { Some(model.remove(0).0) }),
-                    _ => {
-                        ghosts.push_within(key, weight, limit);
-                        if u64::from(weight) <= limit && !model.iter().any(|ghost| ghost.0 == key) {
-                            model.push((key, weight));
-                            while model.iter().map(|ghost| u64::from(ghost.1)).sum::<u64>() > limit {
-                                model.remove(0);
+                    2 => {
+                        prop_assert_eq!(ghosts.remove(key), known.map(|(queue, _)| queue));
+                        known.map(|(queue, at)| model[queue].remove(at));
+                    }
+                    3 if known.is_none() => { ghosts.push(1, key, size); model[1].push((key, size)); }
+                    4 if known.is_none() => {
+                        ghosts.push_within(key, size, limit);
+                        if u64::from(size) <= limit {
+                            model[0].push((key, size));
+                            while weight(&model[0]) > limit {
+                                model[0].remove(0);
                             }
                         }
                     }
+                    _ => {}
                 }
                 ghosts.validate();
-                prop_assert_eq!(ghosts.weight(), model.iter().map(|ghost| u64::from(ghost.1)).sum::<u64>());
+                prop_assert_eq!([0, 1].map(|queue| ghosts.weight(queue)), [0, 1].map(|queue| weight(&model[queue])));
             }
         }
     }

@@ -9,18 +9,14 @@ use crate::list::{Links, List};
 use crate::slots::SlotVec;
 use crate::{Access, KeyHash, Reuse, Slot};
 
+/// The ghost queues: keys that left the list of those seen once (B1), and of those seen again (B2).
+const RECENT: usize = 0;
+const FREQUENT: usize = 1;
+
 #[derive(Clone, Copy)]
 struct Resident {
     weight: u32,
     is_frequent: bool,
-}
-
-/// Which memory the newcomer was in.
-#[derive(Clone, Copy, PartialEq)]
-enum Return {
-    No,
-    Recent,
-    Frequent,
 }
 
 /// T1 and T2 (residents), B1 and B2 (keys that left them).
@@ -31,12 +27,12 @@ pub(crate) struct Arc {
     frequent: List,
     recent_weight: u64,
     frequent_weight: u64,
-    recent_ghosts: Ghosts,
-    frequent_ghosts: Ghosts,
+    ghosts: Ghosts<2>,
     capacity: u64,
     /// The weight wanted for `recent`.
     target: f64,
-    returns: Return,
+    /// The ghost queue the newcomer was on.
+    returns: Option<usize>,
     /// The next evicted resident is not remembered.
     forget: bool,
 }
@@ -50,11 +46,10 @@ impl Arc {
             frequent: List::default(),
             recent_weight: 0,
             frequent_weight: 0,
-            recent_ghosts: Ghosts::new(setup.objects),
-            frequent_ghosts: Ghosts::new(setup.objects),
+            ghosts: Ghosts::new(setup.objects),
             capacity: setup.capacity,
             target: 0.0,
-            returns: Return::No,
+            returns: None,
             forget: false,
         }
     }
@@ -62,7 +57,7 @@ impl Arc {
     /// REPLACE of the paper.
     fn replace(&self) -> Option<Slot> {
         let recent = self.recent_weight as f64;
-        let is_over = recent > self.target || (recent == self.target && self.returns == Return::Frequent);
+        let is_over = recent > self.target || (recent == self.target && self.returns == Some(FREQUENT));
         if self.frequent.is_empty() || (is_over && !self.recent.is_empty()) {
             self.recent.back()
         } else {
@@ -73,39 +68,35 @@ impl Arc {
 
 impl Eviction for Arc {
     fn on_arrive(&mut self, newcomer: &Arrival) {
-        let key = newcomer.access.key;
-        let (recent, frequent) = (self.recent_ghosts.weight() as f64, self.frequent_ghosts.weight() as f64);
-        self.returns = if self.recent_ghosts.remove(key).is_some() {
-            self.target = (self.target + (frequent / recent).max(1.0)).min(self.capacity as f64);
-            Return::Recent
-        } else if self.frequent_ghosts.remove(key).is_some() {
-            self.target = (self.target - (recent / frequent).max(1.0)).max(0.0);
-            Return::Frequent
-        } else {
-            Return::No
-        };
+        let (recent, frequent) = (self.ghosts.weight(RECENT) as f64, self.ghosts.weight(FREQUENT) as f64);
+        self.returns = self.ghosts.remove(newcomer.access.key);
+        match self.returns {
+            Some(RECENT) => self.target = (self.target + (frequent / recent).max(1.0)).min(self.capacity as f64),
+            Some(_) => self.target = (self.target - (recent / frequent).max(1.0)).max(0.0),
+            None => {}
+        }
     }
 
     fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
         self.forget = false;
-        let Some(newcomer) = newcomer.filter(|_| self.returns == Return::No) else {
+        let Some(newcomer) = newcomer.filter(|_| self.returns.is_none()) else {
             return self.replace();
         };
         // Case IV of the paper: known to none of the lists.
-        let seen_once = self.recent_weight + self.recent_ghosts.weight();
+        let seen_once = self.recent_weight + self.ghosts.weight(RECENT);
         if seen_once + u64::from(newcomer.weight) > self.capacity {
-            if self.recent_ghosts.pop_oldest().is_none() {
+            if !self.ghosts.pop_oldest(RECENT) {
                 self.forget = true;
                 return self.recent.back().or(self.frequent.back());
             }
-        } else if seen_once + self.frequent_weight + self.frequent_ghosts.weight() >= 2 * self.capacity {
-            self.frequent_ghosts.pop_oldest();
+        } else if seen_once + self.frequent_weight + self.ghosts.weight(FREQUENT) >= 2 * self.capacity {
+            self.ghosts.pop_oldest(FREQUENT);
         }
         self.replace()
     }
 
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
-        let is_frequent = self.returns != Return::No;
+        let is_frequent = self.returns.take().is_some();
         self.residents.put(slot, Resident { weight: newcomer.weight, is_frequent });
         if is_frequent {
             self.frequent.push_front(&mut self.links, slot);
@@ -114,7 +105,6 @@ impl Eviction for Arc {
             self.recent.push_front(&mut self.links, slot);
             self.recent_weight += u64::from(newcomer.weight);
         }
-        self.returns = Return::No;
     }
 
     fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
@@ -142,16 +132,15 @@ impl Eviction for Arc {
     fn on_remove(&mut self, slot: Slot, key: KeyHash, why: Removal) {
         let Resident { weight, is_frequent } = self.residents[slot];
         let remember = why == Removal::Evicted && !std::mem::take(&mut self.forget);
-        let (list, list_weight, ghosts) = if is_frequent {
-            (&mut self.frequent, &mut self.frequent_weight, &mut self.frequent_ghosts)
+        let (list, list_weight, queue) = if is_frequent {
+            (&mut self.frequent, &mut self.frequent_weight, FREQUENT)
         } else {
-            (&mut self.recent, &mut self.recent_weight, &mut self.recent_ghosts)
+            (&mut self.recent, &mut self.recent_weight, RECENT)
         };
         list.remove(&mut self.links, slot);
         *list_weight -= u64::from(weight);
         if remember {
-            ghosts.remove(key);
-            ghosts.push(key, weight);
+            self.ghosts.push(queue, key, weight);
         }
     }
 
@@ -160,22 +149,19 @@ impl Eviction for Arc {
         self.target = self.target.min(capacity as f64);
         self.links.set_limit(objects);
         self.residents.set_limit(objects);
-        while self.recent_ghosts.weight() + self.frequent_ghosts.weight() > capacity {
-            if self.frequent_ghosts.pop_oldest().is_none() && self.recent_ghosts.pop_oldest().is_none() {
-                break;
-            }
+        while self.ghosts.weight(RECENT) + self.ghosts.weight(FREQUENT) > capacity {
+            let _ = self.ghosts.pop_oldest(FREQUENT) || self.ghosts.pop_oldest(RECENT);
         }
     }
 
     fn bytes(&self) -> usize {
-        self.links.bytes() + self.residents.bytes() + self.recent_ghosts.bytes() + self.frequent_ghosts.bytes()
+        self.links.bytes() + self.residents.bytes() + self.ghosts.bytes()
     }
 
     fn validate(&self, residents: usize) {
         self.recent.validate(&self.links);
         self.frequent.validate(&self.links);
-        self.recent_ghosts.validate();
-        self.frequent_ghosts.validate();
+        self.ghosts.validate();
         assert_eq!(self.recent.len() + self.frequent.len(), residents);
         assert!((0.0..=self.capacity as f64).contains(&self.target), "target {}", self.target);
         let lists = [(self.recent, false, self.recent_weight), (self.frequent, true, self.frequent_weight)];
