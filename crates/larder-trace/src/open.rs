@@ -64,7 +64,11 @@ fn detect(input: &mut Input, options: &Options) -> Result<&'static Format, Error
         .filter(|(confidence, ..)| *confidence > Confidence::No)
         // `max_by_key` would take the last of equals; the table's order is the order of preference.
         .reduce(|best, next| if (next.0, next.1) > (best.0, best.1) { next } else { best });
-    let what = if head.is_empty() { "the trace is empty" } else { "no format was recognised" };
+    let what = match head {
+        [] => "the trace is empty",
+        [b'P', b'A', b'R', b'1', ..] => "this is Parquet, and this build is without the feature parquet",
+        _ => "no format was recognised",
+    };
     let table = formats::named("csv").ok().filter(|_| mapped && !head.contains(&0));
     best.map(|(.., format)| format).or(table).ok_or_else(|| {
         let error = Error::new(ErrorKind::UnknownFormat, what);
