@@ -23,16 +23,19 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// From 0 to just above `most`, a share of 1, with ticks at round percentages.
-    pub(super) fn shares(title: &str, most: f64) -> Self {
+    /// Around the shares of 1 from `least` to `most`, with ticks at round percentages: from 0, unless that would press
+    /// the lines together.
+    pub(super) fn shares(title: &str, least: f64, most: f64) -> Self {
         let most = most.clamp(0.01, 1.0);
-        // The chain ends at 1, which `most` does not exceed.
-        let step =
-            [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2].into_iter().find(|step| most / step <= 6.0).unwrap_or(0.2);
-        let steps = (most / step).ceil();
+        let least = if least > most / 3.0 { least.min(most) } else { 0.0 };
+        let steps = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
+        let step = steps.into_iter().find(|step| (most - least) / step <= 6.0).unwrap_or(0.2);
+        let (first, last) = ((least / step).floor() as u32, (most / step).ceil() as u32);
+        // All equal and round: there must be some height.
+        let first = if first == last { first.saturating_sub(1) } else { first };
         let tick = |at: u32| (f64::from(at) * step, format!("{}%", round(f64::from(at) * step * 100.0)));
-        let ticks = (0..=steps as u32).map(tick).collect();
-        Self { title: title.to_owned(), low: 0.0, high: steps * step, ticks }
+        let ticks = (first..=last).map(tick).collect();
+        Self { title: title.to_owned(), low: f64::from(first) * step, high: f64::from(last) * step, ticks }
     }
 
     fn place(&self, value: f64) -> f64 {
@@ -169,23 +172,31 @@ fn draw_line(
     svg.push_str("</g>");
 }
 
-/// Heights for labels near `wanted`, none nearer to another than [`LABEL`], as long as the chart has the room.
+/// Heights for labels as near to `wanted` as can be (least squares), none nearer to another than [`LABEL`], as long as
+/// the chart has the room.
 fn label_places(wanted: impl Iterator<Item = f64>, base: f64) -> Vec<f64> {
     let wanted: Vec<f64> = wanted.collect();
+    let (top, bottom) = (8.0, base + 14.0);
+    let apart = LABEL.min((bottom - top) / wanted.len().saturating_sub(1).max(1) as f64);
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|&one, &other| wanted[one].total_cmp(&wanted[other]));
-    let apart = LABEL.min((base + 20.0) / wanted.len().max(1) as f64);
-    let mut places = wanted.clone();
-    // Pushed down from the top, then up from the bottom.
-    let mut least = 6.0;
-    for &at in &order {
-        places[at] = places[at].max(least);
-        least = places[at] + apart;
+    // Pool adjacent violators: labels that would collide form a block around their mean.
+    let mut blocks: Vec<(f64, usize)> = Vec::new();
+    for (rank, &at) in order.iter().enumerate() {
+        let mut block = (wanted[at] - rank as f64 * apart, 1);
+        while let Some(&(before, size)) = blocks.last()
+            && before >= block.0
+        {
+            block = ((before * size as f64 + block.0 * block.1 as f64) / (size + block.1) as f64, size + block.1);
+            blocks.pop();
+        }
+        blocks.push(block);
     }
-    let mut most = base + 14.0;
-    for &at in order.iter().rev() {
-        places[at] = places[at].min(most);
-        most = places[at] - apart;
+    let starts = blocks.iter().flat_map(|&(start, size)| std::iter::repeat_n(start, size));
+    let most = bottom - wanted.len().saturating_sub(1) as f64 * apart;
+    let mut places = vec![0.0; wanted.len()];
+    for (rank, (&at, start)) in order.iter().zip(starts).enumerate() {
+        places[at] = start.clamp(top, most.max(top)) + rank as f64 * apart;
     }
     places
 }
@@ -210,13 +221,21 @@ mod tests {
         assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] >= LABEL - 1e-9), "{places:?}");
         assert!(sorted.iter().all(|&place| (0.0..=400.0).contains(&place)));
         assert_eq!(places[3], 300.0, "a label with room stays where its line ends");
+        assert!((places[1] - 101.0).abs() < 1e-9, "a crowd spreads around its middle");
     }
 
     #[test]
     fn axes_end_at_round_shares() {
-        for (most, high) in [(0.0, 0.01), (0.43, 0.5), (0.61, 0.7), (1.0, 1.0), (0.052, 0.06)] {
-            let axis = Axis::shares("miss ratio", most);
-            assert!((axis.high - high).abs() < 1e-9, "{most}: {}", axis.high);
+        for (least, most, low, high) in [
+            (0.0, 0.0, 0.0, 0.01),
+            (0.1, 0.43, 0.0, 0.5),
+            (0.36, 0.88, 0.3, 0.9),
+            (0.5, 0.5, 0.499, 0.5),
+            (0.9, 1.0, 0.9, 1.0),
+            (0.01, 0.052, 0.0, 0.06),
+        ] {
+            let axis = Axis::shares("miss ratio", least, most);
+            assert!((axis.high - high).abs() < 1e-9 && (axis.low - low).abs() < 1e-9, "{} to {}", axis.low, axis.high);
             assert!(axis.ticks.len() <= 8);
         }
     }

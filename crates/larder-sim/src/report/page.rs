@@ -35,7 +35,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
         html.push_str("</ul></nav>");
     }
     for (number, outcome) in report.outcomes.iter().enumerate() {
-        html.push_str(&section(number, outcome, report.weigh));
+        html.push_str(&section(number, outcome, report.weigh, report.outcomes.len() > 1));
     }
     html.push_str(&configuration(report));
     let _ = write!(html, "</main><script>{SCRIPT}</script></body></html>");

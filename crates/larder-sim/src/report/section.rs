@@ -10,12 +10,16 @@ use crate::compare::{Comparison, Metric, compare};
 use crate::experiment::ratio;
 use crate::{CellOutcome, CellRecord, Outcome, Weigh};
 
-/// The section of one trace, its number making its identifiers unique.
-pub(super) fn section(number: usize, outcome: &Outcome, weigh: Weigh) -> String {
+/// The section of one trace, its number making its identifiers unique; it needs no title where the page has it.
+pub(super) fn section(number: usize, outcome: &Outcome, weigh: Weigh, titled: bool) -> String {
     let view = View::new(outcome, weigh);
     let mut html = String::new();
     // Writing to a string cannot fail, here and below.
-    let _ = write!(html, "<section id=\"trace{number}\"><h2>{}</h2>{}", Text(&outcome.trace), view.facts());
+    let _ = write!(html, "<section id=\"trace{number}\">");
+    if titled {
+        let _ = write!(html, "<h2>{}</h2>", Text(&outcome.trace));
+    }
+    html.push_str(&view.facts());
     html.push_str(&view.winners());
     let _ = write!(html, "<h3>Misses by cache size</h3>{}", figure(&view.curves()));
     html.push_str(&view.matrix());
@@ -23,6 +27,11 @@ pub(super) fn section(number: usize, outcome: &Outcome, weigh: Weigh) -> String 
     html.push_str(&view.details());
     html.push_str("</section>");
     html
+}
+
+/// The least and the greatest value.
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, 0.0), |(least, most), value| (value.min(least), value.max(most)))
 }
 
 fn figure(chart: &str) -> String {
@@ -130,7 +139,7 @@ impl<'a> View<'a> {
 
     fn curves(&self) -> String {
         let log = |capacity: u64| (capacity.max(1) as f64).ln();
-        let most = self.cells.values().map(|cell| cell.record.miss_ratio).fold(0.0, f64::max);
+        let (least, most) = range(self.cells.values().map(|cell| cell.record.miss_ratio));
         let (low, high) = match (self.sizes.first(), self.sizes.last()) {
             (Some(first), Some(last)) => (log(first.0), log(last.0)),
             _ => (0.0, 1.0),
@@ -163,10 +172,10 @@ impl<'a> View<'a> {
                 tips: records().map(tip).collect(),
             }
         });
-        chart(&x, &Axis::shares("miss ratio", most), &lines.collect::<Vec<_>>())
+        chart(&x, &Axis::shares("miss ratio", least, most), &lines.collect::<Vec<_>>())
     }
 
-    /// Miss ratios, a row a policy, the best of each size in bold and a bar behind each.
+    /// Miss ratios, a row a policy, the best of each size in bold, each shaded by where it lies between best and worst.
     fn matrix(&self) -> String {
         let mut html = String::from("<div class=\"scroll\"><table class=\"matrix\"><thead><tr><th>policy</th>");
         for &(capacity, spec) in &self.sizes {
@@ -187,18 +196,28 @@ impl<'a> View<'a> {
                     html.push_str("<td>–</td>");
                     continue;
                 };
-                let best = self.comparisons.iter().any(|c| c.is_best && c.policy == *policy && c.capacity_spec == spec);
+                let of_size = || self.comparisons.iter().filter(|cell| cell.capacity_spec == spec);
+                let best = of_size().any(|cell| cell.is_best && cell.policy == *policy);
+                let (least, most) = range(of_size().filter(|cell| !cell.knows_future).map(|cell| cell.miss_ratio));
+                let shade = if (least..most).contains(&record.miss_ratio) {
+                    (most - record.miss_ratio) / (most - least)
+                } else {
+                    0.0
+                };
                 let _ = write!(
                     html,
-                    "<td{} style=\"--share:{:.1}%\">{}</td>",
+                    "<td{} style=\"--shade:{:.0}%\"><span>{}</span></td>",
                     if best { " class=\"best\"" } else { "" },
-                    record.miss_ratio * 100.0,
+                    shade * 100.0,
                     percent(record.miss_ratio)
                 );
             }
             html.push_str("</tr>");
         }
-        html.push_str("</tbody></table></div><p class=\"note\">Miss ratios; bold is the fewest at each size among policies that do not know the future.</p>");
+        html.push_str(
+            "</tbody></table></div><p class=\"note\">Miss ratios: the darker, the nearer to the fewest at that size, \
+             which is bold. Bélády's policies know the future: a bound, not a choice.</p>",
+        );
         html
     }
 
@@ -222,9 +241,12 @@ impl<'a> View<'a> {
         let series = &self.outcome.series;
         let windows = series.counts();
         let width = series.width() as f64;
+        let rows = self.outcome.rows as f64;
+        // A last window of few rows would end every line in noise.
+        let whole = windows.len() - usize::from(windows.len() > 1 && rows % width > 0.0 && rows % width < width / 2.0);
         let points = |cell: &CellOutcome| -> Vec<(f64, f64)> {
             let shares = windows.iter().zip(cell.misses.counts()).map(|(&requests, &misses)| ratio(misses, requests));
-            shares.enumerate().map(|(at, share)| ((at as f64 + 0.5) * width, share)).collect()
+            shares.take(whole).enumerate().map(|(at, share)| ((at as f64 + 0.5) * width, share)).collect()
         };
         let lines: Vec<Line<'_>> = self
             .policies
@@ -235,11 +257,10 @@ impl<'a> View<'a> {
                 Some(Line { name: policy, pen: *pen, points, tips: Vec::new() })
             })
             .collect();
-        let most = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
-        let rows = self.outcome.rows as f64;
+        let (least, most) = range(lines.iter().flat_map(|line| &line.points).map(|point| point.1));
         let ticks = (0..=4u32).map(|at| rows * f64::from(at) / 4.0).map(|at| (at, short(at))).collect();
         let title = format!("requests so far, in windows of {}", count(series.width()));
-        chart(&Axis { title, low: 0.0, high: rows, ticks }, &Axis::shares("miss ratio", most), &lines)
+        chart(&Axis { title, low: 0.0, high: rows, ticks }, &Axis::shares("miss ratio", least, most), &lines)
     }
 
     fn details(&self) -> String {

@@ -1,0 +1,303 @@
+//! The contract scripts depend on: exit codes, JSON keys, what goes to which stream.
+#![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const TRACE: &str = "gen:zipf:requests=20_000/keys=2000/seed=9";
+
+fn larder(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.args(args).stdin(Stdio::null()).env_remove("LARDER_LOG").env_remove("LARDER_SECRET");
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    larder(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The JSON lines of a run that succeeded in silence.
+fn records(args: &[&str]) -> Vec<Value> {
+    let output = run(args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "", "stderr is silent where it is no terminal");
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn csv(folder: &Path) -> String {
+    let path = folder.join("small.csv");
+    let mut rows = String::from("time,key,size,op,ttl\n");
+    for row in 0..500 {
+        let op = ["get", "get", "set", "get", "delete"][row % 5];
+        rows += &format!("{row},{},{},{op},\n", row * row % 97, 100 + row % 7);
+    }
+    fs::write(&path, rows).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn json_has_the_keys_scripts_depend_on_in_order() {
+    let output = run(&["replay", TRACE, "--policy", "lru,s3fifo", "--capacity", "1%,10%,300", "--json"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(stdout.lines().count(), 6);
+    let keys = [
+        "trace",
+        "policy",
+        "capacity",
+        "capacity_spec",
+        "requests",
+        "gets",
+        "hits",
+        "misses",
+        "miss_ratio",
+        "byte_miss_ratio",
+        "evictions",
+        "seconds",
+        "requests_per_second",
+        "metadata_bytes",
+    ];
+    for line in stdout.lines() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value.as_object().unwrap().len(), keys.len());
+        let places: Vec<_> = keys.iter().map(|key| line.find(&format!("\"{key}\":")).unwrap()).collect();
+        assert!(places.is_sorted(), "{line}");
+        assert_eq!(value["hits"].as_u64().unwrap() + value["misses"].as_u64().unwrap(), 20_000);
+        let ratio = value["misses"].as_f64().unwrap() / value["requests"].as_f64().unwrap();
+        assert_eq!(value["miss_ratio"].as_f64().unwrap(), ratio);
+    }
+    let cells = records(&["replay", TRACE, "--policy", "lru,s3fifo", "--capacity", "1%,300", "--json"]);
+    let order: Vec<_> = cells.iter().map(|cell| (cell["policy"].clone(), cell["capacity_spec"].clone())).collect();
+    assert_eq!(
+        order,
+        [("lru", "1%"), ("lru", "300"), ("s3fifo", "1%"), ("s3fifo", "300")].map(|(p, c)| (p.into(), c.into()))
+    );
+}
+
+#[test]
+fn names_lose_folders_and_endings() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = csv(folder.path());
+    assert_eq!(records(&["replay", &path, "--json", "--capacity", "10", "--policy", "lru"])[0]["trace"], "small");
+}
+
+#[test]
+fn gets_only_leaves_sets_out_of_the_ratios() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = csv(folder.path());
+    let base = ["replay", &path, "--json", "--capacity", "50", "--policy", "lru"];
+    let all = &records(&base)[0];
+    let gets = &records(&[&base[..], &["--gets-only"]].concat())[0];
+    assert_eq!((all["requests"].as_u64(), all["gets"].as_u64()), (Some(400), Some(300)));
+    assert_eq!((gets["requests"].as_u64(), gets["gets"].as_u64()), (Some(300), Some(300)));
+    assert_eq!(all["evictions"], gets["evictions"], "sets take effect either way");
+}
+
+#[test]
+fn the_seed_and_the_threads_do_not_change_what_they_should_not() {
+    let timeless = |threads: &str, seed: &str| {
+        let args = [
+            "replay",
+            TRACE,
+            "--json",
+            "--policy",
+            "random,lru",
+            "--capacity",
+            "5%",
+            "--threads",
+            threads,
+            "--seed",
+            seed,
+        ];
+        let mut cells = records(&args);
+        for cell in &mut cells {
+            let cell = cell.as_object_mut().unwrap();
+            cell.remove("seconds");
+            cell.remove("requests_per_second");
+        }
+        cells
+    };
+    let one = timeless("1", "1");
+    assert_eq!(one, timeless("4", "1"));
+    let other = timeless("1", "2");
+    assert_ne!(one[0]["misses"], other[0]["misses"], "random depends on the seed");
+    assert_eq!(one[1], other[1], "lru does not");
+}
+
+#[test]
+fn stdin_is_read_once_or_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = fs::read(csv(folder.path())).unwrap();
+    for capacity in ["20", "10%"] {
+        let mut child = larder(&["replay", "-", "--json", "--policy", "lru", "--capacity", capacity])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&content).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let cell: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((cell["trace"].as_str(), cell["requests"].as_u64()), (Some("stdin"), Some(400)));
+    }
+}
+
+#[test]
+fn bad_usage_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = csv(folder.path());
+    for (args, says) in [
+        (vec!["replay"], "TRACE"),
+        (vec!["replay", TRACE, "--policy", "nosuch"], "s3fifo"),
+        (vec!["replay", TRACE, "--policy", "s3fifo:nosuch=1"], "small"),
+        (vec!["replay", TRACE, "--capacity", "lots"], "lots"),
+        (vec!["replay", TRACE, "--capacity", "64MiB"], "--weigh bytes"),
+        (vec!["replay", TRACE, "--weigh", "stones"], "objects"),
+        (vec!["replay", TRACE, "--ttl", "soon"], "60s"),
+        (vec!["replay", "gen:nosuch"], "zipf"),
+        (vec!["replay", TRACE, "--format", "nosuch"], "csv"),
+        (vec!["curve", TRACE, "--sample", "2"], "at most 1"),
+        (vec!["convert", &path, &path], "onto itself"),
+        (vec!["convert", &path, "-", "--to", "csv", "--hash-keys"], "--secret"),
+        (vec!["nosuch"], "unrecognized"),
+    ] {
+        let output = run(&args);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(says), "{args:?}: {stderr}");
+        assert_eq!(text(&output.stdout), "", "{args:?}");
+    }
+}
+
+#[test]
+fn failure_ends_with_1_and_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.csv");
+    fs::write(&broken, "time,key,size,op,ttl\n1,2,3,get,\nnonsense\n").unwrap();
+    let occupied = folder.path().join("occupied");
+    fs::write(&occupied, "not a folder").unwrap();
+    let broken = broken.to_str().unwrap();
+    for (args, says) in [
+        (vec!["replay", "/no/such/trace.csv"], "/no/such/trace.csv"),
+        (vec!["replay", broken], "line 3"),
+        (vec!["stats", broken], "line 3"),
+        (vec!["replay", TRACE, "--report", occupied.to_str().unwrap()], "occupied"),
+    ] {
+        let output = run(&args);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(stderr.contains(says), "{args:?}: {stderr}");
+    }
+    let skipping = run(&["replay", broken, "--skip-bad", "1", "--capacity", "10", "--json"]);
+    assert!(skipping.status.success());
+    assert!(text(&skipping.stderr).contains("bad rows"));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    // More output than a pipe holds.
+    let sizes: Vec<String> = (1..=2000).map(|size| size.to_string()).collect();
+    let mut child = larder(&["replay", "gen:zipf:requests=100/keys=10", "--json", "--capacity", &sizes.join(",")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_report_is_one_page_and_three_tables_and_harms_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("deep/report");
+    fs::create_dir_all(&report).unwrap();
+    fs::write(report.join("mine.txt"), "mine").unwrap();
+    let args = ["replay", TRACE, "--policy", "lru,belady", "--capacity", "5%,200", "--seed", "77", "--report"];
+    let output = run(&[&args[..], &[report.to_str().unwrap()]].concat());
+    assert!(output.status.success());
+    assert!(text(&output.stderr).contains("report.html"), "says where");
+    let mut files: Vec<_> = fs::read_dir(&report).unwrap().map(|file| file.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["cells.csv", "cells.json", "mine.txt", "report.html", "series.csv"]);
+    let page = fs::read_to_string(report.join("report.html")).unwrap();
+    for part in ["<svg", "belady", "larder replay", "77"] {
+        assert!(page.contains(part), "{part}");
+    }
+    for fetching in ["http:", "https:", "<link", "@import", "url("] {
+        assert!(!page.contains(fetching), "{fetching}");
+    }
+    let json: Value = serde_json::from_str(&fs::read_to_string(report.join("cells.json")).unwrap()).unwrap();
+    assert_eq!((json["cells"].as_array().unwrap().len(), json["seed"].as_u64()), (4, Some(77)));
+    assert_eq!(fs::read_to_string(report.join("cells.csv")).unwrap().lines().count(), 5);
+    let series = fs::read_to_string(report.join("series.csv")).unwrap();
+    let misses: u64 = series.lines().skip(1).map(|line| line.rsplit(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
+    let cells = json["cells"].as_array().unwrap().iter().map(|cell| cell["misses"].as_u64().unwrap());
+    assert_eq!(misses, cells.sum::<u64>());
+}
+
+#[test]
+fn compare_prints_a_table_and_says_how_it_was_made() {
+    let output = run(&["compare", TRACE, "--policy", "fifo,lru,s3fifo,belady", "--capacity", "5%,10%", "--seed", "3"]);
+    let stdout = text(&output.stdout);
+    let first = stdout.lines().next().unwrap();
+    for part in ["larder compare", "seed 3", "20,000 requests"] {
+        assert!(first.contains(part), "{first}");
+    }
+    for part in ["vs LRU", "gap closed", "s3fifo", "belady"] {
+        assert!(stdout.contains(part), "{part}");
+    }
+    let markdown = run(&["compare", TRACE, "--policy", "fifo,lru", "--capacity", "5%", "--markdown"]);
+    assert!(text(&markdown.stdout).lines().any(|line| line.starts_with("|--") || line.starts_with("| ---")));
+    let json = records(&["compare", TRACE, "--policy", "lru,belady", "--capacity", "5%", "--json"]);
+    assert_eq!((json.len(), json[1]["gap_closed"].as_f64()), (2, Some(1.0)));
+}
+
+#[test]
+fn curve_and_stats_print_for_people_and_programs() {
+    let curves = records(&["curve", TRACE, "--policy", "lru,s3fifo", "--sample", "0.5", "--points", "5", "--json"]);
+    assert_eq!(curves.len(), 3);
+    assert_eq!(curves[0]["exact"], true);
+    assert!(curves[1]["mean_absolute_error"].as_f64().unwrap() < 0.2);
+    assert!(text(&run(&["curve", TRACE, "--sample", "0.5"]).stdout).contains('±'));
+    let stats = &records(&["stats", TRACE, "--json"])[0];
+    assert_eq!(stats["requests"], 20_000);
+    assert!(text(&run(&["stats", TRACE]).stdout).contains("Zipf exponent"));
+}
+
+#[test]
+fn conversion_keeps_what_the_format_carries() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = csv(folder.path());
+    let there = folder.path().join("there.csv.zst");
+    assert!(run(&["convert", &path, there.to_str().unwrap()]).status.success());
+    let back = run(&["convert", there.to_str().unwrap(), "-", "--to", "csv"]);
+    let cells =
+        |input: &str| records(&["replay", input, "--json", "--policy", "lru", "--capacity", "20"])[0]["misses"].clone();
+    assert_eq!(text(&back.stdout).lines().count(), 501);
+    assert_eq!(cells(&path), cells(there.to_str().unwrap()));
+    let hidden = folder.path().join("hidden.csv");
+    assert!(run(&["convert", &path, hidden.to_str().unwrap(), "--hash-keys", "--secret", "s"]).status.success());
+    assert_eq!(cells(&path), cells(hidden.to_str().unwrap()), "hidden keys are as many");
+    assert_ne!(fs::read_to_string(&path).unwrap(), fs::read_to_string(&hidden).unwrap());
+}
+
+#[test]
+fn lists_name_every_policy_and_format() {
+    let policies = text(&run(&["policies"]).stdout);
+    let help = text(&run(&["replay", "--help"]).stdout);
+    for entry in larder_policy::eviction::REGISTRY {
+        assert!(policies.contains(entry.name) && help.contains(entry.name), "{}", entry.name);
+    }
+    let formats = text(&run(&["formats"]).stdout);
+    assert!(larder_trace::FORMATS.iter().all(|format| formats.contains(format.name)));
+}
