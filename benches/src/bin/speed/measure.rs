@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use larder_benches::Replay;
 use larder_policy::PolicySpec;
 use larder_trace::{Options, Reader, open};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::peer::Peer;
 use crate::workload::Workload;
@@ -23,7 +24,7 @@ const SHARES: &[f64] = &[0.01, 0.1];
 /// Requests decoded at a time.
 const BATCH: usize = 4096;
 
-/// All measurements of one trace; times are medians, in seconds.
+/// All measurements of one trace; times are medians, in seconds of one thread's CPU time.
 pub(crate) struct Run {
     pub(crate) trace: String,
     pub(crate) requests: usize,
@@ -32,7 +33,7 @@ pub(crate) struct Run {
     pub(crate) cells: Vec<Cell>,
     /// Decoding alone.
     pub(crate) decode: Sides,
-    /// All cells of larder, decoded once, on one thread and on two.
+    /// All cells of larder, decoded once, on one thread and on two; by the clock on the wall.
     pub(crate) threads: [f64; 2],
 }
 
@@ -141,20 +142,20 @@ fn decode(workload: &Workload) -> Result<f64> {
 fn each_batch(workload: &Workload, mut f: impl FnMut(&[larder_trace::Request])) -> Result<f64> {
     let options = Options { format: Some("oracle-general".to_owned()), ..Options::default() };
     let mut batch = Vec::with_capacity(BATCH);
-    let start = Instant::now();
+    let start = cpu_seconds();
     let mut trace = open(&workload.binary, &options)?;
     while trace.read(&mut batch, BATCH)? > 0 {
         f(&batch);
         batch.clear();
     }
-    Ok(start.elapsed().as_secs_f64())
+    Ok(cpu_seconds() - start)
 }
 
 fn from_memory(workload: &Workload, spec: &Spec) -> (Replay, f64) {
     let mut replay = Replay::new(&spec.parsed, spec.objects);
-    let start = Instant::now();
+    let start = cpu_seconds();
     replay.run(&workload.requests);
-    (replay, start.elapsed().as_secs_f64())
+    (replay, cpu_seconds() - start)
 }
 
 /// Every cell once, each on whichever of `threads` threads is free.
@@ -172,6 +173,12 @@ fn replay_all(workload: &Workload, specs: &[Spec], threads: usize) -> f64 {
         });
     });
     start.elapsed().as_secs_f64()
+}
+
+/// This thread's time on a processor: what else runs on the machine then matters less than by the wall.
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn medians(sides: &[Sides]) -> Sides {

@@ -16,8 +16,8 @@ pub(crate) fn page(runs: &[Run], rounds: usize) -> String {
          - Peer: libcachesim {version} from PyPI, a C library called once a replay\n\
          - Seed: {SEED} (larder); libcachesim's default\n\n\
          Both replay the same requests from the same oracleGeneral file, keys numbered from 1, every object of size 1, \
-         one thread, turn by turn in one run; each time is the median of {rounds}. Caches are built before the clock \
-         starts. larder's policies are chosen by name at run time, as users choose them.\n\n\
+         one thread, turn by turn in one run; each time is CPU time of that thread, the median of {rounds}. Caches are \
+         built before the clock starts. larder's policies are chosen by name at run time, as users choose them.\n\n\
          *With decoding* is from the file (in the page cache) to the last decision: larder reads it in batches, \
          libcachesim from a memory map. *Without decoding*, larder replays requests in memory, and from libcachesim's \
          time a pass over the same file is taken off in which its reader decodes every record and no cache is asked. \
@@ -53,7 +53,7 @@ fn section(run: &Run) -> String {
     let [one, two] = run.threads;
     let _ = writeln!(
         text,
-        "- All {} cells of larder from memory: {one:.2} s on one thread, {two:.2} s on two, {:.2} times as fast",
+        "- All {} cells of larder from memory: {one:.2} s on one thread, {two:.2} s on two by the wall clock, {:.2} times as fast",
         run.cells.len(),
         one / two
     );
