@@ -63,13 +63,15 @@ fn print(out: &mut impl Write, curves: &[Curve]) -> Result<(), Failure> {
         table.add_row([table::count(point.capacity)].into_iter().chain(curves.iter().map(value)));
     }
     writeln!(out, "{}\n", table::text(&table))?;
-    for curve in curves.iter().filter(|curve| !curve.exact).take(1) {
-        let share = table::percent(curve.rate);
-        writeln!(
-            out,
-            "Sampled: {share} of the keys, {} samples; ± is the standard error of their mean.",
-            curve.samples
-        )?;
+    let sampled = || curves.iter().flat_map(|curve| &curve.points).filter(|point| point.rate < 1.0);
+    if let Some(least) = sampled().map(|point| point.rate).min_by(f64::total_cmp) {
+        let most = sampled().map(|point| point.rate).fold(least, f64::max);
+        let share = match least == most {
+            true => table::percent(least),
+            false => format!("{} (small sizes up to {})", table::percent(least), table::percent(most)),
+        };
+        let samples = sampled().map(|point| point.samples).max().unwrap_or(1);
+        writeln!(out, "Sampled: {share} of the keys, {samples} times; ± is the standard error of the mean.")?;
     }
     for curve in curves {
         if let Some(error) = curve.mean_absolute_error {

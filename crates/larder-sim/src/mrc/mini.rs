@@ -9,6 +9,7 @@
 //! is reported as the standard error of the mean.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use larder_policy::{Access, Capacity, Op, PolicySpec, Weigh};
 use larder_trace::{Carries, Progress, Reader, Request, Skipped};
@@ -25,6 +26,9 @@ use crate::{Error, LEAST_OBJECTS, Source, Survey};
 /// Sampled keys that keep the error of a typical curve near a percentage point.
 const KEYS_WANTED: f64 = 8192.0;
 
+/// Objects a small cache needs to behave like a large one: smaller sizes are simulated at higher rates.
+const OBJECTS_WANTED: f64 = 64.0;
+
 /// Curves to draw of a trace.
 #[derive(Clone, Debug)]
 pub struct CurveRun {
@@ -34,9 +38,10 @@ pub struct CurveRun {
     pub points: usize,
     /// What an entry weighs.
     pub weigh: Weigh,
-    /// The share of keys in a sample; `None` takes about 8192 keys, or all where there are fewer.
+    /// The share of keys in a sample, the same at every size. `None` takes about 8192 keys, or all where there are
+    /// fewer, and for small sizes as many more as fill a cache of 64 objects.
     pub rate: Option<f64>,
-    /// Samples drawn for each policy; a rate of 1 needs one.
+    /// Samples drawn at each size; a rate of 1 needs one.
     pub samples: usize,
     /// The seed of the samples and of the policies' random choices.
     pub seed: u64,
@@ -53,12 +58,8 @@ pub struct Curve {
     pub trace: String,
     /// The policy, or `lru` for the exact curve.
     pub policy: String,
-    /// Whether every access was seen: by stack distance, or with a rate of 1.
+    /// Whether every access was seen at every size: by stack distance, or with a rate of 1.
     pub exact: bool,
-    /// The share of the keys simulated.
-    pub rate: f64,
-    /// How many samples were drawn.
-    pub samples: usize,
     /// By capacity, ascending.
     pub points: Vec<Point>,
     /// The mean absolute difference from the exact curve, where both were computed: of LRU alone.
@@ -72,36 +73,35 @@ pub struct Point {
     pub capacity: u64,
     /// The share of counted accesses that miss.
     pub miss_ratio: f64,
+    /// The share of the keys simulated.
+    pub rate: f64,
+    /// How many samples of that share were drawn.
+    pub samples: usize,
     /// The standard error of the mean over the samples; none for an exact point or a single sample.
     pub standard_error: Option<f64>,
 }
 
 impl CurveRun {
-    /// Draws LRU's exact curve and the policies' sampled ones: one pass to count keys, one to simulate.
+    /// Draws LRU's exact curve and the policies' sampled ones: one pass to count keys, one to simulate, and one in
+    /// between for policies that know the future.
     ///
     /// # Errors
     /// The trace cannot be read, or the rate is out of range.
     pub fn run(&self, source: &mut Source, observer: &dyn Observer) -> Result<(Survey, Vec<Curve>), Error> {
         source.make_repeatable()?;
         let (survey, _) = Survey::take(&mut *source.open()?, &[], observer)?;
-        let rate =
-            self.rate.unwrap_or(if survey.keys == 0 { 1.0 } else { (KEYS_WANTED / survey.keys as f64).min(1.0) });
-        let samples = if rate < 1.0 { self.samples.max(1) } else { 1 };
-        let lanes = (0..samples as u64)
-            .map(|sample| Sample::new(rate, self.seed.wrapping_add(sample)).map(Some))
-            .collect::<Result<Vec<_>, _>>()?;
+        let (lanes, levels) = self.levels(&survey)?;
         let futures = if self.policies.iter().any(|policy| policy.eviction().needs_oracle) {
             Survey::take(&mut *source.open()?, &lanes, observer)?.1
         } else {
             Vec::new()
         };
-        let sizes = self.sizes(&survey);
         let mut cells = Vec::new();
         for policy in &self.policies {
-            for &size in &sizes {
-                for lane in 0..samples {
-                    // A cache of no objects is none.
-                    let limit = ((size as f64 * rate).round() as u64).max(1);
+            for Level { size, rate, lanes } in &levels {
+                // A cache of no objects is none.
+                let limit = ((*size as f64 * rate).round() as u64).max(1);
+                for lane in lanes.clone() {
                     cells.push(Cell::new(&CellSetup {
                         policy,
                         capacity: Capacity { limit, weigh: self.weigh },
@@ -116,27 +116,31 @@ impl CurveRun {
         }
         let options = ReplayOptions { threads: self.threads, gets_only: self.gets_only, lifetimes: Lifetimes::Ignored };
         let mut reader = source.open()?;
+        let sizes: Vec<u64> = levels.iter().map(|level| level.size).collect();
         let mut exact = ExactLru::new(&mut *reader, self.weigh, &sizes, self.gets_only);
         let replayed = replay(&mut exact, &lanes, cells, &options, observer)?;
-        let requests = exact.requests;
-        let exact = self.curve(source, "lru", 1.0, 1, exact.points());
+        let requests = exact.requests as f64;
+        let exact = curve(source, "lru", exact.points());
 
         let mut curves = Vec::new();
-        let expected = requests as f64 * rate;
-        let misses: Vec<u64> = replayed.cells.iter().map(|(tally, _)| tally.misses).collect();
-        for (policy, misses) in self.policies.iter().zip(misses.chunks((sizes.len() * samples).max(1))) {
-            let points = sizes.iter().zip(misses.chunks(samples)).map(|(&capacity, misses)| {
+        let mut misses = replayed.cells.iter().map(|(tally, _)| tally.misses as f64);
+        for policy in &self.policies {
+            let point = |level: &Level| {
+                let expected = requests * level.rate;
+                let of_samples = misses.by_ref().take(level.lanes.len());
                 let estimates: Vec<f64> =
-                    misses.iter().map(|&misses| if expected > 0.0 { misses as f64 / expected } else { 0.0 }).collect();
+                    of_samples.map(|misses| if expected > 0.0 { misses / expected } else { 0.0 }).collect();
                 let (mean, standard_error) = mean_and_error(&estimates);
-                Point { capacity, miss_ratio: mean.min(1.0), standard_error }
-            });
-            let mut curve = self.curve(source, policy.as_str(), rate, samples, points.collect());
-            if policy.as_str() == "lru" && rate < 1.0 {
-                curve.mean_absolute_error = Some(mean_difference(&curve.points, &exact.points));
-            } else if policy.as_str() == "lru" && self.weigh == Weigh::Objects {
+                let (capacity, miss_ratio) = (level.size, mean.min(1.0));
+                Point { capacity, miss_ratio, rate: level.rate, samples: estimates.len(), standard_error }
+            };
+            let mut curve = curve(source, policy.as_str(), levels.iter().map(point).collect());
+            if policy.as_str() == "lru" && curve.exact && self.weigh == Weigh::Objects {
                 // It would be the exact curve once more.
                 continue;
+            }
+            if policy.as_str() == "lru" {
+                curve.mean_absolute_error = Some(mean_difference(&curve.points, &exact.points));
             }
             curves.push(curve);
         }
@@ -144,16 +148,36 @@ impl CurveRun {
         Ok((survey, curves))
     }
 
-    fn curve(&self, source: &Source, policy: &str, rate: f64, samples: usize, points: Vec<Point>) -> Curve {
-        Curve {
-            trace: source.name().to_owned(),
-            policy: policy.to_owned(),
-            exact: rate >= 1.0,
-            rate,
-            samples,
-            points,
-            mean_absolute_error: None,
+    /// The samples to draw, and which of them simulate which size.
+    fn levels(&self, survey: &Survey) -> Result<(Vec<Option<Sample>>, Vec<Level>), Error> {
+        let (mut lanes, mut levels): (Vec<Option<Sample>>, Vec<Level>) = (Vec::new(), Vec::new());
+        for size in self.sizes(survey) {
+            let rate = self.rate.unwrap_or_else(|| self.natural_rate(survey, size));
+            if let Some(level) = levels.last().filter(|level| level.rate == rate) {
+                levels.push(Level { size, rate, lanes: level.lanes.clone() });
+                continue;
+            }
+            let first = lanes.len();
+            let samples = if rate < 1.0 { self.samples.max(1) } else { 1 };
+            for sample in 0..samples as u64 {
+                lanes.push(Some(Sample::new(rate, self.seed.wrapping_add(sample))?));
+            }
+            levels.push(Level { size, rate, lanes: first..lanes.len() });
         }
+        Ok((lanes, levels))
+    }
+
+    /// The rate that samples keys enough, doubled until the simulated cache holds objects enough.
+    fn natural_rate(&self, survey: &Survey, size: u64) -> f64 {
+        let mut rate = (KEYS_WANTED / survey.keys.max(1) as f64).min(1.0);
+        let objects = match self.weigh {
+            Weigh::Objects => size as f64,
+            Weigh::Bytes => size as f64 / survey.mean_size().max(1.0),
+        };
+        while rate < 1.0 && objects * rate < OBJECTS_WANTED {
+            rate = (rate * 2.0).min(1.0);
+        }
+        rate
     }
 
     /// Sizes from the least sensible one to the whole trace, evenly on a logarithmic scale.
@@ -167,6 +191,23 @@ impl CurveRun {
         let mut sizes: Vec<u64> = (0..=steps).map(|step| size(step).round() as u64).collect();
         sizes.dedup();
         sizes
+    }
+}
+
+/// A size, the rate it is simulated at, and the lanes of its samples.
+struct Level {
+    size: u64,
+    rate: f64,
+    lanes: Range<usize>,
+}
+
+fn curve(source: &Source, policy: &str, points: Vec<Point>) -> Curve {
+    Curve {
+        trace: source.name().to_owned(),
+        policy: policy.to_owned(),
+        exact: points.iter().all(|point| point.rate >= 1.0),
+        points,
+        mean_absolute_error: None,
     }
 }
 
@@ -215,7 +256,8 @@ impl<'a> ExactLru<'a> {
         let mut hits = 0;
         let point = |(&capacity, more): (&u64, &u64)| {
             hits += more;
-            Point { capacity, miss_ratio: ratio(self.requests - hits, self.requests), standard_error: None }
+            let miss_ratio = ratio(self.requests - hits, self.requests);
+            Point { capacity, miss_ratio, rate: 1.0, samples: 1, standard_error: None }
         };
         self.sizes.iter().zip(&self.hits).map(point).collect()
     }
@@ -286,7 +328,17 @@ mod tests {
     fn the_whole_is_exact() {
         let (_, curves) = run(Some(1.0), &["lru", "fifo"]);
         assert_eq!(curves.len(), 2, "LRU is drawn once");
-        assert!(curves.iter().all(|curve| curve.exact && curve.samples == 1));
+        assert!(curves.iter().all(|curve| curve.exact && curve.points.iter().all(|point| point.samples == 1)));
+    }
+
+    #[test]
+    fn small_sizes_are_sampled_more() {
+        let (_, curves) = run(None, &["lru"]);
+        let points = &curves[1].points;
+        assert!(points.windows(2).all(|pair| pair[0].rate >= pair[1].rate), "{points:?}");
+        assert!(points.iter().all(|point| point.rate == 1.0 || point.capacity as f64 * point.rate >= OBJECTS_WANTED));
+        assert!(points.last().unwrap().rate < 0.5);
+        assert!(curves[1].mean_absolute_error.unwrap() < 0.01, "{:?}", curves[1].mean_absolute_error);
     }
 
     #[test]

@@ -144,6 +144,7 @@ struct Collector {
     bytes: u64,
     reuse_rows: Histogram,
     reuse_time: Histogram,
+    window: Window,
     windows: Vec<Window>,
 }
 
@@ -162,6 +163,7 @@ impl Collector {
             bytes: 0,
             reuse_rows: Histogram::default(),
             reuse_time: Histogram::default(),
+            window: Window::default(),
             windows: Vec::new(),
         }
     }
@@ -173,9 +175,9 @@ impl Collector {
             self.first = request.at;
         }
         self.last = self.last.max(request.at);
-        if row.is_multiple_of(self.per_window) {
+        if row > 0 && row.is_multiple_of(self.per_window) {
             let seconds = request.at.since(self.first).as_secs_f64();
-            self.windows.push(Window { start: row, seconds, ..Window::default() });
+            self.windows.push(std::mem::replace(&mut self.window, Window { start: row, seconds, ..Window::default() }));
         }
         if request.op == Op::Delete {
             self.deletes += 1;
@@ -183,9 +185,7 @@ impl Collector {
         }
         self.gets += u64::from(request.op == Op::Get);
         self.bytes += u64::from(request.size);
-        let mut scratch = Window::default();
-        // There is a window from the first row on.
-        let window = self.windows.last_mut().unwrap_or(&mut scratch);
+        let window = &mut self.window;
         window.requests += 1;
         window.bytes += u64::from(request.size);
         self.requests += 1;
@@ -204,7 +204,10 @@ impl Collector {
         (key.last_row, key.last_at) = (row, request.at);
     }
 
-    fn finish(self, trace: &str) -> Stats {
+    fn finish(mut self, trace: &str) -> Stats {
+        if self.rows > 0 {
+            self.windows.push(self.window);
+        }
         let mut counts: Vec<(u32, u64)> = self.keys.values().map(|key| (key.requests, key.number)).collect();
         // Ties in order of the number, so that the same trace gives the same list.
         counts.sort_unstable_by_key(|&(requests, number)| (std::cmp::Reverse(requests), number));
