@@ -243,6 +243,38 @@ fn capacity_one_works() {
 }
 
 #[test]
+fn no_limit_works() {
+    let steps = skewed(2000);
+    for spec in specs() {
+        for weigh in [Weigh::Objects, Weigh::Bytes] {
+            run(&spec, Capacity { limit: u64::MAX, weigh }, 1, &steps);
+            run(&spec, Capacity { limit: 0, weigh }, 1, &steps);
+        }
+    }
+}
+
+/// Every key has the same hash but for the bits that tell them apart.
+#[test]
+fn colliding_hashes_only_cost_time() {
+    let mut rng = Rng::new(5);
+    for spec in specs().iter().filter(|spec| !spec.eviction().needs_oracle) {
+        let capacity = Capacity::objects(20);
+        let mut shard: Shard<u64> = Shard::new(capacity, spec.build(capacity, 1));
+        let mut evicted = Vec::new();
+        for at in 0..3000 {
+            let key = KeyHash(0x5555_0000_0000_0000 | u64::from(rng.below(60)) << 40);
+            let access = Access::get(key, Time(at));
+            if let Lookup::Miss(miss) = shard.lookup(&access) {
+                let plan = shard.plan(&access, miss, None);
+                shard.insert(&access, key.0, &plan, &mut evicted);
+            }
+            assert!(shard.peek(key).is_none_or(|value| *value == key.0), "{spec}");
+            shard.validate();
+        }
+    }
+}
+
+#[test]
 fn an_unfilled_cache_misses_each_key_once() {
     let steps = skewed(5000);
     let distinct = steps.iter().map(|step| if let Step::Read { key, .. } = step { *key } else { 0 });

@@ -22,6 +22,8 @@ pub(super) const PARAMS: &[Param] = &[
 
 /// Without a capacity in objects, the sketch is made for so many keys.
 const UNKNOWN_KEYS: usize = 1 << 16;
+/// And for no more than so many, unless told: 32 MiB.
+const MOST_KEYS: usize = 1 << 22;
 
 pub(crate) struct TinyLfu {
     sketch: Sketch,
@@ -30,7 +32,7 @@ pub(crate) struct TinyLfu {
 impl TinyLfu {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
         let keys = match setup.params.value("keys") {
-            0.0 => setup.objects.unwrap_or(UNKNOWN_KEYS).min(1 << 26),
+            0.0 => setup.objects.unwrap_or(UNKNOWN_KEYS).min(MOST_KEYS),
             keys => keys as usize,
         };
         let period = keys as f64 * setup.params.value("period");

@@ -89,7 +89,7 @@ impl Eviction for Arc {
                 self.forget = true;
                 return self.recent.back().or(self.frequent.back());
             }
-        } else if seen_once + self.frequent_weight + self.ghosts.weight(FREQUENT) >= 2 * self.capacity {
+        } else if seen_once + self.frequent_weight + self.ghosts.weight(FREQUENT) >= self.capacity.saturating_mul(2) {
             self.ghosts.pop_oldest(FREQUENT);
         }
         self.replace()

@@ -149,7 +149,7 @@ impl Lirs {
     }
 
     fn limit_stack(&mut self) {
-        while self.stack_weight > 2 * self.capacity
+        while self.stack_weight > self.capacity.saturating_mul(2)
             && let Some(oldest) = self.gone.back()
         {
             self.forget(oldest);

@@ -27,6 +27,8 @@ const STEP_DECAY: f64 = 0.98;
 const RESTART: f64 = 0.05;
 /// The climber looks, and the sketch ages, every so many accesses a resident.
 const SAMPLE: u64 = 10;
+/// The sketch is first made for at most so many keys, and made anew when twice as many are resident.
+const FIRST_KEYS: usize = 1 << 16;
 /// A refused candidate this frequent is let in now and then, against keys made to collide in the sketch.
 const SUSPICIOUS: u32 = 6;
 
@@ -76,7 +78,7 @@ struct Climber {
 
 impl WTinyLfu {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
-        let keys = setup.objects.unwrap_or(1024).min(1 << 24);
+        let keys = setup.objects.unwrap_or(FIRST_KEYS).min(FIRST_KEYS);
         let step = setup.params.value("step");
         let climber =
             Climber { share: step.abs(), hits: 0, accesses: 0, last_ratio: 0.0, step: step * setup.capacity as f64 };
@@ -218,7 +220,6 @@ impl Eviction for WTinyLfu {
         self.push(slot, Segment::Window);
         self.spill(Segment::Window, self.window_limit, Segment::Probation);
         if self.residents.len() > 2 * self.sketch_keys {
-            // Only where the capacity does not tell the number of keys: the counts start anew.
             self.sketch_keys = 2 * self.residents.len();
             self.sketch = Sketch::new(self.sketch_keys, SAMPLE * self.sketch_keys as u64);
         }
