@@ -22,3 +22,8 @@ pub fn shared_trace(name: &str) -> Option<PathBuf> {
     println!("skipped: no traces");
     None
 }
+
+/// The README's code, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
