@@ -37,7 +37,8 @@ pub(crate) fn percent(share: f64) -> String {
 
 /// A signed share of 1 in percent, with one decimal.
 pub(crate) fn signed_percent(share: f64) -> String {
-    format!("{:+.1}%", share * 100.0)
+    // Rounded first, so that nothing reads as -0.0%.
+    format!("{:+.1}%", (share * 1000.0).round() / 10.0 + 0.0)
 }
 
 /// A whole number with its thousands apart.

@@ -1,6 +1,6 @@
 //! What a person wants of many cells: how far each policy is ahead of others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -28,6 +28,8 @@ pub struct Comparison {
     pub trace: String,
     /// The size as it was asked for.
     pub capacity_spec: String,
+    /// The size, in objects or bytes.
+    pub capacity: u64,
     /// The policy.
     pub policy: String,
     /// Its miss ratio.
@@ -92,13 +94,19 @@ impl Metric {
 }
 
 /// Sets each record against the others of the same trace and size, in the records' order.
+///
+/// Sizes that come to the same are compared once: small shares of a small trace are all 64 objects, and would count
+/// double.
 pub fn compare(records: &[CellRecord], metric: Metric) -> Vec<Comparison> {
-    let mut groups: BTreeMap<(&str, &str), Vec<&CellRecord>> = BTreeMap::new();
-    for record in records {
-        groups.entry((&record.trace, &record.capacity_spec)).or_default().push(record);
+    let mut seen = BTreeSet::new();
+    let records = records.iter().filter(|record| seen.insert((&record.trace, record.capacity, &record.policy)));
+    let records: Vec<&CellRecord> = records.collect();
+    let mut groups: BTreeMap<(&str, u64), Vec<&CellRecord>> = BTreeMap::new();
+    for record in &records {
+        groups.entry((&record.trace, record.capacity)).or_default().push(record);
     }
     let compared = records.iter().map(|record| {
-        let group = &groups[&(record.trace.as_str(), record.capacity_spec.as_str())];
+        let group = &groups[&(record.trace.as_str(), record.capacity)];
         let ours = metric.of(record);
         let of = |name: &str| group.iter().find(|other| other.policy == name).map(|other| metric.of(other));
         let online = group.iter().filter(|other| !knows_future(&other.policy)).map(|other| metric.of(other));
@@ -108,6 +116,7 @@ pub fn compare(records: &[CellRecord], metric: Metric) -> Vec<Comparison> {
         Comparison {
             trace: record.trace.clone(),
             capacity_spec: record.capacity_spec.clone(),
+            capacity: record.capacity,
             policy: record.policy.clone(),
             miss_ratio: ours,
             against_fifo: of("fifo").map(|fifo| reduction(fifo, ours)),
@@ -193,6 +202,12 @@ mod tests {
         assert_eq!(gap_closed(0.5, 0.25, 0.375), Some(0.5));
         assert_eq!(gap_closed(0.5, 0.25, 0.75), Some(-1.0));
         assert_eq!(gap_closed(0.5, 0.5, 0.5), None);
+    }
+
+    #[test]
+    fn sizes_that_come_to_the_same_count_once() {
+        let other = CellRecord { capacity_spec: "0.1%".into(), ..record("a", "lru", 0.5) };
+        assert_eq!(compare(&[record("a", "lru", 0.5), other], Metric::Requests).len(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
+use comfy_table::CellAlignment;
 use larder_sim::{CellRecord, Comparison, Outcome, Summary, compare, summarise};
 
 use super::{command_line, print_json, write_report};
@@ -20,7 +21,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
         bar.clear();
         outcomes.last().into_iter().for_each(super::replay::summarise);
     }
-    let comparisons = compare(&distinct(&outcomes), args.metric.into());
+    let comparisons = compare(&records(&outcomes), args.metric.into());
     if args.json {
         print_json(&comparisons)?;
     } else {
@@ -33,12 +34,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The records without those of sizes that come to the same: small shares of small traces all are 64 objects, and
-/// would count double.
-pub(crate) fn distinct(outcomes: &[Outcome]) -> Vec<CellRecord> {
-    let mut seen = BTreeSet::new();
-    let records = outcomes.iter().flat_map(|outcome| &outcome.cells).map(|cell| &cell.record);
-    records.filter(|cell| seen.insert((&cell.trace, &cell.policy, cell.capacity))).cloned().collect()
+pub(crate) fn records(outcomes: &[Outcome]) -> Vec<CellRecord> {
+    outcomes.iter().flat_map(|outcome| &outcome.cells).map(|cell| cell.record.clone()).collect()
 }
 
 pub(crate) fn print(
@@ -112,6 +109,7 @@ fn summary(style: Style, summaries: &[Summary]) -> comfy_table::Table {
     let header =
         ["policy", "miss ratio", "vs FIFO", "vs LRU", "vs best", "gap closed", "best in", "worst cell vs best"];
     let mut table = table::table(style, &header, 1);
+    table.column_mut(header.len() - 1).into_iter().for_each(|column| column.set_cell_alignment(CellAlignment::Left));
     let signed = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), table::signed_percent);
     for summary in summaries {
         let worst = summary.worst.as_ref().filter(|_| !summary.knows_future);

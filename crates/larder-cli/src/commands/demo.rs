@@ -45,7 +45,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     outcome.trace = "synthetic mix".to_owned();
     outcome.cells.iter_mut().for_each(|cell| cell.record.trace.clone_from(&outcome.trace));
     let outcomes = [outcome];
-    let comparisons = compare(&table::distinct(&outcomes), larder_sim::Metric::Requests);
+    let comparisons = compare(&table::records(&outcomes), larder_sim::Metric::Requests);
     table::print(Style::Plain, &command, SEED, &outcomes, &comparisons)?;
     write_report(Path::new(REPORT), &command, &experiment, &outcomes)?;
     let mut out = io::stdout().lock();

@@ -55,15 +55,12 @@ pub(super) struct Frame {
     height: f64,
     left: f64,
     right: f64,
-    ticks: usize,
 }
 
 /// For screens and paper.
-pub(super) const WIDE: Frame =
-    Frame { class: "wide", width: 880.0, height: 430.0, left: 50.0, right: 128.0, ticks: 10 };
+pub(super) const WIDE: Frame = Frame { class: "wide", width: 880.0, height: 430.0, left: 50.0, right: 128.0 };
 /// For telephones.
-pub(super) const NARROW: Frame =
-    Frame { class: "narrow", width: 350.0, height: 380.0, left: 38.0, right: 92.0, ticks: 4 };
+pub(super) const NARROW: Frame = Frame { class: "narrow", width: 350.0, height: 380.0, left: 38.0, right: 92.0 };
 
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 46.0;
@@ -99,8 +96,7 @@ fn draw(frame: Frame, x: &Axis, y: &Axis, lines: &[Line<'_>]) -> String {
         );
     }
     let base = height - BOTTOM;
-    for (value, label) in thinned(&x.ticks, frame.ticks) {
-        let at = to_x(*value);
+    for (at, label) in thinned(&x.ticks, &to_x) {
         let _ = write!(
             svg,
             "<line class=\"tick\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{base}\" y2=\"{}\"/>\
@@ -201,11 +197,18 @@ fn label_places(wanted: impl Iterator<Item = f64>, base: f64) -> Vec<f64> {
     places
 }
 
-/// At most `most` of the ticks, evenly, the last one among them.
-fn thinned(ticks: &[(f64, String)], most: usize) -> impl Iterator<Item = &(f64, String)> {
-    let every = ticks.len().div_ceil(most.max(1)).max(1);
-    let last = ticks.len().saturating_sub(1);
-    ticks.iter().enumerate().filter(move |(at, _)| (last - at).is_multiple_of(every)).map(|(_, tick)| tick)
+/// The ticks whose labels have room, from the last on, with their places.
+fn thinned<'a>(ticks: &'a [(f64, String)], to_x: &dyn Fn(f64) -> f64) -> Vec<(f64, &'a str)> {
+    let mut kept: Vec<(f64, &str)> = Vec::new();
+    for (value, label) in ticks.iter().rev() {
+        let at = to_x(*value);
+        // Half of either label at about 7 pixels a character, and a gap.
+        let room = |&(next, other): &(f64, &str)| next - at >= 3.5 * (label.len() + other.len()) as f64 + 8.0;
+        if kept.last().is_none_or(room) {
+            kept.push((at, label));
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -241,10 +244,11 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_thinned_evenly() {
-        let ticks: Vec<_> = (0..10).map(|at| (f64::from(at), at.to_string())).collect();
-        let kept: Vec<_> = thinned(&ticks, 4).map(|(at, _)| *at).collect();
-        assert_eq!(kept, [0.0, 3.0, 6.0, 9.0]);
-        assert_eq!(thinned(&[], 4).count(), 0);
+    fn ticks_without_room_are_left_out() {
+        let ticks = [(0.0, "1%".to_owned()), (90.0, "10%".to_owned()), (100.0, "64 MiB".to_owned())];
+        let kept = |width: f64| thinned(&ticks, &|value| value * width).into_iter().map(|(_, label)| label).collect();
+        let (near, far): (Vec<_>, Vec<_>) = (kept(1.0), kept(10.0));
+        assert_eq!(near, ["64 MiB", "1%"]);
+        assert_eq!(far, ["64 MiB", "10%", "1%"]);
     }
 }

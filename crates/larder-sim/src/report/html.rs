@@ -84,6 +84,22 @@ pub(super) fn signed(share: f64) -> String {
     format!("{sign}{:.1}%", share.abs() * 100.0)
 }
 
+/// As [`signed`], without decimals, and without a plus.
+pub(super) fn signed_whole(share: f64) -> String {
+    let sign = if share < -0.005 { "−" } else { "" };
+    format!("{sign}{:.0}%", share.abs() * 100.0)
+}
+
+/// A signed share, or a dash where there is none.
+pub(super) fn or_dash(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), signed)
+}
+
+/// As [`or_dash`], without decimals.
+pub(super) fn or_dash_whole(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), signed_whole)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

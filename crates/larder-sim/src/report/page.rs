@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Report;
 use super::data::records;
-use super::html::{Text, percent, signed};
+use super::html::{Text, percent, signed, signed_whole};
 use super::section::section;
 use crate::Weigh;
 use crate::compare::{Metric, Summary, compare, summarise};
@@ -51,28 +51,34 @@ fn title(traces: &[&str]) -> String {
     }
 }
 
+/// Means over all traces and sizes; what a policy not run would be needed for is left out.
 fn summary(report: &Report<'_>) -> String {
     let records: Vec<_> = records(report.outcomes).cloned().collect();
+    let summaries = summarise(&compare(&records, Metric::Requests));
+    type Column = (&'static str, fn(&Summary) -> Option<String>);
+    let columns: [Column; 5] = [
+        ("mean miss ratio", |summary| Some(percent(summary.miss_ratio))),
+        ("fewer than FIFO", |summary| summary.against_fifo.map(signed)),
+        ("fewer than LRU", |summary| summary.against_lru.map(signed)),
+        ("of the gap to Bélády", |summary| summary.gap_closed.map(signed_whole)),
+        ("fewest misses in", |summary| {
+            (!summary.knows_future).then(|| format!("{} of {}", summary.best_in, summary.cells))
+        }),
+    ];
+    let columns = || columns.iter().filter(|(_, value)| summaries.iter().any(|summary| value(summary).is_some()));
+    let head: String = columns().map(|(name, _)| format!("<th>{name}</th>")).collect();
     let mut rows = String::new();
-    for Summary { policy, miss_ratio, against_fifo, against_lru, gap_closed, best_in, cells, .. } in
-        summarise(&compare(&records, Metric::Requests))
-    {
-        let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), signed);
-        let _ = write!(
-            rows,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{best_in} of {cells}</td></tr>",
-            Text(&policy),
-            percent(miss_ratio),
-            or_dash(against_fifo),
-            or_dash(against_lru),
-            gap_closed.map_or_else(|| "–".to_owned(), |gap| format!("{:.0}%", gap * 100.0)),
-        );
+    for summary in &summaries {
+        let _ = write!(rows, "<tr><th scope=\"row\">{}</th>", Text(&summary.policy));
+        for (_, value) in columns() {
+            let _ = write!(rows, "<td>{}</td>", value(summary).unwrap_or_else(|| "–".into()));
+        }
+        rows.push_str("</tr>");
     }
     format!(
-        "<section><h2>All traces</h2><div class=\"scroll\"><table><thead><tr><th>policy</th><th>mean miss ratio</th>\
-         <th>fewer than FIFO</th><th>fewer than LRU</th><th>of the gap to Bélády</th><th>fewest misses in</th></tr>\
-         </thead><tbody>{rows}</tbody></table></div><p class=\"note\">Means over traces and sizes. Fewer: \
-         (reference − policy) / the larger of the two, so a policy that misses more is negative.</p></section>"
+        "<section><h2>All traces</h2><div class=\"scroll\"><table><thead><tr><th>policy</th>{head}</tr></thead>\
+         <tbody>{rows}</tbody></table></div><p class=\"note\">Means over traces and sizes. Fewer: (reference − policy) \
+         / the larger of the two, so a policy that misses more is negative.</p></section>"
     )
 }
 

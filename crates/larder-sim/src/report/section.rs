@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::chart::{Axis, Line, chart};
-use super::html::{Text, bytes, count, percent, short, signed};
+use super::html::{Text, bytes, count, or_dash, or_dash_whole, percent, short};
 use super::palette::{Pen, pens};
 use crate::compare::{Comparison, Metric, compare};
 use crate::experiment::ratio;
@@ -111,11 +111,10 @@ impl<'a> View<'a> {
     fn winners(&self) -> String {
         let mut rows = String::new();
         for &(capacity, spec) in &self.sizes {
-            let at_size = || self.comparisons.iter().filter(|cell| cell.capacity_spec == spec);
+            let at_size = || self.comparisons.iter().filter(|cell| cell.capacity == capacity);
             let best: Vec<&Comparison> = at_size().filter(|cell| cell.is_best).collect();
             let Some(first) = best.first() else { continue };
             let names: Vec<String> = best.iter().map(|cell| Text(&cell.policy).to_string()).collect();
-            let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), signed);
             let _ = write!(
                 rows,
                 "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
@@ -123,7 +122,7 @@ impl<'a> View<'a> {
                 names.join(", "),
                 percent(first.miss_ratio),
                 or_dash(first.against_lru),
-                first.gap_closed.map_or_else(|| "–".to_owned(), |gap| format!("{:.0}%", gap * 100.0)),
+                or_dash_whole(first.gap_closed),
             );
         }
         if rows.is_empty() {
@@ -191,12 +190,12 @@ impl<'a> View<'a> {
                 pen.class,
                 pen.dash
             );
-            for &(capacity, spec) in &self.sizes {
+            for &(capacity, _) in &self.sizes {
                 let Some(record) = self.record(policy, capacity) else {
                     html.push_str("<td>–</td>");
                     continue;
                 };
-                let of_size = || self.comparisons.iter().filter(|cell| cell.capacity_spec == spec);
+                let of_size = || self.comparisons.iter().filter(|cell| cell.capacity == capacity);
                 let best = of_size().any(|cell| cell.is_best && cell.policy == *policy);
                 let (least, most) = range(of_size().filter(|cell| !cell.knows_future).map(|cell| cell.miss_ratio));
                 let shade = if (least..most).contains(&record.miss_ratio) {
@@ -215,7 +214,7 @@ impl<'a> View<'a> {
             html.push_str("</tr>");
         }
         html.push_str(
-            "</tbody></table></div><p class=\"note\">Miss ratios: the darker, the nearer to the fewest at that size, \
+            "</tbody></table></div><p class=\"note\">Miss ratios: the stronger the tint, the nearer to the fewest at that size, \
              which is bold. Bélády's policies know the future: a bound, not a choice.</p>",
         );
         html
