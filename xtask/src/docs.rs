@@ -78,8 +78,8 @@ fn formats() -> String {
     );
     page.heading("Generators");
     page.paragraph(
-        "In place of a file, `gen:NAME:PARAMETER=VALUE/…` makes a trace: the same description gives the same requests. \
-         `gen:zipf:alpha=0.9/keys=1e5/seed=7` is one.",
+        "In place of a file, `gen:NAME:PARAMETER=VALUE/…` makes a trace, such as `gen:zipf:alpha=0.9/keys=1e5/seed=7`. \
+         The same description gives the same requests.",
     );
     page.table(
         &["name", "which key comes next"],

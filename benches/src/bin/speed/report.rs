@@ -53,7 +53,8 @@ fn section(run: &Run) -> String {
     let [one, two] = run.threads;
     let _ = writeln!(
         text,
-        "- All {} cells of larder from memory: {one:.2} s on one thread, {two:.2} s on two by the wall clock, {:.2} times as fast",
+        "- All {} cells of larder from memory, by the wall clock: {one:.2} s on one thread, {two:.2} s on two, {:.2} times \
+         as fast",
         run.cells.len(),
         one / two
     );
