@@ -2,7 +2,7 @@
 //!
 //! There is no thread for decoding and none for a cell: every worker does what is due next. While the window of
 //! decoded batches has room, that is to decode one more; otherwise it is to run the idle cell furthest behind through
-//! all batches it has not seen. So slow policies and slow formats balance by themselves, a cell's metadata stays in a
+//! the next few batches. So slow policies and slow formats balance by themselves, a cell's metadata stays in a
 //! core's cache for several batches, and memory is bounded by the window. A cell sees every batch in order whoever
 //! runs it: results do not depend on the number of threads.
 
@@ -19,8 +19,11 @@ use crate::feed::{Batch, Feed, Totals};
 use crate::progress::Observer;
 use crate::sample::Sample;
 
-/// Decoded batches kept: 8 of half a megabyte a lane.
-const WINDOW: usize = 8;
+/// Decoded batches kept, half a megabyte each for a lane of the whole trace.
+const WINDOW: usize = 16;
+
+/// Batches a cell runs in a row: few enough that the others can go on while a slow one holds the window back.
+const RUN: usize = 4;
 
 /// How to replay.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +61,12 @@ pub fn replay(
 ) -> Result<Replayed, Error> {
     let keep_lifetimes = options.lifetimes == Lifetimes::Given;
     let feed = Feed::new(reader, lanes, options.gets_only, keep_lifetimes, observer);
+    // There is never more to do at once than to run each cell and to decode.
+    let workers = options.threads.get().min(cells.len() + 1);
     let board = Board::new(feed, cells);
     thread::scope(|scope| {
         // This thread works too.
-        for _ in 1..options.threads.get() {
+        for _ in 1..workers {
             scope.spawn(|| board.work());
         }
         board.work();
@@ -179,7 +184,7 @@ impl<'a> State<'a> {
         let end = self.first + self.window.len() as u64;
         let due = self.seats.iter_mut().enumerate().filter(|(_, seat)| seat.next < end && seat.cell.is_some());
         let (seat, Seat { cell, next }) = due.min_by_key(|(_, seat)| seat.next)?;
-        let batches = self.window.range((*next - self.first) as usize..).cloned().collect();
+        let batches = self.window.range((*next - self.first) as usize..).take(RUN).cloned().collect();
         Some(Job::Run { seat, cell: cell.take()?, batches })
     }
 
