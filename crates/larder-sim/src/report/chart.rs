@@ -80,9 +80,14 @@ fn draw(frame: Frame, x: &Axis, y: &Axis, lines: &[Line<'_>]) -> String {
     // Writing to a string cannot fail, here and below.
     let _ = write!(
         svg,
-        "<svg class=\"chart {class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{} by {}\">",
+        "<svg class=\"chart {class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{} by {}\" \
+         data-plot=\"{left} {TOP} {} {}\" data-y=\"{} {}\">",
         Text(&y.title),
-        Text(&x.title)
+        Text(&x.title),
+        width - right,
+        height - BOTTOM,
+        y.low,
+        y.high
     );
     for (value, label) in &y.ticks {
         let at = to_y(*value);
