@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use larder_policy::{PolicySpec, admission, eviction};
 use larder_sim::{CapacitySpec, Experiment, Lifetimes, Metric, Source, Weigh};
 use larder_trace::{Columns, FORMATS, Options};
+
+use crate::failure::Failure;
 
 /// Replays traces through cache policies and says which one serves them best.
 ///
@@ -216,6 +219,18 @@ pub(crate) struct TraceArgs {
 }
 
 impl TraceArgs {
+    /// For commands that set traces side by side.
+    ///
+    /// # Errors
+    /// Two traces have the same name, and nobody could tell them apart.
+    pub(crate) fn require_distinct_names(&self) -> Result<(), Failure> {
+        let mut seen = BTreeSet::new();
+        match self.sources().find(|source| !seen.insert(source.name().to_owned())) {
+            None => Ok(()),
+            Some(twice) => Err(Failure::Usage(format!("two traces are named {}: rename one", twice.name()))),
+        }
+    }
+
     pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
         self.traces.iter().map(|path| Source::trace(path, self.reading.options()))
     }

@@ -1,5 +1,6 @@
 //! How a command ends when it does not succeed.
 
+use std::error::Error;
 use std::io;
 
 /// What `main` turns into an exit code.
@@ -22,8 +23,13 @@ impl From<larder_sim::Error> for Failure {
     }
 }
 
+/// Of converting: here stdout is written by the trace's writer.
 impl From<larder_trace::Error> for Failure {
     fn from(error: larder_trace::Error) -> Self {
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        if source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe) {
+            return Self::BrokenPipe;
+        }
         larder_sim::Error::from(error).into()
     }
 }

@@ -166,6 +166,7 @@ fn bad_usage_ends_with_2() {
         (vec!["curve", TRACE, "--sample", "2"], "at most 1"),
         (vec!["convert", &path, &path], "onto itself"),
         (vec!["convert", &path, "-", "--to", "csv", "--hash-keys"], "--secret"),
+        (vec!["compare", TRACE, TRACE], "rename"),
         (vec!["nosuch"], "unrecognized"),
     ] {
         let output = run(&args);
@@ -204,16 +205,17 @@ fn failure_ends_with_1_and_says_where() {
 fn a_reader_that_leaves_early_is_no_failure() {
     // More output than a pipe holds.
     let sizes: Vec<String> = (1..=2000).map(|size| size.to_string()).collect();
-    let mut child = larder(&["replay", "gen:zipf:requests=100/keys=10", "--json", "--capacity", &sizes.join(",")])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut first = [0; 10];
-    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{:?}", output.status);
-    assert_eq!(text(&output.stderr), "");
+    for args in [
+        &["replay", "gen:zipf:requests=100/keys=10", "--json", "--capacity", &sizes.join(",")][..],
+        &["convert", "gen:zipf:requests=100_000", "-", "--to", "csv"],
+    ] {
+        let mut child = larder(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = [0; 10];
+        child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{args:?}: {:?}", output.status);
+        assert_eq!(text(&output.stderr), "", "{args:?}");
+    }
 }
 
 #[test]

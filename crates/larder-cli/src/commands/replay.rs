@@ -11,6 +11,9 @@ use crate::progress::Bar;
 use crate::table::{self, Style};
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    if args.report.is_some() {
+        args.traces.require_distinct_names()?;
+    }
     let experiment = args.run.experiment(&args.policies, &args.capacities);
     let mut outcomes = Vec::new();
     for mut source in args.traces.sources() {
