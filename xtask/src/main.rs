@@ -1,6 +1,7 @@
-//! The project's own tasks: `cargo xtask tidy|docs|instructions`.
+//! The project's own tasks: `cargo xtask tidy|docs|compare|instructions`.
 #![forbid(unsafe_code)]
 
+mod compare;
 mod docs;
 mod instructions;
 mod project;
@@ -23,6 +24,7 @@ struct Task {
 const TASKS: &[Task] = &[
     Task { name: "tidy", about: "check the rules no compiler knows", run: tidy::run },
     Task { name: "docs", about: "write docs/policies.md and docs/formats.md from the registries", run: docs::run },
+    Task { name: "compare", about: "replay every real trace and write docs/compare.md", run: compare::run },
     Task {
         name: "instructions",
         about: "count instructions per request and compare them with the stored ones [--bless]",
