@@ -1,7 +1,7 @@
 //! The residents as a dense vector, so that any of them can be drawn at random in O(1).
 
 use crate::rng::Rng;
-use crate::slots::{NIL, Slot, SlotVec};
+use crate::slots::{NIL, Slot, SlotVec, push_within};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Dense {
@@ -17,7 +17,7 @@ impl Dense {
     #[inline]
     pub(crate) fn push(&mut self, slot: Slot) {
         self.places.put(slot, self.slots.len() as u32);
-        self.slots.push(slot);
+        push_within(&mut self.slots, slot, self.places.limit());
     }
 
     /// Takes out `slot`, which must be there; the last one takes its place.
@@ -43,6 +43,10 @@ impl Dense {
 
     pub(crate) fn contains(&self, slot: Slot) -> bool {
         (slot.0 as usize) < self.places.len() && self.places[slot] != NIL
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
+        self.places.set_limit(limit);
     }
 
     pub(crate) fn bytes(&self) -> usize {

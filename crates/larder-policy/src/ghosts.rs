@@ -84,6 +84,12 @@ impl<const N: usize> Ghosts<N> {
         self.queues[queue].weight
     }
 
+    /// Raises or lowers the number of keys expected; those that are there stay.
+    pub(crate) fn set_limit(&mut self, expected: Option<usize>) {
+        self.ghosts.set_limit(expected);
+        self.links.set_limit(expected);
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.index.bytes() + self.ghosts.bytes() + self.links.bytes() + self.free.capacity() * size_of::<Slot>()
     }

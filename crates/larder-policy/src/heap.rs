@@ -1,6 +1,6 @@
 //! A binary heap of slots by priority whose entries can be changed and removed in O(log n).
 
-use crate::slots::{NIL, Slot, SlotVec};
+use crate::slots::{NIL, Slot, SlotVec, push_within};
 
 /// The least priority is on top. Priorities should be distinct (give ties a sequence number), or ties would depend on
 /// the heap's history.
@@ -18,7 +18,7 @@ impl<P: Copy + PartialOrd> Heap<P> {
 
     pub(crate) fn push(&mut self, slot: Slot, priority: P) {
         self.places.put(slot, self.entries.len() as u32);
-        self.entries.push((priority, slot));
+        push_within(&mut self.entries, (priority, slot), self.places.limit());
         self.rise(self.entries.len() - 1);
     }
 
@@ -65,6 +65,10 @@ impl<P: Copy + PartialOrd> Heap<P> {
         for at in (0..self.entries.len() / 2).rev() {
             self.sink(at);
         }
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
+        self.places.set_limit(limit);
     }
 
     pub(crate) fn bytes(&self) -> usize {

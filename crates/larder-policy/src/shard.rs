@@ -132,6 +132,8 @@ pub struct Shard<V, E: Eviction + ?Sized = dyn Eviction> {
     policy: Policy<E>,
     /// Entries that left during a lookup; they go out with the next call that takes a list.
     departed: Vec<Evicted<V>>,
+    /// The key of the last lookup that missed, while it is known to be absent: spares `insert` the same search.
+    absent: Option<KeyHash>,
 }
 
 impl<V, E: Eviction + ?Sized> Shard<V, E> {
@@ -147,6 +149,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             wheel: Wheel::new(objects),
             policy,
             departed: Vec::new(),
+            absent: None,
         }
     }
 
@@ -179,6 +182,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
                 return Lookup::Hit(value);
             }
         }
+        self.absent = Some(access.key);
         Lookup::Miss(Miss { reuse, expired })
     }
 
@@ -204,11 +208,17 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     pub fn insert(&mut self, access: &Access, value: V, plan: &Plan, evicted: &mut Vec<Evicted<V>>) -> Inserted<V> {
         evicted.append(&mut self.departed);
         let newcomer = Arrival { access: *access, weight: self.capacity.weigh.weight(access), reuse: plan.reuse };
-        if let Some(slot) = self.find(access.key) {
+        if self.absent != Some(access.key)
+            && let Some(slot) = self.find(access.key)
+        {
             return self.replace(slot, &newcomer, value, plan, evicted);
         }
         if let Verdict::Refuse(refusal) = plan.verdict {
             return Inserted::Refused(value, refusal);
+        }
+        // The capacity may have shrunk since the plan; without this, everybody would leave in vain.
+        if u64::from(newcomer.weight) > self.capacity.limit {
+            return Inserted::Refused(value, Refusal::TooHeavy);
         }
         if let Err(refusal) = self.make_room(&newcomer, evicted) {
             return Inserted::Refused(value, refusal);
@@ -217,6 +227,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         self.entries.put(slot, Entry { key: access.key, weight: newcomer.weight, value: Some(value) });
         let entries = &self.entries;
         self.index.insert(access.key.0, slot, |slot| entries[slot].key.0);
+        self.absent = None;
         self.used += u64::from(newcomer.weight);
         if let Some(ttl) = plan.ttl {
             self.wheel.schedule(slot, access.at.plus(ttl));
@@ -242,12 +253,18 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         }
     }
 
-    /// Changes the capacity, evicting into `evicted` what no longer fits.
+    /// Changes the capacity, evicting into `evicted` what no longer fits. Metadata that is no longer needed stays
+    /// allocated, for the entries to come.
     pub fn resize(&mut self, limit: u64, evicted: &mut Vec<Evicted<V>>) {
+        evicted.append(&mut self.departed);
         self.capacity.limit = limit;
         let objects = self.capacity.most_objects();
         self.entries.set_limit(objects);
+        self.wheel.set_limit(objects);
         self.policy.eviction.on_resize(limit, objects);
+        if let Some(admission) = &mut self.policy.admission {
+            admission.on_resize(limit, objects);
+        }
         self.shrink(evicted);
     }
 
@@ -305,6 +322,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         assert_eq!(self.index.len(), residents, "index and slots disagree");
         assert_eq!(self.free.len() + residents, self.entries.len(), "slots leak");
         assert_eq!(self.used, used, "the weight is wrong");
+        assert!(self.absent.is_none_or(|key| self.find(key).is_none()), "a resident is taken to be absent");
         assert!(self.used <= self.capacity.limit, "over capacity: {} of {}", self.used, self.capacity.limit);
         self.policy.eviction.validate(residents);
     }

@@ -8,7 +8,11 @@ const BLOCK: usize = 8;
 const ODD: u64 = 0x1111_1111_1111_1111;
 const HALVED: u64 = 0x7777_7777_7777_7777;
 
-/// Count-min with conservative range 0..=15 and periodic halving (Cormode, Muthukrishnan 2005; Einziger, Friedman,
+/// The greatest table, 1 GiB: as many blocks as a hash has bits left for.
+const MOST_WORDS: usize = 1 << 27;
+const LEAST_PERIOD: u64 = 16;
+
+/// Count-min with counters of range 0..=15 and periodic halving (Cormode, Muthukrishnan 2005; Einziger, Friedman,
 /// Manes, "TinyLFU", ACM TOS 2017).
 #[derive(Clone, Debug)]
 pub(crate) struct Sketch {
@@ -21,9 +25,16 @@ pub(crate) struct Sketch {
 impl Sketch {
     /// For about `keys` keys that matter; counters are halved every `period` increments.
     pub(crate) fn new(keys: usize, period: u64) -> Self {
-        // 16 counters a word, four of which a key uses: a word a key keeps the error near the TinyLFU paper's.
-        let words = keys.clamp(BLOCK, 1 << 30).next_power_of_two();
-        Self { words: vec![0; words], increments: 0, period: period.max(16) }
+        Self { words: vec![0; words(keys)], increments: 0, period: period.max(LEAST_PERIOD) }
+    }
+
+    /// For more keys than before; what was counted stays, since a key's block is copied to both places it may now
+    /// lie in. Never shrinks.
+    pub(crate) fn grow(&mut self, keys: usize, period: u64) {
+        while self.words.len() < words(keys) {
+            self.words.extend_from_within(..);
+        }
+        self.period = period.max(LEAST_PERIOD);
     }
 
     /// The estimated number of recent accesses, 0..=15; never less than the true number since the last halving,
@@ -78,6 +89,11 @@ impl Sketch {
     }
 }
 
+/// 16 counters a word, four of which a key uses: a word a key keeps the error near the TinyLFU paper's.
+fn words(keys: usize) -> usize {
+    keys.clamp(BLOCK, MOST_WORDS).next_power_of_two()
+}
+
 /// The word and the bit of a key's counter in a row: two words a row, 32 counters.
 #[inline]
 fn place(block: usize, key: KeyHash, row: u32) -> (usize, u32) {
@@ -104,6 +120,32 @@ mod tests {
                 prop_assert!(sketch.estimate(KeyHash::mix(key)) >= count.min(15));
             }
         }
+    }
+
+    #[test]
+    fn growing_keeps_every_count() {
+        let mut sketch = Sketch::new(64, u64::MAX);
+        (0..500u64).for_each(|key| sketch.increment(KeyHash::mix(key % 90)));
+        let counts = |sketch: &Sketch| (0..90).map(|key| sketch.estimate(KeyHash::mix(key))).collect::<Vec<_>>();
+        let before = counts(&sketch);
+        let bytes = sketch.bytes();
+        sketch.grow(1000, u64::MAX);
+        assert_eq!(counts(&sketch), before);
+        assert_eq!(sketch.bytes(), 16 * bytes);
+        sketch.grow(10, u64::MAX);
+        assert_eq!(sketch.bytes(), 16 * bytes);
+    }
+
+    #[test]
+    fn a_count_stops_at_fifteen_and_is_halved_after_a_period() {
+        let (mut sketch, key) = (Sketch::new(64, 20), KeyHash::mix(1));
+        (0..15).for_each(|_| sketch.increment(key));
+        assert_eq!(sketch.estimate(key), 15);
+        // Full counters do not bring the halving nearer.
+        (0..1000).for_each(|_| sketch.increment(key));
+        assert_eq!(sketch.estimate(key), 15);
+        (2..7).for_each(|other| sketch.increment(KeyHash::mix(other)));
+        assert_eq!(sketch.estimate(key), 7);
     }
 
     #[test]

@@ -9,8 +9,8 @@ pub struct Slot(pub u32);
 /// No slot: ends a chain.
 pub(crate) const NIL: u32 = u32::MAX;
 
-/// A vector indexed by slot. It grows by doubling, but never past `limit` when the number of slots is known, so that
-/// a full cache holds no spare room.
+/// A vector indexed by slot. It grows by doubling, but stops at `limit` when the number of slots is known, so that a
+/// full cache holds no spare room.
 #[derive(Clone, Debug)]
 pub(crate) struct SlotVec<T> {
     items: Vec<T>,
@@ -35,12 +35,7 @@ impl<T> SlotVec<T> {
 
     #[cold]
     fn append(&mut self, value: T) {
-        let len = self.items.len();
-        if len == self.items.capacity() {
-            let target = (len * 2).max(64).min(self.limit.max(len + 1));
-            self.items.reserve_exact(target - len);
-        }
-        self.items.push(value);
+        push_within(&mut self.items, value, self.limit);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -49,6 +44,10 @@ impl<T> SlotVec<T> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.items.iter()
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Raises or lowers the number of slots expected; what is stored stays.
@@ -60,6 +59,17 @@ impl<T> SlotVec<T> {
     pub(crate) fn bytes(&self) -> usize {
         self.items.capacity() * size_of::<T>()
     }
+}
+
+/// Pushes; room doubles, but only up to `limit`, unless there is more than that already.
+#[inline]
+pub(crate) fn push_within<T>(items: &mut Vec<T>, value: T, limit: usize) {
+    let len = items.len();
+    if len == items.capacity() {
+        let double = len.max(64);
+        items.reserve_exact(if len < limit { double.min(limit - len) } else { double });
+    }
+    items.push(value);
 }
 
 impl<T> Index<Slot> for SlotVec<T> {
@@ -74,5 +84,40 @@ impl<T> IndexMut<Slot> for SlotVec<T> {
     #[inline]
     fn index_mut(&mut self, slot: Slot) -> &mut T {
         &mut self.items[slot.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(limit: Option<usize>, len: u32) -> SlotVec<u32> {
+        let mut items = SlotVec::new(limit);
+        (0..len).for_each(|slot| items.put(Slot(slot), slot));
+        items
+    }
+
+    #[test]
+    fn a_full_one_holds_no_spare_room() {
+        assert_eq!(filled(Some(1000), 1000).bytes(), 1000 * size_of::<u32>());
+        assert_eq!(filled(Some(7), 7).bytes(), 7 * size_of::<u32>());
+    }
+
+    #[test]
+    fn past_its_limit_it_grows_by_doubling() {
+        let mut items = filled(Some(100), 101);
+        let bytes = items.bytes();
+        assert!(bytes >= 200 * size_of::<u32>(), "a byte more for each push would be quadratic");
+        items.put(Slot(101), 0);
+        assert_eq!(items.bytes(), bytes);
+    }
+
+    #[test]
+    fn a_raised_limit_is_met() {
+        let mut items = filled(Some(100), 100);
+        items.set_limit(Some(150));
+        (100..150).for_each(|slot| items.put(Slot(slot), slot));
+        assert_eq!(items.bytes(), 150 * size_of::<u32>());
+        assert!((0..150).all(|slot| items[Slot(slot)] == slot));
     }
 }

@@ -113,6 +113,10 @@ impl Wheel {
         }
     }
 
+    pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
+        self.nodes.set_limit(limit);
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.nodes.bytes() + self.heads.capacity() * size_of::<u32>()
     }

@@ -3,8 +3,8 @@
 //! Berger, Sitaraman, Harchol-Balter, "AdaptSize: orchestrating the hot object memory cache in a content delivery
 //! network", NSDI 2017: every interval the Markov model (Che's characteristic time, with admission) is evaluated over
 //! the keys seen and c is chosen by golden-section search on its logarithm. Deviations: the interval is shorter, for
-//! shorter traces; rates are smoothed with weight 0.3 an interval, and keys below one request in ten intervals are
-//! forgotten.
+//! shorter traces; rates are smoothed with weight 0.3 an interval, and keys whose rate falls below 0.03 are forgotten (a
+//! single request is after seven intervals). A size is what counts against the capacity: 1 where that is in objects.
 
 use super::Admission;
 use crate::eviction::{Arrival, Setup};
@@ -18,7 +18,8 @@ pub(super) const PARAMS: &[Param] =
 
 /// How much of a new interval's rate counts.
 const FRESH: f64 = 0.3;
-const FORGET_BELOW: f64 = 0.1;
+/// Requests an interval.
+const FORGET_BELOW: f64 = 0.03;
 const SEARCH_STEPS: u32 = 24;
 const CHE_STEPS: u32 = 24;
 
@@ -34,6 +35,8 @@ pub(crate) struct AdaptSize {
     index: Index,
     seen: Vec<Seen>,
     capacity: f64,
+    /// Whether the capacity is in objects, so that each weighs 1.
+    counts_objects: bool,
     /// The size admitted with probability 1/e.
     scale: f64,
     interval: u64,
@@ -47,6 +50,7 @@ impl AdaptSize {
             index: Index::default(),
             seen: Vec::new(),
             capacity: setup.capacity as f64,
+            counts_objects: setup.objects.is_some(),
             // The paper begins open: everything enters until the first model.
             scale: f64::INFINITY,
             interval: setup.params.value("interval") as u64,
@@ -62,7 +66,7 @@ impl AdaptSize {
             seen.rate = (1.0 - FRESH) * seen.rate + FRESH * f64::from(seen.count);
             seen.count = 0;
         }
-        self.seen.retain(|seen| seen.rate >= FORGET_BELOW * FRESH);
+        self.seen.retain(|seen| seen.rate >= FORGET_BELOW);
         self.index = Index::default();
         let seen = &self.seen;
         for (at, key) in seen.iter().map(|seen| seen.key).enumerate() {
@@ -119,7 +123,8 @@ impl Admission for AdaptSize {
             None => {
                 let (slot, seen) = (Slot(self.seen.len() as u32), &self.seen);
                 self.index.insert(key.0, slot, |slot| seen[slot.0 as usize].key.0);
-                self.seen.push(Seen { key, size: f64::from(access.size.max(1)), rate: 0.0, count: 1 });
+                let size = if self.counts_objects { 1.0 } else { f64::from(access.size.max(1)) };
+                self.seen.push(Seen { key, size, rate: 0.0, count: 1 });
             }
         }
         self.requests += 1;
@@ -129,7 +134,11 @@ impl Admission for AdaptSize {
     }
 
     fn admit(&mut self, newcomer: &Arrival, _: Option<KeyHash>) -> bool {
-        self.rng.unit() < (-f64::from(newcomer.access.size) / self.scale).exp()
+        self.rng.unit() < (-f64::from(newcomer.weight) / self.scale).exp()
+    }
+
+    fn on_resize(&mut self, capacity: u64, _: Option<usize>) {
+        self.capacity = capacity as f64;
     }
 
     fn bytes(&self) -> usize {

@@ -13,6 +13,11 @@ pub trait Admission: Send {
     /// newcomer.
     fn admit(&mut self, newcomer: &Arrival, victim: Option<KeyHash>) -> bool;
 
+    /// The capacity is now `capacity`, in units of weight; `objects` is the most residents there can be, when known.
+    fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
+        let _ = (capacity, objects);
+    }
+
     /// Bytes allocated for metadata.
     fn bytes(&self) -> usize;
 }

@@ -21,13 +21,16 @@ pub(super) const PARAMS: &[Param] = &[
 pub(crate) struct SizeThreshold {
     most_bytes: Option<u32>,
     most_weight: f64,
+    share: f64,
 }
 
 impl SizeThreshold {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
         let most = setup.params.value("most") as u32;
-        let most_weight = (setup.capacity as f64 * setup.params.value("share")).max(1.0);
-        Self { most_bytes: (most > 0).then_some(most), most_weight }
+        let (most_bytes, share) = ((most > 0).then_some(most), setup.params.value("share"));
+        let mut policy = Self { most_bytes, most_weight: 1.0, share };
+        policy.on_resize(setup.capacity, setup.objects);
+        policy
     }
 }
 
@@ -39,6 +42,10 @@ impl Admission for SizeThreshold {
             Some(most) => newcomer.access.size <= most,
             None => f64::from(newcomer.weight) <= self.most_weight,
         }
+    }
+
+    fn on_resize(&mut self, capacity: u64, _: Option<usize>) {
+        self.most_weight = (capacity as f64 * self.share).max(1.0);
     }
 
     fn bytes(&self) -> usize {

@@ -27,6 +27,10 @@ const MOST_KEYS: usize = 1 << 22;
 
 pub(crate) struct TinyLfu {
     sketch: Sketch,
+    /// Accesses a key between halvings.
+    period: f64,
+    /// Whether the number of keys was given, and so stays.
+    is_fixed: bool,
 }
 
 impl TinyLfu {
@@ -35,8 +39,9 @@ impl TinyLfu {
             0.0 => setup.objects.unwrap_or(UNKNOWN_KEYS).min(MOST_KEYS),
             keys => keys as usize,
         };
-        let period = keys as f64 * setup.params.value("period");
-        Self { sketch: Sketch::new(keys, period as u64) }
+        let period = setup.params.value("period");
+        let is_fixed = setup.params.value("keys") > 0.0;
+        Self { sketch: Sketch::new(keys, (keys as f64 * period) as u64), period, is_fixed }
     }
 }
 
@@ -47,6 +52,13 @@ impl Admission for TinyLfu {
 
     fn admit(&mut self, newcomer: &Arrival, victim: Option<KeyHash>) -> bool {
         victim.is_none_or(|victim| self.sketch.estimate(newcomer.access.key) > self.sketch.estimate(victim))
+    }
+
+    fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        if let Some(keys) = objects.filter(|_| !self.is_fixed) {
+            let keys = keys.min(MOST_KEYS);
+            self.sketch.grow(keys, (keys as f64 * self.period) as u64);
+        }
     }
 
     fn bytes(&self) -> usize {

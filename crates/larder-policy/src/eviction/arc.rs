@@ -33,7 +33,8 @@ pub(crate) struct Arc {
     target: f64,
     /// The ghost queue the newcomer was on.
     returns: Option<usize>,
-    /// The next evicted resident is not remembered.
+    /// What the victim's departure does to the ghosts: nothing until then, as the victim may yet be spared.
+    oldest_leaves: Option<usize>,
     forget: bool,
 }
 
@@ -50,14 +51,15 @@ impl Arc {
             capacity: setup.capacity,
             target: 0.0,
             returns: None,
+            oldest_leaves: None,
             forget: false,
         }
     }
 
-    /// REPLACE of the paper.
-    fn replace(&self) -> Option<Slot> {
+    /// REPLACE of the paper, for a newcomer that was on the ghost queue `returns`.
+    fn replace(&self, returns: Option<usize>) -> Option<Slot> {
         let recent = self.recent_weight as f64;
-        let is_over = recent > self.target || (recent == self.target && self.returns == Some(FREQUENT));
+        let is_over = recent > self.target || (recent == self.target && returns == Some(FREQUENT));
         if self.frequent.is_empty() || (is_over && !self.recent.is_empty()) {
             self.recent.back()
         } else {
@@ -78,21 +80,23 @@ impl Eviction for Arc {
     }
 
     fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
-        self.forget = false;
-        let Some(newcomer) = newcomer.filter(|_| self.returns.is_none()) else {
-            return self.replace();
-        };
+        (self.oldest_leaves, self.forget) = (None, false);
+        let Some(newcomer) = newcomer else { return self.replace(None) };
+        if self.returns.is_some() {
+            return self.replace(self.returns);
+        }
         // Case IV of the paper: known to none of the lists.
         let seen_once = self.recent_weight + self.ghosts.weight(RECENT);
         if seen_once + u64::from(newcomer.weight) > self.capacity {
-            if !self.ghosts.pop_oldest(RECENT) {
+            if self.ghosts.weight(RECENT) == 0 {
                 self.forget = true;
                 return self.recent.back().or(self.frequent.back());
             }
+            self.oldest_leaves = Some(RECENT);
         } else if seen_once + self.frequent_weight + self.ghosts.weight(FREQUENT) >= self.capacity.saturating_mul(2) {
-            self.ghosts.pop_oldest(FREQUENT);
+            self.oldest_leaves = Some(FREQUENT);
         }
-        self.replace()
+        self.replace(None)
     }
 
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
@@ -131,7 +135,6 @@ impl Eviction for Arc {
 
     fn on_remove(&mut self, slot: Slot, key: KeyHash, why: Removal) {
         let Resident { weight, is_frequent } = self.residents[slot];
-        let remember = why == Removal::Evicted && !std::mem::take(&mut self.forget);
         let (list, list_weight, queue) = if is_frequent {
             (&mut self.frequent, &mut self.frequent_weight, FREQUENT)
         } else {
@@ -139,7 +142,13 @@ impl Eviction for Arc {
         };
         list.remove(&mut self.links, slot);
         *list_weight -= u64::from(weight);
-        if remember {
+        if why != Removal::Evicted {
+            return;
+        }
+        if let Some(oldest) = self.oldest_leaves {
+            self.ghosts.pop_oldest(oldest);
+        }
+        if !self.forget {
             self.ghosts.push(queue, key, weight);
         }
     }
@@ -149,6 +158,7 @@ impl Eviction for Arc {
         self.target = self.target.min(capacity as f64);
         self.links.set_limit(objects);
         self.residents.set_limit(objects);
+        self.ghosts.set_limit(objects);
         while self.ghosts.weight(RECENT) + self.ghosts.weight(FREQUENT) > capacity {
             let _ = self.ghosts.pop_oldest(FREQUENT) || self.ghosts.pop_oldest(RECENT);
         }

@@ -42,6 +42,10 @@ impl Eviction for Belady {
         self.heap.remove(slot);
     }
 
+    fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.heap.set_limit(objects);
+    }
+
     fn bytes(&self) -> usize {
         self.heap.bytes()
     }

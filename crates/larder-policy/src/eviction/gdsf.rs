@@ -79,6 +79,7 @@ impl Eviction for Gdsf {
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.heap.set_limit(objects);
         self.residents.set_limit(objects);
     }
 

@@ -63,6 +63,10 @@ impl Eviction for Lfu {
         self.heap.remove(slot);
     }
 
+    fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.heap.set_limit(objects);
+    }
+
     fn bytes(&self) -> usize {
         self.heap.bytes()
     }

@@ -206,6 +206,7 @@ impl Eviction for Lhd {
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.order.set_limit(objects);
         self.residents.set_limit(objects);
     }
 

@@ -60,7 +60,8 @@ pub trait Eviction: Send {
     /// The resident at `slot` left.
     fn on_remove(&mut self, slot: Slot, key: KeyHash, why: Removal);
 
-    /// The capacity is now `setup.capacity`. Nothing is evicted here; the shard asks for victims afterwards.
+    /// The capacity is now `capacity`, in units of weight; `objects` is the most residents there can be, when known.
+    /// Nothing is evicted here; the shard asks for victims afterwards.
     fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
         let _ = (capacity, objects);
     }

@@ -36,6 +36,10 @@ impl Eviction for Random {
         self.residents.remove(slot);
     }
 
+    fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.residents.set_limit(objects);
+    }
+
     fn bytes(&self) -> usize {
         self.residents.bytes()
     }

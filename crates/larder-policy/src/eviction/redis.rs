@@ -155,6 +155,7 @@ impl<M: Memory> Eviction for Sampled<M> {
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
+        self.residents.set_limit(objects);
         self.marks.set_limit(objects);
     }
 

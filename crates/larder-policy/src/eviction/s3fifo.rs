@@ -59,7 +59,7 @@ impl S3Fifo {
             main_weight: 0,
             small_limit: 0,
             main_limit: 0,
-            ghosts: Ghosts::new(setup.objects.map(|objects| (objects as f64 * shares.1) as usize)),
+            ghosts: Ghosts::new(None),
             ghosts_limit: 0,
             shares,
             promote: setup.params.value("promote") as u8,
@@ -161,6 +161,7 @@ impl Eviction for S3Fifo {
         self.ghosts_limit = (capacity as f64 * self.shares.1) as u64;
         self.links.set_limit(objects);
         self.residents.set_limit(objects);
+        self.ghosts.set_limit(objects.map(|objects| (objects as f64 * self.shares.1) as usize));
     }
 
     fn bytes(&self) -> usize {

@@ -46,7 +46,7 @@ impl TwoQ {
             main: List::default(),
             newcomers_weight: 0,
             newcomers_limit: 0,
-            ghosts: Ghosts::new(setup.objects.map(|objects| (objects as f64 * shares.1) as usize)),
+            ghosts: Ghosts::new(None),
             ghosts_limit: 0,
             shares,
             returns: false,
@@ -111,6 +111,7 @@ impl Eviction for TwoQ {
         self.ghosts_limit = (capacity as f64 * self.shares.1) as u64;
         self.links.set_limit(objects);
         self.residents.set_limit(objects);
+        self.ghosts.set_limit(objects.map(|objects| (objects as f64 * self.shares.1) as usize));
     }
 
     fn bytes(&self) -> usize {

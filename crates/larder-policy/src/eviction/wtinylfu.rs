@@ -4,7 +4,8 @@
 //! Einziger, Friedman, Manes, "TinyLFU: a highly efficient cache admission policy", ACM TOS 2017; Einziger, Eytan,
 //! Friedman, Manes, "Adaptive software cache management", Middleware 2018. Constants are those of Caffeine 3, the
 //! authors' implementation. Deviations: the newcomer makes room before it enters instead of after, so that the capacity
-//! is never passed; the climber's first step widens the window, where Caffeine's (`step=-0.0625`) narrows it, for the
+//! is never passed, and where several must leave for it, it competes with the first alone; the sketch keeps its counts
+//! when it grows; a shift of the window that finds nothing to move is not made up later; the climber's first step widens the window, where Caffeine's (`step=-0.0625`) narrows it, for the
 //! reasons and figures in DESIGN.md.
 
 use super::{Arrival, Eviction, Removal, Setup};
@@ -27,8 +28,10 @@ const STEP_DECAY: f64 = 0.98;
 const RESTART: f64 = 0.05;
 /// The climber looks, and the sketch ages, every so many accesses a resident.
 const SAMPLE: u64 = 10;
-/// The sketch is first made for at most so many keys, and made anew when twice as many are resident.
-const FIRST_KEYS: usize = 1 << 16;
+/// The sketch is first made for so many keys, and doubles when more are resident.
+const FIRST_KEYS: usize = 64;
+/// Where the capacity tells how many keys there will be, it is made for them at once, up to so many.
+const FIRST_KEYS_KNOWN: usize = 1 << 16;
 /// A refused candidate this frequent is let in now and then, against keys made to collide in the sketch.
 const SUSPICIOUS: u32 = 6;
 
@@ -65,11 +68,14 @@ pub(crate) struct WTinyLfu {
     shares: (f64, f64),
     climber: Option<Climber>,
     rng: Rng,
+    /// The newcomer, heavier than the window, has won its place.
+    has_won: bool,
 }
 
+/// The hit ratio of the sample so far and of the one before, and where to go next.
 struct Climber {
-    /// The first step's size, as a share of the capacity.
-    share: f64,
+    /// The first step, as a share of the capacity.
+    first: f64,
     hits: u64,
     accesses: u64,
     last_ratio: f64,
@@ -78,10 +84,9 @@ struct Climber {
 
 impl WTinyLfu {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
-        let keys = setup.objects.unwrap_or(FIRST_KEYS).min(FIRST_KEYS);
-        let step = setup.params.value("step");
-        let climber =
-            Climber { share: step.abs(), hits: 0, accesses: 0, last_ratio: 0.0, step: step * setup.capacity as f64 };
+        let keys = setup.objects.map_or(FIRST_KEYS, |objects| objects.clamp(FIRST_KEYS, FIRST_KEYS_KNOWN));
+        let first = setup.params.value("step");
+        let climber = Climber { first, hits: 0, accesses: 0, last_ratio: 0.0, step: 0.0 };
         let mut policy = Self {
             links: Links::new(setup.objects),
             residents: SlotVec::new(setup.objects),
@@ -92,8 +97,9 @@ impl WTinyLfu {
             protected_limit: 0,
             capacity: 0,
             shares: (setup.params.value("window"), setup.params.value("protected")),
-            climber: (step != 0.0).then_some(climber),
+            climber: (first != 0.0).then_some(climber),
             rng: Rng::new(setup.seed),
+            has_won: false,
         };
         policy.on_resize(setup.capacity, setup.objects);
         policy
@@ -135,6 +141,20 @@ impl WTinyLfu {
         }
     }
 
+    /// Keeps the window and the protected segment within their limits.
+    fn spill_all(&mut self) {
+        self.spill(Segment::Window, self.window_limit, Segment::Probation);
+        self.spill(Segment::Protected, self.protected_limit, Segment::Probation);
+    }
+
+    /// A resident weighs at least 1, so that the capacity bounds their number.
+    #[cold]
+    fn grow_sketch(&mut self) {
+        let most = usize::try_from(self.capacity).unwrap_or(usize::MAX);
+        self.sketch_keys = (2 * self.sketch_keys).min(most).max(self.residents.len());
+        self.sketch.grow(self.sketch_keys, SAMPLE * self.sketch_keys as u64);
+    }
+
     fn admits(&mut self, candidate: KeyHash, victim: KeyHash) -> bool {
         let (candidate, victim) = (self.sketch.estimate(candidate), self.sketch.estimate(victim));
         candidate > victim || (candidate >= SUSPICIOUS && self.rng.below(128) == 0)
@@ -160,19 +180,27 @@ impl WTinyLfu {
             self.protected_limit -= quota;
             self.window_limit += quota;
             self.spill(Segment::Protected, self.protected_limit, Segment::Probation);
-            let mut left = quota;
-            while let Some(oldest) = self.oldest(Segment::Probation)
-                && u64::from(self.residents[oldest].weight) <= left
-                && self.weight(Segment::Window) + u64::from(self.residents[oldest].weight) <= self.window_limit
-            {
-                left -= u64::from(self.residents[oldest].weight);
-                self.transfer(oldest, Segment::Window);
-            }
+            let left = self.move_to_window(quota);
+            self.protected_limit += left;
+            self.window_limit -= left;
         } else {
             let quota = quota.min(self.window_limit.saturating_sub(1));
             self.protected_limit += quota;
             self.window_limit -= quota;
             self.spill(Segment::Window, self.window_limit, Segment::Probation);
+        }
+    }
+
+    /// Moves the oldest of the main space to the window, up to a weight of `quota`; returns what is left of it.
+    fn move_to_window(&mut self, mut quota: u64) -> u64 {
+        loop {
+            let within = |&slot: &Slot| u64::from(self.residents[slot].weight) <= quota;
+            let probation = self.oldest(Segment::Probation).filter(within);
+            let Some(oldest) = probation.or_else(|| self.oldest(Segment::Protected).filter(within)) else {
+                return quota;
+            };
+            quota -= u64::from(self.residents[oldest].weight);
+            self.transfer(oldest, Segment::Window);
         }
     }
 }
@@ -183,14 +211,20 @@ impl Climber {
         let ratio = self.hits as f64 / self.accesses as f64;
         let change = ratio - self.last_ratio;
         let shift = if change >= 0.0 { self.step } else { -self.step };
-        self.step = if change.abs() >= RESTART { (self.share * capacity).copysign(shift) } else { STEP_DECAY * shift };
+        self.step = if change.abs() >= RESTART { (self.first * capacity).copysign(shift) } else { STEP_DECAY * shift };
         (self.last_ratio, self.hits, self.accesses) = (ratio, 0, 0);
         shift
+    }
+
+    /// A sample of another capacity says nothing about this one.
+    fn restart(&mut self, capacity: f64) {
+        (self.hits, self.accesses, self.step) = (0, 0, self.first * capacity);
     }
 }
 
 impl Eviction for WTinyLfu {
     fn on_arrive(&mut self, newcomer: &Arrival) {
+        self.has_won = false;
         self.count(newcomer.access.key, false);
     }
 
@@ -201,34 +235,40 @@ impl Eviction for WTinyLfu {
             return main.or(self.oldest(Segment::Window));
         }
         let Some(main) = main else { return self.oldest(Segment::Window) };
-        match (self.oldest(Segment::Window), newcomer) {
-            (Some(candidate), _) => {
-                if !self.admits(self.residents[candidate].key, self.residents[main].key) {
-                    return Some(candidate);
-                }
-                self.transfer(candidate, Segment::Probation);
-                Some(main)
-            }
-            (None, Some(newcomer)) => self.admits(newcomer.access.key, self.residents[main].key).then_some(main),
-            (None, None) => Some(main),
+        if let Some(newcomer) = newcomer
+            && arriving > self.window_limit
+        {
+            // What the window cannot hold competes itself, and leaves the window alone.
+            self.has_won = self.has_won || self.admits(newcomer.access.key, self.residents[main].key);
+            return self.has_won.then_some(main);
         }
+        let Some(candidate) = self.oldest(Segment::Window) else { return Some(main) };
+        if !self.admits(self.residents[candidate].key, self.residents[main].key) {
+            return Some(candidate);
+        }
+        self.transfer(candidate, Segment::Probation);
+        Some(main)
     }
 
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
         let (key, weight) = (newcomer.access.key, newcomer.weight);
-        self.residents.put(slot, Resident { key, weight, segment: Segment::Window });
-        self.push(slot, Segment::Window);
+        let fits = u64::from(weight) <= self.window_limit;
+        let segment = if fits { Segment::Window } else { Segment::Probation };
+        self.residents.put(slot, Resident { key, weight, segment });
+        self.push(slot, segment);
         self.spill(Segment::Window, self.window_limit, Segment::Probation);
-        if self.residents.len() > 2 * self.sketch_keys {
-            self.sketch_keys = 2 * self.residents.len();
-            self.sketch = Sketch::new(self.sketch_keys, SAMPLE * self.sketch_keys as u64);
+        if self.residents.len() > self.sketch_keys {
+            self.grow_sketch();
         }
     }
 
     fn on_hit(&mut self, slot: Slot, access: &Access, _: Reuse) -> Option<Slot> {
         self.count(access.key, true);
         let segment = self.residents[slot].segment;
-        if segment == Segment::Probation {
+        // What the protected segment cannot hold would only drive out those in it.
+        let is_promoted =
+            segment == Segment::Probation && u64::from(self.residents[slot].weight) <= self.protected_limit;
+        if is_promoted {
             self.transfer(slot, Segment::Protected);
             self.spill(Segment::Protected, self.protected_limit, Segment::Probation);
         } else {
@@ -242,6 +282,15 @@ impl Eviction for WTinyLfu {
         resident.weight = to;
         let weight = &mut self.queues[resident.segment as usize].weight;
         *weight = *weight - u64::from(from) + u64::from(to);
+        let limit = match resident.segment {
+            Segment::Window => self.window_limit,
+            Segment::Probation => u64::MAX,
+            Segment::Protected => self.protected_limit,
+        };
+        if u64::from(to) > limit {
+            self.transfer(slot, Segment::Probation);
+        }
+        self.spill_all();
     }
 
     fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
@@ -255,6 +304,10 @@ impl Eviction for WTinyLfu {
         self.protected_limit = (main as f64 * self.shares.1) as u64;
         self.links.set_limit(objects);
         self.residents.set_limit(objects);
+        self.spill_all();
+        if let Some(climber) = &mut self.climber {
+            climber.restart(capacity as f64);
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -270,5 +323,7 @@ impl Eviction for WTinyLfu {
             assert_eq!(queue.weight, weights.sum::<u64>());
         }
         assert!(self.window_limit + self.protected_limit <= self.capacity.max(1));
+        assert!(self.weight(Segment::Protected) <= self.protected_limit);
+        assert!(self.weight(Segment::Window) <= self.window_limit);
     }
 }
