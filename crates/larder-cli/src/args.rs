@@ -64,7 +64,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Write a report there: report.html, cells.csv, cells.json, series.csv
+    /// Write a report there: report.html, curves.svg, cells.csv, cells.json, series.csv
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
 }
@@ -103,7 +103,7 @@ pub(crate) struct CompareArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Write a report there: report.html, cells.csv, cells.json, series.csv
+    /// Write a report there: report.html, curves.svg, cells.csv, cells.json, series.csv
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
 }

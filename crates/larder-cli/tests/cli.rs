@@ -230,7 +230,7 @@ fn a_report_is_one_page_and_three_tables_and_harms_nothing_else() {
     assert!(text(&output.stderr).contains("report.html"), "says where");
     let mut files: Vec<_> = fs::read_dir(&report).unwrap().map(|file| file.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["cells.csv", "cells.json", "mine.txt", "report.html", "series.csv"]);
+    assert_eq!(files, ["cells.csv", "cells.json", "curves.svg", "mine.txt", "report.html", "series.csv"]);
     let page = fs::read_to_string(report.join("report.html")).unwrap();
     for part in ["<svg", "belady", "larder replay", "77"] {
         assert!(page.contains(part), "{part}");

@@ -72,6 +72,18 @@ pub(super) fn chart(x: &Axis, y: &Axis, lines: &[Line<'_>]) -> String {
     draw(WIDE, x, y, lines) + &draw(NARROW, x, y, lines)
 }
 
+/// The wide chart as a file of its own, on the paper's colour.
+pub(super) fn picture(style: &str, x: &Axis, y: &Axis, lines: &[Line<'_>]) -> String {
+    let Frame { width, height, .. } = WIDE;
+    let chart = draw(WIDE, x, y, lines);
+    let inside = chart.split_once('>').map_or("", |(_, inside)| inside);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+         height=\"{height}\"><style>{style}</style><rect width=\"{width}\" height=\"{height}\" \
+         style=\"fill:var(--paper)\"/>{inside}\n"
+    )
+}
+
 fn draw(frame: Frame, x: &Axis, y: &Axis, lines: &[Line<'_>]) -> String {
     let Frame { class, width, height, left, right, .. } = frame;
     let to_x = |value: f64| left + x.place(value) * (width - left - right);

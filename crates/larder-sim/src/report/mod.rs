@@ -28,8 +28,8 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Writes `report.html`, `cells.csv`, `cells.json` and `series.csv` into `folder`, which is made if need be. It
-    /// touches no other file. Returns the path of the page.
+    /// Writes `report.html`, `cells.csv`, `cells.json`, `series.csv` and the curves as `curves.svg` (`curves2.svg`… for
+    /// further traces) into `folder`, which is made if need be. It touches no other file. Returns the path of the page.
     ///
     /// # Errors
     /// The folder or a file cannot be written.
@@ -43,6 +43,10 @@ impl Report<'_> {
         put("cells.csv", data::cells_csv(self.outcomes))?;
         put("cells.json", data::cells_json(self)?)?;
         put("series.csv", data::series_csv(self.outcomes))?;
+        for (number, outcome) in self.outcomes.iter().enumerate() {
+            let suffix = if number == 0 { String::new() } else { (number + 1).to_string() };
+            put(&format!("curves{suffix}.svg"), section::curves(outcome, self.weigh, page::STYLE))?;
+        }
         put("report.html", self.html())
     }
 

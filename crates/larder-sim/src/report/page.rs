@@ -9,7 +9,7 @@ use super::section::section;
 use crate::Weigh;
 use crate::compare::{Metric, Summary, compare, summarise};
 
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 pub(super) fn page(report: &Report<'_>) -> String {

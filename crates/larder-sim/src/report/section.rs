@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::chart::{Axis, Line, chart};
+use super::chart::{Axis, Line, chart, picture};
 use super::html::{Text, bytes, count, or_dash, or_dash_whole, percent, short};
 use super::palette::{Pen, pens};
 use crate::compare::{Comparison, Metric, compare};
@@ -21,12 +21,17 @@ pub(super) fn section(number: usize, outcome: &Outcome, weigh: Weigh, titled: bo
     }
     html.push_str(&view.facts());
     html.push_str(&view.winners());
-    let _ = write!(html, "<h3>Misses by cache size</h3>{}", figure(&view.curves()));
+    let _ = write!(html, "<h3>Misses by cache size</h3>{}", figure(&view.curves(chart)));
     html.push_str(&view.matrix());
     let _ = write!(html, "<h3>Misses over time</h3>{}", view.course(number));
     html.push_str(&view.details());
     html.push_str("</section>");
     html
+}
+
+/// The curves of one trace as a picture of their own.
+pub(super) fn curves(outcome: &Outcome, weigh: Weigh, style: &str) -> String {
+    View::new(outcome, weigh).curves(|x, y, lines| picture(style, x, y, lines))
 }
 
 /// The least and the greatest value.
@@ -136,7 +141,7 @@ impl<'a> View<'a> {
         )
     }
 
-    fn curves(&self) -> String {
+    fn curves(&self, draw: impl Fn(&Axis, &Axis, &[Line<'_>]) -> String) -> String {
         let log = |capacity: u64| (capacity.max(1) as f64).ln();
         let (least, most) = range(self.cells.values().map(|cell| cell.record.miss_ratio));
         let (low, high) = match (self.sizes.first(), self.sizes.last()) {
@@ -171,7 +176,7 @@ impl<'a> View<'a> {
                 tips: records().map(tip).collect(),
             }
         });
-        chart(&x, &Axis::shares("miss ratio", least, most), &lines.collect::<Vec<_>>())
+        draw(&x, &Axis::shares("miss ratio", least, most), &lines.collect::<Vec<_>>())
     }
 
     /// Miss ratios, a row a policy, the best of each size in bold, each shaded by where it lies between best and worst.
