@@ -40,6 +40,8 @@ mod rng;
 mod shard;
 mod sketch;
 mod slots;
+#[cfg(test)]
+mod testing;
 pub mod ttl;
 mod wheel;
 

@@ -206,7 +206,9 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// replaced whatever the plan's verdict, so that no outdated value stays.
     #[inline]
     pub fn insert(&mut self, access: &Access, value: V, plan: &Plan, evicted: &mut Vec<Evicted<V>>) -> Inserted<V> {
-        evicted.append(&mut self.departed);
+        if !self.departed.is_empty() {
+            evicted.append(&mut self.departed);
+        }
         let newcomer = Arrival { access: *access, weight: self.capacity.weigh.weight(access), reuse: plan.reuse };
         if self.absent != Some(access.key)
             && let Some(slot) = self.find(access.key)
@@ -307,6 +309,11 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// When one is broken.
     pub fn validate(&self) {
         self.wheel.validate();
+        let mut is_free = vec![false; self.entries.len()];
+        for &slot in &self.free {
+            let again = std::mem::replace(&mut is_free[slot.0 as usize], true);
+            assert!(!again, "{slot:?} is free twice");
+        }
         let (mut residents, mut used) = (0, 0);
         for (at, entry) in self.entries.iter().enumerate() {
             let slot = Slot(at as u32);
@@ -315,7 +322,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
                 used += u64::from(entry.weight);
                 assert_eq!(self.find(entry.key), Some(slot), "resident {slot:?} cannot be found");
             } else {
-                assert!(self.free.contains(&slot), "{slot:?} is neither resident nor free");
+                assert!(is_free[at], "{slot:?} is neither resident nor free");
                 assert_eq!(self.wheel.expiry(slot), None, "free {slot:?} has an expiry");
             }
         }
@@ -430,3 +437,6 @@ impl<V> Default for Work<V> {
         Self { expired: Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests;

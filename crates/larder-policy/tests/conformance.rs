@@ -195,7 +195,7 @@ fn step(most_size: u32) -> impl Strategy<Value = Step> {
         2 => (key.clone(), 0..most_size).prop_map(|(key, size)| Step::Write { key, size }),
         1 => key.prop_map(|key| Step::Delete { key }),
         1 => (0u32..3_000_000).prop_map(|micros| Step::Wait { micros }),
-        1 => (1u64..40).prop_map(|limit| Step::Resize { limit }),
+        1 => prop_oneof![1 => Just(0u64), 4 => 1u64..40].prop_map(|limit| Step::Resize { limit }),
     ]
 }
 
@@ -249,6 +249,50 @@ fn no_limit_works() {
         for weigh in [Weigh::Objects, Weigh::Bytes] {
             run(&spec, Capacity { limit: u64::MAX, weigh }, 1, &steps);
             run(&spec, Capacity { limit: 0, weigh }, 1, &steps);
+        }
+    }
+}
+
+#[test]
+fn the_greatest_weights_add_up() {
+    let mut rng = Rng::new(7);
+    let sizes = [0, 1, u32::MAX / 2, u32::MAX];
+    let mut read = || {
+        let (key, size) = (rng.below(40) as u8, sizes[rng.below(4) as usize]);
+        if rng.below(4) == 0 { Step::Write { key, size } } else { Step::Read { key, size, ttl: None } }
+    };
+    let mut steps: Vec<Step> = (0..2000).map(|_| read()).collect();
+    for (at, limit) in [(500, 0), (1000, u64::MAX), (1500, u64::from(u32::MAX))] {
+        steps[at] = Step::Resize { limit };
+    }
+    for spec in specs() {
+        for limit in [u64::from(u32::MAX) - 1, 3 * u64::from(u32::MAX), u64::MAX] {
+            run(&spec, Capacity::bytes(limit), 1, &steps);
+        }
+    }
+}
+
+#[test]
+fn time_may_leap_and_go_back() {
+    let mut rng = Rng::new(9);
+    for spec in specs().iter().filter(|spec| !spec.eviction().needs_oracle) {
+        let capacity = Capacity::objects(20);
+        let mut policy = spec.build(capacity, 1);
+        policy.ttl = Some(Box::new(Given));
+        let mut shard: Shard<u64> = Shard::new(capacity, policy);
+        let (mut evicted, mut work) = (Vec::new(), Work::default());
+        for _ in 0..3000 {
+            let at = [Time(0), Time(u64::MAX), Time(rng.bits()), Time(1 << 40)][rng.below(4) as usize];
+            let access = Access::get(KeyHash::mix(u64::from(rng.below(60))), at);
+            let ttl = [None, Some(Duration::ZERO), Some(Duration::MAX), Some(Duration::from_micros(rng.bits()))];
+            if let Lookup::Miss(miss) = shard.lookup(&access) {
+                let plan = shard.plan(&access, miss, ttl[rng.below(4) as usize]);
+                shard.insert(&access, access.key.0, &plan, &mut evicted);
+            }
+            if rng.below(16) == 0 {
+                shard.tick(at, &mut work);
+            }
+            shard.validate();
         }
     }
 }

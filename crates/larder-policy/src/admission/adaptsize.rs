@@ -149,10 +149,42 @@ impl Admission for AdaptSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Capacity, Reuse, Time, params::Params};
 
     #[test]
     fn golden_section_finds_the_peak() {
         let peak = golden_section(0.0, 30.0, |x| -(x - 17.25).powi(2));
         assert!((peak - 17.25).abs() < 1e-3, "{peak}");
+    }
+
+    /// Ten small keys asked for again and again, and large ones asked for once.
+    fn adapted(capacity: Capacity) -> AdaptSize {
+        let mut params = Params::defaults(PARAMS);
+        params.set("adaptsize", "interval", "200").unwrap();
+        let setup = Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed: 1, params: &params };
+        let mut policy = AdaptSize::new(&setup);
+        for at in 0..1000u64 {
+            let (key, size) = if at % 2 == 0 { (at % 20, 1) } else { (1000 + at, 10) };
+            policy.record(&Access { size, ..Access::get(KeyHash::mix(key), Time(at)) }, false);
+        }
+        policy
+    }
+
+    #[test]
+    fn large_one_hit_wonders_are_kept_out() {
+        let mut policy = adapted(Capacity::bytes(12));
+        let mut admitted = |weight| {
+            let access = Access { size: weight, ..Access::get(KeyHash::mix(1), Time(0)) };
+            let newcomer = Arrival { access, weight, reuse: Reuse::UNKNOWN };
+            (0..1000).filter(|_| policy.admit(&newcomer, None)).count()
+        };
+        let (small, large) = (admitted(1), admitted(10));
+        assert!(small > 300 && large < 20, "of 1000: {small} small, {large} large");
+    }
+
+    #[test]
+    fn sizes_are_nothing_where_objects_are_counted() {
+        let policy = adapted(Capacity::objects(12));
+        assert!(policy.seen.iter().all(|seen| seen.size == 1.0));
     }
 }

@@ -52,3 +52,21 @@ impl Admission for SizeThreshold {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn the_large_stay_outside() {
+        assert_eq!(Cache::bytes("lru+size:most=4", 100).read("aBc"), "!B");
+    }
+
+    #[test]
+    fn the_share_follows_the_capacity() {
+        let mut cache = Cache::bytes("lru+size:share=0.1", 40);
+        assert_eq!(cache.read("aB"), "!B", "five bytes of at most four");
+        cache.shard.resize(50, &mut Vec::new());
+        assert_eq!(cache.read("B"), "");
+    }
+}

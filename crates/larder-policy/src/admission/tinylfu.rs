@@ -65,3 +65,28 @@ impl Admission for TinyLfu {
         self.sketch.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn the_more_often_asked_for_enters() {
+        // Equal is not enough; there is no contest while there is room.
+        assert_eq!(Cache::objects("lru+tinylfu", 2).read("abcc"), "!ca");
+    }
+
+    #[test]
+    fn the_sketch_grows_with_the_cache_and_keeps_its_counts() {
+        let mut cache = Cache::objects("lru+tinylfu", 2);
+        assert_eq!(cache.read("abbbb"), "");
+        let before = cache.shard.metadata_bytes();
+        cache.shard.resize(1 << 12, &mut Vec::new());
+        assert!(cache.shard.metadata_bytes() >= before + (1 << 14), "a word a key");
+        let mut evicted = Vec::new();
+        cache.shard.resize(1, &mut evicted);
+        assert_eq!(evicted[0].value, 'a');
+        assert_eq!(cache.read("ccc"), "!c!c!c", "b was asked for four times");
+        assert_eq!(cache.read("cc"), "!cb");
+    }
+}

@@ -1,7 +1,8 @@
 //! ARC: two LRU lists, seen once and seen again, whose balance follows the hits on the keys that left each.
 //!
 //! Megiddo, Modha, "ARC: a self-tuning, low overhead replacement cache", FAST 2003. Deviations: the lists are limited
-//! by weight, as the capacity is; the target is a real number, not rounded.
+//! by weight, as the capacity is; the target is a real number, not rounded. As in the reference, one ghost leaves for
+//! each victim: where weights are unequal, the ghosts may outweigh the capacity.
 
 use super::{Arrival, Eviction, Removal, Setup};
 use crate::ghosts::Ghosts;
@@ -70,13 +71,14 @@ impl Arc {
 
 impl Eviction for Arc {
     fn on_arrive(&mut self, newcomer: &Arrival) {
-        let (recent, frequent) = (self.ghosts.weight(RECENT) as f64, self.ghosts.weight(FREQUENT) as f64);
+        let (recent, frequent) = (self.ghosts.weight(RECENT), self.ghosts.weight(FREQUENT));
         self.returns = self.ghosts.remove(newcomer.access.key);
-        match self.returns {
-            Some(RECENT) => self.target = (self.target + (frequent / recent).max(1.0)).min(self.capacity as f64),
-            Some(_) => self.target = (self.target - (recent / frequent).max(1.0)).max(0.0),
-            None => {}
-        }
+        let Some(queue) = self.returns else { return };
+        let (recent, frequent) = (recent as f64, frequent as f64);
+        self.target = match queue {
+            RECENT => (self.target + (frequent / recent).max(1.0)).min(self.capacity as f64),
+            _ => (self.target - (recent / frequent).max(1.0)).max(0.0),
+        };
     }
 
     fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
@@ -180,5 +182,29 @@ impl Eviction for Arc {
             let weights = list.iter(&self.links).map(|slot| u64::from(self.residents[slot].weight));
             assert_eq!(weight, weights.sum::<u64>());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn ghosts_move_the_target() {
+        let mut cache = Cache::objects("arc", 3);
+        assert_eq!(cache.read("abcad"), "b", "a was seen again; b is the older of those seen once");
+        assert_eq!(cache.read("b"), "c", "b returns: one of those seen once is wanted from now on");
+        assert_eq!(cache.read("e"), "a", "so the last of those, d, stays");
+        assert_eq!(cache.read("a"), "d", "a returns: none is wanted any more");
+        assert_eq!(cache.residents(), "abe");
+    }
+
+    #[test]
+    fn a_refused_newcomer_costs_no_ghost() {
+        let mut cache = Cache::objects("arc+size:most=1", 3);
+        assert_eq!(cache.read("abcad"), "b");
+        assert_eq!(cache.read("XYZ"), "!X!Y!Z");
+        // As above: b is still remembered.
+        assert_eq!(cache.read("be"), "ca");
     }
 }

@@ -55,3 +55,15 @@ impl Eviction for Belady {
         assert_eq!(self.heap.len(), residents);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Capacity, testing::Cache};
+
+    #[test]
+    fn the_farthest_leaves() {
+        let run = |policy| Cache::run_with_future(policy, Capacity::objects(2), "abcab");
+        assert_eq!(run("belady"), "bc");
+        assert_eq!(run("belady-bypass"), "!c");
+    }
+}

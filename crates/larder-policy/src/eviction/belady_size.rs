@@ -98,3 +98,16 @@ impl Eviction for BeladySize {
         assert_eq!(self.order.len(), residents);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Capacity, testing::Cache};
+
+    #[test]
+    fn weight_counts_as_much_as_distance() {
+        // At b: A is five bytes and one request ahead, `a` one byte and two.
+        let run = |policy| Cache::run_with_future(policy, Capacity::bytes(6), "AabAa");
+        assert_eq!(run("belady-size:samples=1024").chars().next(), Some('A'));
+        assert_eq!(run("belady").chars().next(), Some('a'));
+    }
+}

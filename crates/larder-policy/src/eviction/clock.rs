@@ -74,3 +74,15 @@ impl Eviction for Clock {
         assert!(self.queue.iter(&self.links).all(|slot| self.used[slot] <= self.most));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn a_used_one_goes_round_once_more() {
+        // Used twice, but one bit remembers one use.
+        assert_eq!(Cache::objects("clock", 2).read("abaacd"), "ba");
+        assert_eq!(Cache::objects("clock:bits=2", 2).read("abaacd"), "bc");
+    }
+}

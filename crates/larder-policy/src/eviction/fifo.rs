@@ -48,3 +48,13 @@ impl Eviction for Fifo {
         assert_eq!(self.queue.len(), residents);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn a_use_changes_nothing() {
+        assert_eq!(Cache::objects("fifo", 3).read("abcade"), "ab");
+    }
+}

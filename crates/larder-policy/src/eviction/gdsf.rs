@@ -93,3 +93,24 @@ impl Eviction for Gdsf {
         assert!(self.level.is_finite());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn the_level_rises_until_the_old_leave() {
+        let mut cache = Cache::bytes("gdsf", 10);
+        // In millionths of the scale: A and C are worth 1/5, b is worth 1.
+        assert_eq!(cache.read("AbC"), "A");
+        assert_eq!(cache.read("D"), "C", "D is worth 1/5 above the level of A");
+        assert_eq!(cache.read_sized('e', 10), "!e", "1/5 + 1/10 is less than D's 2/5");
+        assert_eq!(cache.residents(), "Db");
+    }
+
+    #[test]
+    fn uses_outweigh_size() {
+        // Six uses of five bytes against one of one byte.
+        assert_eq!(Cache::bytes("gdsf", 6).read("AAAAAAbc"), "b");
+    }
+}

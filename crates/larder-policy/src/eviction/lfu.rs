@@ -76,3 +76,21 @@ impl Eviction for Lfu {
         assert_eq!(self.heap.len(), residents);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn the_least_often_used_leaves() {
+        assert_eq!(Cache::objects("lfu:decay=0", 3).read("aabbcde"), "cd");
+    }
+
+    #[test]
+    fn counts_are_halved() {
+        // At the 65th access a has 40 uses and b 24: halved, and ten uses of b later, b has more.
+        let reads = ["a".repeat(40), "b".repeat(35), "c".to_owned()].concat();
+        assert_eq!(Cache::objects("lfu:decay=1", 2).read(&reads), "a");
+        assert_eq!(Cache::objects("lfu:decay=0", 2).read(&reads), "b");
+    }
+}

@@ -22,6 +22,8 @@ pub(super) const PARAMS: &[Param] = &[Param {
 
 const AGES: usize = 4096;
 const CLASSES: usize = 16;
+/// In place of an age before the first hit: as good as longer than any.
+const NEVER_HIT: u32 = 2 * AGES as u32;
 /// Steps of age a resident's mean stay is resolved into.
 const RESOLUTION: u64 = 40;
 /// Accesses a resident between refreshes, and the least between two.
@@ -139,7 +141,7 @@ impl Class {
     }
 }
 
-/// Long last ages fall into low classes; a newcomer, which has none, into the highest.
+/// Long last ages fall into low classes, and a newcomer into the lowest.
 fn class_of(resident: Resident) -> usize {
     let age = resident.last_age + resident.age_before;
     if age == 0 {
@@ -173,7 +175,7 @@ impl Eviction for Lhd {
 
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
         self.order.push(slot);
-        let resident = Resident { weight: newcomer.weight, last_use: self.now, last_age: 0, age_before: 0 };
+        let resident = Resident { weight: newcomer.weight, last_use: self.now, last_age: 0, age_before: NEVER_HIT };
         self.residents.put(slot, resident);
         self.recent[self.recent_at] = Some(slot);
         self.recent_at = (self.recent_at + 1) % RECENT;
@@ -220,5 +222,43 @@ impl Eviction for Lhd {
         assert_eq!(self.order.len(), residents);
         assert!(self.recent.iter().flatten().all(|&slot| self.order.contains(slot)), "a newcomer has left");
         assert!(self.classes.iter().flat_map(|class| &class.density).all(|density| density.is_finite()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Cache;
+
+    #[test]
+    fn the_heavy_are_less_dense() {
+        // Everybody is looked at. c has waited longest, but B takes five times the space.
+        assert_eq!(Cache::bytes("lhd:samples=1024", 7).read("cBde"), "B");
+    }
+
+    #[test]
+    fn a_hit_makes_denser_than_newcomers() {
+        // LRU would let `a` go.
+        assert_eq!(Cache::objects("lhd:samples=1024", 3).read("aabcd"), "b");
+    }
+
+    #[test]
+    fn classes_follow_the_last_two_ages() {
+        let resident = |last_age, age_before| Resident { weight: 1, last_use: 0, last_age, age_before };
+        assert_eq!(class_of(resident(0, NEVER_HIT)), 0, "a newcomer");
+        assert_eq!(class_of(resident(AGES as u32 - 1, AGES as u32 - 1)), 0);
+        assert_eq!(class_of(resident(1000, 1000)), 2);
+        assert_eq!(class_of(resident(0, 1)), 13);
+        assert_eq!(class_of(resident(0, 0)), CLASSES - 1);
+    }
+
+    #[test]
+    fn density_is_hits_over_time() {
+        let mut class = Class { hits: vec![0.0; AGES], evictions: vec![0.0; AGES], density: vec![0.0; AGES] };
+        // One hit at age 1, one eviction at age 2: two reach ages 0 and 1, one reaches age 2.
+        (class.hits[1], class.evictions[2]) = (1.0, 1.0);
+        class.refresh();
+        assert_eq!(class.density[..4], [1.0 / 5.0, 1.0 / 3.0, 0.0, 0.0]);
+        assert_eq!((class.hits[1], class.evictions[2]), (DECAY, DECAY));
     }
 }

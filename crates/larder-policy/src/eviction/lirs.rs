@@ -287,3 +287,27 @@ impl Eviction for Lirs {
         assert_eq!(self.queue_weight, queue.sum::<u64>());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn who_returns_soon_takes_the_place_of_the_bottom() {
+        // Two low, one in the queue.
+        let mut cache = Cache::objects("lirs", 3);
+        assert_eq!(cache.read("abcd"), "c");
+        assert_eq!(cache.read("c"), "d", "c was in the stack: it is low now, and `a` is demoted to the queue");
+        assert_eq!(cache.read("e"), "a");
+        assert_eq!(cache.residents(), "bce");
+    }
+
+    #[test]
+    fn a_loop_longer_than_the_cache_still_hits() {
+        // LRU misses every time.
+        let lirs = Cache::objects("lirs", 3).read(&"abcd".repeat(10)).len();
+        let lru = Cache::objects("lru", 3).read(&"abcd".repeat(10)).len();
+        assert_eq!(lru, 37);
+        assert!(lirs < 25, "{lirs}");
+    }
+}

@@ -50,3 +50,13 @@ impl Eviction for Lru {
         assert_eq!(self.queue.len(), residents);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn the_least_recently_used_leaves() {
+        assert_eq!(Cache::objects("lru", 3).read("abcade"), "bc");
+    }
+}

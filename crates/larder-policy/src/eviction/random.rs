@@ -49,3 +49,15 @@ impl Eviction for Random {
         assert_eq!(self.residents.len(), residents);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Capacity, testing::Cache};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn anybody_may_leave() {
+        let victims = (0..64).map(|seed| Cache::new("random", Capacity::objects(4), seed).read("abcde"));
+        assert_eq!(victims.collect::<BTreeSet<_>>(), ["a", "b", "c", "d"].map(str::to_owned).into());
+    }
+}

@@ -171,3 +171,37 @@ impl<M: Memory> Eviction for Sampled<M> {
         assert!(self.pool.is_sorted_by_key(|&(ripeness, _)| ripeness));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Cache;
+
+    #[test]
+    fn the_oldest_of_the_sampled_leaves_from_the_pool() {
+        let mut cache = Cache::objects("redis-lru:samples=64", 4);
+        assert_eq!(cache.read("abcdae"), "b");
+        // c is in the pool with its old age, and Redis does not look again.
+        assert_eq!(cache.read("cf"), "c");
+    }
+
+    #[test]
+    fn the_least_used_leaves() {
+        let mut cache = Cache::objects("redis-lfu:samples=64", 2);
+        // The first use after arrival always counts.
+        assert_eq!(cache.read("aabc"), "b");
+    }
+
+    #[test]
+    fn counts_grow_slowly_and_fade() {
+        let mut rng = Rng::new(1);
+        assert_eq!(UseCount::used(UseCount::first(7), 7, &mut rng), (6, 7));
+        // The eleventh step takes a hundred and more uses in the mean, so ten do not make ten steps.
+        let used = (0..10).fold((FIRST_COUNT, 0), |mark, _| UseCount::used(mark, 0, &mut rng));
+        assert!((6..15).contains(&used.0), "{used:?}");
+        assert_eq!(UseCount::used((u8::MAX, 0), 0, &mut rng).0, u8::MAX);
+        assert_eq!(UseCount::faded((10, 3), 7), 6);
+        assert_eq!(UseCount::faded((10, 0), u64::MAX), 0);
+        assert_eq!(UseCount::faded((10, 7), 3), 10, "a clock that goes back");
+    }
+}

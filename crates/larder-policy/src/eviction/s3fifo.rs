@@ -180,3 +180,20 @@ impl Eviction for S3Fifo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn the_used_are_promoted_and_ghosts_return_to_the_main_queue() {
+        // Two in the small queue, two in the main one, three ghosts.
+        let mut cache = Cache::objects("s3fifo:small=0.5", 4);
+        assert_eq!(cache.read("abcd"), "", "a and b are small; c and d find the small queue full");
+        assert_eq!(cache.read("e"), "a");
+        assert_eq!(cache.read("bbf"), "e", "b was used twice and is promoted");
+        assert_eq!(cache.read("a"), "c", "the main queue is over its share; a returns to it");
+        assert_eq!(cache.residents(), "abdf");
+        assert_eq!(cache.read("cd"), "df", "who left the main queue is not remembered, so c is small");
+    }
+}

@@ -70,3 +70,25 @@ impl Eviction for Sieve {
         assert!(self.hand.is_none_or(|hand| self.queue.iter(&self.links).any(|slot| slot == hand)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Cache, key};
+
+    #[test]
+    fn the_hand_goes_on_to_the_newest_before_it_returns() {
+        let mut cache = Cache::objects("sieve", 3);
+        // LRU and CLOCK would let `a` go third; the hand passes by d first.
+        assert_eq!(cache.read("abcadef"), "bcd");
+        assert_eq!(cache.residents(), "aef");
+    }
+
+    #[test]
+    fn the_hand_outlives_a_removal_under_it() {
+        let mut cache = Cache::objects("sieve", 3);
+        assert_eq!(cache.read("abcad"), "b");
+        // The hand points to c: it moves on to d, not back to the oldest.
+        assert_eq!(cache.shard.remove(key('c')), Some('c'));
+        assert_eq!(cache.read("ef"), "d");
+    }
+}

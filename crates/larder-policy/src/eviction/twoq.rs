@@ -128,3 +128,18 @@ impl Eviction for TwoQ {
         assert_eq!(self.newcomers_weight, newcomers.map(|resident| u64::from(resident.weight)).sum::<u64>());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Cache;
+
+    #[test]
+    fn those_remembered_enter_the_main_queue() {
+        // One newcomer's share, two ghosts.
+        let mut cache = Cache::objects("twoq", 4);
+        assert_eq!(cache.read("abcdef"), "ab");
+        assert_eq!(cache.read("a"), "c", "a is back, for good");
+        assert_eq!(cache.read("ghi"), "def");
+        assert_eq!(cache.residents(), "aghi");
+    }
+}

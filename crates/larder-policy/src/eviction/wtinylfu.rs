@@ -327,3 +327,107 @@ impl Eviction for WTinyLfu {
         assert!(self.weight(Segment::Window) <= self.window_limit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Time, params::Params, testing::Cache};
+
+    #[test]
+    fn the_windows_oldest_competes_with_the_main_spaces() {
+        // Two in the window, eight beyond.
+        let mut cache = Cache::objects("wtinylfu:window=0.2/step=0", 10);
+        assert_eq!(cache.read("abcdefghij"), "");
+        assert_eq!(cache.read("kixy"), "ijka", "only i was asked for more often than a");
+    }
+
+    #[test]
+    fn who_is_heavier_than_the_window_leaves_it_alone() {
+        let mut cache = Cache::bytes("wtinylfu:window=0.2/step=0", 10);
+        assert_eq!(cache.read("abcdefghij"), "");
+        assert_eq!(cache.read("Z"), "!Z");
+        assert_eq!(cache.read("Z"), "abcde", "more frequent than a, the first of those who must leave");
+        assert_eq!(cache.residents(), "Zfghij");
+    }
+
+    /// Slots 0 to 9 of weight 1, of which the last two are in the window.
+    fn filled(params: &[(&str, &str)]) -> WTinyLfu {
+        let mut values = Params::defaults(PARAMS);
+        params.iter().for_each(|(name, value)| values.set("wtinylfu", name, value).unwrap());
+        let mut policy = WTinyLfu::new(&Setup { capacity: 10, objects: None, seed: 1, params: &values });
+        (0..10).for_each(|slot| arrive(&mut policy, slot, 1));
+        policy
+    }
+
+    fn arrive(policy: &mut WTinyLfu, slot: u32, weight: u32) {
+        let access = Access::get(KeyHash::mix(u64::from(slot)), Time(0));
+        let newcomer = Arrival { access, weight, reuse: Reuse::UNKNOWN };
+        policy.on_arrive(&newcomer);
+        policy.on_insert(Slot(slot), &newcomer);
+    }
+
+    fn hit(policy: &mut WTinyLfu, slot: u32) {
+        let access = Access::get(KeyHash::mix(u64::from(slot)), Time(0));
+        assert_eq!(policy.on_hit(Slot(slot), &access, Reuse::UNKNOWN), None);
+    }
+
+    #[test]
+    fn the_window_shifts() {
+        let mut policy = filled(&[("window", "0.2")]);
+        assert_eq!((policy.window_limit, policy.protected_limit), (2, 6));
+        policy.shift_window(3.7);
+        assert_eq!((policy.window_limit, policy.protected_limit, policy.weight(Segment::Window)), (5, 3, 5));
+        policy.shift_window(-2.0);
+        assert_eq!((policy.window_limit, policy.protected_limit, policy.weight(Segment::Window)), (3, 5, 3));
+        policy.shift_window(-100.0);
+        assert_eq!((policy.window_limit, policy.protected_limit, policy.weight(Segment::Window)), (1, 7, 1));
+        policy.validate(10);
+    }
+
+    #[test]
+    fn a_shift_takes_from_the_protected_where_probation_is_empty_and_gives_back_what_it_cannot_use() {
+        let mut policy = filled(&[("window", "0.2"), ("protected", "1")]);
+        (0..8).for_each(|slot| hit(&mut policy, slot));
+        assert_eq!(policy.weight(Segment::Protected), 8);
+        (0..7).for_each(|slot| policy.on_remove(Slot(slot), KeyHash::mix(u64::from(slot)), Removal::Removed));
+        policy.shift_window(4.0);
+        assert_eq!((policy.window_limit, policy.protected_limit, policy.weight(Segment::Window)), (3, 7, 3));
+        policy.validate(3);
+    }
+
+    #[test]
+    fn too_heavy_a_hit_drives_nobody_out_of_protection() {
+        let mut policy = filled(&[("window", "0.2"), ("protected", "0.25")]);
+        hit(&mut policy, 0);
+        hit(&mut policy, 1);
+        (2..5).for_each(|slot| policy.on_remove(Slot(slot), KeyHash::mix(u64::from(slot)), Removal::Removed));
+        arrive(&mut policy, 2, 3);
+        hit(&mut policy, 2);
+        let segments = [0, 1, 2].map(|slot| policy.residents[Slot(slot)].segment);
+        assert_eq!(segments, [Segment::Protected, Segment::Protected, Segment::Probation]);
+    }
+
+    #[test]
+    fn the_climber_turns_when_it_gets_worse_and_starts_anew_after_a_leap() {
+        let mut climber = Climber { first: 0.0625, hits: 50, accesses: 100, last_ratio: 0.0, step: 0.0 };
+        climber.restart(1600.0);
+        let mut sample = |hits| {
+            (climber.hits, climber.accesses) = (hits, 1000);
+            climber.next_shift(1600.0).round() as i32
+        };
+        assert_eq!(sample(500), 100, "the first sample is better than none");
+        assert_eq!(sample(510), 100, "that was a leap: a full step again");
+        assert_eq!(sample(505), -98, "a little worse: back, with a smaller step");
+        assert_eq!(sample(300), 96, "much worse: turn");
+        assert_eq!(sample(310), 100, "and start anew");
+    }
+
+    #[test]
+    fn a_resize_starts_the_climber_anew() {
+        let mut policy = filled(&[]);
+        policy.on_resize(0, None);
+        policy.on_resize(1000, None);
+        let step = policy.climber.as_ref().map(|climber| climber.step);
+        assert_eq!(step, Some(62.5), "a step measured by the capacity, not by what it was");
+    }
+}

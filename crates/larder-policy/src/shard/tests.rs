@@ -1,0 +1,176 @@
+//! What a shard does around its policy, by hand.
+
+use super::*;
+use crate::PolicySpec;
+use crate::testing::{Cache, key};
+
+const SECOND: u64 = 1_000_000;
+
+fn shard(policy: &str, capacity: Capacity) -> Shard<char> {
+    let mut policy = policy.parse::<PolicySpec>().unwrap().build(capacity, 1);
+    policy.ttl = Some(Box::new(crate::ttl::Given));
+    Shard::new(capacity, policy)
+}
+
+fn access(letter: char, at: u64, size: u32) -> Access {
+    Access { size, ..Access::get(key(letter), Time(at)) }
+}
+
+/// Writes `value` under the key `letter`; returns what became of it and who left.
+fn set(
+    shard: &mut Shard<char>,
+    access: &Access,
+    value: char,
+    ttl: Option<Duration>,
+) -> (Inserted<char>, Vec<Evicted<char>>) {
+    let miss = match shard.lookup(access) {
+        Lookup::Hit(_) => Miss { reuse: Reuse::UNKNOWN, expired: false },
+        Lookup::Miss(miss) => miss,
+    };
+    let plan = shard.plan(access, miss, ttl);
+    let mut evicted = Vec::new();
+    let inserted = shard.insert(access, value, &plan, &mut evicted);
+    shard.validate();
+    (inserted, evicted)
+}
+
+fn letters(evicted: &[Evicted<char>]) -> String {
+    evicted.iter().map(|gone| gone.value).collect()
+}
+
+#[test]
+fn the_expired_are_not_served_and_leave_by_lookup_or_tick() {
+    let mut shard = shard("lru", Capacity::objects(10));
+    for (letter, seconds) in [('a', 10), ('b', 20), ('c', 1000)] {
+        set(&mut shard, &access(letter, 0, 1), letter, Some(Duration::from_secs(seconds)));
+    }
+    assert!(shard.lookup(&access('a', 10 * SECOND - 1, 1)).is_hit());
+    let found = shard.lookup(&access('a', 10 * SECOND, 1));
+    assert!(matches!(found, Lookup::Miss(Miss { expired: true, .. })), "{found:?}");
+    assert_eq!((shard.len(), shard.used()), (2, 2));
+    let mut work = Work::default();
+    shard.tick(Time(30 * SECOND), &mut work);
+    assert_eq!(letters(&work.expired), "ab", "a left at the lookup and is handed out now");
+    assert!(work.expired.iter().all(|gone| gone.why == Removal::Expired));
+    shard.validate();
+}
+
+#[test]
+fn extremes_of_time() {
+    let mut shard = shard("lru", Capacity::objects(10));
+    set(&mut shard, &access('a', 5, 1), 'a', Some(Duration::ZERO));
+    assert!(!shard.lookup(&access('a', 5, 1)).is_hit(), "no lifetime is over at once");
+    set(&mut shard, &access('b', u64::MAX - 1, 1), 'b', Some(Duration::MAX));
+    assert!(shard.lookup(&access('b', 0, 1)).is_hit(), "a clock that goes back");
+    assert!(shard.lookup(&access('b', u64::MAX - 1, 1)).is_hit());
+    assert!(!shard.lookup(&access('b', u64::MAX, 1)).is_hit(), "the end of time is the end of every lifetime");
+    let mut work = Work::default();
+    shard.tick(Time(u64::MAX), &mut work);
+    shard.tick(Time(0), &mut work);
+    assert_eq!(letters(&work.expired), "b", "a was handed out by the insert of b");
+    shard.validate();
+}
+
+#[test]
+fn a_heavier_value_makes_the_others_leave() {
+    let mut shard = shard("lru", Capacity::bytes(10));
+    for letter in ['a', 'b', 'c'] {
+        set(&mut shard, &access(letter, 0, 3), letter, None);
+    }
+    let (inserted, evicted) = set(&mut shard, &access('a', 1, 7), 'A', None);
+    assert_eq!((inserted, letters(&evicted)), (Inserted::Replaced('a'), "b".to_owned()));
+    assert_eq!((shard.used(), shard.peek(key('a'))), (10, Some(&'A')));
+}
+
+#[test]
+fn a_refused_write_takes_the_old_value_with_it() {
+    let mut shard = shard("lru", Capacity::bytes(10));
+    set(&mut shard, &access('a', 0, 3), 'a', None);
+    let (inserted, evicted) = set(&mut shard, &access('a', 1, 11), 'A', None);
+    assert_eq!(inserted, Inserted::Refused('A', Refusal::TooHeavy));
+    assert_eq!((letters(&evicted), evicted[0].why), ("a".to_owned(), Removal::Removed));
+    assert_eq!((shard.used(), shard.peek(key('a'))), (0, None));
+}
+
+#[test]
+fn a_replacement_takes_the_new_lifetime() {
+    let mut shard = shard("lru", Capacity::objects(10));
+    set(&mut shard, &access('a', 0, 1), 'a', Some(Duration::from_secs(10)));
+    set(&mut shard, &access('a', 0, 1), 'A', None);
+    assert!(shard.lookup(&access('a', 1000 * SECOND, 1)).is_hit());
+}
+
+#[test]
+fn a_plan_older_than_a_resize_evicts_nobody_in_vain() {
+    for entry in crate::eviction::REGISTRY {
+        let mut shard = shard(entry.name, Capacity::bytes(100));
+        let heavy = access('Z', 0, 50);
+        let Lookup::Miss(miss) = shard.lookup(&heavy) else { panic!("nothing is resident") };
+        let plan = shard.plan(&heavy, miss, None);
+        assert_eq!(plan.verdict, Verdict::Store);
+        let mut evicted = Vec::new();
+        shard.resize(10, &mut evicted);
+        set(&mut shard, &access('a', 0, 5), 'a', None);
+        let inserted = shard.insert(&heavy, 'Z', &plan, &mut evicted);
+        assert_eq!(inserted, Inserted::Refused('Z', Refusal::TooHeavy), "{}", entry.name);
+        assert_eq!((letters(&evicted), shard.len()), (String::new(), 1), "{}", entry.name);
+    }
+}
+
+#[test]
+fn lookups_and_inserts_may_interleave() {
+    let mut shard = shard("lru", Capacity::objects(10));
+    let [a, b] = ['a', 'b'].map(|letter| access(letter, 0, 1));
+    let Lookup::Miss(miss) = shard.lookup(&a) else { panic!("nothing is resident") };
+    let plan = shard.plan(&a, miss, None);
+    assert!(!shard.lookup(&b).is_hit());
+    let mut evicted = Vec::new();
+    // Two loaders of a, while b was missed last; then b, twice.
+    assert_eq!(shard.insert(&a, '1', &plan, &mut evicted), Inserted::Stored);
+    assert_eq!(shard.insert(&a, '2', &plan, &mut evicted), Inserted::Replaced('1'));
+    assert_eq!(shard.insert(&b, '3', &plan, &mut evicted), Inserted::Stored);
+    assert_eq!(shard.insert(&b, '4', &plan, &mut evicted), Inserted::Replaced('3'));
+    shard.validate();
+}
+
+#[test]
+fn a_resize_evicts_what_no_longer_fits_and_hands_out_who_left_before() {
+    let mut cache = Cache::objects("lru", 4);
+    cache.shard.policy.ttl = Some(Box::new(crate::ttl::Fixed(Duration::from_secs(4))));
+    assert_eq!(cache.read("abcd"), "");
+    // A second a read: a has expired by the fifth.
+    assert!(!cache.shard.lookup(&access('a', 5 * SECOND, 1)).is_hit());
+    let mut evicted = Vec::new();
+    cache.shard.resize(1, &mut evicted);
+    assert_eq!(letters(&evicted), "abc");
+    cache.shard.resize(0, &mut evicted);
+    assert_eq!((letters(&evicted), cache.shard.used()), ("abcd".to_owned(), 0));
+    assert_eq!(cache.read("e"), "!e");
+    cache.shard.resize(2, &mut evicted);
+    assert_eq!(cache.read("efg"), "e");
+}
+
+#[test]
+fn a_cache_raised_a_thousandfold_holds_little_spare_room() {
+    for entry in crate::eviction::REGISTRY.iter().filter(|entry| !entry.needs_oracle) {
+        let mut shard = shard(entry.name, Capacity::objects(8));
+        let fill = |shard: &mut Shard<char>, count: u64| {
+            for number in 0..count {
+                let access = Access::get(KeyHash::mix(number), Time(number));
+                let mut evicted = Vec::new();
+                if let Lookup::Miss(miss) = shard.lookup(&access) {
+                    let plan = shard.plan(&access, miss, None);
+                    shard.insert(&access, 'x', &plan, &mut evicted);
+                }
+            }
+        };
+        fill(&mut shard, 100);
+        shard.resize(8000, &mut Vec::new());
+        fill(&mut shard, 8000);
+        let raised = shard.metadata_bytes();
+        let mut fresh = self::shard(entry.name, Capacity::objects(8000));
+        fill(&mut fresh, 8000);
+        let (raised, fresh) = (raised as f64, fresh.metadata_bytes() as f64);
+        assert!(raised < 1.05 * fresh + 8192.0, "{}: {raised} bytes, from the start {fresh}", entry.name);
+    }
+}
