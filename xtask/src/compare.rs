@@ -10,6 +10,16 @@ use crate::project::Project;
 /// The page.
 const PAGE: &str = "docs/compare.md";
 
+/// The replay whose curves and report the README shows.
+const PICTURED: &[&str] = &[
+    "replay",
+    "w106.csv.zst",
+    "--policy",
+    "fifo,lru,sieve,arc,s3fifo,wtinylfu,belady",
+    "--capacity",
+    "0.1%,0.2%,0.5%,1%,2%,5%,10%,20%",
+];
+
 const NOTICE: &str = "\
 <!-- Made by `cargo xtask compare` from the traces in LARDER_TRACES. -->
 
@@ -32,6 +42,28 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<bool> {
         format!("{NOTICE}\n## Objects of equal weight\n\n{objects}\n## Objects weighed by their bytes\n\n{bytes}");
     std::fs::write(project.root.join(PAGE), page).with_context(|| format!("writing {PAGE}"))?;
     println!("wrote {PAGE}");
+    pictures(project, &program, &folder)
+}
+
+/// Writes the README's pictures: the curves, and the report as a browser shows it, where there is one.
+fn pictures(project: &Project, program: &Path, folder: &Path) -> Result<bool> {
+    let report = project.root.join("target/report");
+    let status = Command::new(program).args(PICTURED).arg("--report").arg(&report).current_dir(folder).status()?;
+    ensure!(status.success(), "larder replay failed");
+    std::fs::copy(report.join("curves.svg"), project.root.join("docs/curves.svg"))?;
+    println!("wrote docs/curves.svg");
+    let screenshot = project.root.join("docs/report.png");
+    let browser = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"])
+        .args(["--hide-scrollbars", "--window-size=1000,1250"])
+        .arg(format!("--user-data-dir={}", project.root.join("target/chromium").display()))
+        .arg(format!("--screenshot={}", screenshot.display()))
+        .arg(format!("file://{}", report.join("report.html").display()))
+        .output();
+    match browser {
+        Ok(output) => ensure!(output.status.success(), "chromium: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(_) => println!("skipped docs/report.png: there is no chromium"),
+    }
     Ok(true)
 }
 

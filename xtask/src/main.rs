@@ -24,7 +24,11 @@ struct Task {
 const TASKS: &[Task] = &[
     Task { name: "tidy", about: "check the rules no compiler knows", run: tidy::run },
     Task { name: "docs", about: "write docs/policies.md and docs/formats.md from the registries", run: docs::run },
-    Task { name: "compare", about: "replay every real trace and write docs/compare.md", run: compare::run },
+    Task {
+        name: "compare",
+        about: "replay every real trace; write docs/compare.md and the pictures",
+        run: compare::run,
+    },
     Task {
         name: "instructions",
         about: "count instructions per request and compare them with the stored ones [--bless]",
