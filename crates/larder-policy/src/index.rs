@@ -19,7 +19,24 @@ impl Index {
     /// Adds an entry that is not there yet. `hash_of` gives the hash of any entry, for when the table grows.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, slot: Slot, hash_of: impl Fn(Slot) -> u64) {
+        if self.0.len() == self.0.capacity() {
+            self.sweep(&hash_of);
+        }
         self.0.insert_unique(hash, slot, |&slot| hash_of(slot));
+    }
+
+    /// Removals leave tombstones, and when they fill a table that is more than half full, hashbrown doubles it. Up to three
+    /// quarters, a fresh table of the same size is cheap enough and saves the memory.
+    #[cold]
+    fn sweep(&mut self, hash_of: impl Fn(Slot) -> u64) {
+        let full = self.0.num_buckets() / 8 * 7;
+        if self.0.len() < full / 4 * 3 {
+            let mut fresh = HashTable::with_capacity(full);
+            for &slot in &self.0 {
+                fresh.insert_unique(hash_of(slot), slot, |&slot| hash_of(slot));
+            }
+            self.0 = fresh;
+        }
     }
 
     /// Removes the entry of `slot`; returns whether it was there.
@@ -42,6 +59,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn coming_and_going_does_not_grow_the_table() {
+        let hash = |slot: Slot| crate::KeyHash::mix(u64::from(slot.0)).0;
+        let mut index = Index::default();
+        (0..10_000).for_each(|slot| index.insert(hash(Slot(slot)), Slot(slot), hash));
+        let bytes = index.bytes();
+        for slot in 10_000..200_000 {
+            assert!(index.remove(hash(Slot(slot - 10_000)), Slot(slot - 10_000)));
+            index.insert(hash(Slot(slot)), Slot(slot), hash);
+        }
+        assert_eq!(index.bytes(), bytes);
+        assert!((190_000..200_000).all(|slot| index.find(hash(Slot(slot)), |other| other.0 == slot).is_some()));
+    }
 
     proptest! {
         /// Few hashes, so that most entries collide.

@@ -54,3 +54,8 @@ pub use predict::{Predictor, Reuse};
 pub use rng::Rng;
 pub use shard::{Capacity, Evicted, Inserted, Lookup, Miss, Shard, Weigh, Work};
 pub use slots::Slot;
+
+/// Compiles and runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
