@@ -1,8 +1,9 @@
 //! Sampled LRU and LFU as Redis evicts: a few random residents feed a small pool of the best victims seen so far.
 //!
 //! Facts from Redis 7 (`evict.c`): 5 samples an eviction, a pool of 16, an LRU clock of one second; for LFU an 8-bit
-//! logarithmic counter (factor 10) that starts at 5 and loses one a minute. Deviations: no bound of the clocks'
-//! width; where a trace has no times, one request counts as one second.
+//! logarithmic counter (factor 10) that starts at 5 and loses one a minute. As there, a candidate
+//! keeps the age it entered the pool with. Deviations: samples are drawn with replacement, and a candidate enters the
+//! pool once; no bound of the clocks' width; where a trace has no times, one request counts as one second.
 
 use std::marker::PhantomData;
 
