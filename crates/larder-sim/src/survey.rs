@@ -1,13 +1,16 @@
 //! The first pass over a trace: how many keys and bytes there are, and where each key comes next.
 
 use larder_policy::{Op, Time};
-use larder_trace::{Carries, Reader};
+use larder_trace::{Carries, Reader, Request};
 
 use crate::hash::KeySet;
 use crate::oracle::{Future, NextAccess};
 use crate::progress::{Observer, Stage};
 use crate::sample::Sample;
 use crate::{BATCH, Error};
+
+/// Batches the decoder may be ahead.
+const BATCHES_AHEAD: usize = 4;
 
 /// What a trace holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -39,38 +42,69 @@ impl Survey {
         lanes: &[Option<Sample>],
         observer: &dyn Observer,
     ) -> Result<(Self, Vec<NextAccess>), Error> {
-        let mut survey = Self { carries: reader.carries(), ..Self::default() };
-        let mut keys = KeySet::default();
-        let mut futures: Vec<Future> = lanes.iter().map(|_| Future::default()).collect();
-        let mut batch = Vec::with_capacity(BATCH);
-        while reader.read(&mut batch, BATCH)? > 0 {
-            if survey.rows == 0 {
-                survey.first = batch.first().map_or(Time(0), |request| request.at);
-            }
-            survey.rows += batch.len() as u64;
-            for request in batch.drain(..) {
-                survey.last = survey.last.max(request.at);
-                let access = request.access();
-                if access.op != Op::Delete {
-                    survey.requests += 1;
-                    if keys.insert(access.key.0) {
-                        survey.bytes += u64::from(access.size.max(1));
+        let mut count = Count {
+            survey: Self { carries: reader.carries(), ..Self::default() },
+            keys: KeySet::default(),
+            futures: lanes.iter().map(|&lane| (lane, Future::default())).collect(),
+        };
+        // One thread decodes while the other counts: neither does much else in a first pass.
+        std::thread::scope(|scope| {
+            let (full, counted) = std::sync::mpsc::sync_channel(BATCHES_AHEAD);
+            let decoder = scope.spawn(move || {
+                loop {
+                    let mut batch = Vec::with_capacity(BATCH);
+                    let read = reader.read(&mut batch, BATCH)?;
+                    // Nobody receives once counting has failed.
+                    if read == 0 || full.send((batch, reader.progress())).is_err() {
+                        return Ok::<(), Error>(());
                     }
                 }
-                for (lane, future) in lanes.iter().zip(&mut futures) {
-                    if lane.is_none_or(|sample| sample.takes(access.key)) {
-                        future.push(&access)?;
-                    }
-                }
+            });
+            for (batch, progress) in counted {
+                count.batch(&batch)?;
+                observer.progress(Stage::Survey, count.survey.rows, progress);
             }
-            observer.progress(Stage::Survey, survey.rows, reader.progress());
-        }
+            decoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        let Count { mut survey, keys, futures } = count;
         survey.keys = keys.len() as u64;
-        Ok((survey, futures.into_iter().map(Future::finish).collect()))
+        Ok((survey, futures.into_iter().map(|(_, future)| future.finish()).collect()))
     }
 
     /// The mean size of a distinct object in bytes; 0 without keys.
     pub fn mean_size(&self) -> f64 {
         if self.keys == 0 { 0.0 } else { self.bytes as f64 / self.keys as f64 }
+    }
+}
+/// A survey under way.
+struct Count {
+    survey: Survey,
+    keys: KeySet,
+    futures: Vec<(Option<Sample>, Future)>,
+}
+
+impl Count {
+    fn batch(&mut self, batch: &[Request]) -> Result<(), Error> {
+        let survey = &mut self.survey;
+        if survey.rows == 0 {
+            survey.first = batch.first().map_or(Time(0), |request| request.at);
+        }
+        survey.rows += batch.len() as u64;
+        for request in batch {
+            survey.last = survey.last.max(request.at);
+            let access = request.access();
+            if access.op != Op::Delete {
+                survey.requests += 1;
+                if self.keys.insert(access.key.0) {
+                    survey.bytes += u64::from(access.size.max(1));
+                }
+            }
+            for (lane, future) in &mut self.futures {
+                if lane.is_none_or(|sample| sample.takes(access.key)) {
+                    future.push(&access)?;
+                }
+            }
+        }
+        Ok(())
     }
 }

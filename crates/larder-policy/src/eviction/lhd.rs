@@ -2,8 +2,8 @@
 //!
 //! Beckmann, Chen, Cidon, "LHD: improving cache hit rate by maximizing hit density", NSDI 2018. Deviations: ages are
 //! counted in steps of the residents/40 and up to 4096 of them (the paper adapts the step twice, early on); classes
-//! are those of the last two ages at a hit, without application ids; distributions are refreshed every eight
-//! accesses a resident.
+//! are those of the last two ages at a hit, without application ids; distributions are refreshed after as many
+//! accesses as there are residents.
 
 use super::{Arrival, Eviction, Removal, Setup};
 use crate::dense::Dense;
@@ -26,9 +26,10 @@ const CLASSES: usize = 16;
 const NEVER_HIT: u32 = 2 * AGES as u32;
 /// Steps of age a resident's mean stay is resolved into.
 const RESOLUTION: u64 = 40;
-/// Accesses a resident between refreshes, and the least between two.
-const REFRESH: u64 = 8;
-const LEAST_REFRESH: u64 = 4096;
+/// Densities are refreshed after as many accesses as there are residents, and no sooner than this.
+const LEAST_REFRESH: u64 = 2048;
+/// A class with fewer events uses the densities of all classes together.
+const ENOUGH: f32 = 64.0;
 /// What stays of the old counts at a refresh.
 const DECAY: f32 = 0.9;
 /// The latest newcomers are always looked at: most of them are about to prove worthless.
@@ -66,18 +67,12 @@ pub(crate) struct Lhd {
 
 impl Lhd {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
-        // Before anything is known, the longer unused the less dense, as in LRU; a hit makes denser.
-        let class = |class: usize| Class {
-            hits: vec![0.0; AGES],
-            evictions: vec![0.0; AGES],
-            density: (0..AGES).map(|age| (class + 1) as f32 / (age + 1) as f32).collect(),
-        };
         Self {
             order: Dense::new(setup.objects),
             residents: SlotVec::new(setup.objects),
             recent: [None; RECENT],
             recent_at: 0,
-            classes: (0..CLASSES).map(class).collect(),
+            classes: first_classes(),
             now: 0,
             step: 1,
             next_refresh: LEAST_REFRESH,
@@ -102,41 +97,60 @@ impl Lhd {
         }
     }
 
+    /// Begins anew, with ages in steps that fit so many residents.
+    #[cold]
+    fn rescale(&mut self, step: u64) {
+        self.step = step;
+        self.classes = first_classes();
+        self.schedule();
+    }
+
     /// Recomputes densities from the events seen, then lets the events fade.
     #[cold]
     fn refresh(&mut self) {
-        let residents = self.order.len() as u64;
+        let mut all = Class::default();
+        for class in &self.classes {
+            class.hits.iter().zip(&mut all.hits).for_each(|(hits, sum)| *sum += hits);
+            class.evictions.iter().zip(&mut all.evictions).for_each(|(evictions, sum)| *sum += evictions);
+        }
+        all.recompute();
         for class in &mut self.classes {
-            class.refresh();
-        }
-        let step = (residents / RESOLUTION).max(1);
-        // While the cache fills, the old step is too fine for the new number of residents.
-        if step > 2 * self.step || 2 * step < self.step {
-            self.step = step;
-            for class in &mut self.classes {
-                class.hits.fill(0.0);
-                class.evictions.fill(0.0);
+            if class.hits.iter().chain(&class.evictions).sum::<f32>() < ENOUGH {
+                class.density.copy_from_slice(&all.density);
+            } else {
+                class.recompute();
             }
+            class.hits.iter_mut().chain(&mut class.evictions).for_each(|count| *count *= DECAY);
         }
-        self.next_refresh = self.now + (REFRESH * residents).max(LEAST_REFRESH);
+        self.schedule();
+    }
+
+    fn schedule(&mut self) {
+        self.next_refresh = self.now + (self.order.len() as u64).max(LEAST_REFRESH);
+    }
+}
+
+/// Before anything is known, the longer unused the less dense, as in LRU; a hit makes denser.
+fn first_classes() -> Vec<Class> {
+    let density = |class: usize| (0..AGES).map(|age| (class + 1) as f32 / (age + 1) as f32).collect();
+    (0..CLASSES).map(|class| Class { density: density(class), ..Class::default() }).collect()
+}
+
+impl Default for Class {
+    fn default() -> Self {
+        Self { hits: vec![0.0; AGES], evictions: vec![0.0; AGES], density: vec![0.0; AGES] }
     }
 }
 
 impl Class {
     /// Density at an age: hits yet to come over the time yet to be spent, by those who reach that age.
-    fn refresh(&mut self) {
+    fn recompute(&mut self) {
         let (mut hits, mut events, mut lifetime) = (0.0f64, 0.0f64, 0.0f64);
-        let seen: f32 = self.hits.iter().chain(&self.evictions).sum();
-        if seen < 1.0 {
-            return;
-        }
         for age in (0..AGES).rev() {
             hits += f64::from(self.hits[age]);
             events += f64::from(self.hits[age] + self.evictions[age]);
             lifetime += events;
             self.density[age] = if events > 1e-5 { (hits / lifetime) as f32 } else { 0.0 };
-            self.hits[age] *= DECAY;
-            self.evictions[age] *= DECAY;
         }
     }
 }
@@ -157,6 +171,11 @@ impl Eviction for Lhd {
     }
 
     fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
+        // Densities matter from the first eviction on: by then the number of residents is known.
+        let step = (self.order.len() as u64 / RESOLUTION).max(1);
+        if step > 2 * self.step || 2 * step < self.step {
+            self.rescale(step);
+        }
         let mut worst = self.order.draw(&mut self.rng)?;
         let mut least = self.density(worst);
         for sample in 1..self.samples as usize + RECENT {
@@ -254,11 +273,22 @@ mod tests {
 
     #[test]
     fn density_is_hits_over_time() {
-        let mut class = Class { hits: vec![0.0; AGES], evictions: vec![0.0; AGES], density: vec![0.0; AGES] };
+        let mut class = Class::default();
         // One hit at age 1, one eviction at age 2: two reach ages 0 and 1, one reaches age 2.
         (class.hits[1], class.evictions[2]) = (1.0, 1.0);
-        class.refresh();
+        class.recompute();
         assert_eq!(class.density[..4], [1.0 / 5.0, 1.0 / 3.0, 0.0, 0.0]);
-        assert_eq!((class.hits[1], class.evictions[2]), (DECAY, DECAY));
+    }
+
+    #[test]
+    fn counts_fade_and_rare_classes_share_theirs() {
+        let params = crate::Params::defaults(PARAMS);
+        let mut policy = Lhd::new(&Setup { capacity: 10, objects: Some(10), seed: 1, params: &params });
+        policy.classes[3].hits[1] = 2.0 * ENOUGH;
+        policy.classes[5].evictions[2] = 1.0;
+        policy.refresh();
+        assert_eq!((policy.classes[3].hits[1], policy.classes[5].evictions[2]), (2.0 * ENOUGH * DECAY, DECAY));
+        assert_eq!(policy.classes[5].density, policy.classes[0].density, "too rare to tell");
+        assert_ne!(policy.classes[3].density, policy.classes[0].density);
     }
 }
