@@ -1,8 +1,11 @@
 //! What the benches share: the kernel driven as every replay drives it, and nothing around it.
 #![forbid(unsafe_code)]
 
-use larder_policy::{Capacity, Evicted, Lookup, PolicySpec, Shard};
+use larder_policy::{Access, Capacity, Evicted, Lookup, PolicySpec, Shard};
 use larder_trace::Request;
+
+/// Requests turned into accesses at a time, as `larder replay` does it: their hashes are then ready.
+const BATCH: usize = 1 << 10;
 
 /// The seed of every run.
 pub const SEED: u64 = 1;
@@ -10,6 +13,7 @@ pub const SEED: u64 = 1;
 /// A cache without values, fed one request at a time.
 pub struct Replay {
     shard: Shard<()>,
+    accesses: Vec<Access>,
     evicted: Vec<Evicted<()>>,
     /// Requests so far.
     pub requests: u64,
@@ -22,22 +26,30 @@ impl Replay {
     pub fn new(policy: &PolicySpec, objects: u64) -> Self {
         let capacity = Capacity::objects(objects);
         let shard = Shard::new(capacity, policy.build(capacity, SEED));
-        Self { shard, evicted: Vec::new(), requests: 0, misses: 0 }
+        Self { shard, accesses: Vec::new(), evicted: Vec::new(), requests: 0, misses: 0 }
     }
 
-    /// Looks up every request's key, and stores what was not found. Never inlined, so that a profile shows it.
-    #[inline(never)]
+    /// Looks up every request's key, and stores what was not found.
     pub fn run(&mut self, requests: &[Request]) {
-        for request in requests {
-            let access = request.access();
-            if let Lookup::Miss(miss) = self.shard.lookup(&access) {
-                self.misses += 1;
-                let plan = self.shard.plan(&access, miss, None);
-                self.evicted.clear();
-                self.shard.insert(&access, (), &plan, &mut self.evicted);
-            }
+        for batch in requests.chunks(BATCH) {
+            self.accesses.clear();
+            self.accesses.extend(batch.iter().map(Request::access));
+            self.run_batch();
         }
         self.requests += requests.len() as u64;
+    }
+
+    /// Never inlined, so that a profile shows it.
+    #[inline(never)]
+    fn run_batch(&mut self) {
+        for access in &self.accesses {
+            if let Lookup::Miss(miss) = self.shard.lookup(access) {
+                self.misses += 1;
+                let plan = self.shard.plan(access, miss, None);
+                self.evicted.clear();
+                self.shard.insert(access, (), &plan, &mut self.evicted);
+            }
+        }
     }
 
     /// Misses as a share of the requests.

@@ -136,6 +136,8 @@ pub struct Shard<V, E: Eviction + ?Sized = dyn Eviction> {
     absent: Option<KeyHash>,
 }
 
+// The path of a request is inlined whatever its size: where a caller uses it twice, the compiler stops inlining it, and
+// a replay then takes a fifth longer (`cargo xtask instructions`, docs/speed.md).
 impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// An empty shard.
     pub fn new(capacity: Capacity, policy: Policy<E>) -> Self {
@@ -154,7 +156,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     }
 
     /// Looks up a key and records the access: a read, or a write of a key that may be resident.
-    #[inline]
+    #[inline(always)]
     pub fn lookup(&mut self, access: &Access) -> Lookup<'_, V> {
         let reuse = match &mut self.policy.predictor {
             Some(predictor) => predictor.predict(access),
@@ -204,7 +206,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
 
     /// Carries out a plan: stores `value`, evicting what must leave into `evicted`. A resident of the same key is
     /// replaced whatever the plan's verdict, so that no outdated value stays.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&mut self, access: &Access, value: V, plan: &Plan, evicted: &mut Vec<Evicted<V>>) -> Inserted<V> {
         if !self.departed.is_empty() {
             evicted.append(&mut self.departed);
@@ -334,12 +336,12 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         self.policy.eviction.validate(residents);
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, key: KeyHash) -> Option<Slot> {
         self.index.find(key.0, |slot| self.entries[slot].key == key)
     }
 
-    #[inline]
+    #[inline(always)]
     fn make_room(&mut self, newcomer: &Arrival, evicted: &mut Vec<Evicted<V>>) -> Result<(), Refusal> {
         self.policy.eviction.on_arrive(newcomer);
         let mut asked = self.policy.admission.is_none();
@@ -409,7 +411,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         self.departed.extend(entry);
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, slot: Slot, why: Removal) -> Option<Evicted<V>> {
         let entry = &mut self.entries[slot];
         let (key, weight) = (entry.key, entry.weight);
