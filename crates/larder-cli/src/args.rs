@@ -111,7 +111,7 @@ pub(crate) struct CompareArgs {
 impl CompareArgs {
     /// The policies asked for, or those worth comparing.
     pub(crate) fn policies(&self) -> Vec<PolicySpec> {
-        if self.policies.is_empty() { main_policies(self.run.weigh) } else { self.policies.clone() }
+        if self.policies.is_empty() { main_policies(self.run.cells.weigh) } else { self.policies.clone() }
     }
 }
 
@@ -145,21 +145,8 @@ pub(crate) struct CurveArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub(crate) samples: u64,
 
-    /// What an entry weighs against the capacity
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) weigh: WeighArg,
-
-    /// The seed of the samples and of the policies' random choices
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-
-    /// Threads; results do not depend on it [default: as many as the machine runs at once]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
-
-    /// Count only gets in the miss ratios; sets still take effect
-    #[arg(long)]
-    pub(crate) gets_only: bool,
+    #[command(flatten)]
+    pub(crate) cells: CellArgs,
 
     /// Print one JSON object a line for each curve
     #[arg(long)]
@@ -268,24 +255,31 @@ impl ReadingArgs {
     }
 }
 
-/// How to replay.
+/// What every cell of a run has in common.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct CellArgs {
     /// What an entry weighs against the capacity
     #[arg(long, value_enum, default_value_t)]
     pub(crate) weigh: WeighArg,
 
-    /// The seed of the policies' random choices
+    /// The seed of the policies' random choices, and of samples
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Threads; results do not depend on it [default: as many as the machine runs at once]
+    /// Threads, and one more to decode while keys are counted; results do not depend on it [default: as many as the machine runs at once]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
 
     /// Count only gets in the miss ratios; sets still take effect
     #[arg(long)]
     pub(crate) gets_only: bool,
+}
+
+/// How to replay.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) cells: CellArgs,
 
     /// Whether entries expire: none, given (as the trace says), or all after the same time, such as 60s or 2h
     #[arg(long, value_name = "none|given|TIME", default_value = "none", value_parser = parse_ttl)]
@@ -297,10 +291,10 @@ impl RunArgs {
         Experiment {
             policies: policies.to_vec(),
             capacities: capacities.to_vec(),
-            weigh: self.weigh.into(),
-            seed: self.seed,
-            threads: threads(self.threads),
-            gets_only: self.gets_only,
+            weigh: self.cells.weigh.into(),
+            seed: self.cells.seed,
+            threads: threads(self.cells.threads),
+            gets_only: self.cells.gets_only,
             lifetimes: self.ttl,
         }
     }

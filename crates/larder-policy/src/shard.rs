@@ -137,7 +137,7 @@ pub struct Shard<V, E: Eviction + ?Sized = dyn Eviction> {
 }
 
 // The path of a request is inlined whatever its size: where a caller uses it twice, the compiler stops inlining it, and
-// a replay then takes a fifth longer (`cargo xtask instructions`, docs/speed.md).
+// every request then costs more instructions (`cargo xtask instructions`).
 impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// An empty shard.
     pub fn new(capacity: Capacity, policy: Policy<E>) -> Self {
@@ -188,7 +188,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         Lookup::Miss(Miss { reuse, expired })
     }
 
-    /// Decides what to do with a value just loaded: pure, nothing changes until [`insert`](Self::insert). `given` is
+    /// Decides what to do with a value just loaded; nothing in the shard changes until [`insert`](Self::insert). `given` is
     /// the lifetime the origin or the caller asked for.
     #[inline]
     pub fn plan(&mut self, access: &Access, miss: Miss, given: Option<Duration>) -> Plan {

@@ -66,7 +66,9 @@ fn detect(input: &mut Input, options: &Options) -> Result<&'static Format, Error
         .reduce(|best, next| if (next.0, next.1) > (best.0, best.1) { next } else { best });
     let what = match head {
         [] => "the trace is empty",
-        [b'P', b'A', b'R', b'1', ..] => "this is Parquet, and this build is without the feature parquet",
+        [b'P', b'A', b'R', b'1', ..] => {
+            "this is Parquet, and this build is without the feature parquet: install with --features parquet"
+        }
         _ => "no format was recognised",
     };
     let table = formats::named("csv").ok().filter(|_| mapped && !head.contains(&0));

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
         print_json(&comparisons)?;
     } else {
         let style = if args.markdown { Style::Markdown } else { Style::Plain };
-        print(style, &command_line(), args.run.seed, &outcomes, &comparisons)?;
+        print(style, &command_line(), args.run.cells.seed, &outcomes, &comparisons)?;
     }
     if let Some(folder) = &args.report {
         write_report(folder, &command_line(), &experiment, &outcomes)?;

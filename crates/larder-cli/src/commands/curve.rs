@@ -14,12 +14,12 @@ pub(crate) fn run(args: &CurveArgs) -> Result<(), Failure> {
     let run = CurveRun {
         policies: args.policies.clone(),
         points: args.points as usize,
-        weigh: args.weigh.into(),
+        weigh: args.cells.weigh.into(),
         rate: args.sample,
         samples: args.samples as usize,
-        seed: args.seed,
-        threads: threads(args.threads),
-        gets_only: args.gets_only,
+        seed: args.cells.seed,
+        threads: threads(args.cells.threads),
+        gets_only: args.cells.gets_only,
     };
     for mut source in args.traces.sources() {
         let bar = Bar::new(source.name());

@@ -47,7 +47,7 @@ const SCHEMA: &str = "message trace {
 
 pub(super) const FORMAT: Format = Format {
     name: "parquet",
-    about: "Parquet, columns mapped or under their usual names",
+    about: "Parquet, columns mapped or under their usual names; needs the feature `parquet`",
     extensions: &["parquet"],
     carries: Carries::ALL,
     mapped: true,
