@@ -28,11 +28,14 @@ BYTES_TRACES = ["adaptsize-request", "tencent-cbs-ns3300"]
 
 
 def rows(path):
-    lines = subprocess.run(["zstd", "-dcq", path], capture_output=True, text=True, check=True).stdout.splitlines()
     first_size = {}
-    for line in lines[1:]:
-        _, key, size, _ = line.split(",", 3)
-        yield int(key), first_size.setdefault(int(key), max(1, int(size)))
+    with subprocess.Popen(["zstd", "-dcq", path], stdout=subprocess.PIPE, text=True) as process:
+        next(process.stdout)
+        for line in process.stdout:
+            _, key, size, _ = line.split(",", 3)
+            yield int(key), first_size.setdefault(int(key), max(1, int(size)))
+    if process.returncode:
+        sys.exit(f"{path}: zstd ended with {process.returncode}")
 
 
 def oracle_general(requests, weigh, path):
@@ -72,4 +75,5 @@ def main():
                         print(f"{trace}\t{weigh}\t{name}\t{reference}\t{capacity}\t{len(requests)}\t{round(ratio * len(requests))}", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

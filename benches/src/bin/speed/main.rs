@@ -1,19 +1,17 @@
 //! Replay speed of larder's kernel beside libcachesim's, on the same requests in the same run.
 #![forbid(unsafe_code)]
 
-mod machine;
 mod measure;
-mod peer;
 mod report;
-mod workload;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use larder_benches::workload::Workload;
+use larder_benches::{peer, target, traces};
 use lexopt::prelude::*;
 
 use measure::measure;
-use workload::Workload;
 
 const USAGE: &str = "usage: cargo run --release -p larder-benches --bin speed [-- OPTIONS]
 
@@ -55,8 +53,7 @@ fn main() -> Result<()> {
 }
 
 fn parse() -> Result<Option<Options>> {
-    let traces = std::env::var_os("LARDER_TRACES").map_or_else(|| root().join("../shared/traces"), PathBuf::from);
-    let mut options = Options { traces, out: None, rounds: 5 };
+    let mut options = Options { traces: traces(), out: None, rounds: 5 };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -69,13 +66,4 @@ fn parse() -> Result<Option<Options>> {
     }
     ensure!(options.rounds > 0, "--rounds must be at least 1");
     Ok(Some(options))
-}
-
-/// The workspace's top folder.
-fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

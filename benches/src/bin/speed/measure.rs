@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use larder_benches::Replay;
+use larder_benches::peer::Peer;
+use larder_benches::workload::Workload;
+use larder_benches::{Replay, cpu_seconds, median};
 use larder_policy::PolicySpec;
 use larder_trace::{Options, Reader, open};
-use rustix::time::{ClockId, clock_gettime};
-
-use crate::peer::Peer;
-use crate::workload::Workload;
 
 /// A policy's name here, and libcachesim's.
 const POLICIES: &[(&str, &str)] =
@@ -175,30 +173,7 @@ fn replay_all(workload: &Workload, specs: &[Spec], threads: usize) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// This thread's time on a processor: what else runs on the machine then matters less than by the wall.
-fn cpu_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
 fn medians(sides: &[Sides]) -> Sides {
     let of = |side: fn(&Sides) -> f64| median(sides.iter().map(side).collect());
     Sides { ours: of(|side| side.ours), theirs: of(|side| side.theirs) }
-}
-
-/// Of at least one value.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_stands_in_the_middle() {
-        assert_eq!(median(vec![3.0]), 3.0);
-        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
-    }
 }

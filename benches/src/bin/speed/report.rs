@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use larder_benches::SEED;
+use larder_benches::{SEED, machine};
 
-use crate::machine;
 use crate::measure::{Cell, Run, Sides};
 
 pub(crate) fn page(runs: &[Run], rounds: usize) -> String {

@@ -7,20 +7,26 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use larder_trace::{Options, Reader, Request, create, open, trace_name};
 
-pub(crate) struct Workload {
-    pub(crate) name: String,
-    pub(crate) requests: Vec<Request>,
+/// A trace, its requests in memory and the same in files for libcachesim.
+pub struct Workload {
+    /// The trace's name.
+    pub name: String,
+    /// Its requests, every object of size 1.
+    pub requests: Vec<Request>,
     /// Distinct keys.
-    pub(crate) keys: usize,
+    pub keys: usize,
     /// The requests as oracleGeneral.
-    pub(crate) binary: PathBuf,
+    pub binary: PathBuf,
     /// The same with every size 0: libcachesim's reader decodes such requests and passes over them.
-    pub(crate) blank: PathBuf,
+    pub blank: PathBuf,
 }
 
 impl Workload {
     /// Reads a trace and writes what both sides will replay into `folder`.
-    pub(crate) fn load(path: &Path, folder: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// The trace cannot be read or the files cannot be written.
+    pub fn load(path: &Path, folder: &Path) -> Result<Self> {
         let mut trace = open(path, &Options::default())
             .with_context(|| format!("opening {}: give the folder of traces with --traces", path.display()))?;
         let mut requests = Vec::new();
@@ -37,7 +43,7 @@ impl Workload {
     }
 
     /// So many objects as this share of the distinct keys.
-    pub(crate) fn objects(&self, share: f64) -> u64 {
+    pub fn objects(&self, share: f64) -> u64 {
         (self.keys as f64 * share).round() as u64
     }
 }

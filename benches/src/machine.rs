@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 /// Processor, operating system, compiler, commit and day, one line each.
-pub(crate) fn facts() -> Vec<String> {
+pub fn facts() -> Vec<String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let facts = [
         processor().map(|name| format!("Processor: {name}, {threads} threads")),

@@ -9,12 +9,15 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::workload::Workload;
 
 /// The version the figures are made with.
-const PACKAGE: &str = "libcachesim==0.3.5";
+pub const PACKAGE: &str = "libcachesim==0.3.5";
 
-const SCRIPT: &str = include_str!("../../../python/peer.py");
+const SCRIPT: &str = include_str!("../python/peer.py");
 
 /// The interpreter of a virtual environment below `folder` that has libcachesim; made when missing.
-pub(crate) fn python(folder: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// There is no Python, or the package cannot be installed.
+pub fn python(folder: &Path) -> Result<PathBuf> {
     let python = folder.join("venv/bin/python");
     let wanted = ["-c", "import libcachesim"];
     let ready = Command::new(&python).args(wanted).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
@@ -34,16 +37,20 @@ fn run(command: &mut Command) -> Result<()> {
 }
 
 /// The process, holding one trace open.
-pub(crate) struct Peer {
+pub struct Peer {
     process: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
     /// libcachesim's version.
-    pub(crate) version: String,
+    pub version: String,
 }
 
 impl Peer {
-    pub(crate) fn start(python: &Path, workload: &Workload) -> Result<Self> {
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// It cannot be started or does not answer.
+    pub fn start(python: &Path, workload: &Workload) -> Result<Self> {
         let mut command = Command::new(python);
         command.args(["-c", SCRIPT]).args([&workload.binary, &workload.blank]);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting python")?;
@@ -55,7 +62,10 @@ impl Peer {
     }
 
     /// Replays the trace: seconds, with decoding, and the miss ratio.
-    pub(crate) fn replay(&mut self, policy: &str, objects: u64) -> Result<(f64, f64)> {
+    ///
+    /// # Errors
+    /// The process ended or answered something else, here and below.
+    pub fn replay(&mut self, policy: &str, objects: u64) -> Result<(f64, f64)> {
         writeln!(self.orders, "replay\t{policy}\t{objects}")?;
         match self.answer()?.as_slice() {
             [seconds, miss_ratio] => Ok((seconds.parse()?, miss_ratio.parse()?)),
@@ -64,7 +74,10 @@ impl Peer {
     }
 
     /// Decodes the trace and does no more: seconds.
-    pub(crate) fn decode(&mut self) -> Result<f64> {
+    ///
+    /// # Errors
+    /// As above.
+    pub fn decode(&mut self) -> Result<f64> {
         writeln!(self.orders, "decode")?;
         Ok(self.answer()?.concat().parse()?)
     }

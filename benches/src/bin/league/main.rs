@@ -1,0 +1,228 @@
+//! The league: larder's policies against the peers' stored miss ratios on every trace and size.
+#![forbid(unsafe_code)]
+
+mod cost;
+mod json;
+mod ours;
+mod page;
+mod peers;
+mod score;
+mod sections;
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use larder_benches::{root, traces};
+use larder_policy::{PolicySpec, Weigh, eviction};
+use larder_sim::Metric;
+use lexopt::prelude::*;
+
+use ours::Runs;
+use page::{Manifest, Part};
+use peers::Cell;
+
+const USAGE: &str = "usage: cargo run --release -p larder-benches --bin league [-- OPTIONS]
+
+Replays larder's policies on the traces and sizes of the peers' file and prints how far they are from the peers.
+
+  --policy NAME,...        larder's policies; the first is the one judged
+                           (default: learned, where there is one, s3fifo, wtinylfu, arc, lirs, lru)
+  --quick                  only traces of at most 150,000 requests: a look in seconds
+  --only TRACE,...         only these traces
+  --sizes PERCENT,...      only these sizes, such as 1,10 (default: all of the file)
+  --seeds N                seeds 1 to N (default 1); the tables show seed 1
+  --bytes                  also the traces with sizes, weighed by bytes
+  --bytes-policy NAME,...  larder's policies there (default: learned, where there is one, gdsf, lhd, s3fifo, lru)
+  --cost                   also what a hit, a miss and a resident cost, and the speed beside libcachesim's ThreeLCache
+                           (installed from PyPI into target/speed)
+  --traces DIR             folder of traces (default: $LARDER_TRACES, else ../shared/traces)
+  --peers FILE             the peers' file (default benches/peers.tsv)
+  --bytes-peers FILE       that of --bytes (default benches/peers-bytes.tsv)
+  --out FILE               write the whole page there, with every trace, size and peer
+  --json                   print one JSON object a line instead of the measures
+  --threads N              threads of a replay, 1 or 2 (default 2)
+  --help                   this text
+
+The peers' files are made by
+  python3 benches/python/league_peers.py TRACES_DIR [--bytes]";
+
+/// What is compared where the user names nothing; those the registry lacks are left out.
+const POLICIES: &[&str] = &["learned", "s3fifo", "wtinylfu", "arc", "lirs", "lru"];
+const BYTES_POLICIES: &[&str] = &["learned", "gdsf", "lhd", "s3fifo", "lru"];
+
+/// The most requests a trace of `--quick` may have.
+const QUICK: u64 = 150_000;
+
+struct Options {
+    policies: Vec<PolicySpec>,
+    bytes_policies: Vec<PolicySpec>,
+    quick: bool,
+    only: Vec<String>,
+    sizes: Vec<f64>,
+    seeds: u64,
+    bytes: bool,
+    cost: bool,
+    traces: PathBuf,
+    peers: PathBuf,
+    bytes_peers: PathBuf,
+    out: Option<PathBuf>,
+    json: bool,
+    threads: NonZeroUsize,
+}
+
+fn main() -> Result<()> {
+    let Some(options) = parse(lexopt::Parser::from_env())? else {
+        println!("{USAGE}");
+        return Ok(());
+    };
+    let manifest = Manifest::load(&options.traces)?;
+    let mut parts = vec![part(&options, Weigh::Objects)?];
+    if options.bytes {
+        parts.push(part(&options, Weigh::Bytes)?);
+    }
+    let cost = if options.cost { Some(cost::measure(&options.policies, &options.traces)?) } else { None };
+    if options.json {
+        parts.iter().for_each(json::print);
+    } else {
+        print!("{}", page::page(&parts, cost.as_ref(), &manifest, false));
+    }
+    if let Some(out) = &options.out {
+        let page = page::page(&parts, cost.as_ref(), &manifest, true);
+        fs::write(out, page).with_context(|| format!("writing {}", out.display()))?;
+    }
+    Ok(())
+}
+
+/// Replays the objects of equal weight, or those weighed by their bytes.
+fn part(options: &Options, weigh: Weigh) -> Result<Part> {
+    let (file, policies, metrics): (&Path, _, &[Metric]) = match weigh {
+        Weigh::Objects => (&options.peers, &options.policies, &[Metric::Requests]),
+        Weigh::Bytes => (&options.bytes_peers, &options.bytes_policies, &[Metric::Requests, Metric::Bytes]),
+    };
+    let mut cells = peers::load(file)?;
+    for name in &options.only {
+        ensure!(
+            cells.iter().any(|cell| cell.trace == *name) || weigh == Weigh::Bytes,
+            "no trace {name} among the peers'"
+        );
+    }
+    cells.retain(|cell| options.wants(cell));
+    ensure!(!cells.is_empty(), "{}: no cells are left to score", file.display());
+    let Options { seeds, threads, .. } = *options;
+    let runs = Runs { traces: options.traces.clone(), weigh, seeds, threads };
+    let seeds = runs.replay(policies, &cells)?;
+    Ok(Part { weigh, metrics, cells, seeds })
+}
+
+impl Options {
+    fn wants(&self, cell: &Cell) -> bool {
+        let near = |percent: &f64| (percent / 100.0 - cell.share).abs() < 1e-9;
+        (self.only.is_empty() || self.only.contains(&cell.trace))
+            && (self.sizes.is_empty() || self.sizes.iter().any(near))
+            && (!self.quick || cell.requests <= QUICK)
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>> {
+    let mut options = Options {
+        policies: registered(POLICIES)?,
+        bytes_policies: registered(BYTES_POLICIES)?,
+        quick: false,
+        only: Vec::new(),
+        sizes: Vec::new(),
+        seeds: 1,
+        bytes: false,
+        cost: false,
+        traces: traces(),
+        peers: root().join("benches/peers.tsv"),
+        bytes_peers: root().join("benches/peers-bytes.tsv"),
+        out: None,
+        json: false,
+        threads: NonZeroUsize::MIN.saturating_add(1),
+    };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("policy") => options.policies = list(&parser.value()?.string()?, named)?,
+            Long("bytes-policy") => options.bytes_policies = list(&parser.value()?.string()?, named)?,
+            Long("quick") => options.quick = true,
+            Long("only") => options.only = list(&parser.value()?.string()?, |name| Ok(name.to_owned()))?,
+            Long("sizes") => options.sizes = list(&parser.value()?.string()?, percent)?,
+            Long("seeds") => options.seeds = parser.value()?.parse()?,
+            Long("bytes") => options.bytes = true,
+            Long("cost") => options.cost = true,
+            Long("traces") => options.traces = parser.value()?.into(),
+            Long("peers") => options.peers = parser.value()?.into(),
+            Long("bytes-peers") => options.bytes_peers = parser.value()?.into(),
+            Long("out") => options.out = Some(parser.value()?.into()),
+            Long("json") => options.json = true,
+            Long("threads") => options.threads = parser.value()?.parse()?,
+            Short('h') | Long("help") => return Ok(None),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    ensure!((1..=100).contains(&options.seeds), "--seeds must be 1 to 100");
+    ensure!(options.threads.get() <= 2, "--threads must be 1 or 2");
+    Ok(Some(options))
+}
+
+fn list<T>(text: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(parse).collect()
+}
+
+fn named(name: &str) -> Result<PolicySpec> {
+    let policy: PolicySpec = name.parse()?;
+    if policy.eviction().needs_oracle {
+        bail!("policy {name} knows the future: the peers' Belady is the bound");
+    }
+    Ok(policy)
+}
+
+fn percent(text: &str) -> Result<f64> {
+    let number = text.trim_end_matches('%').trim();
+    number.parse().with_context(|| format!("--sizes: '{text}' is not a number of percent"))
+}
+
+fn registered(names: &[&str]) -> Result<Vec<PolicySpec>> {
+    let known = |name: &&&str| eviction::REGISTRY.iter().any(|entry| entry.name == **name);
+    names.iter().filter(known).map(|name| named(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options> {
+        parse(lexopt::Parser::from_args(arguments)).map(Option::unwrap)
+    }
+
+    #[test]
+    fn the_default_policies_are_registered() {
+        let names: Vec<String> = options(&[]).unwrap().policies.iter().map(PolicySpec::to_string).collect();
+        assert!(names.ends_with(&["s3fifo", "wtinylfu", "arc", "lirs", "lru"].map(str::to_owned)), "{names:?}");
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        for (arguments, says) in [
+            (["--policy", "lru,lro"], "there is no policy 'lro'"),
+            (["--policy", "belady"], "knows the future"),
+            (["--sizes", "1,x"], "'x' is not a number of percent"),
+            (["--seeds", "0"], "--seeds must be"),
+            (["--threads", "3"], "--threads must be"),
+            (["--bogus", ""], "bogus"),
+        ] {
+            let error = options(&arguments).err().unwrap().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn cells_are_chosen_by_trace_size_and_length() {
+        let cell = Cell { trace: "a".to_owned(), share: 0.001, requests: 200_000, ..Cell::default() };
+        let wants = |arguments: &[&str]| options(arguments).unwrap().wants(&cell);
+        assert!(wants(&[]) && wants(&["--only", "b,a"]) && wants(&["--sizes", "0.1%,20"]));
+        assert!(!wants(&["--only", "b"]) && !wants(&["--sizes", "1"]) && !wants(&["--quick"]));
+    }
+}
