@@ -1,12 +1,13 @@
 //! What a policy costs: time a hit and a miss, metadata a resident, and speed beside libcachesim's ThreeLCache.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use larder_benches::peer::{self, Peer};
 use larder_benches::workload::Workload;
 use larder_benches::{Replay, cpu_seconds, median, target};
-use larder_policy::{Access, PolicySpec};
+use larder_policy::{Access, PolicySpec, Time};
 use larder_trace::Request;
 
 use crate::ours::note;
@@ -57,22 +58,12 @@ struct Cost {
     bytes_per_object: f64,
 }
 
-/// One replay.
+/// The seconds of one replay, of one hit and of one miss.
 #[derive(Clone, Copy)]
 struct Round {
-    seconds: f64,
-    requests: u64,
-    misses: u64,
-    /// Of one hit, in a pass that only hits.
-    hit_seconds: f64,
-}
-
-impl Round {
-    /// What is left of the replay once its hits are paid, in ns a miss. None without misses.
-    fn ns_miss(&self) -> Option<f64> {
-        let hits = (self.requests - self.misses) as f64;
-        (self.misses > 0).then(|| (self.seconds - hits * self.hit_seconds) / self.misses as f64 * 1e9)
-    }
+    replay: f64,
+    hit: f64,
+    miss: f64,
 }
 
 /// Measures the policies and the base in turn with the peer.
@@ -81,7 +72,7 @@ pub(crate) fn measure(policies: &[PolicySpec], traces: &Path) -> Result<Costs> {
     let python = peer::python(&folder)?;
     note("cost: reading");
     let workload = Workload::load(&traces.join(format!("{TRACE}.csv.zst")), &folder)?;
-    let accesses: Vec<Access> = workload.requests.iter().map(Request::access).collect();
+    let stream = Stream::new(&workload.requests);
     let mut peer = Peer::start(&python, &workload)?;
     let mut compared: Vec<PolicySpec> = vec![BASE.parse()?];
     compared.extend(policies.iter().filter(|policy| policy.as_str() != BASE).cloned());
@@ -89,52 +80,78 @@ pub(crate) fn measure(policies: &[PolicySpec], traces: &Path) -> Result<Costs> {
     for &share in SHARES {
         let objects = workload.objects(share);
         let (mut rounds, mut theirs) = (vec![Vec::new(); compared.len()], Vec::new());
-        let mut bytes = vec![0.0; compared.len()];
+        let mut ends = vec![(0.0, 0.0); compared.len()];
         for number in 1..=ROUNDS {
             for (at, policy) in compared.iter().enumerate() {
                 note(&format!("cost: {policy} of {objects} objects, round {number} of {ROUNDS}"));
-                let (round, replay) = round(policy, objects, &accesses)?;
-                rounds[at].push(round);
-                bytes[at] = replay.bytes_per_object();
+                let mut replay = Replay::new(policy, objects);
+                rounds[at].push(round(&mut replay, &stream, |replay| {
+                    ends[at] = (replay.miss_ratio(), replay.bytes_per_object());
+                })?);
             }
             note(&format!("cost: {PEER} of {objects} objects, round {number} of {ROUNDS}"));
             let decode = peer.decode()?;
             theirs.push(peer.replay(PEER, objects)?.0 - decode);
         }
-        let costs = compared.iter().zip(rounds).zip(bytes);
-        let costs = costs.map(|((policy, rounds), bytes)| cost(policy, &rounds, bytes)).collect();
+        let costs = compared.iter().zip(rounds).zip(ends);
+        let costs = costs.map(|((policy, rounds), end)| cost(policy, &rounds, end)).collect();
         sizes.push(Size { share, objects, costs, peer: median(theirs) });
     }
     note("");
-    Ok(Costs { requests: accesses.len(), version: peer.version.clone(), sizes })
+    Ok(Costs { requests: stream.accesses.len(), version: peer.version.clone(), sizes })
 }
 
-/// The whole trace from an empty cache, then those of its requests that hit whatever it holds in the end.
-fn round(policy: &PolicySpec, objects: u64, accesses: &[Access]) -> Result<(Round, Replay)> {
-    let mut replay = Replay::new(policy, objects);
-    let start = cpu_seconds();
-    replay.run_accesses(accesses);
-    let seconds = cpu_seconds() - start;
-    let mut hitting: Vec<Access> =
-        accesses.iter().rev().filter(|access| replay.holds(access.key)).take(HITS).copied().collect();
-    hitting.reverse();
-    let start = cpu_seconds();
-    let hits = replay.look_up(&hitting);
-    let spent = cpu_seconds() - start;
+/// The trace as the rounds need it.
+struct Stream {
+    accesses: Vec<Access>,
+    /// The last access of every key, latest first.
+    latest: Vec<Access>,
+}
+
+impl Stream {
+    fn new(requests: &[Request]) -> Self {
+        let accesses: Vec<Access> = requests.iter().map(Request::access).collect();
+        let mut seen = HashSet::new();
+        let latest = accesses.iter().rev().filter(|access| seen.insert(access.key)).copied().collect();
+        Self { accesses, latest }
+    }
+}
+
+/// The whole trace from an empty cache; then those of its latest requests that hit whatever it holds in the end; then
+/// every key it does not hold, once, so that each misses. `replayed` looks at the cache after the first.
+fn round(replay: &mut Replay, stream: &Stream, replayed: impl FnOnce(&Replay)) -> Result<Round> {
+    let seconds = timed(|| replay.run_accesses(&stream.accesses)).0;
+    replayed(replay);
+    let now = stream.accesses.last().map_or(Time(0), |access| access.at);
+    let held = stream.accesses.iter().rev().filter(|access| replay.holds(access.key)).take(HITS);
+    let mut held: Vec<Access> = held.map(|access| Access { at: now, ..*access }).collect();
+    held.reverse();
+    let (hit_seconds, hits) = timed(|| replay.look_up(&held));
     // A policy may let go of a resident on a hit; that must stay the exception.
-    ensure!(hits > 0 && hits * 100 >= hitting.len() * 99, "{policy}: {hits} of {} look-ups hit", hitting.len());
-    let hit_seconds = spent / hits as f64;
-    Ok((Round { seconds, requests: replay.requests, misses: replay.misses, hit_seconds }, replay))
+    ensure!(hits > 0 && hits * 100 >= held.len() * 99, "{hits} of {} look-ups of residents hit", held.len());
+    let absent = stream.latest.iter().filter(|access| !replay.holds(access.key));
+    let absent: Vec<Access> = absent.map(|access| Access { at: now, ..*access }).collect();
+    let before = replay.misses;
+    let miss_seconds = timed(|| replay.run_accesses(&absent)).0;
+    let misses = replay.misses - before;
+    ensure!(misses > 0 && misses == absent.len() as u64, "{misses} of {} strangers missed", absent.len());
+    Ok(Round { replay: seconds, hit: hit_seconds / hits as f64, miss: miss_seconds / misses as f64 })
 }
 
-fn cost(policy: &PolicySpec, rounds: &[Round], bytes_per_object: f64) -> Cost {
+fn timed<T>(f: impl FnOnce() -> T) -> (f64, T) {
+    let start = cpu_seconds();
+    let value = f();
+    (cpu_seconds() - start, value)
+}
+
+fn cost(policy: &PolicySpec, rounds: &[Round], (miss_ratio, bytes_per_object): (f64, f64)) -> Cost {
     let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
     Cost {
         policy: policy.to_string(),
-        seconds: of(|round| round.seconds),
-        miss_ratio: of(|round| round.misses as f64 / round.requests as f64),
-        ns_hit: of(|round| round.hit_seconds * 1e9),
-        ns_miss: of(|round| round.ns_miss().unwrap_or(0.0)),
+        seconds: of(|round| round.replay),
+        miss_ratio,
+        ns_hit: of(|round| round.hit * 1e9),
+        ns_miss: of(|round| round.miss * 1e9),
         bytes_per_object,
     }
 }
@@ -143,9 +160,8 @@ impl Costs {
     pub(crate) fn section(&self) -> String {
         let mut text = format!(
             "\n## Cost\n\n{TRACE}, {} requests, objects of size 1, one thread's CPU time, the median of {ROUNDS} rounds in which all take \
-             turns. *A hit*: a pass over the last requests, up to {HITS}, whose keys are resident after the replay; hash, look-up and policy. *A \
-             miss*: what is left of the replay when its hits are paid at that price, by the misses; it holds look-up, eviction, insertion and \
-             learning. Metadata is all a shard holds but keys and values, ghosts included. *Replay speed*: without decoding, against \
+             turns. *A hit*: a pass over the last requests, up to {HITS}, whose keys are resident after the replay; look-up and policy. *A \
+             miss*: a pass over all keys that are not, each once, the latest first; look-up, eviction, insertion and learning. Metadata is all a shard holds but keys and values, ghosts included. *Replay speed*: without decoding, against \
              libcachesim {}'s {PEER} (objective: object miss ratio) replaying the same requests in the same run, from whose time a pass that \
              only decodes is taken off.\n",
             self.requests, self.version,
@@ -191,13 +207,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_miss_costs_what_the_hits_leave() {
-        let round = Round { seconds: 2.0, requests: 1_000_000, misses: 250_000, hit_seconds: 1e-6 };
-        assert!((round.ns_miss().unwrap() - 5000.0).abs() < 1e-6);
-        assert_eq!(Round { misses: 0, ..round }.ns_miss(), None);
-    }
-
-    #[test]
     fn rows_are_set_against_the_base_and_the_peer() {
         let cost = |policy: &str, factor: f64| Cost {
             policy: policy.to_owned(),
@@ -215,11 +224,18 @@ mod tests {
     }
 
     #[test]
-    fn a_round_hits_whatever_is_resident() {
-        let accesses: Vec<Access> =
-            (0..10_000u64).map(|at| Request { key: at * at % 997, size: 1, ..Request::default() }.access()).collect();
-        let (round, replay) = round(&"lru".parse().unwrap(), 100, &accesses).unwrap();
-        assert!(round.misses > 0 && round.misses < round.requests && round.hit_seconds > 0.0);
-        assert!(replay.bytes_per_object() > 0.0);
+    fn a_round_hits_what_is_resident_and_misses_what_is_not() {
+        let keys = (0..10_000u64).map(|at| at * at % 997);
+        let requests: Vec<Request> = keys.map(|key| Request { key, size: 1, ..Request::default() }).collect();
+        let stream = Stream::new(&requests);
+        let distinct: HashSet<u64> = requests.iter().map(|request| request.key).collect();
+        assert_eq!((stream.latest.len(), stream.latest[0]), (distinct.len(), requests[9999].access()));
+        for policy in ["lru", "s3fifo", "lirs"] {
+            let mut replay = Replay::new(&policy.parse().unwrap(), 100);
+            let mut misses = 0;
+            let round = round(&mut replay, &stream, |replay| misses = replay.misses).unwrap();
+            assert!(misses > 100 && replay.misses - misses >= distinct.len() as u64 - 100, "{policy}");
+            assert!(round.hit > 0.0 && round.miss > 0.0, "{policy}");
+        }
     }
 }

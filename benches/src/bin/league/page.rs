@@ -174,8 +174,9 @@ fn section(part: &Part, manifest: &Manifest, whole: bool) -> String {
             text += &format!("\nTraces good for eviction that are not scored here: {}.\n", missing.join(", "));
         }
     }
-    text += &sections::untrained(&part.league(Metric::Requests, &shares));
-    text += &sections::failures(&part.cells);
+    let league = part.league(Metric::Requests, &shares);
+    text += &sections::untrained(&league);
+    text += &sections::failures(&league);
     if whole {
         for &metric in part.metrics {
             text += &sections::traces(&part.league(metric, &shares), part.ours(), metric, &traces);

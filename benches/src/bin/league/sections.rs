@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use larder_sim::Metric;
 
-use crate::peers::{Cell, is_clairvoyant, percent};
+use crate::peers::{Cell, Ratios, is_clairvoyant, percent};
 use crate::score::{BAD, Contestant, League, Score, Standing, mean};
 
 /// Worst cells shown.
@@ -115,13 +115,32 @@ pub(crate) fn losses(league: &League<'_>, judged: &Contestant) -> String {
     }
 }
 
-/// Peers that did not get to the end somewhere.
-pub(crate) fn failures(cells: &[Cell]) -> String {
-    let failed = cells.iter().flat_map(|cell| {
+/// Peers that did not get to the end somewhere, or were not run there.
+pub(crate) fn failures(league: &League<'_>) -> String {
+    let failed = league.cells.iter().flat_map(|cell| {
         cell.failed.iter().map(|(peer, why)| format!("{peer} {} ({why})", cell.name())).collect::<Vec<_>>()
     });
     let failed: Vec<String> = failed.collect();
-    if failed.is_empty() { String::new() } else { format!("\nPeers without a result: {}.\n", failed.join(", ")) }
+    let absent: Vec<String> = league.peers().iter().filter_map(|peer| absences(league, peer)).collect();
+    let mut text = String::new();
+    for (what, list) in [("Peers without a result", failed), ("Peers not run", absent)] {
+        if !list.is_empty() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "\n{what}: {}.\n", list.join(", "));
+        }
+    }
+    text
+}
+
+/// The traces a peer has cells without a row in.
+fn absences(league: &League<'_>, peer: &Contestant) -> Option<String> {
+    let is_absent = |(cell, ratios): &(&Cell, &Option<Ratios>)| {
+        ratios.is_none() && cell.failed.iter().all(|(name, _)| *name != peer.name)
+    };
+    let mut traces: Vec<&str> =
+        league.cells.iter().zip(&peer.ratios).filter(is_absent).map(|(cell, _)| cell.trace.as_str()).collect();
+    traces.dedup();
+    if traces.is_empty() { None } else { Some(format!("{} on {}", peer.name, traces.join(" and "))) }
 }
 
 /// The learners among the peers that never got to learn.
@@ -270,7 +289,6 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::Ratios;
 
     fn ratios(ratio: f64) -> Ratios {
         Ratios { requests: ratio, bytes: ratio }
@@ -311,7 +329,14 @@ mod tests {
         assert!(page.contains("| ours | 50.00 (-20.00, loss) |"), "{page}");
         assert!(page.contains("| (S3FIFO) | **40.00** |") && page.contains("| (LRU) | **40.00** |"), "{page}");
         assert!(page.contains("| (Belady) | 20.00 |"), "{page}");
-        assert!(failures(&cells).contains("LRB a 1 % (TIMEOUT)"));
+    }
+
+    #[test]
+    fn what_a_peer_lacks_is_told() {
+        let mut cells = cells();
+        assert_eq!(failures(&league(&cells)), "\nPeers without a result: LRB a 1 % (TIMEOUT), LRB b 1 % (TIMEOUT).\n");
+        cells[1].peers.retain(|(name, _)| name != "S3FIFO");
+        assert!(failures(&league(&cells)).ends_with("\nPeers not run: S3FIFO on b.\n"));
     }
 
     #[test]
