@@ -47,8 +47,9 @@ def traces(folder, sized):
 
 
 def replay(path, policy, objects, capacity, results):
-    # The library writes to stdout as well.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    # The library reports to both, sometimes without end.
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     cache = peer.cache(policy, objects, capacity)
     start = time.time()
     ratios = cache.process_trace(peer.reader(path))

@@ -12,6 +12,7 @@ mod sections;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use larder_benches::{root, traces};
@@ -72,16 +73,31 @@ struct Options {
     threads: NonZeroUsize,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let Some(options) = parse(lexopt::Parser::from_env())? else {
         println!("{USAGE}");
         return Ok(());
     };
     let manifest = Manifest::load(&options.traces)?;
-    let mut parts = vec![part(&options, Weigh::Objects)?];
-    if options.bytes {
-        parts.push(part(&options, Weigh::Bytes)?);
+    for name in &options.only {
+        ensure!(manifest.domains.contains_key(name), "--only: there is no trace {name} in MANIFEST.tsv");
     }
+    let weights: &[Weigh] = if options.bytes { &[Weigh::Objects, Weigh::Bytes] } else { &[Weigh::Objects] };
+    let mut parts = Vec::new();
+    for &weigh in weights {
+        parts.extend(part(&options, weigh)?);
+    }
+    ensure!(!parts.is_empty(), "no cells are left to score: ask for more with --only, --sizes or without --quick");
     let cost = if options.cost { Some(cost::measure(&options.policies, &options.traces)?) } else { None };
     if options.json {
         parts.iter().for_each(json::print);
@@ -95,25 +111,21 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Replays the objects of equal weight, or those weighed by their bytes.
-fn part(options: &Options, weigh: Weigh) -> Result<Part> {
+/// Replays the objects of equal weight, or those weighed by their bytes; none where no cells are wanted.
+fn part(options: &Options, weigh: Weigh) -> Result<Option<Part>> {
     let (file, policies, metrics): (&Path, _, &[Metric]) = match weigh {
         Weigh::Objects => (&options.peers, &options.policies, &[Metric::Requests]),
         Weigh::Bytes => (&options.bytes_peers, &options.bytes_policies, &[Metric::Requests, Metric::Bytes]),
     };
     let mut cells = peers::load(file)?;
-    for name in &options.only {
-        ensure!(
-            cells.iter().any(|cell| cell.trace == *name) || weigh == Weigh::Bytes,
-            "no trace {name} among the peers'"
-        );
-    }
     cells.retain(|cell| options.wants(cell));
-    ensure!(!cells.is_empty(), "{}: no cells are left to score", file.display());
+    if cells.is_empty() {
+        return Ok(None);
+    }
     let Options { seeds, threads, .. } = *options;
     let runs = Runs { traces: options.traces.clone(), weigh, seeds, threads };
     let seeds = runs.replay(policies, &cells)?;
-    Ok(Part { weigh, metrics, cells, seeds })
+    Ok(Some(Part { weigh, metrics, cells, seeds }))
 }
 
 impl Options {
