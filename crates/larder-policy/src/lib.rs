@@ -28,7 +28,6 @@ pub mod admission;
 mod dense;
 mod error;
 pub mod eviction;
-mod ghosts;
 mod heap;
 mod index;
 mod list;
@@ -36,6 +35,7 @@ mod params;
 mod plan;
 mod policy;
 mod predict;
+mod queue;
 mod rng;
 mod shard;
 mod sketch;
@@ -43,6 +43,7 @@ mod slots;
 #[cfg(test)]
 mod testing;
 pub mod ttl;
+mod values;
 mod wheel;
 
 pub use access::{Access, KeyHash, Op, Time};

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::eviction::{Arrival, Eviction, Removal};
+use crate::eviction::{Arrival, Eviction, Fate, Removal, slots};
 use crate::index::Index;
 use crate::plan::{Plan, Refusal, Verdict};
 use crate::policy::Policy;
-use crate::slots::{Slot, SlotVec};
+use crate::slots::{NIL, Slot, SlotVec};
+use crate::values::Values;
 use crate::wheel::Wheel;
 use crate::{Access, KeyHash, Reuse, Time};
 
@@ -110,12 +111,32 @@ pub struct Evicted<V> {
     pub why: Removal,
 }
 
-#[derive(Clone, Debug)]
-struct Entry<V> {
+/// What a slot holds: a resident, a ghost, or nothing.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
     key: KeyHash,
+    /// At least 1; 0 in a free slot.
     weight: u32,
-    /// `None` in a free slot.
-    value: Option<V>,
+    /// Where a resident's value lies; `NIL` elsewhere.
+    place: u32,
+}
+
+impl Entry {
+    #[inline(always)]
+    fn is_resident(self) -> bool {
+        self.place != NIL
+    }
+
+    fn is_ghost(self) -> bool {
+        self.place == NIL && self.weight > 0
+    }
+}
+
+/// What the last lookup that missed knows; spares `insert` the same search.
+#[derive(Clone, Copy, Debug)]
+struct Missed {
+    key: KeyHash,
+    ghost: Option<Slot>,
 }
 
 /// The kernel: a cache's decisions over one set of keys, run by whoever holds it.
@@ -123,17 +144,20 @@ struct Entry<V> {
 /// `V` is the value in an embedded cache, the key in a directory that steers a foreign store, and `()` in a replay or
 /// a shadow. `E` is the eviction policy; the default serves any registered one.
 pub struct Shard<V, E: Eviction + ?Sized = dyn Eviction> {
+    /// Of residents and ghosts.
     index: Index,
-    entries: SlotVec<Entry<V>>,
+    entries: SlotVec<Entry>,
+    values: Values<V>,
     free: Vec<Slot>,
+    ghosts: usize,
     capacity: Capacity,
     used: u64,
     wheel: Wheel,
     policy: Policy<E>,
     /// Entries that left during a lookup; they go out with the next call that takes a list.
     departed: Vec<Evicted<V>>,
-    /// The key of the last lookup that missed, while it is known to be absent: spares `insert` the same search.
-    absent: Option<KeyHash>,
+    /// While it holds.
+    missed: Option<Missed>,
 }
 
 // The path of a request is inlined whatever its size: where a caller uses it twice, the compiler stops inlining it, and
@@ -141,17 +165,19 @@ pub struct Shard<V, E: Eviction + ?Sized = dyn Eviction> {
 impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// An empty shard.
     pub fn new(capacity: Capacity, policy: Policy<E>) -> Self {
-        let objects = capacity.most_objects();
+        let slots = slots(&*policy.eviction, capacity.most_objects());
         Self {
             index: Index::default(),
-            entries: SlotVec::new(objects),
+            entries: SlotVec::new(slots),
+            values: Values::new(capacity.most_objects()),
             free: Vec::new(),
+            ghosts: 0,
             capacity,
             used: 0,
-            wheel: Wheel::new(objects),
+            wheel: Wheel::new(slots),
             policy,
             departed: Vec::new(),
-            absent: None,
+            missed: None,
         }
     }
 
@@ -162,13 +188,14 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             Some(predictor) => predictor.predict(access),
             None => Reuse::UNKNOWN,
         };
-        let mut found = self.find(access.key);
+        let known = self.find(access.key);
+        let mut found = known.filter(|&slot| self.entries[slot].is_resident());
         let mut expired = false;
         if let Some(slot) = found
             && !self.wheel.is_idle()
             && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at)
         {
-            self.depart(slot, Removal::Expired);
+            self.let_go(slot, Removal::Expired);
             (found, expired) = (None, true);
         }
         if let Some(admission) = &mut self.policy.admission {
@@ -178,13 +205,14 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
                 && surplus != slot
             {
-                self.depart(surplus, Removal::Evicted);
+                self.let_go(surplus, Removal::Evicted);
             }
-            if let Some(value) = &self.entries[slot].value {
+            if let Some(value) = self.values.at(self.entries[slot].place) {
                 return Lookup::Hit(value);
             }
         }
-        self.absent = Some(access.key);
+        let ghost = known.filter(|&slot| self.entries[slot].is_ghost());
+        self.missed = Some(Missed { key: access.key, ghost });
         Lookup::Miss(Miss { reuse, expired })
     }
 
@@ -211,9 +239,14 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         if !self.departed.is_empty() {
             evicted.append(&mut self.departed);
         }
-        let newcomer = Arrival { access: *access, weight: self.capacity.weigh.weight(access), reuse: plan.reuse };
-        if self.absent != Some(access.key)
-            && let Some(slot) = self.find(access.key)
+        let ghost = match self.missed.take() {
+            Some(missed) if missed.key == access.key => missed.ghost,
+            _ => self.find(access.key),
+        };
+        let newcomer =
+            Arrival { access: *access, weight: self.capacity.weigh.weight(access), reuse: plan.reuse, ghost };
+        if let Some(slot) = ghost
+            && self.entries[slot].is_resident()
         {
             return self.replace(slot, &newcomer, value, plan, evicted);
         }
@@ -224,26 +257,23 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         if u64::from(newcomer.weight) > self.capacity.limit {
             return Inserted::Refused(value, Refusal::TooHeavy);
         }
-        if let Err(refusal) = self.make_room(&newcomer, evicted) {
-            return Inserted::Refused(value, refusal);
-        }
-        let slot = self.free.pop().unwrap_or(Slot(self.entries.len() as u32));
-        self.entries.put(slot, Entry { key: access.key, weight: newcomer.weight, value: Some(value) });
-        let entries = &self.entries;
-        self.index.insert(access.key.0, slot, |slot| entries[slot].key.0);
-        self.absent = None;
-        self.used += u64::from(newcomer.weight);
-        if let Some(ttl) = plan.ttl {
-            self.wheel.schedule(slot, access.at.plus(ttl));
-        }
-        self.policy.eviction.on_insert(slot, &newcomer);
-        Inserted::Stored
+        let inserted = match self.make_room(&newcomer, evicted) {
+            Ok(()) => {
+                self.store(&newcomer, value, plan);
+                Inserted::Stored
+            }
+            Err(refusal) => Inserted::Refused(value, refusal),
+        };
+        self.forget();
+        inserted
     }
 
     /// Takes out a key, if it is resident, and returns its value.
     pub fn remove(&mut self, key: KeyHash) -> Option<V> {
-        let slot = self.find(key)?;
-        self.take(slot, Removal::Removed).map(|entry| entry.value)
+        let slot = self.find(key).filter(|&slot| self.entries[slot].is_resident())?;
+        let entry = self.take(slot, Removal::Removed);
+        self.forget();
+        entry.map(|entry| entry.value)
     }
 
     /// Lets time pass: hands out what has expired. To be called now and then; a late call delays the freeing of
@@ -255,6 +285,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         for slot in slots {
             work.expired.extend(self.take(slot, Removal::Expired));
         }
+        self.forget();
     }
 
     /// Changes the capacity, evicting into `evicted` what no longer fits. Metadata that is no longer needed stays
@@ -263,23 +294,26 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         evicted.append(&mut self.departed);
         self.capacity.limit = limit;
         let objects = self.capacity.most_objects();
-        self.entries.set_limit(objects);
-        self.wheel.set_limit(objects);
         self.policy.eviction.on_resize(limit, objects);
+        let slots = slots(&*self.policy.eviction, objects);
+        self.entries.set_limit(slots);
+        self.values.set_limit(objects);
+        self.wheel.set_limit(slots);
         if let Some(admission) = &mut self.policy.admission {
             admission.on_resize(limit, objects);
         }
         self.shrink(evicted);
+        self.forget();
     }
 
     /// The resident value of a key, without recording an access; expired or not.
     pub fn peek(&self, key: KeyHash) -> Option<&V> {
-        self.find(key).and_then(|slot| self.entries[slot].value.as_ref())
+        self.find(key).and_then(|slot| self.values.at(self.entries[slot].place))
     }
 
     /// The number of residents.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.index.len() - self.ghosts
     }
 
     /// Whether nothing is resident.
@@ -299,10 +333,9 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
 
     /// Bytes allocated beside the values: index, slots, expiry, and the policy's own.
     pub fn metadata_bytes(&self) -> usize {
-        let entries = self.entries.bytes();
-        let values = entries / size_of::<Entry<V>>() * size_of::<V>();
         let policy = self.policy.eviction.bytes() + self.policy.admission.as_ref().map_or(0, |part| part.bytes());
-        self.index.bytes() + entries - values + self.free.capacity() * size_of::<Slot>() + self.wheel.bytes() + policy
+        let slots = self.index.bytes() + self.entries.bytes() + self.free.capacity() * size_of::<Slot>();
+        slots + self.values.bytes_beside() + self.wheel.bytes() + policy
     }
 
     /// Recomputes every invariant.
@@ -316,24 +349,31 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             let again = std::mem::replace(&mut is_free[slot.0 as usize], true);
             assert!(!again, "{slot:?} is free twice");
         }
-        let (mut residents, mut used) = (0, 0);
+        let (mut residents, mut ghosts, mut used) = (0, 0, 0);
         for (at, entry) in self.entries.iter().enumerate() {
             let slot = Slot(at as u32);
-            if entry.value.is_some() {
+            assert_eq!(entry.weight == 0, is_free[at], "{slot:?} is neither in use nor free, or both");
+            if entry.weight > 0 {
+                assert_eq!(self.find(entry.key), Some(slot), "{slot:?} cannot be found");
+            }
+            if entry.is_resident() {
                 residents += 1;
                 used += u64::from(entry.weight);
-                assert_eq!(self.find(entry.key), Some(slot), "resident {slot:?} cannot be found");
+                assert!(self.values.at(entry.place).is_some(), "resident {slot:?} has no value");
             } else {
-                assert!(is_free[at], "{slot:?} is neither resident nor free");
-                assert_eq!(self.wheel.expiry(slot), None, "free {slot:?} has an expiry");
+                ghosts += usize::from(entry.is_ghost());
+                assert_eq!(self.wheel.expiry(slot), None, "{slot:?} is no resident and has an expiry");
             }
         }
-        assert_eq!(self.index.len(), residents, "index and slots disagree");
-        assert_eq!(self.free.len() + residents, self.entries.len(), "slots leak");
+        assert_eq!((self.len(), self.ghosts), (residents, ghosts), "index and slots disagree");
+        assert_eq!(self.values.count(), residents, "values and slots disagree");
         assert_eq!(self.used, used, "the weight is wrong");
-        assert!(self.absent.is_none_or(|key| self.find(key).is_none()), "a resident is taken to be absent");
+        if let Some(missed) = self.missed {
+            assert_eq!(self.find(missed.key), missed.ghost, "what was missed has changed");
+            assert!(missed.ghost.is_none_or(|slot| self.entries[slot].is_ghost()), "a resident is taken to be absent");
+        }
         assert!(self.used <= self.capacity.limit, "over capacity: {} of {}", self.used, self.capacity.limit);
-        self.policy.eviction.validate(residents);
+        self.policy.eviction.validate(residents, ghosts);
     }
 
     #[inline(always)]
@@ -376,22 +416,24 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         plan: &Plan,
         evicted: &mut Vec<Evicted<V>>,
     ) -> Inserted<V> {
-        let from = self.entries[slot].weight;
+        let Entry { weight: from, place, .. } = self.entries[slot];
         let to = newcomer.weight;
         if u64::from(to) > self.capacity.limit {
             evicted.extend(self.take(slot, Removal::Removed));
+            self.forget();
             return Inserted::Refused(value, Refusal::TooHeavy);
         }
         match plan.ttl {
             Some(ttl) => self.wheel.schedule(slot, newcomer.access.at.plus(ttl)),
             None => self.wheel.cancel(slot),
         }
-        let old = self.entries[slot].value.replace(value);
+        let old = self.values.replace(place, value);
         if from != to {
             self.entries[slot].weight = to;
             self.used = self.used - u64::from(from) + u64::from(to);
             self.policy.eviction.on_reweigh(slot, from, to);
             self.shrink(evicted);
+            self.forget();
         }
         old.map_or(Inserted::Stored, Inserted::Replaced)
     }
@@ -405,25 +447,88 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         }
     }
 
+    /// During a lookup: a resident departs, or a ghost is forgotten.
     #[cold]
-    fn depart(&mut self, slot: Slot, why: Removal) {
-        let entry = self.take(slot, why);
-        self.departed.extend(entry);
+    fn let_go(&mut self, slot: Slot, why: Removal) {
+        if self.entries[slot].is_ghost() {
+            self.release_ghost(slot);
+        } else {
+            let entry = self.take(slot, why);
+            self.departed.extend(entry);
+        }
+        self.forget();
+    }
+
+    /// Stores what there is room for.
+    #[inline(always)]
+    fn store(&mut self, newcomer: &Arrival, value: V, plan: &Plan) {
+        let key = newcomer.access.key;
+        let entry = Entry { key, weight: newcomer.weight, place: self.values.put(value) };
+        let slot = match newcomer.ghost {
+            Some(slot) => {
+                self.ghosts -= 1;
+                self.entries[slot] = entry;
+                slot
+            }
+            None => {
+                let slot = self.free.pop().unwrap_or(Slot(self.entries.len() as u32));
+                self.entries.put(slot, entry);
+                let entries = &self.entries;
+                self.index.insert(key.0, slot, |slot| entries[slot].key.0);
+                slot
+            }
+        };
+        self.used += u64::from(newcomer.weight);
+        if let Some(ttl) = plan.ttl {
+            self.wheel.schedule(slot, newcomer.access.at.plus(ttl));
+        }
+        self.policy.eviction.on_insert(slot, newcomer);
+    }
+
+    /// Takes out a resident; its slot is free or a ghost's afterwards.
+    #[inline(always)]
+    fn take(&mut self, slot: Slot, why: Removal) -> Option<Evicted<V>> {
+        let Entry { key, weight, place } = self.entries[slot];
+        debug_assert!(place != NIL, "the policy named {slot:?}, which is not resident");
+        let value = self.values.take(place)?;
+        self.entries[slot].place = NIL;
+        self.wheel.cancel(slot);
+        self.used -= u64::from(weight);
+        match self.policy.eviction.on_remove(slot, why) {
+            Fate::Gone => self.release(slot),
+            Fate::Ghost => self.ghosts += 1,
+        }
+        Some(Evicted { key, value, weight, why })
+    }
+
+    /// Asks the policy which ghosts to forget.
+    #[inline(always)]
+    fn forget(&mut self) {
+        while self.ghosts > 0
+            && let Some(slot) = self.policy.eviction.forget()
+        {
+            let is_ghost = self.entries[slot].is_ghost();
+            debug_assert!(is_ghost, "the policy named {slot:?}, which is not a ghost");
+            // As with victims, a broken policy cannot make the shard loop.
+            if !is_ghost {
+                break;
+            }
+            self.release_ghost(slot);
+        }
     }
 
     #[inline(always)]
-    fn take(&mut self, slot: Slot, why: Removal) -> Option<Evicted<V>> {
-        let entry = &mut self.entries[slot];
-        let (key, weight) = (entry.key, entry.weight);
-        let value = entry.value.take();
-        debug_assert!(value.is_some(), "the policy named {slot:?}, which is not resident");
-        let value = value?;
-        self.index.remove(key.0, slot);
-        self.wheel.cancel(slot);
+    fn release_ghost(&mut self, slot: Slot) {
+        self.ghosts -= 1;
+        self.missed = None;
+        self.release(slot);
+    }
+
+    #[inline(always)]
+    fn release(&mut self, slot: Slot) {
+        self.index.remove(self.entries[slot].key.0, slot);
+        self.entries[slot].weight = 0;
         self.free.push(slot);
-        self.used -= u64::from(weight);
-        self.policy.eviction.on_remove(slot, key, why);
-        Some(Evicted { key, value, weight, why })
     }
 }
 

@@ -53,7 +53,7 @@ fn specs() -> Vec<PolicySpec> {
     let alone = eviction::REGISTRY.iter().map(|entry| entry.name.to_owned());
     let gated = admission::REGISTRY
         .iter()
-        .flat_map(|entry| ["lru", "s3fifo", "lirs"].map(|eviction| format!("{eviction}+{}", entry.name)));
+        .flat_map(|entry| ["lru", "s3fifo", "arc", "lirs"].map(|eviction| format!("{eviction}+{}", entry.name)));
     let eager = ["lfu:decay=1", "wtinylfu:window=0.5", "lru+adaptsize:interval=100", "clock:bits=3"].map(str::to_owned);
     alone.chain(gated).chain(eager).map(|text| text.parse().unwrap()).collect()
 }

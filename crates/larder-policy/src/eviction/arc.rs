@@ -4,183 +4,190 @@
 //! by weight, as the capacity is; the target is a real number, not rounded. As in the reference, one ghost leaves for
 //! each victim: where weights are unequal, the ghosts may outweigh the capacity.
 
-use super::{Arrival, Eviction, Removal, Setup};
-use crate::ghosts::Ghosts;
+use super::{Arrival, Eviction, Fate, Removal, Setup, slots};
 use crate::list::{Links, List};
+use crate::queue::Queue;
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
-/// The ghost queues: keys that left the list of those seen once (B1), and of those seen again (B2).
+/// Keys seen once and keys seen again; the index of a queue.
 const RECENT: usize = 0;
 const FREQUENT: usize = 1;
 
 #[derive(Clone, Copy)]
-struct Resident {
+struct Entry {
     weight: u32,
-    is_frequent: bool,
+    /// `RECENT` or `FREQUENT`; for a ghost, where it was.
+    kind: u8,
 }
 
-/// T1 and T2 (residents), B1 and B2 (keys that left them).
+/// T1 and T2 (residents), B1 and B2 (ghosts of those that left them).
 pub(crate) struct Arc {
     links: Links,
-    residents: SlotVec<Resident>,
-    recent: List,
-    frequent: List,
-    recent_weight: u64,
-    frequent_weight: u64,
-    ghosts: Ghosts<2>,
+    entries: SlotVec<Entry>,
+    residents: [Queue; 2],
+    ghosts: [Queue; 2],
+    /// Ghosts that are to be forgotten.
+    forgotten: List,
     capacity: u64,
-    /// The weight wanted for `recent`.
+    /// The weight wanted for those seen once.
     target: f64,
-    /// The ghost queue the newcomer was on.
-    returns: Option<usize>,
     /// What the victim's departure does to the ghosts: nothing until then, as the victim may yet be spared.
     oldest_leaves: Option<usize>,
-    forget: bool,
+    leaves_no_ghost: bool,
 }
 
 impl Arc {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
-        Self {
-            links: Links::new(setup.objects),
-            residents: SlotVec::new(setup.objects),
-            recent: List::default(),
-            frequent: List::default(),
-            recent_weight: 0,
-            frequent_weight: 0,
-            ghosts: Ghosts::new(setup.objects),
-            capacity: setup.capacity,
+        let mut policy = Self {
+            links: Links::new(None),
+            entries: SlotVec::new(None),
+            residents: [Queue::default(); 2],
+            ghosts: [Queue::default(); 2],
+            forgotten: List::default(),
+            capacity: 0,
             target: 0.0,
-            returns: None,
             oldest_leaves: None,
-            forget: false,
-        }
+            leaves_no_ghost: false,
+        };
+        policy.on_resize(setup.capacity, setup.objects);
+        policy
     }
 
-    /// REPLACE of the paper, for a newcomer that was on the ghost queue `returns`.
-    fn replace(&self, returns: Option<usize>) -> Option<Slot> {
-        let recent = self.recent_weight as f64;
-        let is_over = recent > self.target || (recent == self.target && returns == Some(FREQUENT));
-        if self.frequent.is_empty() || (is_over && !self.recent.is_empty()) {
-            self.recent.back()
-        } else {
-            self.frequent.back()
-        }
+    /// REPLACE of the paper; `is_back` for a newcomer that was seen again before it left.
+    fn replace(&self, is_back: bool) -> Option<Slot> {
+        let [recent, frequent] = &self.residents;
+        let weight = recent.weight as f64;
+        let is_over = weight > self.target || (weight == self.target && is_back);
+        if frequent.is_empty() || (is_over && !recent.is_empty()) { recent.back() } else { frequent.back() }
+    }
+
+    /// Takes the oldest off a queue of ghosts; returns whether there was one.
+    fn drop_oldest(&mut self, kind: usize) -> bool {
+        let Some(oldest) = self.ghosts[kind].back() else { return false };
+        self.ghosts[kind].remove(&mut self.links, oldest, self.entries[oldest].weight);
+        self.forgotten.push_front(&mut self.links, oldest);
+        true
     }
 }
 
 impl Eviction for Arc {
     fn on_arrive(&mut self, newcomer: &Arrival) {
-        let (recent, frequent) = (self.ghosts.weight(RECENT), self.ghosts.weight(FREQUENT));
-        self.returns = self.ghosts.remove(newcomer.access.key);
-        let Some(queue) = self.returns else { return };
-        let (recent, frequent) = (recent as f64, frequent as f64);
-        self.target = match queue {
+        let Some(ghost) = newcomer.ghost else { return };
+        let [recent, frequent] = [0, 1].map(|kind| self.ghosts[kind].weight as f64);
+        self.target = match usize::from(self.entries[ghost].kind) {
             RECENT => (self.target + (frequent / recent).max(1.0)).min(self.capacity as f64),
             _ => (self.target - (recent / frequent).max(1.0)).max(0.0),
         };
     }
 
     fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
-        (self.oldest_leaves, self.forget) = (None, false);
-        let Some(newcomer) = newcomer else { return self.replace(None) };
-        if self.returns.is_some() {
-            return self.replace(self.returns);
+        (self.oldest_leaves, self.leaves_no_ghost) = (None, false);
+        let Some(newcomer) = newcomer else { return self.replace(false) };
+        if let Some(ghost) = newcomer.ghost {
+            return self.replace(usize::from(self.entries[ghost].kind) == FREQUENT);
         }
         // Case IV of the paper: known to none of the lists.
-        let seen_once = self.recent_weight + self.ghosts.weight(RECENT);
+        let seen_once = self.residents[RECENT].weight + self.ghosts[RECENT].weight;
         if seen_once + u64::from(newcomer.weight) > self.capacity {
-            if self.ghosts.weight(RECENT) == 0 {
-                self.forget = true;
-                return self.recent.back().or(self.frequent.back());
+            if self.ghosts[RECENT].is_empty() {
+                self.leaves_no_ghost = true;
+                return self.residents[RECENT].back().or(self.residents[FREQUENT].back());
             }
             self.oldest_leaves = Some(RECENT);
-        } else if seen_once + self.frequent_weight + self.ghosts.weight(FREQUENT) >= self.capacity.saturating_mul(2) {
-            self.oldest_leaves = Some(FREQUENT);
+        } else {
+            let seen_again = self.residents[FREQUENT].weight + self.ghosts[FREQUENT].weight;
+            let is_full = seen_once + seen_again >= self.capacity.saturating_mul(2);
+            self.oldest_leaves = is_full.then_some(FREQUENT);
         }
-        self.replace(None)
+        self.replace(false)
     }
 
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
-        let is_frequent = self.returns.take().is_some();
-        self.residents.put(slot, Resident { weight: newcomer.weight, is_frequent });
-        if is_frequent {
-            self.frequent.push_front(&mut self.links, slot);
-            self.frequent_weight += u64::from(newcomer.weight);
-        } else {
-            self.recent.push_front(&mut self.links, slot);
-            self.recent_weight += u64::from(newcomer.weight);
+        let weight = newcomer.weight;
+        let mut kind = RECENT;
+        if newcomer.ghost.is_some() {
+            let Entry { weight, kind: was } = self.entries[slot];
+            self.ghosts[usize::from(was)].remove(&mut self.links, slot, weight);
+            kind = FREQUENT;
         }
+        self.residents[kind].push_front(&mut self.links, slot, weight);
+        self.entries.put(slot, Entry { weight, kind: kind as u8 });
     }
 
     fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
-        let resident = &mut self.residents[slot];
-        if resident.is_frequent {
-            self.frequent.move_to_front(&mut self.links, slot);
-            return None;
+        let entry = &mut self.entries[slot];
+        let [recent, frequent] = &mut self.residents;
+        if usize::from(entry.kind) == FREQUENT {
+            frequent.list.move_to_front(&mut self.links, slot);
+        } else {
+            entry.kind = FREQUENT as u8;
+            recent.remove(&mut self.links, slot, entry.weight);
+            frequent.push_front(&mut self.links, slot, entry.weight);
         }
-        resident.is_frequent = true;
-        let weight = u64::from(resident.weight);
-        self.recent.remove(&mut self.links, slot);
-        self.frequent.push_front(&mut self.links, slot);
-        self.recent_weight -= weight;
-        self.frequent_weight += weight;
         None
     }
 
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
-        let resident = &mut self.residents[slot];
-        resident.weight = to;
-        let list = if resident.is_frequent { &mut self.frequent_weight } else { &mut self.recent_weight };
-        *list = *list - u64::from(from) + u64::from(to);
+        let entry = &mut self.entries[slot];
+        entry.weight = to;
+        self.residents[usize::from(entry.kind)].reweigh(from, to);
     }
 
-    fn on_remove(&mut self, slot: Slot, key: KeyHash, why: Removal) {
-        let Resident { weight, is_frequent } = self.residents[slot];
-        let (list, list_weight, queue) = if is_frequent {
-            (&mut self.frequent, &mut self.frequent_weight, FREQUENT)
-        } else {
-            (&mut self.recent, &mut self.recent_weight, RECENT)
-        };
-        list.remove(&mut self.links, slot);
-        *list_weight -= u64::from(weight);
+    fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
+        let Entry { weight, kind } = self.entries[slot];
+        let kind = usize::from(kind);
+        self.residents[kind].remove(&mut self.links, slot, weight);
         if why != Removal::Evicted {
-            return;
+            return Fate::Gone;
         }
         if let Some(oldest) = self.oldest_leaves {
-            self.ghosts.pop_oldest(oldest);
+            self.drop_oldest(oldest);
         }
-        if !self.forget {
-            self.ghosts.push(queue, key, weight);
+        if self.leaves_no_ghost {
+            return Fate::Gone;
         }
+        self.ghosts[kind].push_front(&mut self.links, slot, weight);
+        Fate::Ghost
+    }
+
+    fn forget(&mut self) -> Option<Slot> {
+        let slot = self.forgotten.back()?;
+        self.forgotten.remove(&mut self.links, slot);
+        Some(slot)
+    }
+
+    fn most_ghosts(&self, objects: usize) -> usize {
+        objects
     }
 
     fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
         self.capacity = capacity;
         self.target = self.target.min(capacity as f64);
-        self.links.set_limit(objects);
-        self.residents.set_limit(objects);
-        self.ghosts.set_limit(objects);
-        while self.ghosts.weight(RECENT) + self.ghosts.weight(FREQUENT) > capacity {
-            let _ = self.ghosts.pop_oldest(FREQUENT) || self.ghosts.pop_oldest(RECENT);
+        let slots = slots(self, objects);
+        self.links.set_limit(slots);
+        self.entries.set_limit(slots);
+        while self.ghosts[RECENT].weight + self.ghosts[FREQUENT].weight > capacity {
+            let _ = self.drop_oldest(FREQUENT) || self.drop_oldest(RECENT);
         }
     }
 
     fn bytes(&self) -> usize {
-        self.links.bytes() + self.residents.bytes() + self.ghosts.bytes()
+        self.links.bytes() + self.entries.bytes()
     }
 
-    fn validate(&self, residents: usize) {
-        self.recent.validate(&self.links);
-        self.frequent.validate(&self.links);
-        self.ghosts.validate();
-        assert_eq!(self.recent.len() + self.frequent.len(), residents);
+    fn validate(&self, residents: usize, ghosts: usize) {
+        let len = |queues: &[Queue; 2]| queues.iter().map(Queue::len).sum::<usize>();
+        assert_eq!((len(&self.residents), len(&self.ghosts)), (residents, ghosts));
+        assert!(self.forgotten.is_empty(), "the shard was not told what to forget");
         assert!((0.0..=self.capacity as f64).contains(&self.target), "target {}", self.target);
-        let lists = [(self.recent, false, self.recent_weight), (self.frequent, true, self.frequent_weight)];
-        for (list, is_frequent, weight) in lists {
-            assert!(list.iter(&self.links).all(|slot| self.residents[slot].is_frequent == is_frequent));
-            let weights = list.iter(&self.links).map(|slot| u64::from(self.residents[slot].weight));
-            assert_eq!(weight, weights.sum::<u64>());
+        for queues in [&self.residents, &self.ghosts] {
+            for (queue, kind) in queues.iter().zip(0..) {
+                queue.validate(&self.links, |slot| {
+                    assert_eq!(self.entries[slot].kind, kind, "{slot:?}");
+                    self.entries[slot].weight
+                });
+            }
         }
     }
 }

@@ -6,9 +6,9 @@
 
 use std::cmp::Reverse;
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::heap::Heap;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 /// Residents by next use, the farthest on top; the slot orders those never used again.
 pub(crate) struct Belady {
@@ -38,8 +38,9 @@ impl Eviction for Belady {
         None
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.heap.remove(slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -50,7 +51,7 @@ impl Eviction for Belady {
         self.heap.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.heap.validate();
         assert_eq!(self.heap.len(), residents);
     }

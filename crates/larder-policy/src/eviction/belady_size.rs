@@ -3,12 +3,12 @@
 //! Exact optimality is NP-hard; this is the usual greedy bound, as in the reference: it always admits and looks at
 //! 128 residents drawn at random. Seeded.
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::dense::Dense;
 use crate::params::Param;
 use crate::rng::Rng;
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 pub(super) const PARAMS: &[Param] = &[Param {
     name: "samples",
@@ -80,8 +80,9 @@ impl Eviction for BeladySize {
         self.residents[slot].weight = to;
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.order.remove(slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -93,7 +94,7 @@ impl Eviction for BeladySize {
         self.order.bytes() + self.residents.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.order.validate();
         assert_eq!(self.order.len(), residents);
     }

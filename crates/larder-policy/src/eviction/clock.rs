@@ -3,11 +3,11 @@
 //! Corbató, "A paging experiment with the Multics system", 1968. No deviation; `bits` generalises the reference bit
 //! to a counter, as GCLOCK does (Smith, ACM TODS 1978).
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::list::{Links, List};
 use crate::params::Param;
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 pub(super) const PARAMS: &[Param] =
     &[Param { name: "bits", default: 1.0, least: 1.0, most: 8.0, about: "width of the use counter" }];
@@ -55,8 +55,9 @@ impl Eviction for Clock {
         None
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.queue.remove(&mut self.links, slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -68,7 +69,7 @@ impl Eviction for Clock {
         self.links.bytes() + self.used.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.queue.validate(&self.links);
         assert_eq!(self.queue.len(), residents);
         assert!(self.queue.iter(&self.links).all(|slot| self.used[slot] <= self.most));

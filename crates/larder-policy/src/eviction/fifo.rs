@@ -2,9 +2,9 @@
 //!
 //! The simplest order there is, and the field's lower baseline. No deviation.
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::list::{Links, List};
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 /// One list in order of arrival.
 pub(crate) struct Fifo {
@@ -31,8 +31,9 @@ impl Eviction for Fifo {
         None
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.queue.remove(&mut self.links, slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -43,7 +44,7 @@ impl Eviction for Fifo {
         self.links.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.queue.validate(&self.links);
         assert_eq!(self.queue.len(), residents);
     }

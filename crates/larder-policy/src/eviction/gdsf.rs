@@ -4,10 +4,10 @@
 //! a cost of 1 for every miss. The newcomer competes, as in the reference: if its own priority is the least, it is
 //! refused.
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::heap::Heap;
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 /// Keeps priorities of large values apart from rounding.
 const SCALE: f64 = 1e6;
@@ -71,11 +71,12 @@ impl Eviction for Gdsf {
         self.heap.change(slot, (self.priority(self.residents[slot]), self.clock));
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, why: Removal) {
+    fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
         if why == Removal::Evicted {
             self.level = self.heap.priority(slot).0;
         }
         self.heap.remove(slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -87,7 +88,7 @@ impl Eviction for Gdsf {
         self.heap.bytes() + self.residents.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.heap.validate();
         assert_eq!(self.heap.len(), residents);
         assert!(self.level.is_finite());

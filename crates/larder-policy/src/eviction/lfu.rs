@@ -3,10 +3,10 @@
 //! Frequency with periodic aging after Robinson, Devarakonda, "Data cache management using frequency-based
 //! replacement", SIGMETRICS 1990. Ties leave in the order they reached their count. `decay=0` is plain LFU.
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::heap::Heap;
 use crate::params::Param;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 pub(super) const PARAMS: &[Param] = &[Param {
     name: "decay",
@@ -59,8 +59,9 @@ impl Eviction for Lfu {
         None
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.heap.remove(slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -71,7 +72,7 @@ impl Eviction for Lfu {
         self.heap.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.heap.validate();
         assert_eq!(self.heap.len(), residents);
     }

@@ -5,12 +5,12 @@
 //! are those of the last two ages at a hit, without application ids; distributions are refreshed after as many
 //! accesses as there are residents.
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::dense::Dense;
 use crate::params::Param;
 use crate::rng::Rng;
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 pub(super) const PARAMS: &[Param] = &[Param {
     name: "samples",
@@ -214,7 +214,7 @@ impl Eviction for Lhd {
         self.residents[slot].weight = to;
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, why: Removal) {
+    fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
         if why == Removal::Evicted {
             let resident = self.residents[slot];
             let age = self.age(resident);
@@ -224,6 +224,7 @@ impl Eviction for Lhd {
         for recent in &mut self.recent {
             *recent = recent.filter(|&other| other != slot);
         }
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -236,7 +237,7 @@ impl Eviction for Lhd {
         self.order.bytes() + self.residents.bytes() + tables
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.order.validate();
         assert_eq!(self.order.len(), residents);
         assert!(self.recent.iter().flatten().all(|&slot| self.order.contains(slot)), "a newcomer has left");

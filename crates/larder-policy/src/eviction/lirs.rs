@@ -6,12 +6,11 @@
 //! Deviations: a demoted resident may push the queue over its share while there is room; when the queue holds one
 //! entry, a hit on it does not evict it.
 
-use super::{Arrival, Eviction, Removal, Setup};
-use crate::index::Index;
+use super::{Arrival, Eviction, Fate, Removal, Setup, slots};
 use crate::list::{Links, List, UNLINKED};
 use crate::params::Param;
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 pub(super) const PARAMS: &[Param] =
     &[Param { name: "queue", default: 0.01, least: 0.0, most: 1.0, about: "share of the capacity for the queue" }];
@@ -22,16 +21,14 @@ enum Status {
     Low,
     /// High inter-reference recency: resident, in the queue, perhaps in the stack.
     High,
-    /// Only the key is left, in the stack and among the gone.
+    /// A ghost, in the stack and among the gone.
     Gone,
 }
 
-/// A key the policy knows. Nodes have numbers of their own, since the gone have no slot.
+/// A key the policy knows.
 #[derive(Clone, Copy)]
 struct Node {
-    key: KeyHash,
     weight: u32,
-    slot: Slot,
     status: Status,
     in_stack: bool,
 }
@@ -39,15 +36,14 @@ struct Node {
 /// The stack S, the queue Q of high residents, and the gone in the order they went.
 pub(crate) struct Lirs {
     nodes: SlotVec<Node>,
-    free: Vec<Slot>,
-    node_of: SlotVec<Slot>,
-    known_gone: Index,
     stack_links: Links,
-    /// Of the queue and the gone: a node is on at most one of them.
+    /// Of the queue, the gone and the forgotten: a slot is on at most one of them.
     queue_links: Links,
     stack: List,
     queue: List,
     gone: List,
+    /// Ghosts the shard is still to be told of.
+    forgotten: List,
     stack_weight: u64,
     low_weight: u64,
     queue_weight: u64,
@@ -61,14 +57,12 @@ impl Lirs {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
         let mut policy = Self {
             nodes: SlotVec::new(None),
-            free: Vec::new(),
-            node_of: SlotVec::new(setup.objects),
-            known_gone: Index::default(),
             stack_links: Links::new(None),
             queue_links: Links::new(None),
             stack: List::default(),
             queue: List::default(),
             gone: List::default(),
+            forgotten: List::default(),
             stack_weight: 0,
             low_weight: 0,
             queue_weight: 0,
@@ -81,48 +75,43 @@ impl Lirs {
         policy
     }
 
-    fn find_gone(&self, key: KeyHash) -> Option<Slot> {
-        self.known_gone.find(key.0, |node| self.nodes[node].key == key)
+    fn weight(&self, slot: Slot) -> u64 {
+        u64::from(self.nodes[slot].weight)
     }
 
-    fn weight(&self, node: Slot) -> u64 {
-        u64::from(self.nodes[node].weight)
+    fn push_stack(&mut self, slot: Slot) {
+        self.stack.push_front(&mut self.stack_links, slot);
+        self.stack_weight += self.weight(slot);
+        self.nodes[slot].in_stack = true;
     }
 
-    fn push_stack(&mut self, node: Slot) {
-        self.stack.push_front(&mut self.stack_links, node);
-        self.stack_weight += self.weight(node);
-        self.nodes[node].in_stack = true;
+    fn leave_stack(&mut self, slot: Slot) {
+        self.stack.remove(&mut self.stack_links, slot);
+        self.stack_weight -= self.weight(slot);
+        self.nodes[slot].in_stack = false;
     }
 
-    fn leave_stack(&mut self, node: Slot) {
-        self.stack.remove(&mut self.stack_links, node);
-        self.stack_weight -= self.weight(node);
-        self.nodes[node].in_stack = false;
+    fn push_queue(&mut self, slot: Slot) {
+        self.nodes[slot].status = Status::High;
+        self.queue.push_front(&mut self.queue_links, slot);
+        self.queue_weight += self.weight(slot);
     }
 
-    fn push_queue(&mut self, node: Slot) {
-        self.nodes[node].status = Status::High;
-        self.queue.push_front(&mut self.queue_links, node);
-        self.queue_weight += self.weight(node);
+    fn leave_queue(&mut self, slot: Slot) {
+        self.queue.remove(&mut self.queue_links, slot);
+        self.queue_weight -= self.weight(slot);
     }
 
-    fn leave_queue(&mut self, node: Slot) {
-        self.queue.remove(&mut self.queue_links, node);
-        self.queue_weight -= self.weight(node);
-    }
-
-    fn become_low(&mut self, node: Slot) {
-        self.nodes[node].status = Status::Low;
-        self.low_weight += self.weight(node);
+    fn become_low(&mut self, slot: Slot) {
+        self.nodes[slot].status = Status::Low;
+        self.low_weight += self.weight(slot);
     }
 
     /// Drops a key that has gone.
-    fn forget(&mut self, node: Slot) {
-        self.known_gone.remove(self.nodes[node].key.0, node);
-        self.gone.remove(&mut self.queue_links, node);
-        self.leave_stack(node);
-        self.free.push(node);
+    fn drop_gone(&mut self, slot: Slot) {
+        self.gone.remove(&mut self.queue_links, slot);
+        self.leave_stack(slot);
+        self.forgotten.push_front(&mut self.queue_links, slot);
     }
 
     /// Keeps a low resident at the bottom of the stack; the top stays whatever it is.
@@ -132,7 +121,7 @@ impl Lirs {
                 Status::Low => break,
                 _ if self.stack.front() == Some(bottom) => break,
                 Status::High => self.leave_stack(bottom),
-                Status::Gone => self.forget(bottom),
+                Status::Gone => self.drop_gone(bottom),
             }
         }
     }
@@ -140,7 +129,7 @@ impl Lirs {
     /// Moves low residents from the bottom of the stack to the queue until `weight` more fits among the low.
     fn make_low_room(&mut self, weight: u64) {
         while self.low_weight + weight > self.low_limit {
-            let Some(bottom) = self.stack.back().filter(|&node| self.nodes[node].status == Status::Low) else { break };
+            let Some(bottom) = self.stack.back().filter(|&slot| self.nodes[slot].status == Status::Low) else { break };
             self.low_weight -= self.weight(bottom);
             self.leave_stack(bottom);
             self.push_queue(bottom);
@@ -152,15 +141,15 @@ impl Lirs {
         while self.stack_weight > self.capacity.saturating_mul(2)
             && let Some(oldest) = self.gone.back()
         {
-            self.forget(oldest);
+            self.drop_gone(oldest);
         }
     }
 }
 
 impl Eviction for Lirs {
     fn on_arrive(&mut self, newcomer: &Arrival) {
-        if let Some(node) = self.find_gone(newcomer.access.key) {
-            self.stack.move_to_front(&mut self.stack_links, node);
+        if let Some(ghost) = newcomer.ghost {
+            self.stack.move_to_front(&mut self.stack_links, ghost);
         }
     }
 
@@ -168,122 +157,123 @@ impl Eviction for Lirs {
         if self.queue.is_empty() {
             self.prune();
         }
-        self.queue.back().or(self.stack.back()).map(|node| self.nodes[node].slot)
+        self.queue.back().or(self.stack.back())
     }
 
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
         let weight = u64::from(newcomer.weight);
-        if let Some(node) = self.find_gone(newcomer.access.key) {
-            self.stack_weight = self.stack_weight - self.weight(node) + weight;
-            self.nodes[node].weight = newcomer.weight;
+        if newcomer.ghost.is_some() {
+            self.stack_weight = self.stack_weight - self.weight(slot) + weight;
+            self.nodes[slot].weight = newcomer.weight;
             self.make_low_room(weight);
-            self.known_gone.remove(newcomer.access.key.0, node);
-            self.gone.remove(&mut self.queue_links, node);
-            self.nodes[node].slot = slot;
-            self.node_of.put(slot, node);
-            self.become_low(node);
+            self.gone.remove(&mut self.queue_links, slot);
+            self.become_low(slot);
         } else {
-            let node = self.free.pop().unwrap_or(Slot(self.nodes.len() as u32));
-            let (key, weight) = (newcomer.access.key, newcomer.weight);
-            self.nodes.put(node, Node { key, weight, slot, status: Status::High, in_stack: false });
-            self.queue_links.put(node, UNLINKED);
-            self.node_of.put(slot, node);
-            self.push_stack(node);
-            if self.low_weight + u64::from(weight) <= self.low_limit {
-                self.become_low(node);
+            self.nodes.put(slot, Node { weight: newcomer.weight, status: Status::High, in_stack: false });
+            self.queue_links.put(slot, UNLINKED);
+            self.push_stack(slot);
+            if self.low_weight + weight <= self.low_limit {
+                self.become_low(slot);
             } else {
-                self.push_queue(node);
+                self.push_queue(slot);
             }
         }
         self.limit_stack();
     }
 
     fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
-        let node = self.node_of[slot];
-        let Node { status, in_stack, .. } = self.nodes[node];
+        let Node { status, in_stack, .. } = self.nodes[slot];
         let mut surplus = None;
         if status == Status::Low {
-            self.stack.move_to_front(&mut self.stack_links, node);
+            self.stack.move_to_front(&mut self.stack_links, slot);
             self.prune();
         } else if in_stack {
-            self.stack.move_to_front(&mut self.stack_links, node);
-            self.leave_queue(node);
-            self.make_low_room(self.weight(node));
-            self.become_low(node);
+            self.stack.move_to_front(&mut self.stack_links, slot);
+            self.leave_queue(slot);
+            self.make_low_room(self.weight(slot));
+            self.become_low(slot);
         } else {
-            self.queue.move_to_front(&mut self.queue_links, node);
-            self.make_low_room(self.weight(node));
-            self.push_stack(node);
+            self.queue.move_to_front(&mut self.queue_links, slot);
+            self.make_low_room(self.weight(slot));
+            self.push_stack(slot);
             if self.queue_weight > self.queue_limit {
-                surplus = self.queue.back().map(|node| self.nodes[node].slot).filter(|&oldest| oldest != slot);
+                surplus = self.queue.back().filter(|&oldest| oldest != slot);
             }
         }
         self.limit_stack();
-        surplus
+        surplus.or_else(|| self.forget())
     }
 
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
-        let node = self.node_of[slot];
-        self.nodes[node].weight = to;
+        self.nodes[slot].weight = to;
         let shift = |total: &mut u64| *total = *total - u64::from(from) + u64::from(to);
-        if self.nodes[node].in_stack {
+        if self.nodes[slot].in_stack {
             shift(&mut self.stack_weight);
         }
-        match self.nodes[node].status {
+        match self.nodes[slot].status {
             Status::Low => shift(&mut self.low_weight),
             _ => shift(&mut self.queue_weight),
         }
     }
 
-    fn on_remove(&mut self, slot: Slot, key: KeyHash, why: Removal) {
-        let node = self.node_of[slot];
-        let Node { status, in_stack, .. } = self.nodes[node];
+    fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
+        let Node { status, in_stack, .. } = self.nodes[slot];
         if status == Status::High {
-            self.leave_queue(node);
+            self.leave_queue(slot);
         } else {
-            self.low_weight -= self.weight(node);
+            self.low_weight -= self.weight(slot);
         }
         if status == Status::High && in_stack && why == Removal::Evicted {
-            self.nodes[node].status = Status::Gone;
-            self.gone.push_front(&mut self.queue_links, node);
-            let nodes = &self.nodes;
-            self.known_gone.insert(key.0, node, |node| nodes[node].key.0);
-            return;
+            self.nodes[slot].status = Status::Gone;
+            self.gone.push_front(&mut self.queue_links, slot);
+            return Fate::Ghost;
         }
         if in_stack {
-            self.leave_stack(node);
+            self.leave_stack(slot);
             self.prune();
         }
-        self.free.push(node);
+        Fate::Gone
+    }
+
+    fn forget(&mut self) -> Option<Slot> {
+        let slot = self.forgotten.back()?;
+        self.forgotten.remove(&mut self.queue_links, slot);
+        Some(slot)
+    }
+
+    fn most_ghosts(&self, objects: usize) -> usize {
+        objects.saturating_mul(2)
     }
 
     fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
         self.capacity = capacity;
         self.queue_limit = ((capacity as f64 * self.queue_share) as u64).max(1);
         self.low_limit = capacity.saturating_sub(self.queue_limit);
-        self.node_of.set_limit(objects);
+        let slots = slots(self, objects);
+        self.nodes.set_limit(slots);
+        self.stack_links.set_limit(slots);
+        self.queue_links.set_limit(slots);
         self.limit_stack();
     }
 
     fn bytes(&self) -> usize {
-        let lists = self.stack_links.bytes() + self.queue_links.bytes();
-        let free = self.free.capacity() * size_of::<Slot>();
-        self.nodes.bytes() + self.node_of.bytes() + self.known_gone.bytes() + lists + free
+        self.nodes.bytes() + self.stack_links.bytes() + self.queue_links.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, ghosts: usize) {
         self.stack.validate(&self.stack_links);
         self.queue.validate(&self.queue_links);
         self.gone.validate(&self.queue_links);
-        assert_eq!(self.known_gone.len(), self.gone.len());
-        let stack: Vec<_> = self.stack.iter(&self.stack_links).map(|node| self.nodes[node]).collect();
+        assert_eq!(self.gone.len(), ghosts);
+        assert!(self.forgotten.is_empty(), "the shard was not told what to forget");
+        let stack: Vec<_> = self.stack.iter(&self.stack_links).map(|slot| self.nodes[slot]).collect();
         let low = stack.iter().filter(|node| node.status == Status::Low);
         assert_eq!(low.clone().count() + self.queue.len(), residents);
         assert_eq!(self.low_weight, low.map(|node| u64::from(node.weight)).sum::<u64>());
         assert_eq!(self.stack_weight, stack.iter().map(|node| u64::from(node.weight)).sum::<u64>());
         assert_eq!(stack.iter().filter(|node| node.status == Status::Gone).count(), self.gone.len());
         assert!(stack.iter().all(|node| node.in_stack));
-        let queue = self.queue.iter(&self.queue_links).map(|node| self.weight(node));
+        let queue = self.queue.iter(&self.queue_links).map(|slot| self.weight(slot));
         assert_eq!(self.queue_weight, queue.sum::<u64>());
     }
 }

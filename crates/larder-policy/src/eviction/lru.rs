@@ -3,9 +3,9 @@
 //! The baseline of the field; studied by Mattson et al., "Evaluation techniques for storage hierarchies", 1970.
 //! No deviation.
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::list::{Links, List};
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 /// One list in order of use.
 pub(crate) struct Lru {
@@ -33,8 +33,9 @@ impl Eviction for Lru {
         None
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.queue.remove(&mut self.links, slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -45,7 +46,7 @@ impl Eviction for Lru {
         self.links.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.queue.validate(&self.links);
         assert_eq!(self.queue.len(), residents);
     }

@@ -5,13 +5,20 @@
 //!
 //! * a hit: [`on_hit`](Eviction::on_hit);
 //! * a miss that is stored: [`on_arrive`](Eviction::on_arrive), then [`victim`](Eviction::victim) and
-//!   [`on_remove`](Eviction::on_remove) until there is room, then [`on_insert`](Eviction::on_insert).
+//!   [`on_remove`](Eviction::on_remove) until there is room, then [`on_insert`](Eviction::on_insert);
+//! * whenever there are ghosts and the above is done: [`forget`](Eviction::forget) until it has nothing to forget.
 //!
 //! `victim` may move residents between a policy's queues, but only `on_remove` takes one out: a victim may be
 //! spared when admission refuses the newcomer.
+//!
+//! # Ghosts
+//! A policy that answers a departure with [`Fate::Ghost`] goes on remembering the key. The shard keeps the key in its
+//! index, the slot stays the policy's, and whatever the policy stores by slot survives. When the key comes back,
+//! [`Arrival::ghost`] names that slot, and the resident gets the same one. Until then, or until `forget` names it, the
+//! slot is a ghost's and is given to nobody else.
 
 use crate::params::{Param, Params};
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 /// A newcomer that wants to be stored.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +29,18 @@ pub struct Arrival {
     pub weight: u32,
     /// What is foreseen about its key.
     pub reuse: Reuse,
+    /// The slot of its ghost, where the policy remembers its key. It stays a ghost until it is stored in this slot; if the newcomer
+    /// is refused, it just stays one.
+    pub ghost: Option<Slot>,
+}
+
+/// What becomes of the slot of a resident that left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It is free: another key may get it.
+    Gone,
+    /// It stays the policy's, which remembers the key.
+    Ghost,
 }
 
 /// Why a resident left.
@@ -37,7 +56,7 @@ pub enum Removal {
 
 /// The order in which residents leave.
 pub trait Eviction: Send {
-    /// A newcomer asks for room; policies with ghosts look it up here. It may still be refused.
+    /// A newcomer asks for room, and may be a ghost come back. It may still be refused.
     fn on_arrive(&mut self, newcomer: &Arrival) {
         let _ = newcomer;
     }
@@ -46,10 +65,11 @@ pub trait Eviction: Send {
     /// value) a policy with residents must name one.
     fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot>;
 
-    /// The newcomer was stored at `slot`.
+    /// The newcomer was stored at `slot`: its ghost's, if it had one.
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival);
 
-    /// The resident at `slot` was accessed. May name a resident to let go of although there is room.
+    /// The resident at `slot` was accessed. May name a slot to let go of although there is room: a resident that is then
+    /// evicted, or a ghost that is then forgotten. Without this, a hit forgets nothing.
     fn on_hit(&mut self, slot: Slot, access: &Access, reuse: Reuse) -> Option<Slot>;
 
     /// The value at `slot` was replaced by one of another weight.
@@ -57,8 +77,21 @@ pub trait Eviction: Send {
         let _ = (slot, from, to);
     }
 
-    /// The resident at `slot` left.
-    fn on_remove(&mut self, slot: Slot, key: KeyHash, why: Removal);
+    /// The resident at `slot` left. The answer says whether the policy remembers it.
+    fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate;
+
+    /// The next ghost to forget, taken out of the policy's own books: its slot is free afterwards. Asked until `None`,
+    /// at the end of every call of the shard that stored or removed something. Never names the ghost of a newcomer
+    /// between its `on_arrive` and its `on_insert`.
+    fn forget(&mut self) -> Option<Slot> {
+        None
+    }
+
+    /// The most ghosts there will be where `objects` residents fit; tells how many slots to expect, and no more.
+    fn most_ghosts(&self, objects: usize) -> usize {
+        let _ = objects;
+        0
+    }
 
     /// The capacity is now `capacity`, in units of weight; `objects` is the most residents there can be, when known.
     /// Nothing is evicted here; the shard asks for victims afterwards.
@@ -69,11 +102,17 @@ pub trait Eviction: Send {
     /// Bytes allocated for metadata.
     fn bytes(&self) -> usize;
 
-    /// Asserts every invariant the policy has; `residents` is how many entries the shard holds.
+    /// Asserts every invariant the policy has; `residents` and `ghosts` are how many the shard counts.
     ///
     /// # Panics
     /// When an invariant is broken.
-    fn validate(&self, residents: usize);
+    fn validate(&self, residents: usize, ghosts: usize);
+}
+
+/// How many slots to expect, when known: a newcomer gets one before the ghost that makes way for it is forgotten.
+pub(crate) fn slots<E: Eviction + ?Sized>(policy: &E, objects: Option<usize>) -> Option<usize> {
+    let ghosts = policy.most_ghosts(objects?);
+    objects.map(|objects| if ghosts == 0 { objects } else { objects.saturating_add(ghosts).saturating_add(1) })
 }
 
 /// What a policy is built from.

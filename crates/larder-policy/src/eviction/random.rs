@@ -2,10 +2,10 @@
 //!
 //! The baseline that needs no metadata on a hit. Seeded, so a run can be repeated.
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::dense::Dense;
 use crate::rng::Rng;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 /// The residents, in no order.
 pub(crate) struct Random {
@@ -32,8 +32,9 @@ impl Eviction for Random {
         None
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.residents.remove(slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -44,7 +45,7 @@ impl Eviction for Random {
         self.residents.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.residents.validate();
         assert_eq!(self.residents.len(), residents);
     }

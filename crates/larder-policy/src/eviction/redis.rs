@@ -7,12 +7,12 @@
 
 use std::marker::PhantomData;
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::dense::Dense;
 use crate::params::Param;
 use crate::rng::Rng;
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot, Time};
+use crate::{Access, Reuse, Slot, Time};
 
 pub(super) const LRU_PARAMS: &[Param] =
     &[SAMPLES, Param { name: "tick", default: 1.0, least: 1e-6, most: 1e6, about: "seconds a step of the LRU clock" }];
@@ -150,9 +150,10 @@ impl<M: Memory> Eviction for Sampled<M> {
         None
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.residents.remove(slot);
         self.pool.retain(|&(_, candidate)| candidate != slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -164,7 +165,7 @@ impl<M: Memory> Eviction for Sampled<M> {
         self.residents.bytes() + self.marks.bytes() + self.pool.capacity() * size_of::<(u64, Slot)>()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.residents.validate();
         assert_eq!(self.residents.len(), residents);
         assert!(self.pool.len() <= POOL);

@@ -5,12 +5,12 @@
 //! first fill from being thrown away). Deviation: a newcomer heavier than the small queue enters the main queue,
 //! where the reference refuses it.
 
-use super::{Arrival, Eviction, Removal, Setup};
-use crate::ghosts::Ghosts;
-use crate::list::{Links, List};
+use super::{Arrival, Eviction, Fate, Removal, Setup, slots};
+use crate::list::Links;
 use crate::params::Param;
+use crate::queue::Queue;
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 pub(super) const PARAMS: &[Param] = &[
     Param { name: "small", default: 0.1, least: 0.0, most: 1.0, about: "share of the capacity for the small queue" },
@@ -21,50 +21,50 @@ pub(super) const PARAMS: &[Param] = &[
 /// Uses are counted up to here in the main queue: a two-bit counter.
 const MOST_MAIN: u8 = 3;
 
-#[derive(Clone, Copy)]
-struct Resident {
-    weight: u32,
-    uses: u8,
-    is_main: bool,
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Small,
+    Main,
+    Ghost,
 }
 
-/// The small queue, the main queue, and the keys that left the small one.
+#[derive(Clone, Copy)]
+struct Entry {
+    weight: u32,
+    uses: u8,
+    place: Place,
+}
+
+/// The small queue, the main queue, and the ghosts of what left the small one.
 pub(crate) struct S3Fifo {
     links: Links,
-    residents: SlotVec<Resident>,
-    small: List,
-    main: List,
-    small_weight: u64,
-    main_weight: u64,
+    entries: SlotVec<Entry>,
+    small: Queue,
+    main: Queue,
+    ghosts: Queue,
     small_limit: u64,
     main_limit: u64,
-    ghosts: Ghosts,
     ghosts_limit: u64,
     shares: (f64, f64),
     promote: u8,
     has_evicted: bool,
-    /// The newcomer being stored was remembered.
-    returns: bool,
 }
 
 impl S3Fifo {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
         let shares = (setup.params.value("small"), setup.params.value("ghost"));
         let mut policy = Self {
-            links: Links::new(setup.objects),
-            residents: SlotVec::new(setup.objects),
-            small: List::default(),
-            main: List::default(),
-            small_weight: 0,
-            main_weight: 0,
+            links: Links::new(None),
+            entries: SlotVec::new(None),
+            small: Queue::default(),
+            main: Queue::default(),
+            ghosts: Queue::default(),
             small_limit: 0,
             main_limit: 0,
-            ghosts: Ghosts::new(None),
             ghosts_limit: 0,
             shares,
             promote: setup.params.value("promote") as u8,
             has_evicted: false,
-            returns: false,
         };
         policy.on_resize(setup.capacity, setup.objects);
         policy
@@ -74,16 +74,13 @@ impl S3Fifo {
     fn small_victim(&mut self) -> Option<Slot> {
         loop {
             let slot = self.small.back()?;
-            let resident = &mut self.residents[slot];
-            if resident.uses < self.promote {
+            let entry = &mut self.entries[slot];
+            if entry.uses < self.promote {
                 return Some(slot);
             }
-            (resident.uses, resident.is_main) = (0, true);
-            let weight = u64::from(resident.weight);
-            self.small.remove(&mut self.links, slot);
-            self.main.push_front(&mut self.links, slot);
-            self.small_weight -= weight;
-            self.main_weight += weight;
+            (entry.uses, entry.place) = (0, Place::Main);
+            self.small.remove(&mut self.links, slot, entry.weight);
+            self.main.push_front(&mut self.links, slot, entry.weight);
         }
     }
 
@@ -91,92 +88,96 @@ impl S3Fifo {
     fn main_victim(&mut self) -> Option<Slot> {
         loop {
             let slot = self.main.back()?;
-            let resident = &mut self.residents[slot];
-            if resident.uses == 0 {
+            let entry = &mut self.entries[slot];
+            if entry.uses == 0 {
                 return Some(slot);
             }
-            resident.uses = resident.uses.min(MOST_MAIN) - 1;
-            self.main.move_to_front(&mut self.links, slot);
+            entry.uses = entry.uses.min(MOST_MAIN) - 1;
+            self.main.list.move_to_front(&mut self.links, slot);
         }
     }
 }
 
 impl Eviction for S3Fifo {
-    fn on_arrive(&mut self, newcomer: &Arrival) {
-        self.returns = self.ghosts.remove(newcomer.access.key).is_some();
-    }
-
     fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
         self.has_evicted = true;
-        if self.main_weight > self.main_limit || self.small.is_empty() {
+        if self.main.weight > self.main_limit || self.small.is_empty() {
             return self.main_victim();
         }
         self.small_victim().or_else(|| self.main_victim())
     }
 
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
-        let weight = u64::from(newcomer.weight);
-        let is_filling = !self.has_evicted && self.small_weight >= self.small_limit;
-        let is_main = self.returns || is_filling || weight > self.small_limit;
-        self.residents.put(slot, Resident { weight: newcomer.weight, uses: 0, is_main });
-        if is_main {
-            self.main.push_front(&mut self.links, slot);
-            self.main_weight += weight;
-        } else {
-            self.small.push_front(&mut self.links, slot);
-            self.small_weight += weight;
+        let weight = newcomer.weight;
+        if newcomer.ghost.is_some() {
+            self.ghosts.remove(&mut self.links, slot, self.entries[slot].weight);
         }
+        let is_filling = !self.has_evicted && self.small.weight >= self.small_limit;
+        let is_main = newcomer.ghost.is_some() || is_filling || u64::from(weight) > self.small_limit;
+        let (queue, place) = if is_main { (&mut self.main, Place::Main) } else { (&mut self.small, Place::Small) };
+        queue.push_front(&mut self.links, slot, weight);
+        self.entries.put(slot, Entry { weight, uses: 0, place });
     }
 
     fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
-        let uses = &mut self.residents[slot].uses;
+        let uses = &mut self.entries[slot].uses;
         *uses = uses.saturating_add(1);
         None
     }
 
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
-        let resident = &mut self.residents[slot];
-        resident.weight = to;
-        let queue = if resident.is_main { &mut self.main_weight } else { &mut self.small_weight };
-        *queue = *queue - u64::from(from) + u64::from(to);
+        let entry = &mut self.entries[slot];
+        entry.weight = to;
+        let queue = if entry.place == Place::Main { &mut self.main } else { &mut self.small };
+        queue.reweigh(from, to);
     }
 
-    fn on_remove(&mut self, slot: Slot, key: KeyHash, why: Removal) {
-        let Resident { weight, is_main, .. } = self.residents[slot];
-        if is_main {
-            self.main.remove(&mut self.links, slot);
-            self.main_weight -= u64::from(weight);
-            return;
+    fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
+        let entry = &mut self.entries[slot];
+        if entry.place == Place::Main {
+            self.main.remove(&mut self.links, slot, entry.weight);
+            return Fate::Gone;
         }
-        self.small.remove(&mut self.links, slot);
-        self.small_weight -= u64::from(weight);
-        if why == Removal::Evicted {
-            self.ghosts.push_within(key, weight, self.ghosts_limit);
+        self.small.remove(&mut self.links, slot, entry.weight);
+        if why != Removal::Evicted || u64::from(entry.weight) > self.ghosts_limit {
+            return Fate::Gone;
         }
+        entry.place = Place::Ghost;
+        self.ghosts.push_front(&mut self.links, slot, entry.weight);
+        Fate::Ghost
+    }
+
+    fn forget(&mut self) -> Option<Slot> {
+        let slot = self.ghosts.back().filter(|_| self.ghosts.weight > self.ghosts_limit)?;
+        self.ghosts.remove(&mut self.links, slot, self.entries[slot].weight);
+        Some(slot)
+    }
+
+    fn most_ghosts(&self, objects: usize) -> usize {
+        (objects as f64 * self.shares.1) as usize
     }
 
     fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
         self.small_limit = ((capacity as f64 * self.shares.0) as u64).max(1);
         self.main_limit = capacity.saturating_sub(self.small_limit);
         self.ghosts_limit = (capacity as f64 * self.shares.1) as u64;
-        self.links.set_limit(objects);
-        self.residents.set_limit(objects);
-        self.ghosts.set_limit(objects.map(|objects| (objects as f64 * self.shares.1) as usize));
+        let slots = slots(self, objects);
+        self.links.set_limit(slots);
+        self.entries.set_limit(slots);
     }
 
     fn bytes(&self) -> usize {
-        self.links.bytes() + self.residents.bytes() + self.ghosts.bytes()
+        self.links.bytes() + self.entries.bytes()
     }
 
-    fn validate(&self, residents: usize) {
-        self.small.validate(&self.links);
-        self.main.validate(&self.links);
-        self.ghosts.validate();
-        assert_eq!(self.small.len() + self.main.len(), residents);
-        for (queue, is_main, weight) in [(self.small, false, self.small_weight), (self.main, true, self.main_weight)] {
-            assert!(queue.iter(&self.links).all(|slot| self.residents[slot].is_main == is_main));
-            let weights = queue.iter(&self.links).map(|slot| u64::from(self.residents[slot].weight));
-            assert_eq!(weight, weights.sum::<u64>());
+    fn validate(&self, residents: usize, ghosts: usize) {
+        assert_eq!((self.small.len() + self.main.len(), self.ghosts.len()), (residents, ghosts));
+        let queues = [(self.small, Place::Small), (self.main, Place::Main), (self.ghosts, Place::Ghost)];
+        for (queue, place) in queues {
+            queue.validate(&self.links, |slot| {
+                assert_eq!(self.entries[slot].place, place, "{slot:?}");
+                self.entries[slot].weight
+            });
         }
     }
 }

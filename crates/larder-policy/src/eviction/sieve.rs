@@ -2,10 +2,10 @@
 //!
 //! Zhang, Yang, Yue, Vigfusson, Rashmi, "SIEVE is simpler than LRU", NSDI 2024. No deviation.
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::list::{Links, List};
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 /// A list in order of arrival, a visited mark each, and the hand.
 pub(crate) struct Sieve {
@@ -48,11 +48,12 @@ impl Eviction for Sieve {
         None
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         if self.hand == Some(slot) {
             self.hand = List::newer(&self.links, slot);
         }
         self.queue.remove(&mut self.links, slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, _: u64, objects: Option<usize>) {
@@ -64,7 +65,7 @@ impl Eviction for Sieve {
         self.links.bytes() + self.visited.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         self.queue.validate(&self.links);
         assert_eq!(self.queue.len(), residents);
         assert!(self.hand.is_none_or(|hand| self.queue.iter(&self.links).any(|slot| slot == hand)));

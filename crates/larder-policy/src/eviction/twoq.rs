@@ -3,53 +3,55 @@
 //! Johnson, Shasha, "2Q: a low overhead high performance buffer management replacement algorithm", VLDB 1994 (the
 //! full version, Kin 25 %, Kout 50 %). No deviation; the queues are limited by weight, as the capacity is.
 
-use super::{Arrival, Eviction, Removal, Setup};
-use crate::ghosts::Ghosts;
+use super::{Arrival, Eviction, Fate, Removal, Setup, slots};
 use crate::list::{Links, List};
 use crate::params::Param;
+use crate::queue::Queue;
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Slot};
+use crate::{Access, Reuse, Slot};
 
 pub(super) const PARAMS: &[Param] = &[
     Param { name: "in", default: 0.25, least: 0.0, most: 1.0, about: "share of the capacity for newcomers" },
     Param { name: "out", default: 0.5, least: 0.0, most: 10.0, about: "remembered keys, as a share of the capacity" },
 ];
 
-#[derive(Clone, Copy)]
-struct Resident {
-    weight: u32,
-    is_main: bool,
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Newcomers,
+    Main,
+    Ghost,
 }
 
-/// A1in (FIFO), Am (LRU) and A1out (keys only).
+#[derive(Clone, Copy)]
+struct Entry {
+    weight: u32,
+    place: Place,
+}
+
+/// A1in (FIFO), Am (LRU) and A1out (ghosts).
 pub(crate) struct TwoQ {
     links: Links,
-    residents: SlotVec<Resident>,
-    newcomers: List,
+    entries: SlotVec<Entry>,
+    newcomers: Queue,
     main: List,
-    newcomers_weight: u64,
+    ghosts: Queue,
     newcomers_limit: u64,
-    ghosts: Ghosts,
     ghosts_limit: u64,
     shares: (f64, f64),
-    /// The newcomer being stored was remembered.
-    returns: bool,
 }
 
 impl TwoQ {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
         let shares = (setup.params.value("in"), setup.params.value("out"));
         let mut policy = Self {
-            links: Links::new(setup.objects),
-            residents: SlotVec::new(setup.objects),
-            newcomers: List::default(),
+            links: Links::new(None),
+            entries: SlotVec::new(None),
+            newcomers: Queue::default(),
             main: List::default(),
-            newcomers_weight: 0,
+            ghosts: Queue::default(),
             newcomers_limit: 0,
-            ghosts: Ghosts::new(None),
             ghosts_limit: 0,
             shares,
-            returns: false,
         };
         policy.on_resize(setup.capacity, setup.objects);
         policy
@@ -57,12 +59,8 @@ impl TwoQ {
 }
 
 impl Eviction for TwoQ {
-    fn on_arrive(&mut self, newcomer: &Arrival) {
-        self.returns = self.ghosts.remove(newcomer.access.key).is_some();
-    }
-
     fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
-        if self.newcomers_weight > self.newcomers_limit {
+        if self.newcomers.weight > self.newcomers_limit {
             self.newcomers.back()
         } else {
             self.main.back().or(self.newcomers.back())
@@ -70,62 +68,79 @@ impl Eviction for TwoQ {
     }
 
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
-        self.residents.put(slot, Resident { weight: newcomer.weight, is_main: self.returns });
-        if self.returns {
+        let weight = newcomer.weight;
+        let place = if newcomer.ghost.is_some() {
+            self.ghosts.remove(&mut self.links, slot, self.entries[slot].weight);
             self.main.push_front(&mut self.links, slot);
+            Place::Main
         } else {
-            self.newcomers.push_front(&mut self.links, slot);
-            self.newcomers_weight += u64::from(newcomer.weight);
-        }
+            self.newcomers.push_front(&mut self.links, slot, weight);
+            Place::Newcomers
+        };
+        self.entries.put(slot, Entry { weight, place });
     }
 
     fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
-        if self.residents[slot].is_main {
+        if self.entries[slot].place == Place::Main {
             self.main.move_to_front(&mut self.links, slot);
         }
         None
     }
 
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
-        self.residents[slot].weight = to;
-        if !self.residents[slot].is_main {
-            self.newcomers_weight = self.newcomers_weight - u64::from(from) + u64::from(to);
+        self.entries[slot].weight = to;
+        if self.entries[slot].place == Place::Newcomers {
+            self.newcomers.reweigh(from, to);
         }
     }
 
-    fn on_remove(&mut self, slot: Slot, key: KeyHash, why: Removal) {
-        let Resident { weight, is_main } = self.residents[slot];
-        if is_main {
+    fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
+        let entry = &mut self.entries[slot];
+        if entry.place == Place::Main {
             self.main.remove(&mut self.links, slot);
-            return;
+            return Fate::Gone;
         }
-        self.newcomers.remove(&mut self.links, slot);
-        self.newcomers_weight -= u64::from(weight);
-        if why == Removal::Evicted {
-            self.ghosts.push_within(key, weight, self.ghosts_limit);
+        self.newcomers.remove(&mut self.links, slot, entry.weight);
+        if why != Removal::Evicted || u64::from(entry.weight) > self.ghosts_limit {
+            return Fate::Gone;
         }
+        entry.place = Place::Ghost;
+        self.ghosts.push_front(&mut self.links, slot, entry.weight);
+        Fate::Ghost
+    }
+
+    fn forget(&mut self) -> Option<Slot> {
+        let slot = self.ghosts.back().filter(|_| self.ghosts.weight > self.ghosts_limit)?;
+        self.ghosts.remove(&mut self.links, slot, self.entries[slot].weight);
+        Some(slot)
+    }
+
+    fn most_ghosts(&self, objects: usize) -> usize {
+        (objects as f64 * self.shares.1) as usize
     }
 
     fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
         self.newcomers_limit = (capacity as f64 * self.shares.0) as u64;
         self.ghosts_limit = (capacity as f64 * self.shares.1) as u64;
-        self.links.set_limit(objects);
-        self.residents.set_limit(objects);
-        self.ghosts.set_limit(objects.map(|objects| (objects as f64 * self.shares.1) as usize));
+        let slots = slots(self, objects);
+        self.links.set_limit(slots);
+        self.entries.set_limit(slots);
     }
 
     fn bytes(&self) -> usize {
-        self.links.bytes() + self.residents.bytes() + self.ghosts.bytes()
+        self.links.bytes() + self.entries.bytes()
     }
 
-    fn validate(&self, residents: usize) {
-        self.newcomers.validate(&self.links);
+    fn validate(&self, residents: usize, ghosts: usize) {
+        assert_eq!((self.newcomers.len() + self.main.len(), self.ghosts.len()), (residents, ghosts));
         self.main.validate(&self.links);
-        self.ghosts.validate();
-        assert_eq!(self.newcomers.len() + self.main.len(), residents);
-        assert!(self.main.iter(&self.links).all(|slot| self.residents[slot].is_main));
-        let newcomers = self.newcomers.iter(&self.links).map(|slot| self.residents[slot]);
-        assert_eq!(self.newcomers_weight, newcomers.map(|resident| u64::from(resident.weight)).sum::<u64>());
+        assert!(self.main.iter(&self.links).all(|slot| self.entries[slot].place == Place::Main));
+        for (queue, place) in [(self.newcomers, Place::Newcomers), (self.ghosts, Place::Ghost)] {
+            queue.validate(&self.links, |slot| {
+                assert_eq!(self.entries[slot].place, place, "{slot:?}");
+                self.entries[slot].weight
+            });
+        }
     }
 }
 

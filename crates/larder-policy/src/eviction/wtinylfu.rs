@@ -8,7 +8,7 @@
 //! when it grows; a shift of the window that finds nothing to move is not made up later; the climber's first step widens the window, where Caffeine's (`step=-0.0625`) narrows it, for the
 //! reasons and figures in DESIGN.md.
 
-use super::{Arrival, Eviction, Removal, Setup};
+use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::list::{Links, List};
 use crate::params::Param;
 use crate::rng::Rng;
@@ -293,8 +293,9 @@ impl Eviction for WTinyLfu {
         self.spill_all();
     }
 
-    fn on_remove(&mut self, slot: Slot, _: KeyHash, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.unlink(slot);
+        Fate::Gone
     }
 
     fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
@@ -314,7 +315,7 @@ impl Eviction for WTinyLfu {
         self.links.bytes() + self.residents.bytes() + self.sketch.bytes()
     }
 
-    fn validate(&self, residents: usize) {
+    fn validate(&self, residents: usize, _: usize) {
         assert_eq!(self.queues.iter().map(|queue| queue.list.len()).sum::<usize>(), residents);
         for (queue, segment) in self.queues.iter().zip([Segment::Window, Segment::Probation, Segment::Protected]) {
             queue.list.validate(&self.links);
@@ -361,7 +362,7 @@ mod tests {
 
     fn arrive(policy: &mut WTinyLfu, slot: u32, weight: u32) {
         let access = Access::get(KeyHash::mix(u64::from(slot)), Time(0));
-        let newcomer = Arrival { access, weight, reuse: Reuse::UNKNOWN };
+        let newcomer = Arrival { access, weight, reuse: Reuse::UNKNOWN, ghost: None };
         policy.on_arrive(&newcomer);
         policy.on_insert(Slot(slot), &newcomer);
     }
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!((policy.window_limit, policy.protected_limit, policy.weight(Segment::Window)), (3, 5, 3));
         policy.shift_window(-100.0);
         assert_eq!((policy.window_limit, policy.protected_limit, policy.weight(Segment::Window)), (1, 7, 1));
-        policy.validate(10);
+        policy.validate(10, 0);
     }
 
     #[test]
@@ -389,10 +390,12 @@ mod tests {
         let mut policy = filled(&[("window", "0.2"), ("protected", "1")]);
         (0..8).for_each(|slot| hit(&mut policy, slot));
         assert_eq!(policy.weight(Segment::Protected), 8);
-        (0..7).for_each(|slot| policy.on_remove(Slot(slot), KeyHash::mix(u64::from(slot)), Removal::Removed));
+        for slot in 0..7 {
+            policy.on_remove(Slot(slot), Removal::Removed);
+        }
         policy.shift_window(4.0);
         assert_eq!((policy.window_limit, policy.protected_limit, policy.weight(Segment::Window)), (3, 7, 3));
-        policy.validate(3);
+        policy.validate(3, 0);
     }
 
     #[test]
@@ -400,7 +403,9 @@ mod tests {
         let mut policy = filled(&[("window", "0.2"), ("protected", "0.25")]);
         hit(&mut policy, 0);
         hit(&mut policy, 1);
-        (2..5).for_each(|slot| policy.on_remove(Slot(slot), KeyHash::mix(u64::from(slot)), Removal::Removed));
+        for slot in 2..5 {
+            policy.on_remove(Slot(slot), Removal::Removed);
+        }
         arrive(&mut policy, 2, 3);
         hit(&mut policy, 2);
         let segments = [0, 1, 2].map(|slot| policy.residents[Slot(slot)].segment);

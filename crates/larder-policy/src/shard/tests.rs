@@ -166,11 +166,122 @@ fn a_cache_raised_a_thousandfold_holds_little_spare_room() {
         };
         fill(&mut shard, 100);
         shard.resize(8000, &mut Vec::new());
-        fill(&mut shard, 8000);
+        // More keys than fit, so that there are as many ghosts as there will be.
+        fill(&mut shard, 24_000);
         let raised = shard.metadata_bytes();
         let mut fresh = self::shard(entry.name, Capacity::objects(8000));
-        fill(&mut fresh, 8000);
+        fill(&mut fresh, 24_000);
         let (raised, fresh) = (raised as f64, fresh.metadata_bytes() as f64);
         assert!(raised < 1.05 * fresh + 8192.0, "{}: {raised} bytes, from the start {fresh}", entry.name);
     }
+}
+
+/// FIFO that counts each key's arrivals, for as long as it is resident or one of the last three to leave.
+#[derive(Default)]
+struct Counting {
+    arrivals: Vec<u32>,
+    residents: Vec<Slot>,
+    ghosts: Vec<Slot>,
+    returned: Vec<(Slot, u32)>,
+}
+
+impl Eviction for Counting {
+    fn on_arrive(&mut self, newcomer: &Arrival) {
+        self.returned.extend(newcomer.ghost.map(|slot| (slot, self.arrivals[slot.0 as usize])));
+    }
+
+    fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
+        self.residents.first().copied()
+    }
+
+    fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
+        self.arrivals.resize(self.arrivals.len().max(slot.0 as usize + 1), 0);
+        let arrivals = &mut self.arrivals[slot.0 as usize];
+        *arrivals = 1 + if newcomer.ghost == Some(slot) { *arrivals } else { 0 };
+        self.ghosts.retain(|&ghost| ghost != slot);
+        self.residents.push(slot);
+    }
+
+    fn on_hit(&mut self, _: Slot, _: &Access, _: Reuse) -> Option<Slot> {
+        None
+    }
+
+    fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
+        self.residents.retain(|&resident| resident != slot);
+        if why == Removal::Removed {
+            return Fate::Gone;
+        }
+        self.ghosts.push(slot);
+        Fate::Ghost
+    }
+
+    fn forget(&mut self) -> Option<Slot> {
+        (self.ghosts.len() > 3).then(|| self.ghosts.remove(0))
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    fn validate(&self, residents: usize, ghosts: usize) {
+        assert_eq!((self.residents.len(), self.ghosts.len()), (residents, ghosts));
+    }
+}
+
+/// Reads letters; each lives ten seconds.
+fn read(shard: &mut Shard<char, Counting>, letters: &str, at: u64) -> Vec<(Slot, u32)> {
+    for letter in letters.chars() {
+        let access = access(letter, at * SECOND, 1);
+        if let Lookup::Miss(miss) = shard.lookup(&access) {
+            let plan = shard.plan(&access, miss, Some(Duration::from_secs(10)));
+            let inserted = shard.insert(&access, letter, &plan, &mut Vec::new());
+            assert_eq!(inserted, Inserted::Stored);
+        }
+        shard.validate();
+    }
+    std::mem::take(&mut shard.policy.eviction.returned)
+}
+
+#[test]
+fn a_ghost_keeps_its_slot_until_it_returns_or_is_forgotten() {
+    let mut policy = Policy::new(Box::<Counting>::default());
+    policy.ttl = Some(Box::new(crate::ttl::Given));
+    let mut shard = Shard::new(Capacity::objects(2), policy);
+    assert_eq!(read(&mut shard, "abcd", 0), []);
+    assert_eq!((shard.remove(key('a')), shard.peek(key('a')), shard.len()), (None, None, 2), "a ghost has no value");
+    assert_eq!(read(&mut shard, "ab", 0), [(Slot(0), 1), (Slot(1), 1)], "history lies where it lay");
+    assert_eq!(read(&mut shard, "ca", 0), [(Slot(2), 1), (Slot(0), 2)]);
+    assert_eq!(read(&mut shard, "efg", 0), [], "e, f and g are new");
+    assert_eq!(read(&mut shard, "bd", 0), [], "too many left since");
+    assert!(shard.entries.len() <= 2 + 3 + 1, "slots are used again");
+    // Both expire: one by lookup, the other by tick. They are remembered as any other.
+    assert_eq!(read(&mut shard, "b", 10).len(), 1);
+    shard.tick(Time(20 * SECOND), &mut Work::default());
+    shard.validate();
+    assert_eq!(read(&mut shard, "d", 20).len(), 1);
+    // What was removed is gone.
+    assert_eq!(shard.remove(key('d')), Some('d'));
+    assert_eq!(read(&mut shard, "d", 20), []);
+}
+
+#[test]
+fn a_ghost_may_go_while_its_value_is_loaded() {
+    let mut shard = Shard::new(Capacity::objects(2), Policy::new(Box::<Counting>::default()));
+    read(&mut shard, "abc", 0);
+    let access = access('a', 0, 1);
+    let Lookup::Miss(miss) = shard.lookup(&access) else { panic!("a is a ghost") };
+    let plan = shard.plan(&access, miss, None);
+    shard.resize(0, &mut Vec::new());
+    shard.resize(2, &mut Vec::new());
+    shard.validate();
+    shard.lookup(&access);
+    for letter in ['d', 'e', 'f', 'g', 'h'] {
+        let other = self::access(letter, 0, 1);
+        // Stored without a lookup: what is known of a must not outlive it.
+        assert_eq!(shard.insert(&other, letter, &plan, &mut Vec::new()), Inserted::Stored);
+        shard.validate();
+    }
+    assert_eq!(shard.insert(&access, 'a', &plan, &mut Vec::new()), Inserted::Stored);
+    assert_eq!(shard.policy.eviction.returned, []);
+    shard.validate();
 }

@@ -1,0 +1,106 @@
+//! The residents' values, packed apart from the slots: a ghost has a slot and no value, and takes no room here.
+
+use crate::slots::{NIL, push_within};
+
+/// Where a value lies; what has no size lies nowhere and takes no memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Values<V> {
+    items: Vec<Option<V>>,
+    free: Vec<u32>,
+    /// Values without size, which are all alike: a vector of them only counts.
+    alike: Vec<V>,
+    limit: usize,
+}
+
+impl<V> Values<V> {
+    const ALIKE: bool = size_of::<V>() == 0;
+
+    pub(crate) fn new(limit: Option<usize>) -> Self {
+        Self { items: Vec::new(), free: Vec::new(), alike: Vec::new(), limit: limit.unwrap_or(usize::MAX) }
+    }
+
+    /// Stores a value; returns its place.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, value: V) -> u32 {
+        if Self::ALIKE {
+            self.alike.push(value);
+            return 0;
+        }
+        if let Some(place) = self.free.pop() {
+            self.items[place as usize] = Some(value);
+            return place;
+        }
+        push_within(&mut self.items, Some(value), self.limit);
+        self.items.len() as u32 - 1
+    }
+
+    /// The value at `place`; none at `NIL`.
+    #[inline(always)]
+    pub(crate) fn at(&self, place: u32) -> Option<&V> {
+        if Self::ALIKE {
+            return self.alike.last().filter(|_| place != NIL);
+        }
+        self.items.get(place as usize)?.as_ref()
+    }
+
+    /// Puts `value` in the place of another, which it returns.
+    pub(crate) fn replace(&mut self, place: u32, value: V) -> Option<V> {
+        if Self::ALIKE { Some(value) } else { self.items.get_mut(place as usize)?.replace(value) }
+    }
+
+    /// Takes out the value at `place`, if there is one.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, place: u32) -> Option<V> {
+        if Self::ALIKE {
+            return if place == NIL { None } else { self.alike.pop() };
+        }
+        let value = self.items.get_mut(place as usize)?.take()?;
+        self.free.push(place);
+        Some(value)
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
+        self.limit = limit.unwrap_or(usize::MAX);
+    }
+
+    /// Bytes allocated beside the values themselves.
+    pub(crate) fn bytes_beside(&self) -> usize {
+        let spare = size_of::<Option<V>>() - size_of::<V>();
+        if Self::ALIKE { 0 } else { self.items.capacity() * spare + self.free.capacity() * size_of::<u32>() }
+    }
+
+    /// How many there are, counted anew.
+    ///
+    /// # Panics
+    /// When a place is neither free nor held.
+    pub(crate) fn count(&self) -> usize {
+        let held = self.items.iter().flatten().count();
+        assert_eq!(held + self.free.len(), self.items.len(), "values leak");
+        held + self.alike.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_used_again() {
+        let mut values = Values::new(None);
+        let [a, b] = ['a', 'b'].map(|value| values.put(value));
+        assert_eq!((values.at(a), values.at(b), values.count()), (Some(&'a'), Some(&'b'), 2));
+        assert_eq!((values.replace(b, 'B'), values.take(a), values.take(a)), (Some('b'), Some('a'), None));
+        assert_eq!((values.put('c'), values.at(b), values.count()), (a, Some(&'B'), 2));
+    }
+
+    #[test]
+    fn what_has_no_size_takes_no_memory() {
+        let mut values = Values::new(None);
+        let places = [(), ()].map(|value| values.put(value));
+        assert_eq!((values.count(), values.bytes_beside()), (2, 0));
+        assert_eq!(places.map(|place| values.take(place)), [Some(()); 2]);
+        assert_eq!((values.take(0), values.at(0)), (None, None));
+        values.put(());
+        assert_eq!((values.take(NIL), values.at(NIL), values.count()), (None, None, 1));
+    }
+}
