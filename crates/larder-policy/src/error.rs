@@ -12,6 +12,8 @@ pub enum ErrorKind {
     UnknownParameter,
     /// A value is not a number or outside the parameter's range.
     BadValue,
+    /// A model is damaged, or was made for something else.
+    BadModel,
     /// The policy needs something this host does not give, such as knowledge of the future.
     Unsupported,
 }

@@ -30,6 +30,7 @@ mod error;
 pub mod eviction;
 mod heap;
 mod index;
+pub mod learned;
 mod list;
 mod params;
 mod plan;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::admission::{self, Admission, AdmissionEntry};
 use crate::eviction::{self, Eviction, EvictionEntry, Setup};
+use crate::learned::Prior;
 use crate::params::{Param, Params};
 use crate::predict::Predictor;
 use crate::shard::Capacity;
@@ -53,7 +54,12 @@ impl PolicySpec {
 
     /// Builds the parts. The predictor is left out: the host adds it.
     pub fn build(&self, capacity: Capacity, seed: u64) -> Policy {
-        let setup = |params| Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed, params };
+        self.build_with(capacity, seed, None)
+    }
+
+    /// The same; a learned policy starts from `prior` instead of the one that ships with larder.
+    pub fn build_with(&self, capacity: Capacity, seed: u64, prior: Option<&Prior>) -> Policy {
+        let setup = |params| Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed, params, prior };
         let mut policy = Policy::new((self.eviction.build)(&setup(&self.eviction_params)));
         if let Some((entry, params)) = &self.admission {
             policy.admission = (entry.build)(&setup(params));

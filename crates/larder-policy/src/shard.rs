@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::eviction::{Arrival, Eviction, Fate, Removal, slots};
 use crate::index::Index;
+use crate::learned::Example;
 use crate::plan::{Plan, Refusal, Verdict};
 use crate::policy::Policy;
 use crate::slots::{NIL, Slot, SlotVec};
@@ -285,7 +286,13 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         for slot in slots {
             work.expired.extend(self.take(slot, Removal::Expired));
         }
+        self.policy.eviction.take_examples(&mut work.examples);
         self.forget();
+    }
+
+    /// From now on, [`tick`](Self::tick) hands out what a learned policy learns from. They pile up until it is called.
+    pub fn record_examples(&mut self) {
+        self.policy.eviction.record_examples();
     }
 
     /// Changes the capacity, evicting into `evicted` what no longer fits. Metadata that is no longer needed stays
@@ -537,11 +544,13 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
 pub struct Work<V> {
     /// Entries whose time has passed, and those a lookup let go of.
     pub expired: Vec<Evicted<V>>,
+    /// What a learned policy learned from, once [`Shard::record_examples`] was called.
+    pub examples: Vec<Example>,
 }
 
 impl<V> Default for Work<V> {
     fn default() -> Self {
-        Self { expired: Vec::new() }
+        Self { expired: Vec::new(), examples: Vec::new() }
     }
 }
 

@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn counts_fade_and_rare_classes_share_theirs() {
         let params = crate::Params::defaults(PARAMS);
-        let mut policy = Lhd::new(&Setup { capacity: 10, objects: Some(10), seed: 1, params: &params });
+        let mut policy = Lhd::new(&Setup { capacity: 10, objects: Some(10), seed: 1, params: &params, prior: None });
         policy.classes[3].hits[1] = 2.0 * ENOUGH;
         policy.classes[5].evictions[2] = 1.0;
         policy.refresh();

@@ -17,6 +17,7 @@
 //! [`Arrival::ghost`] names that slot, and the resident gets the same one. Until then, or until `forget` names it, the
 //! slot is a ghost's and is given to nobody else.
 
+use crate::learned::{Example, Prior};
 use crate::params::{Param, Params};
 use crate::{Access, Reuse, Slot};
 
@@ -99,6 +100,14 @@ pub trait Eviction: Send {
         let _ = (capacity, objects);
     }
 
+    /// From now on, keep what is learned from, for [`take_examples`](Self::take_examples). Most policies learn nothing.
+    fn record_examples(&mut self) {}
+
+    /// Hands out the examples kept since the last call.
+    fn take_examples(&mut self, out: &mut Vec<Example>) {
+        let _ = out;
+    }
+
     /// Bytes allocated for metadata.
     fn bytes(&self) -> usize;
 
@@ -126,6 +135,8 @@ pub struct Setup<'a> {
     pub seed: u64,
     /// The parameters, checked.
     pub params: &'a Params,
+    /// What a learned policy knows beforehand, in place of the prior that ships with larder.
+    pub prior: Option<&'a Prior>,
 }
 
 /// A registered eviction policy.
@@ -151,6 +162,7 @@ mod belady_size;
 mod clock;
 mod fifo;
 mod gdsf;
+mod learned;
 mod lfu;
 mod lhd;
 mod lirs;
@@ -259,6 +271,30 @@ pub static REGISTRY: &[EvictionEntry] = &[
         needs_oracle: false,
         params: lhd::PARAMS,
         build: |setup| Box::new(lhd::Lhd::new(setup)),
+    },
+    EvictionEntry {
+        name: "learned",
+        about: "a model of reuse, learned before and during the run, picks whom to keep",
+        source: "larder; docs/learned.md",
+        needs_oracle: false,
+        params: learned::PARAMS,
+        build: |setup| Box::new(learned::Learned::new(setup, learned::Objective::Objects)),
+    },
+    EvictionEntry {
+        name: "learned-bytes",
+        about: "the same, for the fewest bytes missed",
+        source: "larder; docs/learned.md",
+        needs_oracle: false,
+        params: learned::PARAMS,
+        build: |setup| Box::new(learned::Learned::new(setup, learned::Objective::Bytes)),
+    },
+    EvictionEntry {
+        name: "learned-cost",
+        about: "the same, for the least time spent loading",
+        source: "larder; docs/learned.md",
+        needs_oracle: false,
+        params: learned::PARAMS,
+        build: |setup| Box::new(learned::Learned::new(setup, learned::Objective::Cost)),
     },
     EvictionEntry {
         name: "random",

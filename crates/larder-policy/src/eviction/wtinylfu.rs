@@ -355,7 +355,7 @@ mod tests {
     fn filled(params: &[(&str, &str)]) -> WTinyLfu {
         let mut values = Params::defaults(PARAMS);
         params.iter().for_each(|(name, value)| values.set("wtinylfu", name, value).unwrap());
-        let mut policy = WTinyLfu::new(&Setup { capacity: 10, objects: None, seed: 1, params: &values });
+        let mut policy = WTinyLfu::new(&Setup { capacity: 10, objects: None, seed: 1, params: &values, prior: None });
         (0..10).for_each(|slot| arrive(&mut policy, slot, 1));
         policy
     }

@@ -1,0 +1,403 @@
+//! Learned: of a sample of residents and the newcomer, the one worth least leaves.
+//!
+//! A survival model ([`crate::learned`]) says how likely an entry is used within each of four spans ahead, whose unit is the time in
+//! which as many entries are evicted as fit. An entry's worth is a mean of these probabilities, per unit of weight, times what a hit
+//! on it gains: 1 for `learned`, its bytes for `learned-bytes`, its load's latency for `learned-cost`. The model starts from a prior
+//! trained offline and learns on from the outcomes of candidates, chosen at random, whether they were kept or not.
+//!
+//! * Candidates are drawn at random, as in LHD (Beckmann et al., NSDI 2018) and LRB (Song et al., NSDI 2020); the few that were worth
+//!   least but could stay come up again at the next eviction, which doubles the sample for a third of its cost.
+//! * The newcomer competes: if it is worth least, it is refused. This is the admission policy.
+//! * The past of keys that left, the refused included, is remembered in eight bytes each.
+//! * A hit updates its own entry and nothing else; the model learns and scores at misses only.
+
+use super::{Arrival, Eviction, Fate, Removal, Setup};
+use crate::learned::features::Features;
+use crate::learned::history::{Context, History, Scale};
+use crate::learned::labels::Labels;
+use crate::learned::memory::Memory;
+use crate::learned::scorecard::Scorecard;
+use crate::learned::{Example, HORIZONS, Prior};
+use crate::params::Param;
+use crate::slots::SlotVec;
+use crate::{Access, KeyHash, Reuse, Rng, Slot};
+
+pub(crate) const PARAMS: &[Param] = &[
+    Param { name: "samples", default: 16.0, least: 1.0, most: 64.0, about: "residents drawn for each eviction" },
+    Param { name: "kept", default: 4.0, least: 0.0, most: 16.0, about: "candidates that come up again at the next" },
+    Param { name: "ghosts", default: 6.0, least: 0.0, most: 64.0, about: "remembered keys, as a multiple of the residents" },
+    Param { name: "labels", default: 8192.0, least: 16.0, most: 65536.0, about: "examples that may wait for their outcome" },
+    Param { name: "rate", default: 0.08, least: 0.0, most: 1.0, about: "how fast the model learns; 0 keeps the prior" },
+    Param { name: "prior", default: 1.0, least: 0.0, most: 1.0, about: "1 starts from what was learned offline, 0 from LRU" },
+];
+
+/// What a hit is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Objective {
+    /// As much as any other: the fewest misses.
+    Objects,
+    /// Its bytes: the fewest bytes missed.
+    Bytes,
+    /// The latency it saves: the least time spent loading.
+    Cost,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Resident {
+    history: History,
+    hash: u32,
+    /// What a hit gains per unit of weight; 0 where nobody is.
+    gain: f32,
+}
+
+impl Resident {
+    fn is_present(&self) -> bool {
+        self.gain > 0.0
+    }
+}
+
+/// How long entries stay: accesses per eviction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    evictions: u64,
+    last: u32,
+    /// A moving mean; for the first, per resident.
+    per_eviction: f32,
+}
+
+impl Pace {
+    fn note(&mut self, now: u32, objects: f32) {
+        let gap = now.wrapping_sub(self.last) as f32;
+        self.last = now;
+        self.evictions += 1;
+        if self.evictions == 1 {
+            self.per_eviction = (gap / objects).max(1.0);
+        } else {
+            let weight = (1.0 / objects).max(2e-4).max(1.0 / (self.evictions as f32 + 16.0));
+            self.per_eviction += weight * (gap - self.per_eviction);
+        }
+    }
+
+    /// The ends of the spans, in accesses.
+    fn horizons(&self, objects: f32) -> [f32; HORIZONS.len()] {
+        let per_eviction = if self.evictions == 0 { 2.0 } else { self.per_eviction.max(1.0) };
+        HORIZONS.map(|horizon| horizon * per_eviction * objects)
+    }
+}
+
+/// The policy.
+pub(crate) struct Learned {
+    objective: Objective,
+    residents: SlotVec<Resident>,
+    present: usize,
+    limit: u64,
+    /// The most residents, where it is known.
+    objects: Option<usize>,
+    arriving: Option<Resident>,
+    /// Low candidates of the last eviction.
+    kept: Vec<Slot>,
+    memory: Memory,
+    /// Residents the memory was made for.
+    remembered: usize,
+    labels: Labels,
+    card: Scorecard,
+    context: Context,
+    scale: Scale,
+    /// Objects the scale was made for.
+    scaled: f32,
+    pace: Pace,
+    /// Arrivals and their weight, to guess how many will fit.
+    arrived: (u64, u64),
+    now: u32,
+    rng: Rng,
+    samples: u32,
+    keep: usize,
+    ghosts: f64,
+    examples: Option<Vec<Example>>,
+}
+
+impl Learned {
+    pub(crate) fn new(setup: &Setup<'_>, objective: Objective) -> Self {
+        let value = |name| setup.params.value(name);
+        // A damaged built-in prior is caught by its test; without it the model starts as LRU.
+        let general = (value("prior") > 0.0).then(|| Prior::general().ok()).flatten();
+        let prior = setup.prior.or(general.as_ref());
+        let objects = setup.objects.map_or(1024.0, |objects| objects as f32);
+        Self {
+            objective,
+            residents: SlotVec::new(setup.objects),
+            present: 0,
+            limit: setup.capacity,
+            objects: setup.objects,
+            arriving: None,
+            kept: Vec::new(),
+            memory: Memory::new(),
+            remembered: 0,
+            labels: Labels::new(value("labels") as usize),
+            card: Scorecard::new(prior, value("rate") as f32),
+            context: Context::default(),
+            scale: Scale::new(objects),
+            scaled: objects.max(1.0),
+            pace: Pace::default(),
+            arrived: (0, 0),
+            now: 0,
+            rng: Rng::new(setup.seed),
+            samples: value("samples") as u32,
+            keep: value("kept") as usize,
+            ghosts: value("ghosts"),
+            examples: None,
+        }
+    }
+
+    /// How many objects fit: known, or judged by the residents once evictions begin, or guessed from the weights so far.
+    fn fitting(&self) -> f32 {
+        match self.objects {
+            Some(objects) => objects as f32,
+            None if self.pace.evictions > 0 => self.present as f32,
+            None => (self.limit as f64 * self.arrived.0 as f64 / self.arrived.1.max(1) as f64) as f32,
+        }
+        .max(1.0)
+    }
+
+    /// Keeps the unit of time near the number of objects that fit.
+    fn rescale(&mut self) {
+        let objects = self.fitting();
+        if objects > self.scaled * 1.5 || objects * 1.5 < self.scaled {
+            self.scaled = objects;
+            self.scale = Scale::new(objects);
+        }
+    }
+
+    fn learn(&mut self) {
+        let horizons = self.pace.horizons(self.fitting());
+        let (card, examples) = (&mut self.card, &mut self.examples);
+        self.labels.settle(self.now, horizons, |example| {
+            card.learn(&example.features, usize::from(example.span), example.used);
+            if let Some(examples) = examples {
+                examples.push(example);
+            }
+        });
+    }
+
+    /// The share of evictions at which a candidate is watched: as many wait as there is room for, over the longest span.
+    fn watching(&mut self) -> bool {
+        let share = self.labels.most() as f64 / 2.0 / self.present.max(1) as f64;
+        share >= 1.0 || self.rng.unit() < share
+    }
+
+    fn watch(&mut self, slot: Slot, features: Features) {
+        let resident = &mut self.residents[slot];
+        resident.history.watched = self.labels.watch(resident.hash, self.now, features);
+    }
+
+    /// A random resident. Slots are nearly all taken while evictions go on; where they are not, the next one serves.
+    fn draw(&mut self) -> Option<Slot> {
+        let slots = self.residents.len() as u32;
+        for _ in 0..16 {
+            let slot = Slot(self.rng.below(slots));
+            if slots > 0 && self.residents[slot].is_present() {
+                return Some(slot);
+            }
+        }
+        let start = self.rng.below(slots);
+        (start..slots).chain(0..start).map(Slot).find(|&slot| self.residents[slot].is_present())
+    }
+
+    /// The resident worth least among those drawn, and its worth.
+    fn least(&mut self) -> Option<(f32, Slot)> {
+        let watched = if self.watching() { self.rng.below(self.samples) } else { u32::MAX };
+        let mut lowest = Lowest::new(self.keep);
+        for number in 0..self.samples {
+            let slot = self.draw()?;
+            let resident = &self.residents[slot];
+            let features = resident.history.features(self.now, &self.scale);
+            lowest.offer(self.card.worth(&features) * resident.gain, slot);
+            if number == watched {
+                self.watch(slot, features);
+            }
+        }
+        for slot in std::mem::take(&mut self.kept) {
+            let resident = &self.residents[slot];
+            if resident.is_present() {
+                let features = resident.history.features(self.now, &self.scale);
+                lowest.offer(self.card.worth(&features) * resident.gain, slot);
+            }
+        }
+        let (first, rest) = lowest.found.split_first()?;
+        self.kept.extend(rest.iter().map(|found| found.1));
+        Some(*first)
+    }
+
+    fn remember(&mut self, resident: &Resident) {
+        if self.ghosts == 0.0 {
+            return;
+        }
+        if self.present >= self.remembered * 2 || self.remembered == 0 {
+            self.remembered = self.present.max(8);
+            self.memory.grow((self.remembered as f64 * self.ghosts) as usize, self.scaled);
+        }
+        self.memory.put(resident.hash, &resident.history, self.now);
+    }
+
+    fn gain(&self, access: &Access, weight: u32) -> f32 {
+        let gain = match self.objective {
+            Objective::Objects => 1,
+            Objective::Bytes => access.size.max(1),
+            Objective::Cost => access.cost.max(1),
+        };
+        gain as f32 / weight.max(1) as f32
+    }
+}
+
+/// The lowest of what is offered, the least first.
+struct Lowest {
+    found: Vec<(f32, Slot)>,
+    most: usize,
+}
+
+impl Lowest {
+    fn new(kept: usize) -> Self {
+        Self { found: Vec::with_capacity(kept + 2), most: kept + 1 }
+    }
+
+    fn offer(&mut self, worth: f32, slot: Slot) {
+        let at = self.found.partition_point(|found| found.0 <= worth);
+        if at < self.most && self.found.iter().all(|found| found.1 != slot) {
+            self.found.insert(at, (worth, slot));
+            self.found.truncate(self.most);
+        }
+    }
+}
+
+/// The part of a key's hash that the policy keeps; the shard's index takes from the other end.
+fn short(key: KeyHash) -> u32 {
+    (key.0 >> 16) as u32
+}
+
+impl Eviction for Learned {
+    fn on_arrive(&mut self, newcomer: &Arrival) {
+        self.now = self.now.wrapping_add(1);
+        if let Some(refused) = self.arriving.take() {
+            self.remember(&refused);
+        }
+        let hash = short(newcomer.access.key);
+        self.labels.on_use(hash, self.now);
+        self.learn();
+        let past = self.memory.take(hash, self.now);
+        let gap = past.map(|past| self.now.wrapping_sub(past.last));
+        let context = self.context.note(gap, true);
+        let history = match past {
+            Some(mut past) => {
+                past.touch(self.now, &self.scale, context);
+                past.stored = self.now;
+                past
+            }
+            None => History::first(self.now, context),
+        };
+        self.arriving = Some(Resident { history, hash, gain: self.gain(&newcomer.access, newcomer.weight) });
+        if self.objects.is_none() {
+            self.arrived.0 += 1;
+            self.arrived.1 += u64::from(newcomer.weight);
+            if self.arrived.0.is_power_of_two() || self.arrived.0 % 1024 == 0 {
+                self.rescale();
+            }
+        }
+    }
+
+    fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
+        self.pace.note(self.now, self.fitting());
+        let (worth, slot) = self.least()?;
+        if let Some(arriving) = self.arriving
+            && newcomer.is_some()
+        {
+            let features = arriving.history.features(self.now, &self.scale);
+            if self.rng.below(2) == 0 && self.watching() {
+                let watched = self.labels.watch(arriving.hash, self.now, features);
+                self.arriving = Some(Resident { history: History { watched, ..arriving.history }, ..arriving });
+            }
+            if self.card.worth(&features) * arriving.gain < worth {
+                self.kept.push(slot);
+                return None;
+            }
+        }
+        Some(slot)
+    }
+
+    fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
+        let Some(resident) = self.arriving.take() else {
+            debug_assert!(false, "{newcomer:?} did not arrive");
+            return;
+        };
+        self.residents.put(slot, resident);
+        self.present += 1;
+        // The first fill is a chance to learn before the first eviction.
+        if self.pace.evictions == 0 && self.present > 16 && self.watching() {
+            if let Some(other) = self.draw().filter(|&other| other != slot) {
+                self.watch(other, self.residents[other].history.features(self.now, &self.scale));
+            }
+            if self.rng.below(2) == 0 {
+                self.watch(slot, resident.history.features(self.now, &self.scale));
+            }
+        }
+    }
+
+    fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
+        self.now = self.now.wrapping_add(1);
+        let resident = &mut self.residents[slot];
+        let history = &mut resident.history;
+        let context = self.context.note(Some(self.now.wrapping_sub(history.last)), false);
+        history.touch(self.now, &self.scale, context);
+        history.hits = history.hits.saturating_add(1);
+        if history.watched {
+            history.watched = false;
+            self.labels.on_use(resident.hash, self.now);
+        }
+        None
+    }
+
+    fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
+        let resident = &mut self.residents[slot];
+        let gained = match self.objective {
+            Objective::Bytes => 1.0,
+            Objective::Objects | Objective::Cost => from.max(1) as f32 / to.max(1) as f32,
+        };
+        resident.gain *= gained;
+    }
+
+    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
+        let resident = std::mem::take(&mut self.residents[slot]);
+        self.present -= 1;
+        self.remember(&resident);
+        Fate::Gone
+    }
+
+    fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
+        self.limit = capacity;
+        self.objects = objects;
+        self.residents.set_limit(objects);
+        self.rescale();
+    }
+
+    fn record_examples(&mut self) {
+        self.examples.get_or_insert_default();
+    }
+
+    fn take_examples(&mut self, out: &mut Vec<Example>) {
+        if let Some(examples) = &mut self.examples {
+            out.append(examples);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let lists = self.kept.capacity() * size_of::<Slot>();
+        let examples = self.examples.as_ref().map_or(0, |examples| examples.capacity() * size_of::<Example>());
+        self.residents.bytes() + self.memory.bytes() + self.labels.bytes() + self.card.bytes() + lists + examples
+    }
+
+    fn validate(&self, residents: usize, _: usize) {
+        let present = self.residents.iter().filter(|resident| resident.is_present()).count();
+        assert_eq!((present, self.present), (residents, residents), "residents are miscounted");
+        self.labels.validate();
+        self.card.validate();
+    }
+}

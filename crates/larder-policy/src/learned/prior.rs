@@ -1,0 +1,241 @@
+//! What a model knows before it has seen anything: weights learned offline, as bytes.
+//!
+//! The bytes, all little-endian: the magic `LARDERM1`; the schema's hash, 8; the length of the metadata, 4; the metadata, JSON that
+//! the kernel does not read; the sureness, f32; the scale, f32; the number of weights, 4; the weights, i16 each, in units of the scale,
+//! the spans of a place side by side; last a CRC-32C (RFC 3720, appendix B.4) of all before it.
+
+use super::HORIZONS;
+use super::features::{WEIGHTS, schema};
+use crate::{Error, ErrorKind};
+
+const SPANS: usize = HORIZONS.len();
+const MAGIC: &[u8; 8] = b"LARDERM1";
+/// The largest weight that makes sense: e^20 to one.
+const BOUND: f32 = 20.0;
+
+/// Weights learned offline.
+#[derive(Clone, PartialEq)]
+pub struct Prior {
+    weights: Box<[i16]>,
+    scale: f32,
+    sureness: f32,
+    metadata: String,
+}
+
+impl std::fmt::Debug for Prior {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prior").field("sureness", &self.sureness).field("metadata", &self.metadata).finish_non_exhaustive()
+    }
+}
+
+/// The prior that `learned` starts from, trained on many kinds of traffic; `models/general/card.md` says how and what it gains.
+static GENERAL: &[u8] = include_bytes!("general.larder");
+
+impl Prior {
+    /// From weights, [`WEIGHTS`] times the spans of [`HORIZONS`], a place's spans side by side. `sureness` is how many squared
+    /// gradients each weight counts as having seen: high numbers make the model slow to leave the prior.
+    ///
+    /// # Errors
+    /// The number of weights is wrong, or one is not finite or beyond ±20; or the sureness is not positive.
+    pub fn new(weights: &[f32], sureness: f32, metadata: impl Into<String>) -> Result<Self, Error> {
+        if weights.len() != WEIGHTS * SPANS {
+            return Err(bad(format!("{} weights, not {}", weights.len(), WEIGHTS * SPANS)));
+        }
+        if let Some(weight) = weights.iter().find(|weight| !weight.is_finite() || weight.abs() > BOUND) {
+            return Err(bad(format!("weight {weight} is not within ±{BOUND}")));
+        }
+        let greatest = weights.iter().fold(1e-3f32, |most, weight| most.max(weight.abs()));
+        let scale = greatest / f32::from(i16::MAX);
+        let weights = weights.iter().map(|weight| (weight / scale).round() as i16).collect();
+        Self { weights, scale, sureness, metadata: metadata.into() }.checked()
+    }
+
+    /// The prior that ships with larder.
+    ///
+    /// # Errors
+    /// Never, unless the crate was built from a damaged tree.
+    pub fn general() -> Result<Self, Error> {
+        Self::from_bytes(GENERAL)
+    }
+
+    /// Reads a prior.
+    ///
+    /// # Errors
+    /// It is not one, is cut short or damaged, was made for other features, or holds what no model may hold. The message says
+    /// which, and at which byte.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader { bytes, at: 0 };
+        if reader.take(8)? != MAGIC {
+            return Err(bad("byte 0: not a larder model, whose first bytes are LARDERM1".into()));
+        }
+        let body = bytes.len().checked_sub(4).ok_or_else(|| reader.short(4))?;
+        let made_for = u64::from_le_bytes(reader.array()?);
+        let length = u32::from_le_bytes(reader.array()?);
+        let metadata = reader.take(length as usize)?;
+        let sureness = f32::from_le_bytes(reader.array()?);
+        let scale = f32::from_le_bytes(reader.array()?);
+        let count = u32::from_le_bytes(reader.array()?);
+        let weights = reader.take(count as usize * 2)?;
+        let said = u32::from_le_bytes(reader.array()?);
+        if reader.at != bytes.len() {
+            return Err(bad(format!("byte {}: {} bytes too many", reader.at, bytes.len() - reader.at)));
+        }
+        let is = crc32c(&bytes[..body]);
+        if said != is {
+            return Err(bad(format!("byte {body}: the checksum is {said:08x}, but {is:08x} is what the bytes have: damaged")));
+        }
+        if made_for != schema() {
+            let message = format!("byte 8: made for features {made_for:016x}, but these are {:016x}: train it again", schema());
+            return Err(bad(message));
+        }
+        if count as usize != WEIGHTS * SPANS {
+            return Err(bad(format!("{count} weights, not {}", WEIGHTS * SPANS)));
+        }
+        let metadata = std::str::from_utf8(metadata).map_err(|_| bad("byte 20: the metadata is not UTF-8".into()))?.to_owned();
+        let weights = weights.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+        Self { weights, scale, sureness, metadata }.checked()
+    }
+
+    /// The bytes that [`from_bytes`](Self::from_bytes) reads.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(schema().to_le_bytes());
+        bytes.extend((self.metadata.len() as u32).to_le_bytes());
+        bytes.extend(self.metadata.as_bytes());
+        bytes.extend(self.sureness.to_le_bytes());
+        bytes.extend(self.scale.to_le_bytes());
+        bytes.extend((self.weights.len() as u32).to_le_bytes());
+        bytes.extend(self.weights.iter().flat_map(|weight| weight.to_le_bytes()));
+        bytes.extend(crc32c(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// What its maker wrote about it, in JSON.
+    pub fn metadata(&self) -> &str {
+        &self.metadata
+    }
+
+    /// The weights, place by place.
+    pub fn weights(&self) -> impl Iterator<Item = [f32; SPANS]> {
+        self.weights.chunks_exact(SPANS).map(|place| std::array::from_fn(|span| f32::from(place[span]) * self.scale))
+    }
+
+    /// How many squared gradients each weight counts as having seen.
+    pub fn sureness(&self) -> f32 {
+        self.sureness
+    }
+
+    fn checked(self) -> Result<Self, Error> {
+        if !(self.sureness.is_finite() && self.sureness > 0.0) {
+            return Err(bad(format!("the sureness is {}, not a positive number", self.sureness)));
+        }
+        if !(self.scale.is_finite() && self.scale > 0.0 && self.scale * f32::from(i16::MAX) <= BOUND * 1.001) {
+            return Err(bad(format!("the scale is {}, but no weight may be beyond ±{BOUND}", self.scale)));
+        }
+        Ok(self)
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
+        let end = self.at.checked_add(count);
+        let part = end.and_then(|end| self.bytes.get(self.at..end)).ok_or_else(|| self.short(count))?;
+        self.at += count;
+        Ok(part)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn short(&self, count: usize) -> Error {
+        let left = self.bytes.len() - self.at;
+        bad(format!("byte {}: cut short, {count} bytes should follow and {left} do", self.at))
+    }
+}
+
+fn bad(message: String) -> Error {
+    Error::new(ErrorKind::BadModel, format!("model: {message}"))
+}
+
+/// CRC-32C, bit by bit: it runs once over some kilobytes.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let fold = |crc: u32, &byte: &u8| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & 0u32.wrapping_sub(crc & 1)))
+    };
+    !bytes.iter().fold(!0, fold)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn some() -> Prior {
+        let weights: Vec<f32> = (0..WEIGHTS * SPANS).map(|at| (at % 97) as f32 / 10.0 - 4.0).collect();
+        Prior::new(&weights, 30.0, r#"{"made":"here"}"#).unwrap()
+    }
+
+    #[test]
+    fn the_checksum_is_crc32c() {
+        // RFC 3720, appendix B.4.
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let prior = some();
+        assert_eq!(Prior::from_bytes(&prior.to_bytes()).unwrap(), prior);
+        let third = prior.weights().nth(3).unwrap();
+        assert!((third[1] - (13.0 / 10.0 - 4.0)).abs() < 1e-3, "{third:?}");
+    }
+
+    #[test]
+    fn the_shipped_prior_is_whole() {
+        let prior = Prior::general().unwrap();
+        assert!(prior.weights().flatten().any(|weight| weight != 0.0));
+        assert!(prior.metadata().starts_with('{'));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(Prior::new(&[0.0; 3], 1.0, "").is_err());
+        let mut weights = vec![0.0; WEIGHTS * SPANS];
+        assert!(Prior::new(&weights, f32::NAN, "").is_err());
+        weights[5] = f32::NAN;
+        assert!(Prior::new(&weights, 1.0, "").is_err());
+        weights[5] = 21.0;
+        assert!(Prior::new(&weights, 1.0, "").unwrap_err().to_string().contains("21"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn every_damage_is_refused(at in 0usize..22_100, flip in 1u8..) {
+            let mut bytes = some().to_bytes();
+            let at = at % bytes.len();
+            bytes[at] ^= flip;
+            prop_assert!(Prior::from_bytes(&bytes).is_err(), "byte {at} ^ {flip}");
+        }
+
+        #[test]
+        fn every_cut_is_refused(keep in 0usize..22_100) {
+            let bytes = some().to_bytes();
+            prop_assert!(Prior::from_bytes(&bytes[..keep % bytes.len()]).is_err());
+        }
+
+        #[test]
+        fn garbage_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Prior::from_bytes(&bytes).is_err());
+        }
+    }
+}
