@@ -13,6 +13,7 @@
 
 use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::learned::features::Features;
+use crate::learned::guard::{Guard, Rule};
 use crate::learned::history::{Context, History, Scale};
 use crate::learned::labels::Labels;
 use crate::learned::memory::Memory;
@@ -25,11 +26,40 @@ use crate::{Access, KeyHash, Reuse, Rng, Slot};
 pub(crate) const PARAMS: &[Param] = &[
     Param { name: "samples", default: 16.0, least: 1.0, most: 64.0, about: "residents drawn for each eviction" },
     Param { name: "kept", default: 4.0, least: 0.0, most: 16.0, about: "candidates that come up again at the next" },
-    Param { name: "ghosts", default: 6.0, least: 0.0, most: 64.0, about: "remembered keys, as a multiple of the residents" },
-    Param { name: "labels", default: 8192.0, least: 16.0, most: 65536.0, about: "examples that may wait for their outcome" },
+    Param {
+        name: "ghosts",
+        default: 6.0,
+        least: 0.0,
+        most: 64.0,
+        about: "remembered keys, as a multiple of the residents",
+    },
+    Param {
+        name: "labels",
+        default: 8192.0,
+        least: 16.0,
+        most: 65536.0,
+        about: "examples that may wait for their outcome",
+    },
     Param { name: "rate", default: 0.08, least: 0.0, most: 1.0, about: "how fast the model learns; 0 keeps the prior" },
-    Param { name: "prior", default: 1.0, least: 0.0, most: 1.0, about: "1 starts from what was learned offline, 0 from LRU" },
+    Param {
+        name: "prior",
+        default: 1.0,
+        least: 0.0,
+        most: 1.0,
+        about: "1 starts from what was learned offline, 0 from LRU",
+    },
+    Param {
+        name: "guard",
+        default: 1.0,
+        least: 0.0,
+        most: 1.0,
+        about: "1 steps back to LRU while that does better; 0 never",
+    },
 ];
+
+/// Turnovers after which the model needs fewer examples, and the share of them that it then needs.
+const WARM: f64 = 4.0;
+const SETTLED: f64 = 0.5;
 
 /// What a hit is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +83,20 @@ struct Resident {
 impl Resident {
     fn is_present(&self) -> bool {
         self.gain > 0.0
+    }
+}
+
+/// A resident that may be evicted.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    features: Features,
+    slot: Slot,
+    worth: f32,
+}
+
+impl Candidate {
+    fn new(slot: Slot) -> Self {
+        Self { features: Features::default(), slot, worth: 0.0 }
     }
 }
 
@@ -96,6 +140,9 @@ pub(crate) struct Learned {
     arriving: Option<Resident>,
     /// Low candidates of the last eviction.
     kept: Vec<Slot>,
+    /// Room for the candidates of one eviction, and for the lowest of them.
+    drawn: Vec<Candidate>,
+    lowest: Vec<(f32, Slot)>,
     memory: Memory,
     /// Residents the memory was made for.
     remembered: usize,
@@ -113,6 +160,8 @@ pub(crate) struct Learned {
     samples: u32,
     keep: usize,
     ghosts: f64,
+    /// `None` if it is turned off, `Some(None)` until it is known how many objects fit.
+    guard: Option<Option<Guard>>,
     examples: Option<Vec<Example>>,
 }
 
@@ -131,6 +180,8 @@ impl Learned {
             objects: setup.objects,
             arriving: None,
             kept: Vec::new(),
+            drawn: Vec::new(),
+            lowest: Vec::new(),
             memory: Memory::new(),
             remembered: 0,
             labels: Labels::new(value("labels") as usize),
@@ -144,6 +195,8 @@ impl Learned {
             rng: Rng::new(setup.seed),
             samples: value("samples") as u32,
             keep: value("kept") as usize,
+            guard: (value("guard") > 0.0)
+                .then(|| setup.objects.map(|objects| Guard::new(objects as f32, setup.capacity))),
             ghosts: value("ghosts"),
             examples: None,
         }
@@ -168,6 +221,18 @@ impl Learned {
         }
     }
 
+    fn rule(&self) -> Rule {
+        self.guard.as_ref().and_then(Option::as_ref).map_or(Rule::Learned, Guard::rule)
+    }
+
+    /// Lets the guard see an access.
+    #[inline]
+    fn note(&mut self, hash: u32, weight: u32, missed: bool) {
+        if let Some(Some(guard)) = &mut self.guard {
+            guard.note(hash, weight, missed);
+        }
+    }
+
     fn learn(&mut self) {
         let horizons = self.pace.horizons(self.fitting());
         let (card, examples) = (&mut self.card, &mut self.examples);
@@ -181,7 +246,9 @@ impl Learned {
 
     /// The share of evictions at which a candidate is watched: as many wait as there is room for, over the longest span.
     fn watching(&mut self) -> bool {
-        let share = self.labels.most() as f64 / 2.0 / self.present.max(1) as f64;
+        let share = (self.labels.most() as f64 / 2.0 / self.present.max(1) as f64).min(1.0);
+        let young = WARM * self.present as f64 / self.pace.evictions.max(1) as f64;
+        let share = share * young.clamp(SETTLED, 1.0);
         share >= 1.0 || self.rng.unit() < share
     }
 
@@ -203,29 +270,60 @@ impl Learned {
         (start..slots).chain(0..start).map(Slot).find(|&slot| self.residents[slot].is_present())
     }
 
-    /// The resident worth least among those drawn, and its worth.
+    /// The resident worth least among those drawn, and its worth. In stages over all candidates, so that the processor works on
+    /// several at a time.
     fn least(&mut self) -> Option<(f32, Slot)> {
-        let watched = if self.watching() { self.rng.below(self.samples) } else { u32::MAX };
-        let mut lowest = Lowest::new(self.keep);
-        for number in 0..self.samples {
-            let slot = self.draw()?;
-            let resident = &self.residents[slot];
-            let features = resident.history.features(self.now, &self.scale);
-            lowest.offer(self.card.worth(&features) * resident.gain, slot);
-            if number == watched {
-                self.watch(slot, features);
+        let mut drawn = std::mem::take(&mut self.drawn);
+        drawn.extend(self.kept.drain(..).map(Candidate::new));
+        for _ in 0..self.samples {
+            drawn.extend(self.draw().map(Candidate::new));
+        }
+        drawn.retain(|candidate| self.residents[candidate.slot].is_present());
+        for candidate in &mut drawn {
+            candidate.features = self.residents[candidate.slot].history.features(self.now, &self.scale);
+        }
+        match self.rule() {
+            Rule::Learned => {
+                for candidate in &mut drawn {
+                    candidate.worth = self.card.worth(&candidate.features);
+                }
+                for candidate in &mut drawn {
+                    candidate.worth *= self.residents[candidate.slot].gain;
+                }
+            }
+            Rule::Lru => {
+                for candidate in &mut drawn {
+                    candidate.worth = -(self.now.wrapping_sub(self.residents[candidate.slot].history.last) as f32);
+                }
             }
         }
-        for slot in std::mem::take(&mut self.kept) {
-            let resident = &self.residents[slot];
-            if resident.is_present() {
-                let features = resident.history.features(self.now, &self.scale);
-                lowest.offer(self.card.worth(&features) * resident.gain, slot);
+        // One of those drawn afresh, which come last: what was kept is no fair sample.
+        if self.watching()
+            && let Some(at) = drawn.len().checked_sub(1 + self.rng.below(self.samples) as usize)
+        {
+            self.watch(drawn[at].slot, drawn[at].features);
+        }
+        let least = self.keep_lowest(&drawn);
+        drawn.clear();
+        self.drawn = drawn;
+        least
+    }
+
+    /// Keeps the lowest candidates but the first, which is returned.
+    fn keep_lowest(&mut self, drawn: &[Candidate]) -> Option<(f32, Slot)> {
+        for &Candidate { worth, slot, .. } in drawn {
+            if self.lowest.len() > self.keep && self.lowest.last().is_some_and(|last| last.0 <= worth) {
+                continue;
+            }
+            let at = self.lowest.partition_point(|found| found.0 <= worth);
+            if self.lowest.iter().all(|found| found.1 != slot) {
+                self.lowest.truncate(self.keep);
+                self.lowest.insert(at, (worth, slot));
             }
         }
-        let (first, rest) = lowest.found.split_first()?;
-        self.kept.extend(rest.iter().map(|found| found.1));
-        Some(*first)
+        let least = self.lowest.first().copied();
+        self.kept.extend(self.lowest.drain(..).skip(1).map(|found| found.1));
+        least
     }
 
     fn remember(&mut self, resident: &Resident) {
@@ -249,26 +347,6 @@ impl Learned {
     }
 }
 
-/// The lowest of what is offered, the least first.
-struct Lowest {
-    found: Vec<(f32, Slot)>,
-    most: usize,
-}
-
-impl Lowest {
-    fn new(kept: usize) -> Self {
-        Self { found: Vec::with_capacity(kept + 2), most: kept + 1 }
-    }
-
-    fn offer(&mut self, worth: f32, slot: Slot) {
-        let at = self.found.partition_point(|found| found.0 <= worth);
-        if at < self.most && self.found.iter().all(|found| found.1 != slot) {
-            self.found.insert(at, (worth, slot));
-            self.found.truncate(self.most);
-        }
-    }
-}
-
 /// The part of a key's hash that the policy keeps; the shard's index takes from the other end.
 fn short(key: KeyHash) -> u32 {
     (key.0 >> 16) as u32
@@ -281,6 +359,7 @@ impl Eviction for Learned {
             self.remember(&refused);
         }
         let hash = short(newcomer.access.key);
+        self.note(hash, newcomer.weight, true);
         self.labels.on_use(hash, self.now);
         self.learn();
         let past = self.memory.take(hash, self.now);
@@ -306,6 +385,9 @@ impl Eviction for Learned {
 
     fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
         self.pace.note(self.now, self.fitting());
+        if matches!(self.guard, Some(None)) {
+            self.guard = Some(Some(Guard::new(self.fitting(), self.limit)));
+        }
         let (worth, slot) = self.least()?;
         if let Some(arriving) = self.arriving
             && newcomer.is_some()
@@ -315,7 +397,7 @@ impl Eviction for Learned {
                 let watched = self.labels.watch(arriving.hash, self.now, features);
                 self.arriving = Some(Resident { history: History { watched, ..arriving.history }, ..arriving });
             }
-            if self.card.worth(&features) * arriving.gain < worth {
+            if self.rule() == Rule::Learned && self.card.worth(&features) * arriving.gain < worth {
                 self.kept.push(slot);
                 return None;
             }
@@ -341,8 +423,10 @@ impl Eviction for Learned {
         }
     }
 
-    fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
+    fn on_hit(&mut self, slot: Slot, access: &Access, _: Reuse) -> Option<Slot> {
         self.now = self.now.wrapping_add(1);
+        // Where the number of objects is limited, each weighs 1.
+        self.note(short(access.key), if self.objects.is_some() { 1 } else { access.size.max(1) }, false);
         let resident = &mut self.residents[slot];
         let history = &mut resident.history;
         let context = self.context.note(Some(self.now.wrapping_sub(history.last)), false);
@@ -364,8 +448,13 @@ impl Eviction for Learned {
         resident.gain *= gained;
     }
 
-    fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
+    fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
         let resident = std::mem::take(&mut self.residents[slot]);
+        if why != Removal::Evicted
+            && let Some(Some(guard)) = &mut self.guard
+        {
+            guard.remove(resident.hash);
+        }
         self.present -= 1;
         self.remember(&resident);
         Fate::Gone
@@ -376,6 +465,9 @@ impl Eviction for Learned {
         self.objects = objects;
         self.residents.set_limit(objects);
         self.rescale();
+        if let Some(guard) = &mut self.guard {
+            *guard = objects.map(|objects| Guard::new(objects as f32, capacity));
+        }
     }
 
     fn record_examples(&mut self) {
@@ -389,7 +481,9 @@ impl Eviction for Learned {
     }
 
     fn bytes(&self) -> usize {
-        let lists = self.kept.capacity() * size_of::<Slot>();
+        let lists = self.kept.capacity() * size_of::<Slot>() + self.lowest.capacity() * size_of::<(f32, Slot)>();
+        let guard = self.guard.as_ref().and_then(Option::as_ref).map_or(0, Guard::bytes);
+        let lists = guard + lists + self.drawn.capacity() * size_of::<Candidate>();
         let examples = self.examples.as_ref().map_or(0, |examples| examples.capacity() * size_of::<Example>());
         self.residents.bytes() + self.memory.bytes() + self.labels.bytes() + self.card.bytes() + lists + examples
     }
@@ -399,5 +493,8 @@ impl Eviction for Learned {
         assert_eq!((present, self.present), (residents, residents), "residents are miscounted");
         self.labels.validate();
         self.card.validate();
+        if let Some(Some(guard)) = &self.guard {
+            guard.validate();
+        }
     }
 }

@@ -345,3 +345,15 @@ pub static REGISTRY: &[EvictionEntry] = &[
         build: |setup| Box::new(belady_size::BeladySize::new(setup)),
     },
 ];
+
+/// A shard that is always LRU, as a shadow beside another policy.
+pub(crate) type LruShard = crate::Shard<(), lru::Lru>;
+
+impl LruShard {
+    pub(crate) fn lru(capacity: crate::Capacity) -> Self {
+        let params = Params::defaults(&[]);
+        let setup =
+            Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed: 0, params: &params, prior: None };
+        Self::new(capacity, crate::Policy::new(Box::new(lru::Lru::new(&setup))))
+    }
+}

@@ -56,15 +56,8 @@ pub(crate) const NEVER: u8 = 63;
 pub(crate) const TOP: u8 = 62;
 
 /// Pairs of features that have weights of their own, each in 16 × 16 coarser bins.
-pub const CROSSES: [(usize, usize); 7] = [
-    (AGE, GAPS[0]),
-    (AGE, USES),
-    (AGE, RATES[1]),
-    (GAPS[0], GAPS[1]),
-    (AGE, HITS),
-    (RATES[0], RATES[2]),
-    (AGE, STAY),
-];
+pub const CROSSES: [(usize, usize); 7] =
+    [(AGE, GAPS[0]), (AGE, USES), (AGE, RATES[1]), (GAPS[0], GAPS[1]), (AGE, HITS), (RATES[0], RATES[2]), (AGE, STAY)];
 
 pub(crate) const SIDE: usize = 16;
 
@@ -81,17 +74,27 @@ pub struct Features(pub [u8; 16]);
 impl Features {
     /// The weights that take part, as places in a table of [`WEIGHTS`]: a bin of each feature, a cell of each cross, the
     /// intercept.
-    #[inline]
     pub fn active(&self) -> [u16; ACTIVE] {
         let mut active = [(WEIGHTS - 1) as u16; ACTIVE];
-        for (place, bin) in self.0[..COUNT].iter().enumerate() {
-            active[place] = (place * BINS) as u16 + u16::from(bin & 63);
+        let mut next = active.iter_mut();
+        self.for_each_active(|place| {
+            if let Some(next) = next.next() {
+                *next = place as u16;
+            }
+        });
+        active
+    }
+
+    /// The same but for the intercept, one by one, so that sums need no table of them.
+    #[inline(always)]
+    pub(crate) fn for_each_active(&self, mut each: impl FnMut(usize)) {
+        for place in 0..COUNT {
+            each(place * BINS + usize::from(self.0[place] & 63));
         }
         for (number, (left, right)) in CROSSES.into_iter().enumerate() {
-            let cell = u16::from((self.0[left] & 63) >> 2) * SIDE as u16 + u16::from((self.0[right] & 63) >> 2);
-            active[COUNT + number] = (COUNT * BINS + number * SIDE * SIDE) as u16 + cell;
+            let cell = usize::from(self.0[left] & 60) * (SIDE / 4) + usize::from((self.0[right] & 63) >> 2);
+            each(COUNT * BINS + number * SIDE * SIDE + cell);
         }
-        active
     }
 }
 
@@ -120,34 +123,12 @@ pub fn schema() -> u64 {
     hash
 }
 
-/// A number at half powers of two: 0 is 0, 1 is 2, 2 is 3, 3 is 4, 5 is 5, 7 is 6, 11 is 7, and so on to 62.
-#[inline]
-pub(crate) fn half_log2(number: u32) -> u8 {
-    let one_up = number.saturating_add(1);
-    let log = 31 - one_up.leading_zeros();
-    let half = if log > 0 { (one_up >> (log - 1)) & 1 } else { 0 };
-    (2 * log + half).min(u32::from(TOP)) as u8
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn bins_are_half_powers_of_two() {
-        let bins: Vec<_> = [0, 1, 2, 3, 5, 7, 11, 15].map(half_log2).into();
-        assert_eq!(bins, [0, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(half_log2(u32::MAX), TOP);
-    }
-
     proptest! {
-        #[test]
-        fn bins_rise(a in any::<u32>(), b in any::<u32>()) {
-            prop_assert!(half_log2(a.min(b)) <= half_log2(a.max(b)));
-            prop_assert!(half_log2(a) <= TOP);
-        }
-
         #[test]
         fn active_weights_are_distinct_and_in_range(bytes in any::<[u8; 16]>()) {
             let active = Features(bytes).active();

@@ -1,9 +1,9 @@
 //! What is kept of a key's past, and how it becomes features.
 
-use super::exp;
-use super::features::{
-    AGE, CONTEXT, DUE, Features, GAPS, HITS, NEVER, RATES, RETURNED, STAY, TOP, USES, half_log2,
-};
+use wide::f32x4;
+
+use super::features::{AGE, CONTEXT, DUE, Features, GAPS, HITS, NEVER, RATES, RETURNED, STAY, TOP, USES};
+use super::lanes::{exp, half_log2};
 
 /// The unit of time in which ages are binned: it follows the number of objects the cache holds, so that a model learned at
 /// one size serves at another.
@@ -11,28 +11,28 @@ use super::features::{
 pub(crate) struct Scale {
     /// Bins a cache of accesses spans.
     per_access: f32,
-    /// ln 2 over each half-life, per access.
-    decay: [f32; 3],
+    /// Minus ln 2 over each half-life, per access; the fourth lane is idle.
+    decay: f32x4,
 }
 
 impl Scale {
     /// For a cache of about `objects`.
     pub(crate) fn new(objects: f32) -> Self {
         let objects = objects.max(1.0);
-        let decay = [1.0, 8.0, 64.0].map(|caches| std::f32::consts::LN_2 / (caches * objects));
-        Self { per_access: 16384.0 / objects, decay }
+        let decay = [1.0, 8.0, 64.0, f32::INFINITY].map(|caches| -std::f32::consts::LN_2 / (caches * objects));
+        Self { per_access: 16384.0 / objects, decay: f32x4::new(decay) }
     }
 
     /// A span of accesses, binned.
     #[inline]
-    pub(crate) fn bin(&self, accesses: u32) -> u8 {
-        half_log2((accesses as f32 * self.per_access) as u32)
+    fn bin(&self, accesses: u32) -> u8 {
+        half_log2(f32x4::splat(accesses as f32 * self.per_access))[0]
     }
 
     /// What is left of each rate after so many accesses.
-    #[inline]
-    fn left(&self, accesses: u32) -> [f32; 3] {
-        self.decay.map(|decay| exp(-decay * accesses as f32))
+    #[inline(always)]
+    fn left(&self, accesses: u32) -> f32x4 {
+        exp(self.decay * f32x4::splat(accesses as f32))
     }
 }
 
@@ -69,10 +69,9 @@ impl History {
     #[inline]
     pub(crate) fn touch(&mut self, now: u32, scale: &Scale, context: [u8; 3]) {
         let gap = now.wrapping_sub(self.last);
-        let left = scale.left(gap);
-        for (rate, left) in self.rates.iter_mut().zip(left) {
-            *rate = (f32::from(*rate) * left + RATE).min(65535.0) as u16;
-        }
+        let rates = self.rates() * scale.left(gap) + f32x4::splat(RATE);
+        let [rate1, rate8, rate64, _] = rates.fast_min(f32x4::splat(65535.0)).to_array();
+        self.rates = [rate1 as u16, rate8 as u16, rate64 as u16];
         self.gaps = [scale.bin(gap), self.gaps[0], self.gaps[1]];
         self.uses = self.uses.saturating_add(1);
         self.context = context;
@@ -83,25 +82,26 @@ impl History {
     #[inline]
     pub(crate) fn features(&self, now: u32, scale: &Scale) -> Features {
         let age = now.wrapping_sub(self.last);
-        let left = scale.left(age);
+        let stay = now.wrapping_sub(self.stored);
+        let times = f32x4::new([age as f32, stay as f32, f32::from(self.uses), f32::from(self.hits)]);
+        let [age_bin, stay_bin, uses, hits] =
+            half_log2(times * f32x4::new([scale.per_access, scale.per_access, 1.0, 1.0]));
+        // In 16ths of a use.
+        let [rate1, rate8, rate64, _] = half_log2(self.rates() * scale.left(age) * f32x4::splat(16.0 / RATE));
         let mut bins = [0u8; 16];
-        bins[AGE] = scale.bin(age);
-        for (place, gap) in GAPS.into_iter().zip(self.gaps) {
-            bins[place] = gap;
-        }
-        bins[USES] = half_log2(u32::from(self.uses));
-        bins[HITS] = half_log2(u32::from(self.hits));
-        bins[STAY] = scale.bin(now.wrapping_sub(self.stored));
-        for ((place, rate), left) in RATES.into_iter().zip(self.rates).zip(left) {
-            // In 16ths of a use.
-            bins[place] = half_log2((f32::from(rate) * left * (16.0 / RATE)) as u32);
-        }
+        bins[AGE] = age_bin;
+        [bins[GAPS[0]], bins[GAPS[1]], bins[GAPS[2]]] = self.gaps;
+        [bins[USES], bins[HITS], bins[STAY]] = [uses, hits, stay_bin];
+        [bins[RATES[0]], bins[RATES[1]], bins[RATES[2]]] = [rate1, rate8, rate64];
         bins[RETURNED] = u8::from(self.returned) * 4;
-        for (place, share) in CONTEXT.into_iter().zip(self.context) {
-            bins[place] = share * 2;
-        }
+        [bins[CONTEXT[0]], bins[CONTEXT[1]], bins[CONTEXT[2]]] = self.context;
         bins[DUE] = (self.gaps[0] + 32).saturating_sub(bins[AGE]).min(TOP + 1);
         Features(bins)
+    }
+
+    #[inline(always)]
+    fn rates(&self) -> f32x4 {
+        f32x4::new([f32::from(self.rates[0]), f32::from(self.rates[1]), f32::from(self.rates[2]), 0.0])
     }
 }
 
@@ -122,7 +122,7 @@ impl Default for Context {
 }
 
 impl Context {
-    /// Notes an access: the gap since the key's last use, if it had one, and whether it missed. Returns the shares in 16ths: new keys;
+    /// Notes an access: the gap since the key's last use, if it had one, and whether it missed. Returns the shares in 32nds: new keys;
     /// accesses after the same gap as the one before (a scan that repeats); misses.
     #[inline]
     pub(crate) fn note(&mut self, gap: Option<u32>, missed: bool) -> [u8; 3] {
@@ -136,7 +136,7 @@ impl Context {
             }
             self.gap = gap;
         }
-        self.shares.map(|share| (share * 15.99) as u8)
+        self.shares.map(|share| (share * 15.99) as u8 * 2)
     }
 }
 
@@ -150,23 +150,23 @@ mod tests {
         let scale = Scale::new(16384.0);
         let mut history = History::first(100, [0; 3]);
         assert_eq!(history.features(100, &scale).0[GAPS[0]], NEVER);
-        history.touch(107, &scale, [3, 0, 15]);
-        history.touch(122, &scale, [3, 0, 15]);
+        history.touch(107, &scale, [6, 0, 30]);
+        history.touch(122, &scale, [6, 0, 30]);
         let bins = history.features(125, &scale).0;
         assert_eq!([bins[AGE], bins[GAPS[0]], bins[GAPS[1]], bins[GAPS[2]]], [4, 8, 6, NEVER]);
-        assert_eq!([bins[USES], bins[HITS], bins[STAY]], [half_log2(3), 0, half_log2(25)]);
+        assert_eq!([bins[USES], bins[HITS], bins[STAY]], [4, 0, 9]);
         assert_eq!([bins[CONTEXT[0]], bins[CONTEXT[2]], bins[DUE]], [6, 30, 8 + 32 - 4]);
         // Three uses within far less than a half-life.
-        assert_eq!(RATES.map(|place| bins[place]), [half_log2(47); 3]);
+        assert_eq!(RATES.map(|place| bins[place]), [11; 3]);
     }
 
     #[test]
     fn a_repeated_scan_is_seen() {
         let mut context = Context::default();
         let shares = (0..100).map(|_| context.note(Some(1000), true)).last();
-        assert_eq!(shares, Some([0, 15, 15]));
+        assert_eq!(shares, Some([0, 30, 30]));
         let shares = (0..100).map(|_| context.note(None, true)).last();
-        assert_eq!(shares, Some([15, 15, 15]));
+        assert_eq!(shares, Some([30, 30, 30]));
     }
 
     proptest! {

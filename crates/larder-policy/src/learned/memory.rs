@@ -3,8 +3,11 @@
 //! A key's bucket comes from the high bits of its hash, its tag from the low ones, so that two keys are taken for one about once in
 //! a thousand look-ups. A full bucket forgets whom it has not seen for longest.
 
-use super::features::{NEVER, half_log2};
+use wide::f32x4;
+
+use super::features::NEVER;
 use super::history::History;
+use super::lanes::half_log2;
 
 const WAYS: usize = 8;
 const TAG: u32 = 13;
@@ -86,12 +89,10 @@ impl Memory {
     fn pack(&self, hash: u32, history: &History) -> u64 {
         let mut word = 0;
         let mut push = |bits: u32, number: u64| word = word << bits | number.min((1 << bits) - 1);
-        let [short, middle, long] = history.rates.map(|rate| u64::from(half_log2(u32::from(rate) / 4)));
-        push(5, long);
-        push(5, middle);
-        push(4, short);
-        // Never 0, so that no word is.
-        push(4, u64::from(half_log2(u32::from(history.uses.max(1)))));
+        let [short, middle, long] = history.rates.map(|rate| f32::from(rate) / 4.0);
+        let bins = half_log2(f32x4::new([long, middle, short, f32::from(history.uses.max(1))]));
+        // The uses are at least 1 and in bin 2, so that no word is 0.
+        [5, 5, 4, 4].into_iter().zip(bins).for_each(|(bits, bin)| push(bits, u64::from(bin)));
         history.gaps.iter().rev().for_each(|&gap| push(6, u64::from(gap)));
         push(TIME, self.coarse(history.last));
         push(TAG, u64::from(hash) & ((1 << TAG) - 1));
@@ -108,7 +109,8 @@ impl Memory {
         };
         let units = self.coarse(now).wrapping_sub(pull(TIME)) & ((1 << TIME) - 1);
         // The middle of the unit, which is on average where it was.
-        let age = (units as u32).saturating_mul(self.unit).saturating_add(now % self.unit).saturating_sub(self.unit / 2);
+        let age =
+            (units as u32).saturating_mul(self.unit).saturating_add(now % self.unit).saturating_sub(self.unit / 2);
         let gaps = [pull(6) as u8, pull(6) as u8, pull(6) as u8].map(|gap| gap.min(NEVER));
         let uses = middle(pull(4) as u32).clamp(1, 255) as u8;
         let rates = [pull(4), pull(5), pull(5)].map(|bin| (middle(bin as u32) * 4).min(65535) as u16);
@@ -129,6 +131,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn bin_of(number: f32) -> u8 {
+        half_log2(f32x4::splat(number))[0]
+    }
+
     fn remember(memory: &mut Memory, hash: u32, now: u32) -> History {
         let history = History { last: now, gaps: [9, 8, 63], uses: 3, rates: [64, 190, 1000], ..History::default() };
         memory.put(hash, &history, now);
@@ -137,7 +143,11 @@ mod tests {
 
     #[test]
     fn the_middle_of_a_bin_is_in_it() {
-        assert!((2..40).all(|bin| half_log2(middle(bin)) == bin as u8), "{:?}", (0..12).map(middle).collect::<Vec<_>>());
+        assert!(
+            (2..40).all(|bin| bin_of(middle(bin) as f32) == bin as u8),
+            "{:?}",
+            (0..12).map(middle).collect::<Vec<_>>()
+        );
     }
 
     #[test]
@@ -151,7 +161,7 @@ mod tests {
         assert_eq!((after.gaps, after.uses, after.returned), (before.gaps, 3, true));
         assert!(after.last.abs_diff(1000) <= 10, "{after:?}");
         for (after, before) in after.rates.iter().zip(before.rates) {
-            assert_eq!(half_log2(u32::from(*after) / 4), half_log2(u32::from(before) / 4));
+            assert_eq!(bin_of(f32::from(*after) / 4.0), bin_of(f32::from(before) / 4.0));
         }
         assert!(memory.take(0x1234_5678, 1500).is_none(), "taken twice");
     }
@@ -160,7 +170,9 @@ mod tests {
     fn the_longest_unused_is_forgotten_first() {
         let mut memory = Memory::new();
         memory.grow(8, 16.0);
-        (0..9).for_each(|key| drop(remember(&mut memory, key + 1, 100 * (key + 1))));
+        for key in 1..=9 {
+            remember(&mut memory, key, 100 * key);
+        }
         let known: Vec<u32> = (1..=9).filter(|&key| memory.take(key, 1000).is_some()).collect();
         assert_eq!(known, [2, 3, 4, 5, 6, 7, 8, 9]);
     }
@@ -170,7 +182,9 @@ mod tests {
         let mut memory = Memory::new();
         memory.grow(64, 64.0);
         let keys: Vec<u32> = (0..6u32).map(|key| key.wrapping_mul(0x9e37_79b9)).collect();
-        keys.iter().for_each(|&key| drop(remember(&mut memory, key, 50)));
+        for &key in &keys {
+            remember(&mut memory, key, 50);
+        }
         memory.grow(1000, 64.0);
         assert!(memory.bytes() >= 512 * 8);
         assert!(keys.iter().all(|&key| memory.take(key, 60).is_some()));

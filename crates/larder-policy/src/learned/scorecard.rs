@@ -1,16 +1,20 @@
 //! The weights: an additive scorecard, so that a score explains itself, and its online learner.
 
 use super::features::{ACTIVE, BINS, Features, WEIGHTS};
-use super::{HORIZONS, MIX, Prior, exp, logistic};
+use super::lanes::{exp, logistic};
+use super::{HORIZONS, MIX, Prior};
+use wide::f32x4;
 
 /// One weight for each span.
-pub(crate) type Weights = [f32; HORIZONS.len()];
+pub(crate) type Weights = f32x4;
+
+const _: () = assert!(HORIZONS.len() == 4);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Scorecard {
-    weights: Box<[Weights]>,
+    weights: Box<[Weights; WEIGHTS]>,
     /// Sums of squared gradients: how sure each weight is.
-    sureness: Box<[f32]>,
+    sureness: Box<[f32; WEIGHTS]>,
     rate: f32,
 }
 
@@ -26,29 +30,31 @@ const PER_AGE: f32 = -0.05;
 impl Scorecard {
     /// Starts from a prior, or from LRU.
     pub(crate) fn new(prior: Option<&Prior>, rate: f32) -> Self {
-        let (weights, sureness) = match prior {
-            Some(prior) => (prior.weights().collect(), prior.sureness()),
-            None => {
-                let mut weights = vec![[0.0; HORIZONS.len()]; WEIGHTS];
-                for (bin, weight) in weights[..BINS].iter_mut().enumerate() {
-                    *weight = [PER_AGE * bin as f32; HORIZONS.len()];
-                }
-                (weights.into_boxed_slice(), 1.0)
+        let mut weights = Box::new([f32x4::ZERO; WEIGHTS]);
+        match prior {
+            Some(prior) => {
+                weights.iter_mut().zip(prior.weights()).for_each(|(weight, prior)| *weight = f32x4::new(prior))
             }
-        };
-        Self { weights, sureness: vec![sureness; WEIGHTS].into_boxed_slice(), rate }
+            None => weights[..BINS]
+                .iter_mut()
+                .zip(0u8..)
+                .for_each(|(weight, bin)| *weight = f32x4::splat(PER_AGE * f32::from(bin))),
+        }
+        let sureness = Box::new([prior.map_or(1.0, Prior::sureness); WEIGHTS]);
+        Self { weights, sureness, rate }
     }
 
     /// The logit of each span.
     #[inline]
     pub(crate) fn logits(&self, features: &Features) -> Weights {
-        let mut sum = Weights::default();
-        for place in features.active() {
-            for (sum, weight) in sum.iter_mut().zip(self.weights[usize::from(place)]) {
-                *sum += weight;
-            }
-        }
-        sum
+        // Four sums, so that one addition need not wait for the other.
+        let mut sums = [self.weights[WEIGHTS - 1], f32x4::ZERO, f32x4::ZERO, f32x4::ZERO];
+        let mut turn = 0;
+        features.for_each_active(|place| {
+            sums[turn % 4] += self.weights[place];
+            turn += 1;
+        });
+        (sums[0] + sums[1]) + (sums[2] + sums[3])
     }
 
     /// What an entry is worth: a mean of the probabilities of its reuse within each horizon, in [0, 1) but for ties.
@@ -60,17 +66,21 @@ impl Scorecard {
     /// Learns the outcome of one span (Adagrad: Duchi, Hazan, Singer, JMLR 2011; with a fading sum). Returns the log-loss before.
     #[inline]
     pub(crate) fn learn(&mut self, features: &Features, span: usize, used: bool) -> f32 {
-        let active: [u16; ACTIVE] = features.active();
-        let logit: f32 = active.iter().map(|&place| self.weights[usize::from(place)][span]).sum();
-        let gradient = logistic(logit) - f32::from(u8::from(used));
-        for place in active {
-            let sureness = &mut self.sureness[usize::from(place)];
-            *sureness = *sureness * FADE + gradient * gradient;
-            self.weights[usize::from(place)][span] -= self.rate * gradient / sureness.sqrt();
-        }
+        let logit = self.logits(features).to_array()[span];
+        let gradient = logistic(f32x4::splat(logit)).to_array()[0] - f32::from(u8::from(used));
+        let mut lane = [0.0; 4];
+        lane[span] = self.rate * gradient;
+        let step = f32x4::new(lane);
+        let (weights, sureness) = (&mut self.weights, &mut self.sureness);
+        let mut update = |place: usize| {
+            sureness[place] = sureness[place] * FADE + gradient * gradient;
+            weights[place] -= step * f32x4::splat(1.0 / sureness[place].sqrt());
+        };
+        features.for_each_active(&mut update);
+        update(WEIGHTS - 1);
         // ln(1 + e^x), on the side that cannot overflow.
         let towards = if used { -logit } else { logit };
-        towards.max(0.0) + exp(-towards.abs()).ln_1p()
+        towards.max(0.0) + exp(f32x4::splat(-towards.abs())).to_array()[0].ln_1p()
     }
 
     /// The weight of every active place in the logits of `features`.
@@ -83,7 +93,10 @@ impl Scorecard {
     }
 
     pub(crate) fn validate(&self) {
-        assert!(self.weights.iter().flatten().all(|weight| weight.is_finite()), "a weight is not a number");
+        assert!(
+            self.weights.iter().flat_map(|weights| weights.to_array()).all(f32::is_finite),
+            "a weight is not a number"
+        );
         assert!(self.sureness.iter().all(|&sum| sum.is_finite() && sum > 0.0), "a sum of squares is not positive");
     }
 }
@@ -91,13 +104,10 @@ impl Scorecard {
 /// A mean of the probabilities of use within each horizon, from the logits of the spans.
 #[inline]
 pub(crate) fn worth(logits: Weights) -> f32 {
-    let mut unused = 1.0;
-    let mut worth = TIE * logits.iter().sum::<f32>();
-    for (logit, mix) in logits.into_iter().zip(MIX) {
-        unused *= 1.0 - logistic(logit);
-        worth += mix * (1.0 - unused);
-    }
-    worth
+    // The chance to pass a span unused; then, to pass all the spans up to it.
+    let [a, b, c, d] = logistic(-logits).to_array();
+    let unused = f32x4::new([a, a * b, a * b * c, a * b * c * d]);
+    ((f32x4::splat(1.0) - unused) * f32x4::new(MIX) + logits * f32x4::splat(TIE)).reduce_add()
 }
 
 #[cfg(test)]
@@ -128,7 +138,7 @@ mod tests {
             card.learn(&some(age), 2, rng.unit() < truth(age));
         }
         for age in [0, 20, 40, 63] {
-            let said = f64::from(logistic(card.logits(&some(age))[2]));
+            let said = f64::from(logistic(card.logits(&some(age))).to_array()[2]);
             assert!((said - truth(age)).abs() < 0.08, "age {age}: {said}, not {}", truth(age));
         }
         card.validate();
@@ -142,6 +152,6 @@ mod tests {
             assert!(loss.is_finite() && loss >= 0.0);
         }
         card.validate();
-        assert!(worth([f32::MAX, -40.0, 0.0, 80.0]) <= f32::MAX);
+        assert!(worth(f32x4::new([f32::MAX, -40.0, 0.0, 80.0])) <= f32::MAX);
     }
 }
