@@ -189,27 +189,30 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             None => Reuse::UNKNOWN,
         };
         let known = self.find(access.key);
-        let mut found = known.filter(|&slot| self.entries[slot].is_resident());
         let mut expired = false;
-        if let Some(slot) = found
-            && !self.wheel.is_idle()
-            && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at)
+        if let Some(slot) = known
+            && let Entry { place, .. } = self.entries[slot]
+            && place != NIL
         {
-            self.let_go(slot, Removal::Expired);
-            (found, expired) = (None, true);
+            expired = !self.wheel.is_idle() && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at);
+            if expired {
+                self.let_go(slot, Removal::Expired);
+            } else {
+                if let Some(admission) = &mut self.policy.admission {
+                    admission.record(access, true);
+                }
+                if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
+                    && surplus != slot
+                {
+                    self.let_go(surplus, Removal::Evicted);
+                }
+                if let Some(value) = self.values.at(place) {
+                    return Lookup::Hit(value);
+                }
+            }
         }
         if let Some(admission) = &mut self.policy.admission {
-            admission.record(access, found.is_some());
-        }
-        if let Some(slot) = found {
-            if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
-                && surplus != slot
-            {
-                self.let_go(surplus, Removal::Evicted);
-            }
-            if let Some(value) = self.values.at(self.entries[slot].place) {
-                return Lookup::Hit(value);
-            }
+            admission.record(access, false);
         }
         let ghost = known.filter(|&slot| self.entries[slot].is_ghost());
         self.missed = Some(Missed { key: access.key, ghost });
@@ -239,13 +242,13 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         if !self.departed.is_empty() {
             evicted.append(&mut self.departed);
         }
-        let ghost = match self.missed.take() {
+        let known = match self.missed.take() {
             Some(missed) if missed.key == access.key => missed.ghost,
             _ => self.find(access.key),
         };
-        let newcomer =
-            Arrival { access: *access, weight: self.capacity.weigh.weight(access), reuse: plan.reuse, ghost };
-        if let Some(slot) = ghost
+        let weight = self.capacity.weigh.weight(access);
+        let newcomer = Arrival { access: *access, weight, reuse: plan.reuse, ghost: known };
+        if let Some(slot) = known
             && self.entries[slot].is_resident()
         {
             return self.replace(slot, &newcomer, value, plan, evicted);
