@@ -1,7 +1,8 @@
 //! What the benches share: the kernel driven as every replay drives it, and nothing around it.
 #![forbid(unsafe_code)]
 
-use larder_policy::{Access, Capacity, Evicted, Lookup, PolicySpec, Shard};
+use larder_policy::eviction::Eviction;
+use larder_policy::{Access, Capacity, Evicted, Host, Lookup, Policy, PolicySpec, Shard};
 use larder_trace::Request;
 
 /// Requests turned into accesses at a time, as `larder replay` does it: their hashes are then ready.
@@ -10,11 +11,10 @@ const BATCH: usize = 1 << 10;
 /// The seed of every run.
 pub const SEED: u64 = 1;
 
-/// A cache without values, fed one request at a time.
+/// A cache without values, fed request by request.
 pub struct Replay {
-    shard: Shard<()>,
+    cache: Box<dyn Cache>,
     accesses: Vec<Access>,
-    evicted: Vec<Evicted<()>>,
     /// Requests so far.
     pub requests: u64,
     /// Those that found nothing.
@@ -25,8 +25,8 @@ impl Replay {
     /// An empty cache of so many objects.
     pub fn new(policy: &PolicySpec, objects: u64) -> Self {
         let capacity = Capacity::objects(objects);
-        let shard = Shard::new(capacity, policy.build(capacity, SEED));
-        Self { shard, accesses: Vec::new(), evicted: Vec::new(), requests: 0, misses: 0 }
+        let cache = policy.build_for(capacity, SEED, Builder(capacity));
+        Self { cache, accesses: Vec::new(), requests: 0, misses: 0 }
     }
 
     /// Looks up every request's key, and stores what was not found.
@@ -34,22 +34,9 @@ impl Replay {
         for batch in requests.chunks(BATCH) {
             self.accesses.clear();
             self.accesses.extend(batch.iter().map(Request::access));
-            self.run_batch();
+            self.misses += self.cache.run(&self.accesses);
         }
         self.requests += requests.len() as u64;
-    }
-
-    /// Never inlined, so that a profile shows it.
-    #[inline(never)]
-    fn run_batch(&mut self) {
-        for access in &self.accesses {
-            if let Lookup::Miss(miss) = self.shard.lookup(access) {
-                self.misses += 1;
-                let plan = self.shard.plan(access, miss, None);
-                self.evicted.clear();
-                self.shard.insert(access, (), &plan, &mut self.evicted);
-            }
-        }
     }
 
     /// Misses as a share of the requests.
@@ -59,6 +46,48 @@ impl Replay {
 
     /// Bytes of metadata for each object now resident.
     pub fn bytes_per_object(&self) -> f64 {
+        self.cache.bytes_per_object()
+    }
+}
+
+/// A shard, whatever its policy: called once a batch.
+trait Cache {
+    /// Looks up every key and stores what is not found; returns how many were not.
+    fn run(&mut self, accesses: &[Access]) -> u64;
+    fn bytes_per_object(&self) -> f64;
+}
+
+struct Builder(Capacity);
+
+impl Host for Builder {
+    type Made = Box<dyn Cache>;
+
+    fn host<E: Eviction + ?Sized + 'static>(self, policy: Policy<E>) -> Box<dyn Cache> {
+        Box::new(Emptied { shard: Shard::new(self.0, policy), evicted: Vec::new() })
+    }
+}
+
+/// A shard, and room for what leaves it.
+struct Emptied<E: Eviction + ?Sized> {
+    shard: Shard<(), E>,
+    evicted: Vec<Evicted<()>>,
+}
+
+impl<E: Eviction + ?Sized> Cache for Emptied<E> {
+    fn run(&mut self, accesses: &[Access]) -> u64 {
+        let mut misses = 0;
+        for access in accesses {
+            if let Lookup::Miss(miss) = self.shard.lookup(access) {
+                misses += 1;
+                let plan = self.shard.plan(access, miss, None);
+                self.evicted.clear();
+                self.shard.insert(access, (), &plan, &mut self.evicted);
+            }
+        }
+        misses
+    }
+
+    fn bytes_per_object(&self) -> f64 {
         self.shard.metadata_bytes() as f64 / self.shard.len() as f64
     }
 }

@@ -162,6 +162,8 @@ mod sieve;
 mod twoq;
 mod wtinylfu;
 
+pub(crate) use {lru::Lru, s3fifo::S3Fifo, sieve::Sieve};
+
 /// Every eviction policy, in the order help texts show them.
 pub static REGISTRY: &[EvictionEntry] = &[
     EvictionEntry {
