@@ -2,11 +2,8 @@
 #![forbid(unsafe_code)]
 
 use larder_policy::eviction::Eviction;
-use larder_policy::{Access, Capacity, Evicted, Host, Lookup, Policy, PolicySpec, Shard};
+use larder_policy::{Capacity, Evicted, Host, Lookup, Policy, PolicySpec, Shard};
 use larder_trace::Request;
-
-/// Requests turned into accesses at a time, as `larder replay` does it: their hashes are then ready.
-const BATCH: usize = 1 << 10;
 
 /// The seed of every run.
 pub const SEED: u64 = 1;
@@ -14,7 +11,6 @@ pub const SEED: u64 = 1;
 /// A cache without values, fed request by request.
 pub struct Replay {
     cache: Box<dyn Cache>,
-    accesses: Vec<Access>,
     /// Requests so far.
     pub requests: u64,
     /// Those that found nothing.
@@ -26,16 +22,12 @@ impl Replay {
     pub fn new(policy: &PolicySpec, objects: u64) -> Self {
         let capacity = Capacity::objects(objects);
         let cache = policy.build_for(capacity, SEED, Builder(capacity));
-        Self { cache, accesses: Vec::new(), requests: 0, misses: 0 }
+        Self { cache, requests: 0, misses: 0 }
     }
 
     /// Looks up every request's key, and stores what was not found.
     pub fn run(&mut self, requests: &[Request]) {
-        for batch in requests.chunks(BATCH) {
-            self.accesses.clear();
-            self.accesses.extend(batch.iter().map(Request::access));
-            self.misses += self.cache.run(&self.accesses);
-        }
+        self.misses += self.cache.run(requests);
         self.requests += requests.len() as u64;
     }
 
@@ -53,7 +45,7 @@ impl Replay {
 /// A shard, whatever its policy: called once a batch.
 trait Cache {
     /// Looks up every key and stores what is not found; returns how many were not.
-    fn run(&mut self, accesses: &[Access]) -> u64;
+    fn run(&mut self, requests: &[Request]) -> u64;
     fn bytes_per_object(&self) -> f64;
 }
 
@@ -74,9 +66,10 @@ struct Emptied<E: Eviction + ?Sized> {
 }
 
 impl<E: Eviction + ?Sized> Cache for Emptied<E> {
-    fn run(&mut self, accesses: &[Access]) -> u64 {
+    fn run(&mut self, requests: &[Request]) -> u64 {
         let mut misses = 0;
-        for access in accesses {
+        for request in requests {
+            let access = &request.access();
             if let Lookup::Miss(miss) = self.shard.lookup(access) {
                 misses += 1;
                 let plan = self.shard.plan(access, miss, None);
