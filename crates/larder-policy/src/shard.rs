@@ -117,7 +117,7 @@ struct Entry {
     key: KeyHash,
     /// At least 1; 0 in a free slot.
     weight: u32,
-    /// Where a resident's value lies; `NIL` elsewhere.
+    /// Where a resident's value lies; a ghost has none.
     place: u32,
 }
 
@@ -148,7 +148,8 @@ pub struct Shard<V, E: Eviction + ?Sized = dyn Eviction> {
     index: Index,
     entries: SlotVec<Entry>,
     values: Values<V>,
-    free: Vec<Slot>,
+    /// The first free slot, or `NIL`; each has the next one in place of a key.
+    free: u32,
     ghosts: usize,
     capacity: Capacity,
     used: u64,
@@ -170,7 +171,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             index: Index::default(),
             entries: SlotVec::new(slots),
             values: Values::new(capacity.most_objects()),
-            free: Vec::new(),
+            free: NIL,
             ghosts: 0,
             capacity,
             used: 0,
@@ -247,7 +248,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             _ => self.find(access.key),
         };
         let weight = self.capacity.weigh.weight(access);
-        let newcomer = Arrival { access: *access, weight, reuse: plan.reuse, ghost: known };
+        let newcomer = Arrival { access, weight, reuse: plan.reuse, ghost: known };
         if let Some(slot) = known
             && self.entries[slot].is_resident()
         {
@@ -337,8 +338,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// Bytes allocated beside the values: index, slots, expiry, and the policy's own.
     pub fn metadata_bytes(&self) -> usize {
         let policy = self.policy.eviction.bytes() + self.policy.admission.as_ref().map_or(0, |part| part.bytes());
-        let slots = self.index.bytes() + self.entries.bytes() + self.free.capacity() * size_of::<Slot>();
-        slots + self.values.bytes_beside() + self.wheel.bytes() + policy
+        self.index.bytes() + self.entries.bytes() + self.values.bytes_beside() + self.wheel.bytes() + policy
     }
 
     /// Recomputes every invariant.
@@ -348,9 +348,11 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     pub fn validate(&self) {
         self.wheel.validate();
         let mut is_free = vec![false; self.entries.len()];
-        for &slot in &self.free {
-            let again = std::mem::replace(&mut is_free[slot.0 as usize], true);
-            assert!(!again, "{slot:?} is free twice");
+        let mut free = self.free;
+        while free != NIL {
+            let again = std::mem::replace(&mut is_free[free as usize], true);
+            assert!(!again, "slot {free} is free twice");
+            free = self.entries[Slot(free)].key.0 as u32;
         }
         let (mut residents, mut ghosts, mut used) = (0, 0, 0);
         for (at, entry) in self.entries.iter().enumerate() {
@@ -474,7 +476,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
                 slot
             }
             None => {
-                let slot = self.free.pop().unwrap_or(Slot(self.entries.len() as u32));
+                let slot = self.free_slot();
                 self.entries.put(slot, entry);
                 let entries = &self.entries;
                 self.index.insert(key.0, slot, |slot| entries[slot].key.0);
@@ -486,6 +488,17 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             self.wheel.schedule(slot, newcomer.access.at.plus(ttl));
         }
         self.policy.eviction.on_insert(slot, newcomer);
+    }
+
+    /// A slot that is free, or the next new one.
+    #[inline(always)]
+    fn free_slot(&mut self) -> Slot {
+        if self.free == NIL {
+            return Slot(self.entries.len() as u32);
+        }
+        let slot = Slot(self.free);
+        self.free = self.entries[slot].key.0 as u32;
+        slot
     }
 
     /// Takes out a resident; its slot is free or a ghost's afterwards.
@@ -530,8 +543,8 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     #[inline(always)]
     fn release(&mut self, slot: Slot) {
         self.index.remove(self.entries[slot].key.0, slot);
-        self.entries[slot].weight = 0;
-        self.free.push(slot);
+        self.entries[slot] = Entry { key: KeyHash(u64::from(self.free)), weight: 0, place: NIL };
+        self.free = slot.0;
     }
 }
 

@@ -22,9 +22,9 @@ use crate::{Access, Reuse, Slot};
 
 /// A newcomer that wants to be stored.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival {
+pub struct Arrival<'a> {
     /// The access that missed.
-    pub access: Access,
+    pub access: &'a Access,
     /// What it will weigh against the capacity, at least 1.
     pub weight: u32,
     /// What is foreseen about its key.
