@@ -8,21 +8,17 @@ pub mod workload;
 
 use std::path::PathBuf;
 
-use larder_policy::{Access, Capacity, Evicted, KeyHash, Lookup, PolicySpec, Shard};
+use larder_policy::eviction::Eviction;
+use larder_policy::{Access, Capacity, Evicted, Host, KeyHash, Lookup, Policy, PolicySpec, Shard};
 use larder_trace::Request;
 use rustix::time::{ClockId, clock_gettime};
-
-/// Requests turned into accesses at a time, as `larder replay` does it: their hashes are then ready.
-const BATCH: usize = 1 << 10;
 
 /// The seed of every run.
 pub const SEED: u64 = 1;
 
-/// A cache without values, fed one request at a time.
+/// A cache without values, fed request by request.
 pub struct Replay {
-    shard: Shard<()>,
-    accesses: Vec<Access>,
-    evicted: Vec<Evicted<()>>,
+    cache: Box<dyn Cache>,
     /// Requests so far.
     pub requests: u64,
     /// Those that found nothing.
@@ -33,44 +29,30 @@ impl Replay {
     /// An empty cache of so many objects.
     pub fn new(policy: &PolicySpec, objects: u64) -> Self {
         let capacity = Capacity::objects(objects);
-        let shard = Shard::new(capacity, policy.build(capacity, SEED));
-        Self { shard, accesses: Vec::new(), evicted: Vec::new(), requests: 0, misses: 0 }
+        let cache = policy.build_for(capacity, SEED, Builder(capacity));
+        Self { cache, requests: 0, misses: 0 }
     }
 
     /// Looks up every request's key, and stores what was not found.
     pub fn run(&mut self, requests: &[Request]) {
-        let mut accesses = std::mem::take(&mut self.accesses);
-        for batch in requests.chunks(BATCH) {
-            accesses.clear();
-            accesses.extend(batch.iter().map(Request::access));
-            self.run_accesses(&accesses);
-        }
-        self.accesses = accesses;
+        self.misses += self.cache.run(requests);
+        self.requests += requests.len() as u64;
     }
 
-    /// The same with accesses at hand. Never inlined, so that a profile shows it.
-    #[inline(never)]
+    /// The same with accesses at hand.
     pub fn run_accesses(&mut self, accesses: &[Access]) {
-        for access in accesses {
-            if let Lookup::Miss(miss) = self.shard.lookup(access) {
-                self.misses += 1;
-                let plan = self.shard.plan(access, miss, None);
-                self.evicted.clear();
-                self.shard.insert(access, (), &plan, &mut self.evicted);
-            }
-        }
+        self.misses += self.cache.run_accesses(accesses);
         self.requests += accesses.len() as u64;
     }
 
     /// Looks up every access's key, stores nothing, and returns how many were found.
-    #[inline(never)]
     pub fn look_up(&mut self, accesses: &[Access]) -> usize {
-        accesses.iter().filter(|access| self.shard.lookup(access).is_hit()).count()
+        self.cache.look_up(accesses)
     }
 
     /// Whether the key is resident; this is no access.
     pub fn holds(&self, key: KeyHash) -> bool {
-        self.shard.peek(key).is_some()
+        self.cache.holds(key)
     }
 
     /// Misses as a share of the requests.
@@ -80,6 +62,66 @@ impl Replay {
 
     /// Bytes of metadata for each object now resident.
     pub fn bytes_per_object(&self) -> f64 {
+        self.cache.bytes_per_object()
+    }
+}
+
+/// A shard, whatever its policy: called once a batch.
+trait Cache {
+    /// Looks up every key and stores what is not found; returns how many were not.
+    fn run(&mut self, requests: &[Request]) -> u64;
+    fn run_accesses(&mut self, accesses: &[Access]) -> u64;
+    fn look_up(&mut self, accesses: &[Access]) -> usize;
+    fn holds(&self, key: KeyHash) -> bool;
+    fn bytes_per_object(&self) -> f64;
+}
+
+struct Builder(Capacity);
+
+impl Host for Builder {
+    type Made = Box<dyn Cache>;
+
+    fn host<E: Eviction + ?Sized + 'static>(self, policy: Policy<E>) -> Box<dyn Cache> {
+        Box::new(Emptied { shard: Shard::new(self.0, policy), evicted: Vec::new() })
+    }
+}
+
+/// A shard, and room for what leaves it.
+struct Emptied<E: Eviction + ?Sized> {
+    shard: Shard<(), E>,
+    evicted: Vec<Evicted<()>>,
+}
+
+impl<E: Eviction + ?Sized> Emptied<E> {
+    /// Whether it missed.
+    #[inline(always)]
+    fn step(&mut self, access: &Access) -> bool {
+        let Lookup::Miss(miss) = self.shard.lookup(access) else { return false };
+        let plan = self.shard.plan(access, miss, None);
+        self.evicted.clear();
+        self.shard.insert(access, (), &plan, &mut self.evicted);
+        true
+    }
+}
+
+impl<E: Eviction + ?Sized> Cache for Emptied<E> {
+    fn run(&mut self, requests: &[Request]) -> u64 {
+        requests.iter().map(|request| u64::from(self.step(&request.access()))).sum()
+    }
+
+    fn run_accesses(&mut self, accesses: &[Access]) -> u64 {
+        accesses.iter().map(|access| u64::from(self.step(access))).sum()
+    }
+
+    fn look_up(&mut self, accesses: &[Access]) -> usize {
+        accesses.iter().filter(|access| self.shard.lookup(access).is_hit()).count()
+    }
+
+    fn holds(&self, key: KeyHash) -> bool {
+        self.shard.peek(key).is_some()
+    }
+
+    fn bytes_per_object(&self) -> f64 {
         self.shard.metadata_bytes() as f64 / self.shard.len() as f64
     }
 }

@@ -51,7 +51,7 @@ pub use access::{Access, KeyHash, Op, Time};
 pub use error::{Error, ErrorKind};
 pub use params::{Param, Params};
 pub use plan::{Plan, Refusal, Verdict};
-pub use policy::{Policy, PolicySpec};
+pub use policy::{Host, Policy, PolicySpec};
 pub use predict::{Predictor, Reuse};
 pub use rng::Rng;
 pub use shard::{Capacity, Evicted, Inserted, Lookup, Miss, Shard, Weigh, Work};

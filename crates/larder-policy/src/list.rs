@@ -62,10 +62,19 @@ impl List {
     /// Moves `slot`, which must be on this list, to the front.
     #[inline]
     pub(crate) fn move_to_front(&mut self, links: &mut Links, slot: Slot) {
-        if self.front != slot.0 {
-            self.remove(links, slot);
-            self.push_front(links, slot);
+        if self.front == slot.0 {
+            return;
         }
+        // There is a newer one, and the list is not empty without `slot`.
+        let Link { newer, older } = std::mem::replace(&mut links[slot], Link { newer: NIL, older: self.front });
+        links[Slot(newer)].older = older;
+        if older == NIL {
+            self.back = newer;
+        } else {
+            links[Slot(older)].newer = newer;
+        }
+        links[Slot(self.front)].newer = slot.0;
+        self.front = slot.0;
     }
 
     #[inline]

@@ -31,6 +31,15 @@ impl<E: Eviction + ?Sized> Policy<E> {
     }
 }
 
+/// Makes something of a policy whose type the compiler knows, so that it calls the hooks directly and inlines them.
+pub trait Host {
+    /// What is made.
+    type Made;
+
+    /// Makes it.
+    fn host<E: Eviction + ?Sized + 'static>(self, policy: Policy<E>) -> Self::Made;
+}
+
 /// The text form of a policy, checked: `EVICTION[:NAME=VALUE[/NAME=VALUE…]][+ADMISSION[:NAME=VALUE…]]`, such as
 /// `lru`, `s3fifo:small=0.2` or `lru+tinylfu`.
 #[derive(Clone, Debug)]
@@ -59,10 +68,26 @@ impl PolicySpec {
 
     /// The same; a learned policy starts from `prior` instead of the one that ships with larder.
     pub fn build_with(&self, capacity: Capacity, seed: u64, prior: Option<&Prior>) -> Policy {
-        let setup = |params| Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed, params, prior };
-        let mut policy = Policy::new((self.eviction.build)(&setup(&self.eviction_params)));
+        let setup = Setup { prior, ..setup(capacity, seed, &self.eviction_params) };
+        self.complete(capacity, seed, (self.eviction.build)(&setup))
+    }
+
+    /// As [`build`](Self::build), for a host that wants to know the type of the eviction policy. It gets that of
+    /// those whose hooks are so short that the calls are felt; each costs the program a copy of the host's code.
+    pub fn build_for<H: Host>(&self, capacity: Capacity, seed: u64, host: H) -> H::Made {
+        let setup = setup(capacity, seed, &self.eviction_params);
+        match self.eviction.name {
+            "lru" => host.host(self.complete(capacity, seed, Box::new(eviction::Lru::new(&setup)))),
+            "sieve" => host.host(self.complete(capacity, seed, Box::new(eviction::Sieve::new(&setup)))),
+            "s3fifo" => host.host(self.complete(capacity, seed, Box::new(eviction::S3Fifo::new(&setup)))),
+            _ => host.host(self.build(capacity, seed)),
+        }
+    }
+
+    fn complete<E: Eviction + ?Sized>(&self, capacity: Capacity, seed: u64, eviction: Box<E>) -> Policy<E> {
+        let mut policy = Policy::new(eviction);
         if let Some((entry, params)) = &self.admission {
-            policy.admission = (entry.build)(&setup(params));
+            policy.admission = (entry.build)(&setup(capacity, seed, params));
         }
         policy
     }
@@ -91,6 +116,10 @@ impl fmt::Display for PolicySpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+fn setup(capacity: Capacity, seed: u64, params: &Params) -> Setup<'_> {
+    Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed, params, prior: None }
 }
 
 fn parse<T>(

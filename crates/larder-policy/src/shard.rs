@@ -118,7 +118,7 @@ struct Entry {
     key: KeyHash,
     /// At least 1; 0 in a free slot.
     weight: u32,
-    /// Where a resident's value lies; `NIL` elsewhere.
+    /// Where a resident's value lies; a ghost has none.
     place: u32,
 }
 
@@ -149,7 +149,8 @@ pub struct Shard<V, E: Eviction + ?Sized = dyn Eviction> {
     index: Index,
     entries: SlotVec<Entry>,
     values: Values<V>,
-    free: Vec<Slot>,
+    /// The first free slot, or `NIL`; each has the next one in place of a key.
+    free: u32,
     ghosts: usize,
     capacity: Capacity,
     used: u64,
@@ -171,7 +172,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             index: Index::default(),
             entries: SlotVec::new(slots),
             values: Values::new(capacity.most_objects()),
-            free: Vec::new(),
+            free: NIL,
             ghosts: 0,
             capacity,
             used: 0,
@@ -190,27 +191,30 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             None => Reuse::UNKNOWN,
         };
         let known = self.find(access.key);
-        let mut found = known.filter(|&slot| self.entries[slot].is_resident());
         let mut expired = false;
-        if let Some(slot) = found
-            && !self.wheel.is_idle()
-            && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at)
+        if let Some(slot) = known
+            && let Entry { place, .. } = self.entries[slot]
+            && place != NIL
         {
-            self.let_go(slot, Removal::Expired);
-            (found, expired) = (None, true);
+            expired = !self.wheel.is_idle() && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at);
+            if expired {
+                self.let_go(slot, Removal::Expired);
+            } else {
+                if let Some(admission) = &mut self.policy.admission {
+                    admission.record(access, true);
+                }
+                if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
+                    && surplus != slot
+                {
+                    self.let_go(surplus, Removal::Evicted);
+                }
+                if let Some(value) = self.values.at(place) {
+                    return Lookup::Hit(value);
+                }
+            }
         }
         if let Some(admission) = &mut self.policy.admission {
-            admission.record(access, found.is_some());
-        }
-        if let Some(slot) = found {
-            if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
-                && surplus != slot
-            {
-                self.let_go(surplus, Removal::Evicted);
-            }
-            if let Some(value) = self.values.at(self.entries[slot].place) {
-                return Lookup::Hit(value);
-            }
+            admission.record(access, false);
         }
         let ghost = known.filter(|&slot| self.entries[slot].is_ghost());
         self.missed = Some(Missed { key: access.key, ghost });
@@ -240,13 +244,13 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         if !self.departed.is_empty() {
             evicted.append(&mut self.departed);
         }
-        let ghost = match self.missed.take() {
+        let known = match self.missed.take() {
             Some(missed) if missed.key == access.key => missed.ghost,
             _ => self.find(access.key),
         };
-        let newcomer =
-            Arrival { access: *access, weight: self.capacity.weigh.weight(access), reuse: plan.reuse, ghost };
-        if let Some(slot) = ghost
+        let weight = self.capacity.weigh.weight(access);
+        let newcomer = Arrival { access, weight, reuse: plan.reuse, ghost: known };
+        if let Some(slot) = known
             && self.entries[slot].is_resident()
         {
             return self.replace(slot, &newcomer, value, plan, evicted);
@@ -341,8 +345,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// Bytes allocated beside the values: index, slots, expiry, and the policy's own.
     pub fn metadata_bytes(&self) -> usize {
         let policy = self.policy.eviction.bytes() + self.policy.admission.as_ref().map_or(0, |part| part.bytes());
-        let slots = self.index.bytes() + self.entries.bytes() + self.free.capacity() * size_of::<Slot>();
-        slots + self.values.bytes_beside() + self.wheel.bytes() + policy
+        self.index.bytes() + self.entries.bytes() + self.values.bytes_beside() + self.wheel.bytes() + policy
     }
 
     /// Recomputes every invariant.
@@ -352,9 +355,11 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     pub fn validate(&self) {
         self.wheel.validate();
         let mut is_free = vec![false; self.entries.len()];
-        for &slot in &self.free {
-            let again = std::mem::replace(&mut is_free[slot.0 as usize], true);
-            assert!(!again, "{slot:?} is free twice");
+        let mut free = self.free;
+        while free != NIL {
+            let again = std::mem::replace(&mut is_free[free as usize], true);
+            assert!(!again, "slot {free} is free twice");
+            free = self.entries[Slot(free)].key.0 as u32;
         }
         let (mut residents, mut ghosts, mut used) = (0, 0, 0);
         for (at, entry) in self.entries.iter().enumerate() {
@@ -478,7 +483,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
                 slot
             }
             None => {
-                let slot = self.free.pop().unwrap_or(Slot(self.entries.len() as u32));
+                let slot = self.free_slot();
                 self.entries.put(slot, entry);
                 let entries = &self.entries;
                 self.index.insert(key.0, slot, |slot| entries[slot].key.0);
@@ -490,6 +495,17 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             self.wheel.schedule(slot, newcomer.access.at.plus(ttl));
         }
         self.policy.eviction.on_insert(slot, newcomer);
+    }
+
+    /// A slot that is free, or the next new one.
+    #[inline(always)]
+    fn free_slot(&mut self) -> Slot {
+        if self.free == NIL {
+            return Slot(self.entries.len() as u32);
+        }
+        let slot = Slot(self.free);
+        self.free = self.entries[slot].key.0 as u32;
+        slot
     }
 
     /// Takes out a resident; its slot is free or a ghost's afterwards.
@@ -534,8 +550,8 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     #[inline(always)]
     fn release(&mut self, slot: Slot) {
         self.index.remove(self.entries[slot].key.0, slot);
-        self.entries[slot].weight = 0;
-        self.free.push(slot);
+        self.entries[slot] = Entry { key: KeyHash(u64::from(self.free)), weight: 0, place: NIL };
+        self.free = slot.0;
     }
 }
 

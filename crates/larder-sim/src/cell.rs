@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use larder_policy::eviction::Removal;
+use larder_policy::eviction::{Eviction, Removal};
 use larder_policy::ttl::{Fixed, Given};
-use larder_policy::{Access, Capacity, Evicted, Lookup, Miss, Op, PolicySpec, Reuse, Shard, Time, Work};
+use larder_policy::{Access, Capacity, Evicted, Host, Lookup, Miss, Op, Policy, PolicySpec, Reuse, Shard, Time, Work};
 
 use crate::feed::Batch;
 use crate::series::Series;
@@ -41,12 +41,17 @@ pub struct CellSetup<'a> {
     pub lane: usize,
 }
 
-/// A shard under replay, with its counts.
+/// One policy at one size under replay.
 pub struct Cell {
-    shard: Shard<()>,
+    runner: Box<dyn Run>,
+    pub(crate) lane: usize,
+}
+
+/// A shard under replay, with its counts.
+struct Runner<E: Eviction + ?Sized> {
+    shard: Shard<(), E>,
     lifetimes: Lifetimes,
     gets_only: bool,
-    pub(crate) lane: usize,
     evicted: Vec<Evicted<()>>,
     /// The next moment at which time passes for the shard.
     next_tick: Time,
@@ -77,11 +82,33 @@ impl Cell {
     /// # Errors
     /// The policy must know the future and is not given it.
     pub fn new(setup: &CellSetup<'_>) -> Result<Self, Error> {
-        let mut policy = setup.policy.build(setup.capacity, setup.seed);
-        if setup.policy.eviction().needs_oracle {
-            let future = setup.future.ok_or_else(|| {
-                Error::option(format!("policy {} must know the future, which was not surveyed", setup.policy))
-            })?;
+        if setup.policy.eviction().needs_oracle && setup.future.is_none() {
+            let message = format!("policy {} must know the future, which was not surveyed", setup.policy);
+            return Err(Error::option(message));
+        }
+        let runner = setup.policy.build_for(setup.capacity, setup.seed, Builder(setup));
+        Ok(Self { runner, lane: setup.lane })
+    }
+
+    /// Replays a batch.
+    pub(crate) fn run(&mut self, batch: &Batch) {
+        self.runner.run(batch);
+    }
+
+    /// The counts, and the bytes of metadata the shard holds at the end.
+    pub(crate) fn finish(self) -> (Tally, u64) {
+        self.runner.finish()
+    }
+}
+
+struct Builder<'a>(&'a CellSetup<'a>);
+
+impl Host for Builder<'_> {
+    type Made = Box<dyn Run>;
+
+    fn host<E: Eviction + ?Sized + 'static>(self, mut policy: Policy<E>) -> Box<dyn Run> {
+        let Self(setup) = self;
+        if let Some(future) = setup.future.filter(|_| setup.policy.eviction().needs_oracle) {
             policy.predictor = Some(Box::new(future.oracle()));
         }
         policy.ttl = match setup.lifetimes {
@@ -89,19 +116,25 @@ impl Cell {
             Lifetimes::Given => Some(Box::new(Given)),
             Lifetimes::Fixed(span) => Some(Box::new(Fixed(span))),
         };
-        Ok(Self {
+        Box::new(Runner {
             shard: Shard::new(setup.capacity, policy),
             lifetimes: setup.lifetimes,
             gets_only: setup.gets_only,
-            lane: setup.lane,
             evicted: Vec::new(),
             next_tick: Time(0),
             tally: Tally::default(),
         })
     }
+}
 
-    /// Replays a batch.
-    pub(crate) fn run(&mut self, batch: &Batch) {
+/// A runner, whatever its policy: called once a batch.
+trait Run: Send {
+    fn run(&mut self, batch: &Batch);
+    fn finish(self: Box<Self>) -> (Tally, u64);
+}
+
+impl<E: Eviction + ?Sized> Run for Runner<E> {
+    fn run(&mut self, batch: &Batch) {
         let start = Instant::now();
         let mut done = 0;
         while done < batch.accesses.len() {
@@ -117,6 +150,14 @@ impl Cell {
         self.tally.spent += start.elapsed();
     }
 
+    fn finish(mut self: Box<Self>) -> (Tally, u64) {
+        // Hands out what the last lookup let go of.
+        self.tick(Time(0));
+        (self.tally, self.shard.metadata_bytes() as u64)
+    }
+}
+
+impl<E: Eviction + ?Sized> Runner<E> {
     fn run_slice<const EXPIRING: bool>(&mut self, accesses: &[Access], lifetimes: &[u32]) {
         let (mut misses, mut missed_bytes) = (0, 0);
         for (at, access) in accesses.iter().enumerate() {
@@ -172,13 +213,6 @@ impl Cell {
         self.shard.tick(now, &mut work);
         self.tally.evictions += evictions(&work.expired);
         self.next_tick = now.plus(TICK);
-    }
-
-    /// The counts, and the bytes of metadata the shard holds at the end.
-    pub(crate) fn finish(mut self) -> (Tally, u64) {
-        // Hands out what the last lookup let go of.
-        self.tick(Time(0));
-        (self.tally, self.shard.metadata_bytes() as u64)
     }
 }
 

@@ -5,7 +5,7 @@
 //! each victim: where weights are unequal, the ghosts may outweigh the capacity.
 
 use super::{Arrival, Eviction, Fate, Removal, Setup, slots};
-use crate::list::{Links, List};
+use crate::list::Links;
 use crate::queue::Queue;
 use crate::slots::SlotVec;
 use crate::{Access, Reuse, Slot};
@@ -28,7 +28,7 @@ pub(crate) struct Arc {
     residents: [Queue; 2],
     ghosts: [Queue; 2],
     /// Ghosts that are to be forgotten.
-    forgotten: List,
+    forgotten: Vec<Slot>,
     capacity: u64,
     /// The weight wanted for those seen once.
     target: f64,
@@ -44,7 +44,7 @@ impl Arc {
             entries: SlotVec::new(None),
             residents: [Queue::default(); 2],
             ghosts: [Queue::default(); 2],
-            forgotten: List::default(),
+            forgotten: Vec::new(),
             capacity: 0,
             target: 0.0,
             oldest_leaves: None,
@@ -66,7 +66,7 @@ impl Arc {
     fn drop_oldest(&mut self, kind: usize) -> bool {
         let Some(oldest) = self.ghosts[kind].back() else { return false };
         self.ghosts[kind].remove(&mut self.links, oldest, self.entries[oldest].weight);
-        self.forgotten.push_front(&mut self.links, oldest);
+        self.forgotten.push(oldest);
         true
     }
 }
@@ -152,9 +152,7 @@ impl Eviction for Arc {
     }
 
     fn forget(&mut self) -> Option<Slot> {
-        let slot = self.forgotten.back()?;
-        self.forgotten.remove(&mut self.links, slot);
-        Some(slot)
+        self.forgotten.pop()
     }
 
     fn most_ghosts(&self, objects: usize) -> usize {
@@ -173,7 +171,7 @@ impl Eviction for Arc {
     }
 
     fn bytes(&self) -> usize {
-        self.links.bytes() + self.entries.bytes()
+        self.links.bytes() + self.entries.bytes() + self.forgotten.capacity() * size_of::<Slot>()
     }
 
     fn validate(&self, residents: usize, ghosts: usize) {

@@ -37,13 +37,13 @@ struct Node {
 pub(crate) struct Lirs {
     nodes: SlotVec<Node>,
     stack_links: Links,
-    /// Of the queue, the gone and the forgotten: a slot is on at most one of them.
+    /// Of the queue and the gone: a slot is on at most one of them.
     queue_links: Links,
     stack: List,
     queue: List,
     gone: List,
     /// Ghosts the shard is still to be told of.
-    forgotten: List,
+    forgotten: Vec<Slot>,
     stack_weight: u64,
     low_weight: u64,
     queue_weight: u64,
@@ -62,7 +62,7 @@ impl Lirs {
             stack: List::default(),
             queue: List::default(),
             gone: List::default(),
-            forgotten: List::default(),
+            forgotten: Vec::new(),
             stack_weight: 0,
             low_weight: 0,
             queue_weight: 0,
@@ -111,7 +111,7 @@ impl Lirs {
     fn drop_gone(&mut self, slot: Slot) {
         self.gone.remove(&mut self.queue_links, slot);
         self.leave_stack(slot);
-        self.forgotten.push_front(&mut self.queue_links, slot);
+        self.forgotten.push(slot);
     }
 
     /// Keeps a low resident at the bottom of the stack; the top stays whatever it is.
@@ -236,9 +236,7 @@ impl Eviction for Lirs {
     }
 
     fn forget(&mut self) -> Option<Slot> {
-        let slot = self.forgotten.back()?;
-        self.forgotten.remove(&mut self.queue_links, slot);
-        Some(slot)
+        self.forgotten.pop()
     }
 
     fn most_ghosts(&self, objects: usize) -> usize {
@@ -257,7 +255,8 @@ impl Eviction for Lirs {
     }
 
     fn bytes(&self) -> usize {
-        self.nodes.bytes() + self.stack_links.bytes() + self.queue_links.bytes()
+        let forgotten = self.forgotten.capacity() * size_of::<Slot>();
+        self.nodes.bytes() + self.stack_links.bytes() + self.queue_links.bytes() + forgotten
     }
 
     fn validate(&self, residents: usize, ghosts: usize) {

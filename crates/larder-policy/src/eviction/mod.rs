@@ -23,9 +23,9 @@ use crate::{Access, Reuse, Slot};
 
 /// A newcomer that wants to be stored.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival {
+pub struct Arrival<'a> {
     /// The access that missed.
-    pub access: Access,
+    pub access: &'a Access,
     /// What it will weigh against the capacity, at least 1.
     pub weight: u32,
     /// What is foreseen about its key.
@@ -173,6 +173,8 @@ mod s3fifo;
 mod sieve;
 mod twoq;
 mod wtinylfu;
+
+pub(crate) use {lru::Lru, s3fifo::S3Fifo, sieve::Sieve};
 
 /// Every eviction policy, in the order help texts show them.
 pub static REGISTRY: &[EvictionEntry] = &[

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::eviction::LruShard;
-use crate::{Access, Capacity, KeyHash, Lookup, Plan, Reuse, Time, Verdict, Weigh};
+use crate::{Access, Capacity, KeyHash, Plan, Reuse, Time, Verdict, Weigh};
 
 /// How residents are ranked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
