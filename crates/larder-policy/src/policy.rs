@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::admission::{self, Admission, AdmissionEntry};
 use crate::eviction::{self, Eviction, EvictionEntry, Setup};
@@ -39,6 +40,7 @@ pub struct PolicySpec {
     eviction: &'static EvictionEntry,
     eviction_params: Params,
     admission: Option<(&'static AdmissionEntry, Params)>,
+    prior: Option<Arc<Prior>>,
 }
 
 impl PolicySpec {
@@ -52,9 +54,15 @@ impl PolicySpec {
         self.eviction
     }
 
+    /// The same policy; if it is a learned one, it starts from `prior` instead of the one that ships with larder.
+    #[must_use]
+    pub fn with_prior(self, prior: Arc<Prior>) -> Self {
+        Self { prior: Some(prior), ..self }
+    }
+
     /// Builds the parts. The predictor is left out: the host adds it.
     pub fn build(&self, capacity: Capacity, seed: u64) -> Policy {
-        self.build_with(capacity, seed, None)
+        self.build_with(capacity, seed, self.prior.as_deref())
     }
 
     /// The same; a learned policy starts from `prior` instead of the one that ships with larder.
@@ -83,7 +91,7 @@ impl FromStr for PolicySpec {
         let names = || admission::REGISTRY.iter().map(|entry| entry.name).collect();
         let admission =
             admission.map(|text| parse(text, find, |entry| entry.params, names, "admission policy")).transpose()?;
-        Ok(Self { text: text.to_owned(), eviction, eviction_params, admission })
+        Ok(Self { text: text.to_owned(), eviction, eviction_params, admission, prior: None })
     }
 }
 

@@ -6,6 +6,7 @@ use larder_policy::eviction::Removal;
 use larder_policy::ttl::{Fixed, Given};
 use larder_policy::{Access, Capacity, Evicted, Lookup, Miss, Op, PolicySpec, Reuse, Shard, Time, Work};
 
+use crate::examples::{Examples, Recorder};
 use crate::feed::Batch;
 use crate::series::Series;
 use crate::{Error, NextAccess};
@@ -50,6 +51,7 @@ pub struct Cell {
     evicted: Vec<Evicted<()>>,
     /// The next moment at which time passes for the shard.
     next_tick: Time,
+    recorder: Option<Recorder>,
     tally: Tally,
 }
 
@@ -66,6 +68,8 @@ pub struct Tally {
     pub spent: Duration,
     /// Misses over the course of the trace.
     pub series: Series,
+    /// What a learned policy learned from, where it was recorded.
+    pub examples: Examples,
 }
 
 /// Time passes for a shard once a second of the trace: late ticks would let the expired take room.
@@ -96,8 +100,15 @@ impl Cell {
             lane: setup.lane,
             evicted: Vec::new(),
             next_tick: Time(0),
+            recorder: None,
             tally: Tally::default(),
         })
+    }
+
+    /// From now on, keeps what a learned policy learns from.
+    pub(crate) fn record(&mut self, recorder: Recorder) {
+        self.shard.record_examples();
+        self.recorder = Some(recorder);
     }
 
     /// Replays a batch.
@@ -105,13 +116,16 @@ impl Cell {
         let start = Instant::now();
         let mut done = 0;
         while done < batch.accesses.len() {
-            let end = batch.accesses.len().min(done + self.tally.series.room());
+            let recordable = self.recorder.as_ref().map_or(usize::MAX, Recorder::room);
+            let room = self.tally.series.room().min(recordable);
+            let end = batch.accesses.len().min(done.saturating_add(room));
             let before = self.tally.misses;
             match self.lifetimes {
                 Lifetimes::Ignored => self.run_slice::<false>(&batch.accesses[done..end], &[]),
                 _ => self.run_slice::<true>(&batch.accesses[done..end], batch.lifetimes.get(done..end).unwrap_or(&[])),
             }
             self.tally.series.push(end - done, self.tally.misses - before);
+            self.take_examples(&batch.accesses[done..end]);
             done = end;
         }
         self.tally.spent += start.elapsed();
@@ -166,11 +180,23 @@ impl Cell {
         }
     }
 
+    fn take_examples(&mut self, accesses: &[Access]) {
+        if let (Some(recorder), Some(last)) = (&mut self.recorder, accesses.last()) {
+            let mut work = Work::default();
+            self.shard.tick(last.at, &mut work);
+            self.tally.evictions += evictions(&work.expired);
+            recorder.take(accesses.len(), work.examples.into_iter());
+        }
+    }
+
     #[cold]
     fn tick(&mut self, now: Time) {
         let mut work = Work::default();
         self.shard.tick(now, &mut work);
         self.tally.evictions += evictions(&work.expired);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.take(0, work.examples.into_iter());
+        }
         self.next_tick = now.plus(TICK);
     }
 
@@ -178,6 +204,7 @@ impl Cell {
     pub(crate) fn finish(mut self) -> (Tally, u64) {
         // Hands out what the last lookup let go of.
         self.tick(Time(0));
+        self.tally.examples = self.recorder.map_or_else(Examples::default, Recorder::finish);
         (self.tally, self.shard.metadata_bytes() as u64)
     }
 }

@@ -161,7 +161,8 @@ mod tests {
     fn adapted(capacity: Capacity) -> AdaptSize {
         let mut params = Params::defaults(PARAMS);
         params.set("adaptsize", "interval", "200").unwrap();
-        let setup = Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed: 1, params: &params, prior: None };
+        let setup =
+            Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed: 1, params: &params, prior: None };
         let mut policy = AdaptSize::new(&setup);
         for at in 0..1000u64 {
             let (key, size) = if at % 2 == 0 { (at % 20, 1) } else { (1000 + at, 10) };

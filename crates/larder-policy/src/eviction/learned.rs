@@ -25,10 +25,28 @@ use crate::{Access, KeyHash, Reuse, Rng, Slot};
 pub(crate) const PARAMS: &[Param] = &[
     Param { name: "samples", default: 16.0, least: 1.0, most: 64.0, about: "residents drawn for each eviction" },
     Param { name: "kept", default: 4.0, least: 0.0, most: 16.0, about: "candidates that come up again at the next" },
-    Param { name: "ghosts", default: 6.0, least: 0.0, most: 64.0, about: "remembered keys, as a multiple of the residents" },
-    Param { name: "labels", default: 8192.0, least: 16.0, most: 65536.0, about: "examples that may wait for their outcome" },
+    Param {
+        name: "ghosts",
+        default: 6.0,
+        least: 0.0,
+        most: 64.0,
+        about: "remembered keys, as a multiple of the residents",
+    },
+    Param {
+        name: "labels",
+        default: 8192.0,
+        least: 16.0,
+        most: 65536.0,
+        about: "examples that may wait for their outcome",
+    },
     Param { name: "rate", default: 0.08, least: 0.0, most: 1.0, about: "how fast the model learns; 0 keeps the prior" },
-    Param { name: "prior", default: 1.0, least: 0.0, most: 1.0, about: "1 starts from what was learned offline, 0 from LRU" },
+    Param {
+        name: "prior",
+        default: 1.0,
+        least: 0.0,
+        most: 1.0,
+        about: "1 starts from what was learned offline, 0 from LRU whatever model is given",
+    },
 ];
 
 /// What a hit is worth.
@@ -120,8 +138,8 @@ impl Learned {
     pub(crate) fn new(setup: &Setup<'_>, objective: Objective) -> Self {
         let value = |name| setup.params.value(name);
         // A damaged built-in prior is caught by its test; without it the model starts as LRU.
-        let general = (value("prior") > 0.0).then(|| Prior::general().ok()).flatten();
-        let prior = setup.prior.or(general.as_ref());
+        let general = if setup.prior.is_none() { Prior::general().ok() } else { None };
+        let prior = setup.prior.or(general.as_ref()).filter(|_| value("prior") > 0.0);
         let objects = setup.objects.map_or(1024.0, |objects| objects as f32);
         Self {
             objective,

@@ -56,15 +56,8 @@ pub(crate) const NEVER: u8 = 63;
 pub(crate) const TOP: u8 = 62;
 
 /// Pairs of features that have weights of their own, each in 16 × 16 coarser bins.
-pub const CROSSES: [(usize, usize); 7] = [
-    (AGE, GAPS[0]),
-    (AGE, USES),
-    (AGE, RATES[1]),
-    (GAPS[0], GAPS[1]),
-    (AGE, HITS),
-    (RATES[0], RATES[2]),
-    (AGE, STAY),
-];
+pub const CROSSES: [(usize, usize); 7] =
+    [(AGE, GAPS[0]), (AGE, USES), (AGE, RATES[1]), (GAPS[0], GAPS[1]), (AGE, HITS), (RATES[0], RATES[2]), (AGE, STAY)];
 
 pub(crate) const SIDE: usize = 16;
 

@@ -1,9 +1,7 @@
 //! What is kept of a key's past, and how it becomes features.
 
 use super::exp;
-use super::features::{
-    AGE, CONTEXT, DUE, Features, GAPS, HITS, NEVER, RATES, RETURNED, STAY, TOP, USES, half_log2,
-};
+use super::features::{AGE, CONTEXT, DUE, Features, GAPS, HITS, NEVER, RATES, RETURNED, STAY, TOP, USES, half_log2};
 
 /// The unit of time in which ages are binned: it follows the number of objects the cache holds, so that a model learned at
 /// one size serves at another.

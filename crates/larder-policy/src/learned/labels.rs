@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use super::features::{Example, Features};
 use super::HORIZONS;
+use super::features::{Example, Features};
 use crate::index::Index;
 use crate::slots::Slot;
 

@@ -108,7 +108,8 @@ impl Memory {
         };
         let units = self.coarse(now).wrapping_sub(pull(TIME)) & ((1 << TIME) - 1);
         // The middle of the unit, which is on average where it was.
-        let age = (units as u32).saturating_mul(self.unit).saturating_add(now % self.unit).saturating_sub(self.unit / 2);
+        let age =
+            (units as u32).saturating_mul(self.unit).saturating_add(now % self.unit).saturating_sub(self.unit / 2);
         let gaps = [pull(6) as u8, pull(6) as u8, pull(6) as u8].map(|gap| gap.min(NEVER));
         let uses = middle(pull(4) as u32).clamp(1, 255) as u8;
         let rates = [pull(4), pull(5), pull(5)].map(|bin| (middle(bin as u32) * 4).min(65535) as u16);
@@ -137,7 +138,11 @@ mod tests {
 
     #[test]
     fn the_middle_of_a_bin_is_in_it() {
-        assert!((2..40).all(|bin| half_log2(middle(bin)) == bin as u8), "{:?}", (0..12).map(middle).collect::<Vec<_>>());
+        assert!(
+            (2..40).all(|bin| half_log2(middle(bin)) == bin as u8),
+            "{:?}",
+            (0..12).map(middle).collect::<Vec<_>>()
+        );
     }
 
     #[test]

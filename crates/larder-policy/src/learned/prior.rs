@@ -24,7 +24,10 @@ pub struct Prior {
 
 impl std::fmt::Debug for Prior {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prior").field("sureness", &self.sureness).field("metadata", &self.metadata).finish_non_exhaustive()
+        f.debug_struct("Prior")
+            .field("sureness", &self.sureness)
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,16 +85,20 @@ impl Prior {
         }
         let is = crc32c(&bytes[..body]);
         if said != is {
-            return Err(bad(format!("byte {body}: the checksum is {said:08x}, but {is:08x} is what the bytes have: damaged")));
+            return Err(bad(format!(
+                "byte {body}: the checksum is {said:08x}, but {is:08x} is what the bytes have: damaged"
+            )));
         }
         if made_for != schema() {
-            let message = format!("byte 8: made for features {made_for:016x}, but these are {:016x}: train it again", schema());
+            let message =
+                format!("byte 8: made for features {made_for:016x}, but these are {:016x}: train it again", schema());
             return Err(bad(message));
         }
         if count as usize != WEIGHTS * SPANS {
             return Err(bad(format!("{count} weights, not {}", WEIGHTS * SPANS)));
         }
-        let metadata = std::str::from_utf8(metadata).map_err(|_| bad("byte 20: the metadata is not UTF-8".into()))?.to_owned();
+        let metadata =
+            std::str::from_utf8(metadata).map_err(|_| bad("byte 20: the metadata is not UTF-8".into()))?.to_owned();
         let weights = weights.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
         Self { weights, scale, sureness, metadata }.checked()
     }

@@ -78,6 +78,11 @@ impl Scorecard {
         features.active().map(|place| self.weights[usize::from(place)])
     }
 
+    /// The weights, place by place.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = Weights> {
+        self.weights.iter().copied()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.weights) + size_of_val(&*self.sureness)
     }
