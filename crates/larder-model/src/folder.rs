@@ -162,7 +162,7 @@ pub struct Metadata {
     /// Mean reduction of the miss ratio over a cold start, on traces held out; none where one trace was all there was.
     pub other_traces: Option<f64>,
     /// The same on the later part of the traces it learned from the earlier part of.
-    pub later_time: f64,
+    pub later_time: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -226,7 +226,7 @@ mod tests {
 
     fn metadata(seed: u64) -> Metadata {
         let name = "test".to_owned();
-        Metadata { name, larder: "0".into(), examples: 1, seed, other_traces: None, later_time: 0.01 }
+        Metadata { name, larder: "0".into(), examples: 1, seed, other_traces: None, later_time: Some(0.01) }
     }
 
     fn contents(seed: u64) -> Contents {
