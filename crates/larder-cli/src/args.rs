@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Draw miss-ratio curves: LRU exactly, any policy from samples of the keys
     Curve(CurveArgs),
+    /// Train a model for learned policies on traces, and judge it on requests it has not seen
+    Train(TrainArgs),
     /// Describe a trace: popularity, reuse, sizes, working set
     Stats(StatsArgs),
     /// Convert a trace to another format
@@ -154,6 +157,75 @@ pub(crate) struct CurveArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+A cache that learns is replayed over each trace at each size; what it learned from trains a logistic regression for each
+span ahead (FTRL-proximal). Judged are models that have not seen what they are judged on: the last part of each trace by a
+model of the first parts, and each trace by a model of the others. A model that does not beat a cold start is not published.
+
+The folder holds model.larder, card.md, train.toml and reliability.svg. The same traces and options give the same bytes.
+
+Examples:
+  larder train a.csv.zst b.csv.zst c.csv.zst --out models/ours
+  larder train a.csv.zst b.csv.zst c.csv.zst --check models/ours
+  larder replay d.csv.zst --policy lru,learned --model models/ours
+
+Exit status: 0 on success, 1 on failure or where the model does not help, 2 on bad usage.")]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
+
+    /// The model's folder, made if need be; its last component is the model's name
+    #[arg(short, long, value_name = "DIR", required_unless_present = "check")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Write nothing: train again and compare with that folder, byte for byte
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub(crate) check: Option<PathBuf>,
+
+    /// Sizes to learn at, apart by commas; see `larder replay --help`
+    #[arg(
+        short,
+        long = "capacity",
+        value_name = "SIZE,…",
+        value_delimiter = ',',
+        default_value = "0.1%,1%,5%,10%,20%"
+    )]
+    pub(crate) capacities: Vec<CapacitySpec>,
+
+    /// Most examples to learn from of each trace and size
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) examples: u64,
+
+    /// Passes over the examples
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) epochs: u64,
+
+    /// How sure of the model a cache is: the squared gradients each weight counts as having seen
+    #[arg(long, value_name = "X", default_value_t = 30.0, value_parser = parse_sureness)]
+    pub(crate) sureness: f32,
+
+    /// The share of each trace that comes before its later time
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = parse_inner_share)]
+    pub(crate) earlier: f64,
+
+    /// What is held out at once to judge on other traces
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) holdout: HoldoutArg,
+
+    /// What an entry weighs against the capacity
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) weigh: WeighArg,
+
+    /// The seed of all that is random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Threads; results do not depend on it [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
     #[command(flatten)]
     pub(crate) traces: TraceArgs,
@@ -273,6 +345,22 @@ pub(crate) struct CellArgs {
     /// Count only gets in the miss ratios; sets still take effect
     #[arg(long)]
     pub(crate) gets_only: bool,
+
+    /// What learned policies start from: a model's folder or file, made by `larder train` [default: the model that ships with larder]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+impl CellArgs {
+    /// The policies; learned ones start from the model asked for.
+    ///
+    /// # Errors
+    /// The model cannot be read.
+    pub(crate) fn start(&self, policies: &[PolicySpec]) -> Result<Vec<PolicySpec>, Failure> {
+        let Some(model) = &self.model else { return Ok(policies.to_vec()) };
+        let prior = Arc::new(larder_model::folder::load(model)?);
+        Ok(policies.iter().map(|policy| policy.clone().with_prior(prior.clone())).collect())
+    }
 }
 
 /// How to replay.
@@ -287,16 +375,20 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    pub(crate) fn experiment(&self, policies: &[PolicySpec], capacities: &[CapacitySpec]) -> Experiment {
-        Experiment {
-            policies: policies.to_vec(),
+    pub(crate) fn experiment(
+        &self,
+        policies: &[PolicySpec],
+        capacities: &[CapacitySpec],
+    ) -> Result<Experiment, Failure> {
+        Ok(Experiment {
+            policies: self.cells.start(policies)?,
             capacities: capacities.to_vec(),
             weigh: self.cells.weigh.into(),
             seed: self.cells.seed,
             threads: threads(self.cells.threads),
             gets_only: self.cells.gets_only,
             lifetimes: self.ttl,
-        }
+        })
     }
 }
 
@@ -320,6 +412,15 @@ impl From<WeighArg> for Weigh {
             WeighArg::Bytes => Self::Bytes,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HoldoutArg {
+    /// All traces whose names agree up to the last hyphen
+    #[default]
+    Family,
+    /// Each trace
+    Trace,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -350,6 +451,16 @@ pub(crate) fn main_policies(weigh: WeighArg) -> Vec<PolicySpec> {
     };
     // A registered name always parses.
     online.map(|entry| entry.name).chain([bound]).filter_map(|name| name.parse().ok()).collect()
+}
+
+fn parse_sureness(text: &str) -> Result<f32, String> {
+    let sureness = text.parse().ok().filter(|sureness: &f32| sureness.is_finite() && *sureness > 0.0);
+    sureness.ok_or_else(|| "not a positive number".to_owned())
+}
+
+fn parse_inner_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share: &f64| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| "not a share between 0 and 1".to_owned())
 }
 
 fn parse_columns(text: &str) -> Result<Columns, larder_trace::Error> {

@@ -23,6 +23,15 @@ impl From<larder_sim::Error> for Failure {
     }
 }
 
+impl From<larder_model::Error> for Failure {
+    fn from(error: larder_model::Error) -> Self {
+        match error.kind() {
+            larder_model::ErrorKind::BadOption => Self::Usage(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 /// Of converting: here stdout is written by the trace's writer.
 impl From<larder_trace::Error> for Failure {
     fn from(error: larder_trace::Error) -> Self {

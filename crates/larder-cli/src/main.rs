@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Some(Command::Replay(args)) => commands::replay::run(args),
         Some(Command::Compare(args)) => commands::compare::run(args),
         Some(Command::Curve(args)) => commands::curve::run(args),
+        Some(Command::Train(args)) => commands::train::run(args),
         Some(Command::Stats(args)) => commands::stats::run(args),
         Some(Command::Convert(args)) => commands::convert::run(args),
         Some(Command::Policies) => commands::list::policies(),

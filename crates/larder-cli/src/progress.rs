@@ -24,6 +24,12 @@ impl Bar {
         Self(bar)
     }
 
+    /// Shows how many of some like things are done.
+    pub(crate) fn step(&self, doing: &str, done: usize, of: usize) {
+        self.0.set_position(done as u64 * STEPS / of.max(1) as u64);
+        self.0.set_message(format!("{doing}: {done} of {of}"));
+    }
+
     /// Takes the bar off the screen.
     pub(crate) fn clear(&self) {
         self.0.finish_and_clear();

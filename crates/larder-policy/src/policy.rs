@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::admission::{self, Admission, AdmissionEntry};
 use crate::eviction::{self, Eviction, EvictionEntry, Setup};
@@ -48,6 +49,7 @@ pub struct PolicySpec {
     eviction: &'static EvictionEntry,
     eviction_params: Params,
     admission: Option<(&'static AdmissionEntry, Params)>,
+    prior: Option<Arc<Prior>>,
 }
 
 impl PolicySpec {
@@ -61,27 +63,32 @@ impl PolicySpec {
         self.eviction
     }
 
-    /// Builds the parts. The predictor is left out: the host adds it.
-    pub fn build(&self, capacity: Capacity, seed: u64) -> Policy {
-        self.build_with(capacity, seed, None)
+    /// The same policy; if it is a learned one, it starts from `prior` instead of the one that ships with larder.
+    #[must_use]
+    pub fn with_prior(self, prior: Arc<Prior>) -> Self {
+        Self { prior: Some(prior), ..self }
     }
 
-    /// The same; a learned policy starts from `prior` instead of the one that ships with larder.
-    pub fn build_with(&self, capacity: Capacity, seed: u64, prior: Option<&Prior>) -> Policy {
-        let setup = Setup { prior, ..setup(capacity, seed, &self.eviction_params) };
+    /// Builds the parts. The predictor is left out: the host adds it.
+    pub fn build(&self, capacity: Capacity, seed: u64) -> Policy {
+        let setup = self.setup(capacity, seed);
         self.complete(capacity, seed, (self.eviction.build)(&setup))
     }
 
     /// As [`build`](Self::build), for a host that wants to know the type of the eviction policy. It gets that of
     /// those whose hooks are so short that the calls are felt; each costs the program a copy of the host's code.
     pub fn build_for<H: Host>(&self, capacity: Capacity, seed: u64, host: H) -> H::Made {
-        let setup = setup(capacity, seed, &self.eviction_params);
+        let setup = self.setup(capacity, seed);
         match self.eviction.name {
             "lru" => host.host(self.complete(capacity, seed, Box::new(eviction::Lru::new(&setup)))),
             "sieve" => host.host(self.complete(capacity, seed, Box::new(eviction::Sieve::new(&setup)))),
             "s3fifo" => host.host(self.complete(capacity, seed, Box::new(eviction::S3Fifo::new(&setup)))),
             _ => host.host(self.build(capacity, seed)),
         }
+    }
+
+    fn setup(&self, capacity: Capacity, seed: u64) -> Setup<'_> {
+        Setup { prior: self.prior.as_deref(), ..setup(capacity, seed, &self.eviction_params) }
     }
 
     fn complete<E: Eviction + ?Sized>(&self, capacity: Capacity, seed: u64, eviction: Box<E>) -> Policy<E> {
@@ -108,7 +115,7 @@ impl FromStr for PolicySpec {
         let names = || admission::REGISTRY.iter().map(|entry| entry.name).collect();
         let admission =
             admission.map(|text| parse(text, find, |entry| entry.params, names, "admission policy")).transpose()?;
-        Ok(Self { text: text.to_owned(), eviction, eviction_params, admission })
+        Ok(Self { text: text.to_owned(), eviction, eviction_params, admission, prior: None })
     }
 }
 

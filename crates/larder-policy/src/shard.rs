@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::eviction::{Arrival, Eviction, Fate, Removal, slots};
 use crate::index::Index;
-use crate::learned::Example;
+use crate::learned::{Example, Standing};
 use crate::plan::{Plan, Refusal, Verdict};
 use crate::policy::Policy;
 use crate::slots::{NIL, Slot, SlotVec};
@@ -292,6 +292,11 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         }
         self.policy.eviction.take_examples(&mut work.examples);
         self.forget();
+    }
+
+    /// How a learned policy stands beside the classical rule its guard runs: which of the two ranks, and what each misses.
+    pub fn standing(&self) -> Option<Standing> {
+        self.policy.eviction.standing()
     }
 
     /// From now on, [`tick`](Self::tick) hands out what a learned policy learns from. They pile up until it is called.

@@ -6,6 +6,7 @@ use larder_policy::eviction::{Eviction, Removal};
 use larder_policy::ttl::{Fixed, Given};
 use larder_policy::{Access, Capacity, Evicted, Host, Lookup, Miss, Op, Policy, PolicySpec, Reuse, Shard, Time, Work};
 
+use crate::examples::{Examples, Recorder};
 use crate::feed::Batch;
 use crate::series::Series;
 use crate::{Error, NextAccess};
@@ -55,6 +56,7 @@ struct Runner<E: Eviction + ?Sized> {
     evicted: Vec<Evicted<()>>,
     /// The next moment at which time passes for the shard.
     next_tick: Time,
+    recorder: Option<Recorder>,
     tally: Tally,
 }
 
@@ -71,6 +73,8 @@ pub struct Tally {
     pub spent: Duration,
     /// Misses over the course of the trace.
     pub series: Series,
+    /// What a learned policy learned from, where it was recorded.
+    pub examples: Examples,
 }
 
 /// Time passes for a shard once a second of the trace: late ticks would let the expired take room.
@@ -96,6 +100,11 @@ impl Cell {
     }
 
     /// The counts, and the bytes of metadata the shard holds at the end.
+    /// From now on, keeps what a learned policy learns from.
+    pub(crate) fn record(&mut self, recorder: Recorder) {
+        self.runner.record(recorder);
+    }
+
     pub(crate) fn finish(self) -> (Tally, u64) {
         self.runner.finish()
     }
@@ -122,6 +131,7 @@ impl Host for Builder<'_> {
             gets_only: setup.gets_only,
             evicted: Vec::new(),
             next_tick: Time(0),
+            recorder: None,
             tally: Tally::default(),
         })
     }
@@ -129,22 +139,31 @@ impl Host for Builder<'_> {
 
 /// A runner, whatever its policy: called once a batch.
 trait Run: Send {
+    fn record(&mut self, recorder: Recorder);
     fn run(&mut self, batch: &Batch);
     fn finish(self: Box<Self>) -> (Tally, u64);
 }
 
 impl<E: Eviction + ?Sized> Run for Runner<E> {
+    fn record(&mut self, recorder: Recorder) {
+        self.shard.record_examples();
+        self.recorder = Some(recorder);
+    }
+
     fn run(&mut self, batch: &Batch) {
         let start = Instant::now();
         let mut done = 0;
         while done < batch.accesses.len() {
-            let end = batch.accesses.len().min(done + self.tally.series.room());
+            let recordable = self.recorder.as_ref().map_or(usize::MAX, Recorder::room);
+            let room = self.tally.series.room().min(recordable);
+            let end = batch.accesses.len().min(done.saturating_add(room));
             let before = self.tally.misses;
             match self.lifetimes {
                 Lifetimes::Ignored => self.run_slice::<false>(&batch.accesses[done..end], &[]),
                 _ => self.run_slice::<true>(&batch.accesses[done..end], batch.lifetimes.get(done..end).unwrap_or(&[])),
             }
             self.tally.series.push(end - done, self.tally.misses - before);
+            self.take_examples(&batch.accesses[done..end]);
             done = end;
         }
         self.tally.spent += start.elapsed();
@@ -153,6 +172,7 @@ impl<E: Eviction + ?Sized> Run for Runner<E> {
     fn finish(mut self: Box<Self>) -> (Tally, u64) {
         // Hands out what the last lookup let go of.
         self.tick(Time(0));
+        self.tally.examples = self.recorder.take().map_or_else(Examples::default, Recorder::finish);
         (self.tally, self.shard.metadata_bytes() as u64)
     }
 }
@@ -207,11 +227,23 @@ impl<E: Eviction + ?Sized> Runner<E> {
         }
     }
 
+    fn take_examples(&mut self, accesses: &[Access]) {
+        if let (Some(recorder), Some(last)) = (&mut self.recorder, accesses.last()) {
+            let mut work = Work::default();
+            self.shard.tick(last.at, &mut work);
+            self.tally.evictions += evictions(&work.expired);
+            recorder.take(accesses.len(), work.examples.into_iter());
+        }
+    }
+
     #[cold]
     fn tick(&mut self, now: Time) {
         let mut work = Work::default();
         self.shard.tick(now, &mut work);
         self.tally.evictions += evictions(&work.expired);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.take(0, work.examples.into_iter());
+        }
         self.next_tick = now.plus(TICK);
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::capacity::CapacitySpec;
 use crate::cell::{Cell, CellSetup, Lifetimes};
+use crate::examples::{Collecting, Examples, Recorder};
 use crate::feed::Totals;
 use crate::progress::Observer;
 use crate::replay::{ReplayOptions, replay};
@@ -73,6 +74,8 @@ pub struct CellOutcome {
     pub record: CellRecord,
     /// Misses in the windows of [`Outcome::series`].
     pub misses: Series,
+    /// Training examples, of [`Experiment::collect`].
+    pub examples: Examples,
 }
 
 /// What an experiment found on one trace.
@@ -103,12 +106,34 @@ impl Experiment {
     /// # Errors
     /// The trace cannot be read, or a capacity or policy does not fit it.
     pub fn run(&self, source: &mut Source, observer: &dyn Observer) -> Result<Outcome, Error> {
+        self.replay(source, None, observer)
+    }
+
+    /// The same, keeping what learned policies learn from.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn collect(
+        &self,
+        source: &mut Source,
+        collecting: &Collecting,
+        observer: &dyn Observer,
+    ) -> Result<Outcome, Error> {
+        self.replay(source, Some(collecting), observer)
+    }
+
+    fn replay(
+        &self,
+        source: &mut Source,
+        collecting: Option<&Collecting>,
+        observer: &dyn Observer,
+    ) -> Result<Outcome, Error> {
         let start = Instant::now();
         let needs_future = self.policies.iter().any(|policy| policy.eviction().needs_oracle);
         let lanes = [None];
         let mut survey = None;
         let mut future = None;
-        if needs_future || self.capacities.iter().any(CapacitySpec::is_share) {
+        if needs_future || collecting.is_some() || self.capacities.iter().any(CapacitySpec::is_share) {
             source.make_repeatable()?;
             let asked = if needs_future { &lanes[..] } else { &[] };
             let (counts, futures) = Survey::take(&mut *source.open()?, asked, observer)?;
@@ -129,7 +154,11 @@ impl Experiment {
                     future: future.as_ref(),
                     lane: 0,
                 };
-                cells.push(Cell::new(&setup)?);
+                let mut cell = Cell::new(&setup)?;
+                if let Some((collecting, survey)) = collecting.zip(survey.as_ref()) {
+                    cell.record(Recorder::new(collecting, survey.rows, self.seed));
+                }
+                cells.push(cell);
                 sizes.push((policy, spec, capacity.limit));
             }
         }
@@ -155,7 +184,7 @@ impl Experiment {
                 requests_per_second: if seconds > 0.0 { totals.requests as f64 / seconds } else { 0.0 },
                 metadata_bytes,
             };
-            CellOutcome { record, misses: tally.series }
+            CellOutcome { record, misses: tally.series, examples: tally.examples }
         });
         let cells = cells.collect();
         let Totals { requests, series, .. } = totals;

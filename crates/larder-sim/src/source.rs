@@ -8,7 +8,7 @@ use std::sync::Arc;
 use larder_trace::{Carries, Input, Options, Progress, Reader, Request, Skipped};
 use tempfile::NamedTempFile;
 
-use crate::Error;
+use crate::{BATCH, Error};
 
 /// A trace to replay.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Source {
     name: String,
     place: Place,
     options: Options,
+    /// Rows passed over at the start.
+    skip: u64,
 }
 
 #[derive(Debug)]
@@ -30,12 +32,12 @@ impl Source {
     pub fn trace(path: impl AsRef<Path>, options: Options) -> Self {
         let path = path.as_ref();
         let name = if path == Path::new("-") { "stdin".into() } else { larder_trace::trace_name(path) };
-        Self { name, place: Place::Path(path.to_owned()), options }
+        Self { name, place: Place::Path(path.to_owned()), options, skip: 0 }
     }
 
     /// Requests at hand.
     pub fn requests(name: impl Into<String>, requests: impl Into<Arc<[Request]>>) -> Self {
-        Self { name: name.into(), place: Place::Memory(requests.into()), options: Options::default() }
+        Self { name: name.into(), place: Place::Memory(requests.into()), options: Options::default(), skip: 0 }
     }
 
     /// The trace's name: the file's without folders and endings, `stdin`, or the generator's description.
@@ -48,6 +50,16 @@ impl Source {
     /// # Errors
     /// The trace cannot be opened or its format is not known.
     pub fn open(&self) -> Result<Box<dyn Reader>, Error> {
+        let reader = self.open_whole()?;
+        Ok(if self.skip == 0 { reader } else { Box::new(Later { reader, skip: self.skip }) })
+    }
+
+    /// From now on the trace begins at this row, counted from 0.
+    pub fn start_at(&mut self, row: u64) {
+        self.skip = row;
+    }
+
+    fn open_whole(&self) -> Result<Box<dyn Reader>, Error> {
         match &self.place {
             Place::Path(path) => Ok(Box::new(larder_trace::open(path, &self.options)?)),
             Place::Spooled(file) => {
@@ -81,6 +93,39 @@ impl Source {
         io::copy(&mut stream, &mut file).map_err(spool)?;
         self.place = Place::Spooled(file);
         Ok(())
+    }
+}
+
+/// A trace's later part.
+struct Later {
+    reader: Box<dyn Reader>,
+    skip: u64,
+}
+
+impl Reader for Later {
+    fn read(&mut self, batch: &mut Vec<Request>, max: usize) -> Result<usize, larder_trace::Error> {
+        let mut passed = Vec::new();
+        while self.skip > 0 {
+            passed.clear();
+            let most = usize::try_from(self.skip).unwrap_or(usize::MAX).min(BATCH);
+            match self.reader.read(&mut passed, most)? {
+                0 => return Ok(0),
+                read => self.skip -= read as u64,
+            }
+        }
+        self.reader.read(batch, max)
+    }
+
+    fn carries(&self) -> Carries {
+        self.reader.carries()
+    }
+
+    fn skipped(&self) -> Skipped {
+        self.reader.skipped()
+    }
+
+    fn progress(&self) -> Progress {
+        self.reader.progress()
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod list;
 pub(crate) mod replay;
 pub(crate) mod stats;
+pub(crate) mod train;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -18,10 +19,14 @@ use crate::failure::Failure;
 
 /// The command as it was given, for whoever wants to repeat it.
 pub(crate) fn command_line() -> String {
+    quoted(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
+}
+
+/// A command of ours, its words quoted where a shell needs it.
+pub(crate) fn quoted(words: impl Iterator<Item = String>) -> String {
     let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,%+@*".contains(c));
     let quoted = |word: String| if plain(&word) { word } else { format!("'{}'", word.replace('\'', "'\\''")) };
-    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
-    ["larder".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+    ["larder".to_owned()].into_iter().chain(words.map(quoted)).collect::<Vec<_>>().join(" ")
 }
 
 pub(crate) fn print_json<T: Serialize>(records: impl IntoIterator<Item = T>) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     if args.report.is_some() {
         args.traces.require_distinct_names()?;
     }
-    let experiment = args.run.experiment(&args.policies, &args.capacities);
+    let experiment = args.run.experiment(&args.policies, &args.capacities)?;
     let mut outcomes = Vec::new();
     for mut source in args.traces.sources() {
         let bar = Bar::new(source.name());

@@ -18,7 +18,7 @@ use crate::learned::history::{Context, History, Scale};
 use crate::learned::labels::Labels;
 use crate::learned::memory::Memory;
 use crate::learned::scorecard::Scorecard;
-use crate::learned::{Example, HORIZONS, Prior};
+use crate::learned::{Example, HORIZONS, Prior, Standing};
 use crate::params::Param;
 use crate::slots::SlotVec;
 use crate::{Access, KeyHash, Reuse, Rng, Slot};
@@ -46,7 +46,7 @@ pub(crate) const PARAMS: &[Param] = &[
         default: 1.0,
         least: 0.0,
         most: 1.0,
-        about: "1 starts from what was learned offline, 0 from LRU",
+        about: "1 starts from what was learned offline, 0 from LRU whatever model is given",
     },
     Param {
         name: "guard",
@@ -169,8 +169,8 @@ impl Learned {
     pub(crate) fn new(setup: &Setup<'_>, objective: Objective) -> Self {
         let value = |name| setup.params.value(name);
         // A damaged built-in prior is caught by its test; without it the model starts as LRU.
-        let general = (value("prior") > 0.0).then(|| Prior::general().ok()).flatten();
-        let prior = setup.prior.or(general.as_ref());
+        let general = if setup.prior.is_none() { Prior::general().ok() } else { None };
+        let prior = setup.prior.or(general.as_ref()).filter(|_| value("prior") > 0.0);
         let objects = setup.objects.map_or(1024.0, |objects| objects as f32);
         Self {
             objective,
@@ -373,11 +373,11 @@ impl Eviction for Learned {
             }
             None => History::first(self.now, context),
         };
-        self.arriving = Some(Resident { history, hash, gain: self.gain(&newcomer.access, newcomer.weight) });
+        self.arriving = Some(Resident { history, hash, gain: self.gain(newcomer.access, newcomer.weight) });
         if self.objects.is_none() {
             self.arrived.0 += 1;
             self.arrived.1 += u64::from(newcomer.weight);
-            if self.arrived.0.is_power_of_two() || self.arrived.0 % 1024 == 0 {
+            if self.arrived.0.is_power_of_two() || self.arrived.0.is_multiple_of(1024) {
                 self.rescale();
             }
         }
@@ -478,6 +478,10 @@ impl Eviction for Learned {
         if let Some(examples) = &mut self.examples {
             out.append(examples);
         }
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        self.guard.as_ref().and_then(Option::as_ref).map(Guard::standing)
     }
 
     fn bytes(&self) -> usize {

@@ -17,7 +17,7 @@
 //! [`Arrival::ghost`] names that slot, and the resident gets the same one. Until then, or until `forget` names it, the
 //! slot is a ghost's and is given to nobody else.
 
-use crate::learned::{Example, Prior};
+use crate::learned::{Example, Prior, Standing};
 use crate::params::{Param, Params};
 use crate::{Access, Reuse, Slot};
 
@@ -106,6 +106,11 @@ pub trait Eviction: Send {
     /// Hands out the examples kept since the last call.
     fn take_examples(&mut self, out: &mut Vec<Example>) {
         let _ = out;
+    }
+
+    /// How a learned policy stands beside LRU, once its guard has something to compare. Others have no guard.
+    fn standing(&self) -> Option<Standing> {
+        None
     }
 
     /// Bytes allocated for metadata.

@@ -16,7 +16,8 @@ pub(crate) fn exp(x: f32x4) -> f32x4 {
     let rest = power - (rounded - ROUND);
     let exponent: u32x4 = bytemuck::cast(rounded);
     let scale: f32x4 = bytemuck::cast((exponent << 23_u32) + u32x4::splat(1.0f32.to_bits()));
-    let cubic = (rest * f32x4::splat(0.055_504) + f32x4::splat(0.240_227)) * rest + f32x4::splat(0.693_147);
+    let cubic =
+        (rest * f32x4::splat(0.055_504) + f32x4::splat(0.240_227)) * rest + f32x4::splat(std::f32::consts::LN_2);
     scale * (cubic * rest + f32x4::splat(1.0))
 }
 

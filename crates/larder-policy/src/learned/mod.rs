@@ -6,7 +6,7 @@
 //!
 //! * `history`: what is kept of a key's past, 28 bytes a resident;
 //! * [`features`]: the past as sixteen small numbers, and the schema they follow;
-//! * `scorecard`: the weights, the score and the online learner;
+//! * `scorecard`: the weights, the score and the online learner, which [`Learner`] hands out by itself;
 //! * `labels`: examples that wait for their outcome;
 //! * `guard`: a small LRU beside the cache, to tell when the model fails;
 //! * `memory`: the past of evicted keys, 8 bytes each;
@@ -17,12 +17,14 @@ pub(crate) mod guard;
 pub(crate) mod history;
 pub(crate) mod labels;
 mod lanes;
+mod learner;
 pub(crate) mod memory;
 pub mod prior;
 pub(crate) mod scorecard;
 
 pub use features::{Example, Features};
 pub use guard::{Rule, Standing};
+pub use learner::Learner;
 pub use prior::Prior;
 
 /// How far ahead the model looks, in units of the time in which as many entries are evicted as fit: the i-th logit is

@@ -1,6 +1,6 @@
 //! The weights: an additive scorecard, so that a score explains itself, and its online learner.
 
-use super::features::{ACTIVE, BINS, Features, WEIGHTS};
+use super::features::{BINS, Features, WEIGHTS};
 use super::lanes::{exp, logistic};
 use super::{HORIZONS, MIX, Prior};
 use wide::f32x4;
@@ -83,9 +83,9 @@ impl Scorecard {
         towards.max(0.0) + exp(f32x4::splat(-towards.abs())).to_array()[0].ln_1p()
     }
 
-    /// The weight of every active place in the logits of `features`.
-    pub(crate) fn contributions(&self, features: &Features) -> [Weights; ACTIVE] {
-        features.active().map(|place| self.weights[usize::from(place)])
+    /// The weights, place by place.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = Weights> {
+        self.weights.iter().copied()
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -5,10 +5,13 @@ mod data;
 mod html;
 mod page;
 mod palette;
+mod reliability;
 mod section;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+pub use reliability::reliability;
 
 use crate::{Error, Outcome, Weigh};
 

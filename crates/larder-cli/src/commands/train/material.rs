@@ -1,0 +1,118 @@
+//! What a model is trained on: the examples of a cold cache, from one replay of each trace.
+
+use std::path::Path;
+
+use larder_model::{Cell, Fit, TraceRecord, file_hash};
+use larder_policy::PolicySpec;
+use larder_policy::learned::Example;
+use larder_sim::{CapacitySpec, CellRecord, Collecting, Experiment, Lifetimes, Source};
+
+use crate::args::{TrainArgs, threads};
+use crate::failure::Failure;
+use crate::progress::Bar;
+
+/// The policy a model is for.
+pub(super) const LEARNED: &str = "learned";
+
+/// The same without a model. It also brings the examples, so that what is learned depends on no model there was before.
+pub(super) const COLD: &str = "learned:prior=0";
+
+/// A trace, and what is known of it.
+pub(super) struct Trace {
+    pub(super) source: Source,
+    pub(super) record: TraceRecord,
+    /// The first row of its later time.
+    pub(super) later: u64,
+}
+
+/// A trace at a size, replayed by a cold cache.
+pub(super) struct Replayed {
+    /// The number of its trace.
+    pub(super) trace: usize,
+    pub(super) cold: CellRecord,
+    pub(super) examples: Vec<Example>,
+    /// How many of them are of the earlier part.
+    pub(super) earlier: usize,
+}
+
+/// Everything that is learned from.
+pub(super) struct Material {
+    pub(super) traces: Vec<Trace>,
+    /// Cells in which something was evicted, each size of a trace once.
+    pub(super) cells: Vec<Replayed>,
+}
+
+impl Material {
+    /// Replays each trace at each size.
+    pub(super) fn collect(args: &TrainArgs) -> Result<Self, Failure> {
+        let experiment = experiment(args, vec![policy(COLD)?]);
+        // Half of a cell's examples are of each part of the trace, as near as that can be.
+        let collecting = Collecting { most: (args.examples as usize).div_ceil(2), earlier: args.earlier };
+        let (mut traces, mut cells) = (Vec::new(), Vec::<Replayed>::new());
+        for (number, (path, mut source)) in args.traces.traces.iter().zip(args.traces.sources()).enumerate() {
+            let bar = Bar::new(source.name());
+            let outcome = experiment.collect(&mut source, &collecting, &bar)?;
+            bar.clear();
+            let before = cells.len();
+            for cell in outcome.cells {
+                let known = cells[before..].iter().any(|known| known.cold.capacity == cell.record.capacity);
+                let earlier = cell.examples.earlier.len();
+                let mut examples = cell.examples.earlier;
+                examples.extend(cell.examples.later);
+                if !known && cell.record.evictions > 0 && !examples.is_empty() {
+                    cells.push(Replayed { trace: number, cold: cell.record, examples, earlier });
+                }
+            }
+            let sha256 = if path.starts_with("gen:") { None } else { Some(file_hash(Path::new(path))?) };
+            let examples = cells[before..].iter().map(|cell| cell.examples.len() as u64).sum();
+            let record = TraceRecord { name: file_name(path), sha256, rows: outcome.rows, examples };
+            traces.push(Trace { source, record, later: (outcome.rows as f64 * args.earlier) as u64 });
+        }
+        Ok(Self { traces, cells })
+    }
+
+    pub(super) fn examples(&self) -> u64 {
+        self.traces.iter().map(|trace| trace.record.examples).sum()
+    }
+
+    /// The cells of some traces, for the learner.
+    pub(super) fn of(&self, wanted: impl Fn(usize) -> bool) -> Vec<Cell<'_>> {
+        let cells = self.cells.iter().filter(|cell| wanted(cell.trace));
+        cells.map(|cell| Cell { trace: &cell.cold.trace, examples: &cell.examples }).collect()
+    }
+
+    /// All cells; of each the earlier part, for the learner.
+    pub(super) fn earlier(&self) -> Vec<Cell<'_>> {
+        let cells = self.cells.iter();
+        cells.map(|cell| Cell { trace: &cell.cold.trace, examples: &cell.examples[..cell.earlier] }).collect()
+    }
+}
+
+/// The policies at all sizes.
+pub(super) fn experiment(args: &TrainArgs, policies: Vec<PolicySpec>) -> Experiment {
+    let capacities: Vec<CapacitySpec> = args.capacities.clone();
+    Experiment {
+        policies,
+        capacities,
+        weigh: args.weigh.into(),
+        seed: args.seed,
+        threads: threads(args.threads),
+        gets_only: false,
+        lifetimes: Lifetimes::Ignored,
+    }
+}
+
+/// How to learn.
+pub(super) fn fit(args: &TrainArgs) -> Fit {
+    Fit { epochs: args.epochs as usize, seed: args.seed, ..Fit::default() }
+}
+
+pub(super) fn policy(text: &str) -> Result<PolicySpec, Failure> {
+    text.parse().map_err(|error| larder_sim::Error::from(error).into())
+}
+
+/// The name of a trace's file, or a generator's description.
+pub(super) fn file_name(path: &str) -> String {
+    let name = Path::new(path).file_name().filter(|_| !path.starts_with("gen:"));
+    name.map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+}

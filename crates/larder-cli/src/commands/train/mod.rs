@@ -1,0 +1,182 @@
+//! `larder train`: a model for learned policies, judged on requests it has not seen.
+
+mod material;
+mod validation;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use larder_model::folder::{Contents, Metadata, sealed};
+use larder_model::{Card, Gain, Recipe, Settings};
+use larder_policy::learned::Prior;
+
+use super::quoted;
+use crate::args::{HoldoutArg, TrainArgs, WeighArg};
+use crate::failure::Failure;
+use crate::table::{self, Style};
+use material::Material;
+use validation::Validation;
+
+pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
+    args.traces.require_distinct_names()?;
+    if args.traces.traces.iter().any(|trace| trace == "-") {
+        return Err(Failure::Usage("a model is trained on files, which can be read again; stdin is gone".into()));
+    }
+    // One of the two is there: clap sees to that.
+    let Some(folder) = args.out.as_ref().or(args.check.as_ref()) else { return Ok(()) };
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name =
+        name.ok_or_else(|| Failure::Usage(format!("{}: the last component names the model", folder.display())))?;
+
+    let mut material = Material::collect(args)?;
+    let validation = Validation::run(args, &mut material)?;
+    let whole = validation.whole.prior(args.sureness, String::new())?;
+    let card = Card {
+        command: command(args, &name),
+        learned_from: (material.examples(), material.cells.len()),
+        name,
+        other_traces: validation.other_traces,
+        later_time: validation.later_time,
+        scores: validation.scores,
+        importance: validation.importance,
+        decisions: validation.decisions,
+        deciders: validation::DECIDERS.map(str::to_owned).to_vec(),
+    };
+    print(&card)?;
+    let contents = contents(args, folder, &card, &material, &whole)?;
+    if args.check.is_some() {
+        let differences = contents.differences(folder)?;
+        if !differences.is_empty() {
+            let differences = differences.join("\n  ");
+            return Err(Failure::Failed(format!(
+                "{}: not what this command makes:\n  {differences}",
+                folder.display()
+            )));
+        }
+        writeln!(io::stdout(), "{}: the same, byte for byte", folder.display())?;
+        return Ok(());
+    }
+    if let Some(why) = card.refusal() {
+        return Err(Failure::Failed(format!("{}: not published: {why}", folder.display())));
+    }
+    contents.publish(folder)?;
+    writeln!(io::stdout(), "wrote {}: model.larder, card.md, train.toml, reliability.svg", folder.display())?;
+    Ok(())
+}
+
+fn contents(
+    args: &TrainArgs,
+    folder: &Path,
+    card: &Card,
+    material: &Material,
+    whole: &Prior,
+) -> Result<Contents, Failure> {
+    let metadata = Metadata {
+        name: card.name.clone(),
+        larder: env!("CARGO_PKG_VERSION").to_owned(),
+        examples: material.examples(),
+        seed: args.seed,
+        other_traces: card.on_other_traces(),
+        later_time: card.on_later_time(),
+    };
+    let weigh = match args.weigh {
+        WeighArg::Objects => "objects",
+        WeighArg::Bytes => "bytes",
+    };
+    let holdout = match args.holdout {
+        HoldoutArg::Family => "family",
+        HoldoutArg::Trace => "trace",
+    };
+    let recipe = Recipe {
+        command: card.command.clone(),
+        larder: metadata.larder.clone(),
+        commit: commit(folder),
+        schema: Recipe::schema_text(),
+        settings: Settings {
+            policy: material::COLD.to_owned(),
+            capacities: args.capacities.iter().map(ToString::to_string).collect(),
+            weigh: weigh.to_owned(),
+            seed: args.seed,
+            examples: args.examples as usize,
+            earlier: args.earlier,
+            holdout: holdout.to_owned(),
+            sureness: args.sureness,
+        },
+        fit: material::fit(args),
+        traces: material.traces.iter().map(|trace| trace.record.clone()).collect(),
+    };
+    let curves: Vec<(&str, Vec<(f64, f64)>)> = card
+        .scores
+        .iter()
+        .map(|(name, score)| (name.as_str(), score.bins.iter().map(|bin| (bin.said, bin.happened)).collect()))
+        .collect();
+    Ok(Contents {
+        model: sealed(whole, &metadata)?.to_bytes(),
+        card: card.write(),
+        recipe: recipe.write()?,
+        reliability: larder_sim::reliability(&curves),
+    })
+}
+
+/// The command that makes the model again, wherever the traces and the folder are.
+fn command(args: &TrainArgs, name: &str) -> String {
+    let mut words = Vec::new();
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        let flag = word.split('=').next().unwrap_or_default();
+        if ["--out", "-o", "--check", "--threads"].contains(&flag) {
+            if flag == word {
+                given.next();
+            }
+        } else if args.traces.traces.contains(&word) {
+            words.push(material::file_name(&word));
+        } else {
+            words.push(word);
+        }
+    }
+    words.extend(["--out".to_owned(), format!("models/{name}")]);
+    quoted(words.into_iter())
+}
+
+/// The commit of the checkout the folder is in, if it is in one.
+fn commit(folder: &Path) -> Option<String> {
+    let inside = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(inside).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty());
+    Some(if changed { format!("{commit} and changes") } else { commit })
+}
+
+fn print(card: &Card) -> Result<(), Failure> {
+    let header = ["requests it has not seen", "fewer misses than cold", "±", "cells better", "worse", "worst cell"];
+    let mut table = table::table(Style::Plain, &header, 1);
+    let signed = |share: f64| format!("{:+.2}%", share * 100.0);
+    for Gain { on, mean, error, better, worse, worst } in card.gains() {
+        let worst = format!("{} {} {}", worst.trace, worst.size, signed(worst.reduction));
+        let error = table::percent(error);
+        table.add_row([on.to_owned(), signed(mean), error, better.to_string(), worse.to_string(), worst]);
+    }
+    let (examples, cells) = card.learned_from;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}: learned from {} examples of {cells} cells\n", card.name, table::count(examples))?;
+    writeln!(out, "{}\n", table::text(&table))?;
+    let mut table =
+        table::table(Style::Plain, &["predictions", "examples", "log-loss", "Brier", "calibration error"], 1);
+    for (name, score) in &card.scores {
+        let four = |value: f64| format!("{value:.4}");
+        let losses = [score.log_loss, score.brier, score.calibration_error].map(four);
+        table.add_row([name.clone(), table::count(score.examples)].into_iter().chain(losses));
+    }
+    writeln!(out, "{}\n", table::text(&table))?;
+    Ok(())
+}
+
+/// A policy that starts from a prior.
+fn starting(prior: &Arc<Prior>) -> Result<larder_policy::PolicySpec, Failure> {
+    Ok(material::policy(material::LEARNED)?.with_prior(prior.clone()))
+}
