@@ -178,3 +178,142 @@ fn median(values: impl Iterator<Item = f32>) -> f32 {
 pub(crate) fn logistic(x: f32) -> f32 {
     1.0 / (1.0 + libm::expf(-x))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::{Score, served};
+    use larder_policy::learned::Features;
+    use larder_policy::{Access, Capacity, KeyHash, Lookup, PolicySpec, Shard, Time, Work};
+
+    const AGE: usize = 0;
+    const USES: usize = 4;
+
+    fn some(age: u8, uses: u8, span: u8, used: bool) -> Example {
+        let mut bins = [0; 16];
+        (bins[AGE], bins[USES]) = (age, uses);
+        Example { features: Features(bins), span, used }
+    }
+
+    /// Examples whose chance falls with age, from a place where reuse is `more` likely at all, in logits.
+    fn cell(seed: u64, more: f64, count: usize) -> Vec<Example> {
+        let mut rng = Rng::new(seed);
+        let example = |_| {
+            let (age, span) = (rng.below(40) as u8, rng.below(4) as u8);
+            let chance = f64::from(logistic((more + 2.0 - 0.1 * f64::from(age)) as f32));
+            some(age, 3, span, rng.unit() < chance)
+        };
+        (0..count).map(example).collect()
+    }
+
+    #[test]
+    fn a_cells_own_rate_stays_out_of_the_features() {
+        // Where reuse is rare, keys have many uses: without intercepts of their own the uses would seem to matter.
+        let often = cell(1, 2.0, 30_000);
+        let mut seldom = cell(2, -2.0, 30_000);
+        seldom.iter_mut().for_each(|example| example.features.0[USES] = 9);
+        let cells = [Cell { trace: "often", examples: &often }, Cell { trace: "seldom", examples: &seldom }];
+        let fitted = Fit { epochs: 20, ..Fit::default() }.run(&cells).unwrap();
+        let span = 1;
+        let apart = fitted.intercepts[0][span] - fitted.intercepts[1][span];
+        let by_age = |age: u8| fitted.probability(0, &some(age, 3, span as u8, true));
+        assert!(apart > 1.0, "{apart}");
+        for age in [2, 20, 38] {
+            let truth = logistic(4.0 - 0.1 * f32::from(age));
+            assert!((by_age(age) - truth).abs() < 0.05, "{age}: {} {truth}", by_age(age));
+        }
+    }
+
+    #[test]
+    fn where_there_are_no_examples_the_prior_is_lru() {
+        let examples = vec![some(10, 3, 0, true); 1000];
+        let prior = Fit::default().run(&[Cell { trace: "a", examples: &examples }]).unwrap().prior(30.0, String::new());
+        let (prior, cold) = (prior.unwrap(), Learner::new(None, 0.0));
+        let learner = Learner::new(Some(&prior), 0.0);
+        let drop = |learner: &Learner, from: u8, to: u8| {
+            learner.logits(&some(from, 3, 0, true).features)[3] - learner.logits(&some(to, 3, 0, true).features)[3]
+        };
+        assert!((drop(&learner, 50, 60) - drop(&cold, 50, 60)).abs() < 1e-3);
+        assert!(drop(&cold, 50, 60) > 0.1);
+    }
+
+    #[test]
+    fn the_same_examples_give_the_same_bytes() {
+        let (one, other) = (cell(1, 0.0, 5000), cell(2, 1.0, 3000));
+        let cells = [Cell { trace: "a", examples: &one }, Cell { trace: "b", examples: &other }];
+        let bytes = |fit: Fit| fit.run(&cells).unwrap().prior(30.0, String::new()).unwrap().to_bytes();
+        assert_eq!(bytes(Fit::default()), bytes(Fit::default()));
+        assert_ne!(bytes(Fit::default()), bytes(Fit { seed: 2, ..Fit::default() }));
+    }
+
+    #[test]
+    fn long_and_short_traces_weigh_alike() {
+        let (long, short) = (cell(1, 0.0, 40_000), cell(2, 0.0, 100));
+        let cells = [Cell { trace: "long", examples: &long }, Cell { trace: "short", examples: &short }];
+        assert_eq!(Fit::default().weights_of(&cells), [0.5f32.sqrt(), 4.0]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let kind = |examples: &[Example]| Fit::default().run(&[Cell { trace: "a", examples }]).unwrap_err().kind();
+        assert_eq!(kind(&[]), ErrorKind::BadExamples);
+        assert_eq!(kind(&[some(1, 1, 4, true)]), ErrorKind::BadExamples);
+        let fit = Fit { alpha: -1.0, ..Fit::default() };
+        let error = fit.run(&[Cell { trace: "a", examples: &[some(1, 1, 0, true)] }]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadOption);
+        let fitted = Fit::default().run(&[Cell { trace: "a", examples: &[some(1, 1, 0, true)] }]).unwrap();
+        assert_eq!(fitted.prior(0.0, String::new()).unwrap_err().kind(), ErrorKind::BadModel);
+    }
+
+    /// What a cold cache learns from: popular keys, new ones, and a scan that comes back.
+    fn stream() -> Vec<Example> {
+        let capacity = Capacity::objects(400);
+        let spec: PolicySpec = "learned:prior=0".parse().unwrap();
+        let mut shard: Shard<()> = Shard::new(capacity, spec.build(capacity, 1));
+        shard.record_examples();
+        let (mut rng, mut work, mut evicted) = (Rng::new(7), Work::default(), Vec::new());
+        for row in 0..60_000u64 {
+            let key = match row % 5 {
+                0 => 1_000_000 + row,
+                1 => 10_000 + row / 5 % 3000,
+                _ => (rng.unit() * rng.unit() * rng.unit() * 4000.0) as u64,
+            };
+            let access = Access::get(KeyHash::mix(key), Time(row));
+            if let Lookup::Miss(miss) = shard.lookup(&access) {
+                let plan = shard.plan(&access, miss, None);
+                shard.insert(&access, (), &plan, &mut evicted);
+                evicted.clear();
+            }
+        }
+        shard.tick(Time(60_000), &mut work);
+        work.examples
+    }
+
+    #[test]
+    fn the_kernels_learner_and_linfas_agree() {
+        let stream = stream();
+        assert!(stream.len() > 30_000, "{}", stream.len());
+        let rate = 0.08;
+        let kernel: Score = served(None, rate, &stream).collect();
+
+        let cold: Vec<[f32; SPANS]> = Learner::new(None, 0.0).weights().collect();
+        let rates = Rates { alpha: rate, beta: 1.0, l2: 0.0 };
+        // A step every few examples: the kernel learns at each, linfa works through all weights at each step.
+        const BATCH: usize = 8;
+        let mut spans: Vec<Sparse> = (0..SPANS).map(|_| Sparse::new(WEIGHTS, BATCH, rates).unwrap()).collect();
+        let linfa: Score = stream
+            .iter()
+            .map(|example| {
+                let (span, places) = (usize::from(example.span), example.features.active().map(usize::from));
+                let offset: f32 = places.iter().map(|&place| cold[place][span]).sum();
+                let said = logistic(offset + spans[span].score(places.iter().copied()));
+                spans[span].push(places.iter().copied(), said - f32::from(u8::from(example.used)));
+                (said, example.used)
+            })
+            .collect();
+        assert!((kernel.log_loss / linfa.log_loss - 1.0).abs() < 0.01, "{} {}", kernel.log_loss, linfa.log_loss);
+        // Both have learned: always saying the base rate loses more.
+        let unlearned: Score = stream.iter().map(|example| (kernel.base_rate as f32, example.used)).collect();
+        assert!(kernel.log_loss < unlearned.log_loss * 0.9, "{} {}", kernel.log_loss, unlearned.log_loss);
+    }
+}
