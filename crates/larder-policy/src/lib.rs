@@ -28,6 +28,7 @@ pub mod admission;
 mod dense;
 mod error;
 pub mod eviction;
+pub mod freshness;
 mod ghosts;
 mod heap;
 mod index;

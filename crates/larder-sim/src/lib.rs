@@ -29,6 +29,7 @@ mod compare;
 mod error;
 mod experiment;
 mod feed;
+pub mod freshness;
 mod hash;
 pub mod mrc;
 mod oracle;
