@@ -17,6 +17,10 @@ const ENOUGH: f64 = 30.0;
 /// Audits never cost more than this share of the loads, and a little of the reads where there are hardly any loads.
 const OF_LOADS: f64 = 0.05;
 const OF_READS: f64 = 0.0003;
+/// Stale reads the bias of the forecast remembers, and for how many an unbiased one counts; it lies within a range.
+const COMPARED: f64 = 60.0;
+const SHRINK: f64 = 10.0;
+const BIAS: (f64, f64) = (0.5, 3.0);
 /// Reads between adjustments of the scale.
 const STEP: u32 = 200;
 
@@ -54,6 +58,8 @@ pub struct Audits {
     audits: f64,
     /// Σ p over audits: stale reads that should have been found.
     foreseen: f64,
+    /// Stale reads foreseen and found of late, weighted by 1/π up to a factor.
+    compared: (f64, f64),
     /// Over all time.
     all_reads: f64,
     stale: f64,
@@ -72,6 +78,7 @@ impl Audits {
             loads: 0.0,
             audits: 0.0,
             foreseen: 0.0,
+            compared: (0.0, 0.0),
             all_reads: 0.0,
             stale: 0.0,
             stale_squared: 0.0,
@@ -109,10 +116,23 @@ impl Audits {
         if !(audit.probability > 0.0 && stale.is_finite()) {
             return;
         }
+        let relative = self.scale / audit.probability;
+        self.compared.0 += audit.stale * relative;
+        self.compared.1 += stale * relative;
+        let most = self.compared.0.max(self.compared.1);
+        if most > COMPARED {
+            let keep = COMPARED / most;
+            self.compared = (self.compared.0 * keep, self.compared.1 * keep);
+        }
         let weight = stale / audit.probability;
         self.stale += weight;
         self.stale_squared += weight * weight;
         self.heaviest = self.heaviest.max(1.0 / audit.probability);
+    }
+
+    /// By how much more audits find stale than the forecast says, shrunk to 1 while they have found little.
+    pub fn bias(&self) -> f64 {
+        ((self.compared.1 + SHRINK) / (self.compared.0 + SHRINK)).clamp(BIAS.0, BIAS.1)
     }
 
     /// The stale rate since the start. `None` before the first read.

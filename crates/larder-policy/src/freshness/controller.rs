@@ -12,6 +12,10 @@ const GAIN: f64 = 0.05;
 const SET_POINT: (f64, f64) = (0.4, 1.4);
 /// The debt that moves the set point is that of so many reads.
 const HORIZON: (f64, f64) = (3000.0, 60_000.0);
+/// Stale reads that the bias of the forecast remembers, and for how many an unbiased one counts; it lies within a range.
+const MEMORY: f64 = 50.0;
+const SHRINK: f64 = 5.0;
+const BIAS: (f64, f64) = (0.3, 5.0);
 /// Reads the share foreseen is averaged over.
 const AVERAGE: (f64, f64) = (500.0, 10_000.0);
 
@@ -27,13 +31,15 @@ pub struct Controller {
     since_step: u32,
     /// Stale reads beyond the objective so far.
     debt: f64,
+    /// Stale reads foreseen and then known, of late.
+    seen: (f64, f64),
 }
 
 impl Controller {
     /// For an objective as a share of reads, above 0.
     pub fn new(objective: f64) -> Self {
         let objective = if objective.is_nan() { 1e-6 } else { objective.clamp(1e-6, 1.0) };
-        Self { objective, threshold: 2.0 * objective, foreseen: 0.0, window: 0.0, reads: 0.0, since_step: 0, debt: 0.0 }
+        Self { objective, threshold: 2.0 * objective, foreseen: 0.0, window: 0.0, reads: 0.0, since_step: 0, debt: 0.0, seen: (0.0, 0.0) }
     }
 
     /// θ: the index at which a value is reloaded.
@@ -66,11 +72,24 @@ impl Controller {
         self.debt += stale;
     }
 
-    /// What was foreseen of reads already served turns out `by` stale reads larger.
-    pub fn correct(&mut self, by: f64) {
-        if by.is_finite() {
-            self.debt += by;
+    /// Of reads already served, `foreseen` stale ones turn out to have been `known`.
+    pub fn correct(&mut self, foreseen: f64, known: f64) {
+        if !(foreseen.is_finite() && known.is_finite()) {
+            return;
         }
+        self.debt += known - foreseen;
+        self.seen.0 += foreseen;
+        self.seen.1 += known;
+        let most = self.seen.0.max(self.seen.1);
+        if most > MEMORY {
+            let keep = MEMORY / most;
+            self.seen = (self.seen.0 * keep, self.seen.1 * keep);
+        }
+    }
+
+    /// By how much more is found stale than foreseen, of late.
+    fn bias(&self) -> f64 {
+        ((self.seen.1 + SHRINK) / (self.seen.0 + SHRINK)).clamp(BIAS.0, BIAS.1)
     }
 
     #[cold]
@@ -78,7 +97,7 @@ impl Controller {
         self.since_step = 0;
         let horizon = (self.reads / 3.0).clamp(HORIZON.0, HORIZON.1) * self.objective;
         let set_point = self.objective * (1.0 - self.debt / horizon).clamp(SET_POINT.0, SET_POINT.1);
-        let share = (self.foreseen / self.window).max(1e-9);
+        let share = (self.bias() * self.foreseen / self.window).max(1e-9);
         let error = (share / set_point).ln().clamp(-1.0, 1.0);
         let gain = if error > 0.0 { GAIN } else { GAIN / 2.0 };
         let most = (400.0 * self.objective).min(4.0);
@@ -102,7 +121,7 @@ mod tests {
             let truth = (slope * controller.threshold()).min(1.0);
             stale += truth;
             controller.served(truth * bias);
-            controller.correct(truth * (1.0 - bias));
+            controller.correct(truth * bias, truth);
         }
         stale / reads as f64
     }
@@ -149,7 +168,7 @@ mod tests {
                     controller.read();
                 }
                 controller.served(1.0);
-                controller.correct(by);
+                controller.correct(1.0, by);
             }
             assert!(controller.threshold() > 0.0 && controller.threshold() <= 4.0);
         }

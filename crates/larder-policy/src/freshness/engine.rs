@@ -13,6 +13,7 @@ use super::hours::Hours;
 use super::objective::{Freshness, Goal};
 use super::plan::{ClassId, Decision, Evidence, Lifetimes, Loaded, Subject};
 use super::prior::Prior;
+use super::profile::Profile;
 use super::record::{Cached, Changes, NONE, Reads, Record, epoch, seconds};
 use super::rent::idle_lifetime;
 use super::rule::{self, Hazard};
@@ -64,6 +65,9 @@ pub struct Engine {
     prior: Prior,
     surge: Surge,
     hours_of_all: Hours,
+    /// By time since the last change (since birth for keys that never did), and by that in units of the key's rate.
+    by_change: [Profile; 2],
+    by_phase: Profile,
     looks: u64,
     /// The origin fails: nothing is learned.
     is_frozen: bool,
@@ -88,6 +92,8 @@ impl Engine {
             prior: Prior::default(),
             surge: Surge::default(),
             hours_of_all: Hours::of_class(),
+            by_change: Default::default(),
+            by_phase: Profile::default(),
             looks: 0,
             is_frozen: false,
             rng: Rng::new(seed),
@@ -210,14 +216,15 @@ impl Engine {
         if let (Some(_), Some(changed), false) = (before.loaded, changed, is_marked || self.is_frozen) {
             let (whole, served) = (self.hazard(slot, age).stale(), f64::from(before.stale));
             let share = if whole > 1e-12 { 1.0 / whole } else { 1.0 };
+            let shape = self.groups[group].audits.bias();
             // Of what was served, what is now known: nothing was stale if nothing changed, and if something did, each read
             // was stale with the chance that the change came before it.
-            let known = if changed { served * share } else { 0.0 };
-            self.groups[group].controller.correct(known - served);
+            let known = if changed { served * share * shape } else { 0.0 };
+            self.groups[group].controller.correct(served, known);
             if let Some(audit) = load.audit {
                 let stale = if changed { if grace > 0.0 { (audit.stale * share).min(1.0) } else { 1.0 } } else { 0.0 };
                 self.groups[group].audits.found(audit, stale);
-                self.groups[group].controller.correct(stale - audit.stale);
+                self.groups[group].controller.correct(audit.stale, stale);
             }
             self.learn(slot, since, now, changed, exact);
         }
@@ -294,9 +301,14 @@ impl Engine {
     }
 
     /// The experts' weights by changes seen (0, 1, 2–3, 4–7, more): all keys alike, the key's own rate, time since the last
-    /// change, age of the key, age of the value, hours of the class, hours of the key, surge, class.
-    pub fn weights(&self) -> impl Iterator<Item = &[f64; 9]> {
+    /// change, age of the key, age of the value, hours of the class, hours of the key, surge, class, the two profiles.
+    pub fn weights(&self) -> impl Iterator<Item = &[f64; 11]> {
         self.experts.weights()
+    }
+
+    /// The stale reads the controller knows or foresees beyond its objective so far; negative where fewer.
+    pub fn debt(&self) -> f64 {
+        self.groups[0].controller.debt()
     }
 
     /// Bytes held.
@@ -350,6 +362,7 @@ impl Engine {
         let (start, end) = (epoch(loaded), epoch(loaded) + age);
         let marked = record.flips.is_marked();
         let rate = if marked { class.gamma } else { changes.rate };
+        let (change, phase) = places(record, loaded, age);
         Life {
             age,
             alpha: rate.alpha(),
@@ -360,6 +373,8 @@ impl Engine {
             hours_of_key: self.hours.get(changes.hours as usize).map_or(1.0, |hours| hours.mean(start, end)),
             surge: class.surge.ratio(self.surge.ratio_of_all()),
             class_rate: class.log_rate,
+            by_change: self.by_change[usize::from(changes.seen > 0)].log(change),
+            by_phase: if changes.seen > 1 { self.by_phase.log(phase) } else { 0.0 },
         }
     }
 
@@ -383,6 +398,11 @@ impl Engine {
         let class = &mut self.classes.all[usize::from(record.class.0)];
         let expected = self.experts.hazard(record.changes.seen, &life).expected;
         self.experts.observe(record.changes.seen, &life, changed);
+        let (change, phase) = places(record, loaded, age);
+        self.by_change[usize::from(record.changes.seen > 0)].observe(change, expected, changed);
+        if record.changes.seen > 1 {
+            self.by_phase.observe(phase, expected, changed);
+        }
         let of_all = self.surge.ratio_of_all();
         class.surge.observe(expected, life.surge, changed);
         self.surge.observe_all(expected / life.surge * of_all, of_all, changed);
@@ -464,6 +484,13 @@ impl Engine {
         self.index.insert_unique(subject.key.0, slot as u32, |&slot| records[slot as usize].key.0);
         slot
     }
+}
+
+/// Where the middle of a life lies in the profiles: log₂ of the seconds since the last change, and of that in units of the
+/// key's mean time between changes, shifted so that 16 is one such time.
+fn places(record: &Record, loaded: Time, age: f64) -> (f64, f64) {
+    let since = seconds(record.changes.last, loaded) + age / 2.0;
+    ((since + 1.0).log2(), (since * record.changes.rate.mean()).max(1e-6).log2() + 16.0)
 }
 
 #[cfg(test)]

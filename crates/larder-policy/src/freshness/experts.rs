@@ -46,6 +46,9 @@ pub(super) struct Life {
     pub(super) surge: f64,
     /// The class's E[ln λ].
     pub(super) class_rate: f64,
+    /// ln of the profiles' multipliers: by time since the last change, and by that time in units of the key's own rate.
+    pub(super) by_change: f64,
+    pub(super) by_phase: f64,
 }
 
 impl Life {
@@ -62,6 +65,8 @@ impl Life {
             self.hours_of_key.ln(),
             self.surge.ln(),
             self.class_rate + LOG_HOUR,
+            self.by_change,
+            self.by_phase,
         ]
     }
 }
@@ -78,13 +83,13 @@ impl Experts {
         // What is fixed has no variance. In the order of `Life::inputs`.
         let (weights, variances): (Inputs, Inputs) = match expert {
             Expert::Hedge => (
-                [-LOG_HOUR, 0.8, 0.0, 0.0, 0.0, 1.0, 0.5, 0.7, 0.2],
-                [1.0, 0.1, 0.1, 0.05, 0.05, 0.1, 0.1, 0.05, 0.1],
+                [-LOG_HOUR, 0.8, 0.0, 0.0, 0.0, 1.0, 0.5, 0.7, 0.2, 1.0, 1.0],
+                [1.0, 0.1, 0.1, 0.05, 0.05, 0.1, 0.1, 0.05, 0.1, 0.02, 0.02],
             ),
-            Expert::Index => ([-LOG_HOUR, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
-            Expert::Alex => ([-LOG_HOUR, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
-            Expert::Class => ([-LOG_HOUR, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], only_bias()),
-            Expert::Global => ([-LOG_HOUR, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
+            Expert::Index => ([-LOG_HOUR, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
+            Expert::Alex => ([-LOG_HOUR, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
+            Expert::Class => ([-LOG_HOUR, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], only_bias()),
+            Expert::Global => ([-LOG_HOUR, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
         };
         let regression = Regression::new(weights, variances);
         Self { expert, stages: std::array::from_fn(|_| regression.clone()) }
@@ -152,6 +157,8 @@ mod tests {
             hours_of_key: 1.0,
             surge: 1.0,
             class_rate: -LOG_HOUR,
+            by_change: 0.0,
+            by_phase: 0.0,
         }
     }
 

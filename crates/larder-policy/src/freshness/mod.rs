@@ -33,6 +33,7 @@ mod objective;
 mod plan;
 mod posterior;
 mod prior;
+mod profile;
 mod record;
 mod regression;
 mod rent;

@@ -8,7 +8,7 @@
 //! shows, and a weight of 1 on one expert and 0 on the others is that expert alone.
 
 /// Number of inputs.
-pub const INPUTS: usize = 9;
+pub const INPUTS: usize = 11;
 
 /// What goes into the sum, all logarithms.
 pub type Inputs = [f64; INPUTS];
@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn the_expert_that_is_right_gets_the_weight() {
-        let truth = [-1.5, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-        let start = [0.0, 0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2];
+        let truth = [-1.5, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let start = [0.0, 0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0];
         let found = learned(truth, start);
         for (at, (weight, truth)) in found.weights().iter().zip(truth).enumerate() {
             assert!((weight - truth).abs() < 0.25, "{at}: {weight} {truth}");

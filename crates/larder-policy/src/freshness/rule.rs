@@ -33,13 +33,14 @@ impl Hazard {
         if self.age <= 0.0 || l <= 0.0 {
             return 0.0;
         }
-        let reads = (rate * self.age).clamp(0.0, 1e12);
+        let bounded = |product: f64| if product.is_nan() { 0.0 } else { product.clamp(0.0, 1e12) };
+        let reads = bounded(rate * self.age);
         let survives = (-l).exp();
         let stale = 1.0 - survives;
         // ∫₀ᵃ(p(a) − p(t))dt = a·(p − Λe^−Λ)/Λ for a constant hazard; Λ/2·a where Λ is small.
         let integral = if l < 1e-3 { l * (0.5 - l / 3.0) } else { (stale - l * survives) / l };
         let stale = if l < 1e-3 { l * (1.0 - l / 2.0) } else { stale };
-        stale * (1.0 + (rate * grace).clamp(0.0, 1e12)) + reads * integral
+        stale * (1.0 + bounded(rate * grace)) + reads * integral
     }
 }
 
@@ -47,18 +48,31 @@ impl Hazard {
 /// lifetime in seconds, `f64::INFINITY` where the rule never reloads (θ ≥ 1 + ρ).
 pub fn lifetime(hazard: f64, rate: f64, threshold: f64) -> f64 {
     let index = |age: f64| Hazard { expected: hazard * age, age }.index(rate, 0.0);
-    let (mut short, mut long) = (1e-6f64, 1e12f64);
-    if index(long) < threshold || hazard.is_nan() || threshold.is_nan() {
+    let is_sound = hazard > 0.0 && hazard.is_finite() && rate >= 0.0 && rate.is_finite();
+    if !is_sound || threshold.is_nan() || threshold >= 1.0 + rate / hazard {
         return f64::INFINITY;
     }
-    if index(short) >= threshold {
+    if threshold <= 0.0 {
         return 0.0;
     }
-    for _ in 0..60 {
-        let middle = (short * long).sqrt();
-        if index(middle) < threshold { short = middle } else { long = middle }
+    // The closed form for small λT is where Newton's method on ln T starts: d ln I/d ln T lies between 1 and 2 there.
+    let ratio = rate / hazard;
+    let mut age = if ratio * threshold < 1e-6 {
+        threshold / hazard
+    } else {
+        ((1.0 + 2.0 * ratio * threshold).sqrt() - 1.0) / rate
+    };
+    for _ in 0..12 {
+        let found = index(age);
+        let error = (found / threshold).ln();
+        if error.abs() < 1e-4 {
+            break;
+        }
+        // I′ = p′(1 + r·T), p′ = λe^−λT.
+        let slope = (hazard * age * (-hazard * age).exp() * (1.0 + rate * age) / found).max(0.05);
+        age *= (-error / slope).clamp(-1.5, 1.5).exp();
     }
-    short
+    age
 }
 
 /// Whether refreshing ahead of need pays: iff r·T > ln(1 + load/latency), `loads_per_wait` being what a load costs in
@@ -77,8 +91,9 @@ mod tests {
         #[test]
         fn the_index_is_its_integral(hazard in 1e-6f64..1.0, age in 1e-3f64..1e4, rate in 0.0f64..10.0, grace in 0.0f64..10.0) {
             let p = |t: f64| 1.0 - (-hazard * t).exp();
-            let step = age / 4000.0;
-            let integral: f64 = (0..4000).map(|at| (p(age) - p((f64::from(at) + 0.5) * step)) * step).sum();
+            // Finer than both the age and the time between changes.
+            let step = age / 200_000.0;
+            let integral: f64 = (0..200_000).map(|at| (p(age) - p((f64::from(at) + 0.5) * step)) * step).sum();
             let exact = p(age) * (1.0 + rate * grace) + rate * integral;
             let found = Hazard { expected: hazard * age, age }.index(rate, grace);
             prop_assert!((found - exact).abs() <= 1e-3 * exact + 1e-9, "{found} {exact}");

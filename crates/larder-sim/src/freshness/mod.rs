@@ -267,6 +267,7 @@ impl FreshnessExperiment {
 
 fn tracing_weights(learned: &Learned) {
     if std::env::var_os("FRESH_DEBUG").is_some() {
+        eprintln!("debt {:.1}", learned.engine().debt());
         for weights in learned.engine().weights() {
             eprintln!("{}", weights.iter().map(|w| format!("{w:7.2}")).collect::<Vec<_>>().join(" "));
         }
