@@ -81,8 +81,9 @@ impl Controller {
         self.seen.0 += foreseen;
         self.seen.1 += known;
         let most = self.seen.0.max(self.seen.1);
-        if most > MEMORY {
-            let keep = MEMORY / most;
+        let memory = super::knob::knob(11, MEMORY);
+        if most > memory {
+            let keep = memory / most;
             self.seen = (self.seen.0 * keep, self.seen.1 * keep);
         }
     }
@@ -95,14 +96,14 @@ impl Controller {
     #[cold]
     fn step(&mut self) {
         self.since_step = 0;
-        let horizon = (self.reads / 3.0).clamp(HORIZON.0, HORIZON.1) * self.objective;
+        let horizon = (self.reads / super::knob::knob(12, 3.0)).clamp(HORIZON.0, super::knob::knob(13, HORIZON.1)) * self.objective;
         let set_point = self.objective * (1.0 - self.debt / horizon).clamp(SET_POINT.0, SET_POINT.1);
         let share = (self.bias() * self.foreseen / self.window).max(1e-9);
         let error = (share / set_point).ln().clamp(-1.0, 1.0);
-        let gain = if error > 0.0 { GAIN } else { GAIN / 2.0 };
+        let gain = super::knob::knob(5, 1.0) * (super::knob::knob(14, 2000.0) / self.reads).sqrt().clamp(super::knob::knob(15, 0.3), 1.0) * if error > 0.0 { GAIN * (1.0 + super::knob::knob(16, 0.0) * (error - 0.2).max(0.0)) } else { GAIN * super::knob::knob(17, 0.5) };
         let most = (400.0 * self.objective).min(4.0);
         self.threshold = (self.threshold * (-gain * error).exp()).clamp(0.02 * self.objective, most);
-        let keep = 1.0 - f64::from(STEP) / (self.reads / 4.0).clamp(AVERAGE.0, AVERAGE.1);
+        let keep = 1.0 - f64::from(STEP) / (self.reads / 4.0).clamp(AVERAGE.0, super::knob::knob(10, AVERAGE.1));
         self.foreseen *= keep;
         self.window *= keep;
     }

@@ -416,7 +416,7 @@ impl Engine {
         }
         let changes = &mut record.changes;
         changes.looks = changes.looks.saturating_add(1);
-        changes.rate.forget(class.gamma, FORGET);
+        changes.rate.forget(class.gamma, super::knob::knob(2, FORGET));
         let noticed = class.notices.share();
         match (changed, exact) {
             (false, _) => changes.rate.unchanged(age, h),

@@ -28,6 +28,7 @@ mod engine;
 mod experts;
 mod flips;
 mod hours;
+mod knob;
 mod notices;
 mod objective;
 mod plan;

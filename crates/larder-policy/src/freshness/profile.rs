@@ -49,7 +49,7 @@ impl Profile {
                 let keep = MEMORY / self.expected[at];
                 (self.seen[at], self.expected[at]) = (self.seen[at] * keep, MEMORY);
             }
-            self.logs[at] = ((self.seen[at] + SHRINK) / (self.expected[at] + SHRINK)).ln();
+            self.logs[at] = ((self.seen[at] + SHRINK) / (self.expected[at] + SHRINK)).ln() * super::knob::knob(8, 1.0) as f32;
         }
     }
 }

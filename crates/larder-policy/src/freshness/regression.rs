@@ -72,7 +72,7 @@ impl Regression {
             self.weights[at] += step * turned[at];
             for other in 0..INPUTS {
                 let kept = self.covariance[at][other] - information * gain * turned[at] * turned[other];
-                self.covariance[at][other] = kept / KEEP;
+                self.covariance[at][other] = kept / super::knob::knob(0, KEEP);
             }
         }
         self.bound();

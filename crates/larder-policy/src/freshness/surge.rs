@@ -37,6 +37,7 @@ impl Surge {
         let calm = (expected / ratio).clamp(0.0, 2.0);
         // The changes expected when there was at least one: Λ/(1 − e^−Λ).
         let seen = if changed { (expected / -(-expected).exp_m1().min(-1e-12)).clamp(1.0, MOST_CHANGES) } else { 0.0 };
+        let keep = 1.0 - (1.0 - keep) * super::knob::knob(6, 1.0);
         self.seen = keep * self.seen + seen;
         self.expected = keep * self.expected + calm;
     }
