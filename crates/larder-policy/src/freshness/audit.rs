@@ -48,7 +48,7 @@ pub struct Measured {
 
 /// Draws hits and adds up what was found.
 #[derive(Clone, Debug)]
-pub struct Audits {
+pub(super) struct Audits {
     objective: f64,
     scale: f64,
     since_step: u32,
@@ -69,7 +69,7 @@ pub struct Audits {
 
 impl Audits {
     /// For an objective as a share of reads.
-    pub fn new(objective: f64) -> Self {
+    pub(super) fn new(objective: f64) -> Self {
         Self {
             objective: objective.max(1e-6),
             scale: EAGER,
@@ -88,7 +88,7 @@ impl Audits {
 
     /// A read came in.
     #[inline]
-    pub fn read(&mut self) {
+    pub(super) fn read(&mut self) {
         self.reads += 1.0;
         self.all_reads += 1.0;
         self.since_step += 1;
@@ -99,18 +99,18 @@ impl Audits {
 
     /// A value was loaded, not for an audit.
     #[inline]
-    pub fn loaded(&mut self) {
+    pub(super) fn loaded(&mut self) {
         self.loads += 1.0;
     }
 
     /// The probability with which to audit a hit foreseen to be stale with probability `stale`.
     #[inline]
-    pub fn probability(&self, stale: f64) -> f64 {
+    pub(super) fn probability(&self, stale: f64) -> f64 {
         (self.scale * (stale / self.objective).sqrt().clamp(SPREAD.0, SPREAD.1)).min(MOST)
     }
 
     /// What the origin said of a hit that was drawn: stale wholly, not, or (a grace) with some probability.
-    pub fn found(&mut self, audit: Audit, stale: f64) {
+    pub(super) fn found(&mut self, audit: Audit, stale: f64) {
         self.audits += 1.0;
         self.foreseen += audit.stale;
         if !(audit.probability > 0.0 && stale.is_finite()) {
@@ -131,12 +131,12 @@ impl Audits {
     }
 
     /// By how much more audits find stale than the forecast says, shrunk to 1 while they have found little.
-    pub fn bias(&self) -> f64 {
+    pub(super) fn bias(&self) -> f64 {
         ((self.compared.1 + SHRINK) / (self.compared.0 + SHRINK)).clamp(BIAS.0, BIAS.1)
     }
 
     /// The stale rate since the start. `None` before the first read.
-    pub fn measured(&self) -> Option<Measured> {
+    pub(super) fn measured(&self) -> Option<Measured> {
         if self.all_reads == 0.0 {
             return None;
         }

@@ -6,8 +6,15 @@
 
 /// Reads between steps.
 const STEP: u32 = 100;
-/// ln θ falls by this times the relative error, and rises by half of it.
-const GAIN: f64 = 0.05;
+/// ln θ falls and rises by these times the logarithm of what is foreseen by what is wanted, held within a range; a storm
+/// makes it fall faster.
+const FALL: f64 = 0.05;
+const RISE: f64 = 0.0175;
+const ERROR: (f64, f64) = (3.0, 1.0);
+const STORM: f64 = 10.0;
+/// Steps shrink with the root of the reads after so many, to so much at least: the last word is the debt's.
+const BOLD: f64 = 10_000.0;
+const CALM: f64 = 0.15;
 /// The set point lies within these multiples of the objective.
 const SET_POINT: (f64, f64) = (0.4, 1.4);
 /// The debt that moves the set point is that of so many reads.
@@ -17,11 +24,11 @@ const MEMORY: f64 = 50.0;
 const SHRINK: f64 = 5.0;
 const BIAS: (f64, f64) = (0.3, 5.0);
 /// Reads the share foreseen is averaged over.
-const AVERAGE: (f64, f64) = (500.0, 10_000.0);
+const AVERAGE: (f64, f64) = (500.0, 1000.0);
 
 /// Keeps the share of stale reads at an objective.
 #[derive(Clone, Debug)]
-pub struct Controller {
+pub(super) struct Controller {
     objective: f64,
     threshold: f64,
     /// Moving sums of stale reads foreseen, and of reads.
@@ -37,25 +44,25 @@ pub struct Controller {
 
 impl Controller {
     /// For an objective as a share of reads, above 0.
-    pub fn new(objective: f64) -> Self {
+    pub(super) fn new(objective: f64) -> Self {
         let objective = if objective.is_nan() { 1e-6 } else { objective.clamp(1e-6, 1.0) };
         Self { objective, threshold: 2.0 * objective, foreseen: 0.0, window: 0.0, reads: 0.0, since_step: 0, debt: 0.0, seen: (0.0, 0.0) }
     }
 
     /// θ: the index at which a value is reloaded.
     #[inline]
-    pub fn threshold(&self) -> f64 {
+    pub(super) fn threshold(&self) -> f64 {
         self.threshold
     }
 
     /// Stale reads beyond the objective so far, as far as is known; negative where fewer.
-    pub fn debt(&self) -> f64 {
+    pub(super) fn debt(&self) -> f64 {
         self.debt
     }
 
     /// A read came in.
     #[inline]
-    pub fn read(&mut self) {
+    pub(super) fn read(&mut self) {
         self.reads += 1.0;
         self.window += 1.0;
         self.debt -= self.objective;
@@ -67,13 +74,13 @@ impl Controller {
 
     /// It was served although stale with probability `stale`.
     #[inline]
-    pub fn served(&mut self, stale: f64) {
+    pub(super) fn served(&mut self, stale: f64) {
         self.foreseen += stale;
         self.debt += stale;
     }
 
     /// Of reads already served, `foreseen` stale ones turn out to have been `known`.
-    pub fn correct(&mut self, foreseen: f64, known: f64) {
+    pub(super) fn correct(&mut self, foreseen: f64, known: f64) {
         if !(foreseen.is_finite() && known.is_finite()) {
             return;
         }
@@ -81,9 +88,8 @@ impl Controller {
         self.seen.0 += foreseen;
         self.seen.1 += known;
         let most = self.seen.0.max(self.seen.1);
-        let memory = super::knob::knob(11, MEMORY);
-        if most > memory {
-            let keep = memory / most;
+        if most > MEMORY {
+            let keep = MEMORY / most;
             self.seen = (self.seen.0 * keep, self.seen.1 * keep);
         }
     }
@@ -96,14 +102,15 @@ impl Controller {
     #[cold]
     fn step(&mut self) {
         self.since_step = 0;
-        let horizon = (self.reads / super::knob::knob(12, 3.0)).clamp(HORIZON.0, super::knob::knob(13, HORIZON.1)) * self.objective;
+        let horizon = (self.reads / 3.0).clamp(HORIZON.0, HORIZON.1) * self.objective;
         let set_point = self.objective * (1.0 - self.debt / horizon).clamp(SET_POINT.0, SET_POINT.1);
         let share = (self.bias() * self.foreseen / self.window).max(1e-9);
-        let error = (share / set_point).ln().clamp(-1.0, 1.0);
-        let gain = super::knob::knob(5, 1.0) * (super::knob::knob(14, 2000.0) / self.reads).sqrt().clamp(super::knob::knob(15, 0.3), 1.0) * if error > 0.0 { GAIN * (1.0 + super::knob::knob(16, 0.0) * (error - 0.2).max(0.0)) } else { GAIN * super::knob::knob(17, 0.5) };
+        let error = (share / set_point).ln().clamp(-ERROR.0, ERROR.1);
+        let calm = (BOLD / self.reads).sqrt().clamp(CALM, 1.0);
+        let step = if error > 0.0 { FALL * error * (1.0 + STORM * (error - 0.2).max(0.0)) } else { RISE * error };
         let most = (400.0 * self.objective).min(4.0);
-        self.threshold = (self.threshold * (-gain * error).exp()).clamp(0.02 * self.objective, most);
-        let keep = 1.0 - f64::from(STEP) / (self.reads / 4.0).clamp(AVERAGE.0, super::knob::knob(10, AVERAGE.1));
+        self.threshold = (self.threshold * (-calm * step).exp()).clamp(0.02 * self.objective, most);
+        let keep = 1.0 - f64::from(STEP) / (self.reads / 4.0).clamp(AVERAGE.0, AVERAGE.1);
         self.foreseen *= keep;
         self.window *= keep;
     }

@@ -203,9 +203,14 @@ impl Engine {
                 exact = changed.then(|| at.min(now));
                 Some(changed)
             }
+            // After a notice a change is no surprise.
+            Evidence::Digest(digest) if before.loaded.is_none() => {
+                flips.renew(digest);
+                None
+            }
             Evidence::Digest(digest) => Some(flips.digest(digest, age)),
         };
-        if let (Some(changed), false) = (changed, matches!(load.evidence, Evidence::Digest(_))) {
+        if let (Some(changed), Some(_), false) = (changed, before.loaded, matches!(load.evidence, Evidence::Digest(_))) {
             flips.look(changed, age);
         }
         let is_marked = flips.is_marked();
@@ -416,7 +421,7 @@ impl Engine {
         }
         let changes = &mut record.changes;
         changes.looks = changes.looks.saturating_add(1);
-        changes.rate.forget(class.gamma, super::knob::knob(2, FORGET));
+        changes.rate.forget(class.gamma, FORGET);
         let noticed = class.notices.share();
         match (changed, exact) {
             (false, _) => changes.rate.unchanged(age, h),

@@ -84,7 +84,7 @@ impl Experts {
         let (weights, variances): (Inputs, Inputs) = match expert {
             Expert::Hedge => (
                 [-LOG_HOUR, 0.8, 0.0, 0.0, 0.0, 1.0, 0.5, 0.7, 0.2, 1.0, 1.0],
-                [1.0, 0.1, 0.1, 0.05, super::knob::knob(3, 0.05), 0.1, 0.1, 0.05, 0.1, 0.02, 0.02].map(|v| v * super::knob::knob(4, 1.0)),
+                [1.0, 0.1, 0.1, 0.05, 0.3, 0.1, 0.1, 0.05, 0.1, 0.02, 0.02],
             ),
             Expert::Index => ([-LOG_HOUR, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
             Expert::Alex => ([-LOG_HOUR, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),

@@ -12,7 +12,7 @@ const SHORT: f64 = 2.0;
 
 /// What a key's digests have done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flips {
+pub(super) struct Flips {
     last: u32,
     before: u32,
     returns: u8,
@@ -21,9 +21,8 @@ pub struct Flips {
 
 impl Flips {
     /// Sees a value's digest, `age` seconds after the last one; whether it differs from that.
-    pub fn digest(&mut self, digest: u64, age: f64) -> bool {
-        // 0 is "none yet".
-        let digest = ((digest ^ (digest >> 32)) as u32).max(1);
+    pub(super) fn digest(&mut self, digest: u64, age: f64) -> bool {
+        let digest = fold(digest);
         let changed = self.last != 0 && digest != self.last;
         if changed {
             self.returns = if digest == self.before { self.returns.saturating_add(1) } else { self.returns / 2 };
@@ -35,8 +34,13 @@ impl Flips {
         changed
     }
 
+    /// Takes a digest that nothing is to be concluded from.
+    pub(super) fn renew(&mut self, digest: u64) {
+        (self.before, self.last) = (0, fold(digest));
+    }
+
     /// Sees whether a value differs from the last one, where no digest is known.
-    pub fn look(&mut self, changed: bool, age: f64) {
+    pub(super) fn look(&mut self, changed: bool, age: f64) {
         if !changed {
             self.always = 0;
         } else if age <= SHORT {
@@ -45,9 +49,14 @@ impl Flips {
     }
 
     /// Whether the changes say nothing.
-    pub fn is_marked(self) -> bool {
+    pub(super) fn is_marked(self) -> bool {
         self.returns >= RETURNS || self.always >= ALWAYS
     }
+}
+
+/// Half a digest; 0 is "none yet".
+fn fold(digest: u64) -> u32 {
+    ((digest ^ (digest >> 32)) as u32).max(1)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ const LONGEST: f64 = 36.0 * HOUR;
 
 /// Changes seen and expected by hour of the day (UTC, or the trace's own epoch).
 #[derive(Clone, Debug)]
-pub struct Hours {
+pub(super) struct Hours {
     seen: [f32; HOURS],
     expected: [f32; HOURS],
     /// The profile's integral from midnight, in hours, the last being that of a day.
@@ -27,12 +27,12 @@ pub struct Hours {
 
 impl Hours {
     /// For the keys of a class: slow to believe, slow to forget.
-    pub fn of_class() -> Self {
+    pub(super) fn of_class() -> Self {
         Self::new(8.0, 200.0, true)
     }
 
     /// For one key: a schedule shows within a few changes.
-    pub fn of_key() -> Self {
+    pub(super) fn of_key() -> Self {
         Self::new(0.15, 3.0, false)
     }
 
@@ -44,16 +44,17 @@ impl Hours {
     }
 
     /// The mean multiplier from `start` to `end`, in seconds since the epoch.
-    pub fn mean(&self, start: f64, end: f64) -> f64 {
+    pub(super) fn mean(&self, start: f64, end: f64) -> f64 {
         let span = end - start;
         if span.is_nan() || span <= 1e-3 {
             return f64::from(self.at(hour_of(start)));
         }
-        ((self.integral(end) - self.integral(start)) * HOUR / span).clamp(1e-3, 1e3)
+        let mean = (self.integral(end) - self.integral(start)) * HOUR / span;
+        if mean.is_nan() { 1.0 } else { mean.clamp(1e-3, 1e3) }
     }
 
     /// Learns from an interval in which `expected` changes had been expected, under whatever profile.
-    pub fn observe(&mut self, start: f64, end: f64, expected: f64, changed: bool) {
+    pub(super) fn observe(&mut self, start: f64, end: f64, expected: f64, changed: bool) {
         let span = end - start;
         let is_useful = span > 0.0 && span <= LONGEST && expected > 0.0;
         if !is_useful {
@@ -135,7 +136,8 @@ mod tests {
         let mut rng = crate::Rng::new(9);
         for look in 0..20_000 {
             let start = f64::from(look) * 1000.0;
-            hours.observe(start, start + 1000.0, 0.1, rng.unit() < 1.0 - (-0.1f64).exp());
+            let expected = 0.1 * hours.mean(start, start + 1000.0);
+            hours.observe(start, start + 1000.0, expected, rng.unit() < 1.0 - (-0.1f64).exp());
         }
         for hour in 0..24 {
             let mean = hours.mean(f64::from(hour) * HOUR, f64::from(hour + 1) * HOUR);

@@ -28,7 +28,6 @@ mod engine;
 mod experts;
 mod flips;
 mod hours;
-mod knob;
 mod notices;
 mod objective;
 mod plan;

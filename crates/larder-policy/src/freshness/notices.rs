@@ -6,7 +6,7 @@
 
 /// Counts of a class, slowly forgotten.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Notices {
+pub(super) struct Notices {
     noticed: f64,
     missed: f64,
 }
@@ -15,19 +15,19 @@ const MOST: f64 = 500.0;
 
 impl Notices {
     /// A notice came.
-    pub fn noticed(&mut self) {
+    pub(super) fn noticed(&mut self) {
         self.noticed += 1.0;
         self.forget();
     }
 
     /// A change was found that nobody had announced; `changes` of them are expected.
-    pub fn missed(&mut self, changes: f64) {
+    pub(super) fn missed(&mut self, changes: f64) {
         self.missed += changes.clamp(1.0, 3.0);
         self.forget();
     }
 
     /// The share of changes that are noticed; 0 until the first notice.
-    pub fn share(self) -> f64 {
+    pub(super) fn share(self) -> f64 {
         self.noticed / (self.noticed + self.missed + 1.0)
     }
 

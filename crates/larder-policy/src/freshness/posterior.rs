@@ -20,8 +20,11 @@ pub struct Posterior {
 impl Posterior {
     /// Γ(α, β); what is not a positive number is held within what the formulas bear.
     pub fn new(alpha: f64, beta: f64) -> Self {
-        let bounded = |value: f64, most: f64| if value.is_nan() { 1.0 } else { value.clamp(LEAST, most) };
-        Self { alpha: bounded(alpha, MOST_ALPHA) as f32, beta: bounded(beta, MOST) as f32 }
+        let bounded = |value: f64| if value.is_nan() { 1.0 } else { value.clamp(LEAST, MOST) };
+        let (alpha, beta) = (bounded(alpha), bounded(beta));
+        // Forgetting evidence keeps the mean.
+        let keep = (MOST_ALPHA / alpha).min(1.0);
+        Self { alpha: (alpha * keep) as f32, beta: bounded(beta * keep) as f32 }
     }
 
     /// α: the changes it is worth.

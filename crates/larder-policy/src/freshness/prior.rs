@@ -18,7 +18,7 @@ const UNKNOWN_RATE: f64 = 1.0 / 3600.0;
 
 /// The spread of change rates over keys, as two moments of ln λ.
 #[derive(Clone, Copy, Debug)]
-pub struct Prior {
+pub(super) struct Prior {
     mean: f64,
     variance: f64,
     seen: f64,
@@ -32,7 +32,7 @@ impl Default for Prior {
 
 impl Prior {
     /// Learns from a key's posterior; `weight` falls with a key's number of observations, so that no key dominates.
-    pub fn observe(&mut self, key: Posterior, weight: f64) {
+    pub(super) fn observe(&mut self, key: Posterior, weight: f64) {
         let log = digamma(key.alpha()) - key.beta().ln();
         self.seen = (self.seen + weight).min(MEMORY);
         let step = weight / (self.seen + 2.0);
@@ -43,19 +43,19 @@ impl Prior {
 
     /// This class where it is known, `all` where it is not.
     #[must_use]
-    pub fn backed_by(self, all: Self) -> Self {
+    pub(super) fn backed_by(self, all: Self) -> Self {
         let share = self.seen / (self.seen + BACK_OFF);
         let mix = |own: f64, of_all: f64| share * own + (1.0 - share) * of_all;
         Self { mean: mix(self.mean, all.mean), variance: mix(self.variance, all.variance), seen: self.seen }
     }
 
     /// The mean of ln λ, λ in changes a second.
-    pub fn log_rate(self) -> f64 {
+    pub(super) fn log_rate(self) -> f64 {
         self.mean
     }
 
     /// The Gamma distribution with these moments.
-    pub fn gamma(self) -> Posterior {
+    pub(super) fn gamma(self) -> Posterior {
         let alpha = inverse_trigamma(self.variance.clamp(0.05, 16.0));
         Posterior::new(alpha, (digamma(alpha) - self.mean).exp())
     }

@@ -12,7 +12,7 @@ const MEMORY: f32 = 400.0;
 
 /// Multipliers by log₂ of a time.
 #[derive(Clone, Debug)]
-pub struct Profile {
+pub(super) struct Profile {
     seen: [f32; BINS],
     expected: [f32; BINS],
     /// ln of the multipliers.
@@ -28,14 +28,14 @@ impl Default for Profile {
 impl Profile {
     /// ln of the multiplier at `place`, a log₂ from 0 to 32.
     #[inline]
-    pub fn log(&self, place: f64) -> f64 {
+    pub(super) fn log(&self, place: f64) -> f64 {
         let (bin, part) = split(place);
         let (low, high) = (f64::from(self.logs[bin]), f64::from(self.logs[bin + 1]));
         low + part * (high - low)
     }
 
     /// Learns from an interval around `place` in which `expected` changes had been expected, this multiplier included.
-    pub fn observe(&mut self, place: f64, expected: f64, changed: bool) {
+    pub(super) fn observe(&mut self, place: f64, expected: f64, changed: bool) {
         if expected.is_nan() || expected <= 0.0 {
             return;
         }
@@ -49,7 +49,7 @@ impl Profile {
                 let keep = MEMORY / self.expected[at];
                 (self.seen[at], self.expected[at]) = (self.seen[at] * keep, MEMORY);
             }
-            self.logs[at] = ((self.seen[at] + SHRINK) / (self.expected[at] + SHRINK)).ln() * super::knob::knob(8, 1.0) as f32;
+            self.logs[at] = ((self.seen[at] + SHRINK) / (self.expected[at] + SHRINK)).ln();
         }
     }
 }
@@ -58,7 +58,7 @@ impl Profile {
 #[inline]
 fn split(place: f64) -> (usize, f64) {
     // What is no number counts as 0.
-    let place = place.clamp(0.0, (BINS - 1) as f64 - 1e-6);
+    let place = if place.is_nan() { 0.0 } else { place.clamp(0.0, (BINS - 1) as f64 - 1e-6) };
     (place as usize, place.fract())
 }
 

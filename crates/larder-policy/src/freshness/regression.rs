@@ -8,13 +8,13 @@
 //! shows, and a weight of 1 on one expert and 0 on the others is that expert alone.
 
 /// Number of inputs.
-pub const INPUTS: usize = 11;
+pub(super) const INPUTS: usize = 11;
 
 /// What goes into the sum, all logarithms.
-pub type Inputs = [f64; INPUTS];
+pub(super) type Inputs = [f64; INPUTS];
 
 /// Information is kept for about so many observations.
-const KEEP: f64 = 0.9995;
+const KEEP: f64 = 0.9998;
 /// Changes expected in one observation lie within.
 const RANGE: (f64, f64) = (1e-9, 30.0);
 /// One observation shifts the sum by at most so much.
@@ -22,7 +22,7 @@ const MOST_STEP: f64 = 1.0;
 
 /// Weights with their uncertainty.
 #[derive(Clone, Debug)]
-pub struct Regression {
+pub(super) struct Regression {
     weights: Inputs,
     covariance: [Inputs; INPUTS],
     /// The variances before anything was seen, which forgetting never exceeds.
@@ -31,7 +31,7 @@ pub struct Regression {
 
 impl Regression {
     /// Starts from `weights` with independent variances.
-    pub fn new(weights: Inputs, variances: Inputs) -> Self {
+    pub(super) fn new(weights: Inputs, variances: Inputs) -> Self {
         let mut covariance = [[0.0; INPUTS]; INPUTS];
         for (at, row) in covariance.iter_mut().enumerate() {
             row[at] = variances[at];
@@ -41,14 +41,14 @@ impl Regression {
 
     /// Changes expected within `age` seconds.
     #[inline]
-    pub fn expected(&self, inputs: &Inputs, age: f64) -> f64 {
+    pub(super) fn expected(&self, inputs: &Inputs, age: f64) -> f64 {
         let sum: f64 = self.weights.iter().zip(inputs).map(|(weight, input)| weight * input).sum();
         let expected = age * sum.clamp(-60.0, 30.0).exp();
         if expected.is_nan() { RANGE.0 } else { expected.clamp(0.0, RANGE.1) }
     }
 
     /// Learns whether something changed within `age` seconds.
-    pub fn observe(&mut self, inputs: &Inputs, age: f64, changed: bool) {
+    pub(super) fn observe(&mut self, inputs: &Inputs, age: f64, changed: bool) {
         let expected = self.expected(inputs, age).max(RANGE.0);
         // The slope of the log likelihood in ln Λ, and its curvature as observed.
         let (slope, information) = if changed {
@@ -72,14 +72,14 @@ impl Regression {
             self.weights[at] += step * turned[at];
             for other in 0..INPUTS {
                 let kept = self.covariance[at][other] - information * gain * turned[at] * turned[other];
-                self.covariance[at][other] = kept / super::knob::knob(0, KEEP);
+                self.covariance[at][other] = kept / KEEP;
             }
         }
         self.bound();
     }
 
     /// The weights, in the order of the inputs.
-    pub fn weights(&self) -> &Inputs {
+    pub(super) fn weights(&self) -> &Inputs {
         &self.weights
     }
 

@@ -6,7 +6,7 @@
 
 /// Idle seconds after which an entry of `bytes` no longer pays, `rent` being loads a byte and second; without rent,
 /// infinite.
-pub fn idle_lifetime(reads: f64, between: f64, bytes: f64, rent: f64) -> f64 {
+pub(super) fn idle_lifetime(reads: f64, between: f64, bytes: f64, rent: f64) -> f64 {
     let cost = rent * bytes;
     if cost > 0.0 { ((reads + 1.0) / cost - between).max(0.0) } else { f64::INFINITY }
 }

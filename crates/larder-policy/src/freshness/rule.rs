@@ -44,6 +44,9 @@ impl Hazard {
     }
 }
 
+/// Longer than anything lives, in seconds.
+const LONGEST: f64 = 1e12;
+
 /// The T with I(T) = θ under a constant hazard of `hazard` changes a second and `rate` reads a second: the logical
 /// lifetime in seconds, `f64::INFINITY` where the rule never reloads (θ ≥ 1 + ρ).
 pub fn lifetime(hazard: f64, rate: f64, threshold: f64) -> f64 {
@@ -63,6 +66,7 @@ pub fn lifetime(hazard: f64, rate: f64, threshold: f64) -> f64 {
         ((1.0 + 2.0 * ratio * threshold).sqrt() - 1.0) / rate
     };
     for _ in 0..12 {
+        age = if age.is_nan() { LONGEST } else { age.clamp(1e-9, LONGEST) };
         let found = index(age);
         let error = (found / threshold).ln();
         if error.abs() < 1e-4 {
@@ -72,7 +76,7 @@ pub fn lifetime(hazard: f64, rate: f64, threshold: f64) -> f64 {
         let slope = (hazard * age * (-hazard * age).exp() * (1.0 + rate * age) / found).max(0.05);
         age *= (-error / slope).clamp(-1.5, 1.5).exp();
     }
-    age
+    age.min(LONGEST)
 }
 
 /// Whether refreshing ahead of need pays: iff r·T > ln(1 + load/latency), `loads_per_wait` being what a load costs in

@@ -17,19 +17,19 @@ const RANGE: (f64, f64) = (0.6, 30.0);
 
 /// Changes seen and expected of late.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Surge {
+pub(super) struct Surge {
     seen: f64,
     expected: f64,
 }
 
 impl Surge {
     /// Counts an observation: `expected` changes had been expected with the multiplier `ratio`, and some came or none.
-    pub fn observe(&mut self, expected: f64, ratio: f64, changed: bool) {
+    pub(super) fn observe(&mut self, expected: f64, ratio: f64, changed: bool) {
         self.count(expected, ratio, changed, KEEP);
     }
 
     /// As [`observe`](Self::observe), for all classes together.
-    pub fn observe_all(&mut self, expected: f64, ratio: f64, changed: bool) {
+    pub(super) fn observe_all(&mut self, expected: f64, ratio: f64, changed: bool) {
         self.count(expected, ratio, changed, KEEP_ALL);
     }
 
@@ -37,18 +37,17 @@ impl Surge {
         let calm = (expected / ratio).clamp(0.0, 2.0);
         // The changes expected when there was at least one: Λ/(1 − e^−Λ).
         let seen = if changed { (expected / -(-expected).exp_m1().min(-1e-12)).clamp(1.0, MOST_CHANGES) } else { 0.0 };
-        let keep = 1.0 - (1.0 - keep) * super::knob::knob(6, 1.0);
         self.seen = keep * self.seen + seen;
         self.expected = keep * self.expected + calm;
     }
 
     /// The multiplier of all classes together.
-    pub fn ratio_of_all(self) -> f64 {
+    pub(super) fn ratio_of_all(self) -> f64 {
         ((self.seen + SHRINK_ALL) / (self.expected + SHRINK_ALL)).clamp(RANGE.0, RANGE.1)
     }
 
     /// The multiplier of a class, shrunk to that of all.
-    pub fn ratio(self, of_all: f64) -> f64 {
+    pub(super) fn ratio(self, of_all: f64) -> f64 {
         ((self.seen + SHRINK * of_all) / (self.expected + SHRINK)).clamp(RANGE.0, RANGE.1)
     }
 }
