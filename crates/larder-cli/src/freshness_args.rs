@@ -24,6 +24,8 @@ Policies:
   known-rate    the true mean rates of each key         clairvoyant   knows every write to come: the bound
   expert-index, expert-alex, expert-class, expert-global: the engine with one expert instead of the hedge over all
 
+In place of a trace, changes:FAMILY makes one by rule: poisson, bursty, periodic, shifts, storms, ageing.
+
 Examples:
   larder freshness feed.csv.zst --objective 1% --reads zipf:0.9:30
   larder freshness feed.csv.zst --objective 0.1% --grace 30s --max-ttl 6h --policy learned,static,static-deployed --json

@@ -52,7 +52,7 @@ pub use larder_policy::Weigh;
 pub use oracle::{NextAccess, Oracle};
 pub use progress::{Observer, Stage};
 pub use replay::{ReplayOptions, Replayed, replay};
-pub use report::Report;
+pub use report::{FreshnessReport, Report};
 pub use sample::Sample;
 pub use series::Series;
 pub use source::Source;

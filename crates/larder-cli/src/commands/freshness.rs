@@ -2,17 +2,27 @@
 
 use std::io::{self, Write};
 
-use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome};
+use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome, synthetic};
+use larder_sim::{FreshnessReport, Source};
 
-use super::print_json;
+use super::{command_line, print_json};
 use crate::args::FreshnessArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::table::{self, Style, percent};
 
+/// A trace that begins so is made by rule.
+const SYNTHETIC: &str = "changes:";
+
 pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
     let experiment = args.experiment();
-    for mut source in args.traces.sources() {
+    let mut outcomes = Vec::new();
+    let mut sweeps = Vec::new();
+    for path in &args.traces.traces {
+        let mut source = match path.strip_prefix(SYNTHETIC) {
+            Some(family) => synthetic(family)?,
+            None => Source::trace(path, args.traces.reading.options()),
+        };
         source.make_repeatable()?;
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&source, &bar)?;
@@ -22,6 +32,17 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
         } else {
             print_table(&experiment, &outcome)?;
         }
+        if args.report.is_some() {
+            sweeps.push(experiment.sweep(&source, &bar)?);
+            bar.clear();
+            outcomes.push(outcome);
+        }
+    }
+    if let Some(folder) = &args.report {
+        let command = command_line();
+        let report =
+            FreshnessReport { command: &command, objective: args.objective, outcomes: &outcomes, sweeps: &sweeps };
+        eprintln!("report: {}", report.write(folder)?.display());
     }
     Ok(())
 }

@@ -47,10 +47,6 @@ impl Learned {
     pub(super) fn measured(&self) -> Option<Measured> {
         self.engine.measured(None)
     }
-
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
-    }
 }
 
 impl Policy for Learned {

@@ -9,6 +9,7 @@ mod clairvoyant;
 mod learned;
 mod policies;
 mod score;
+mod synthetic;
 mod tune;
 mod workload;
 
@@ -27,13 +28,17 @@ use clairvoyant::Clairvoyant;
 use learned::Learned;
 pub use policies::{FreshnessPolicy, POLICIES, PolicyEntry};
 use policies::Kind;
-use score::{Score, Store, score};
+use score::{Score, Store};
+pub use synthetic::{FAMILIES, Family, synthetic};
 use tune::Setting;
 use workload::Trace;
 pub use workload::Reads;
 
 /// The share of the reads that deployed rules are tuned on.
 const TUNED_ON: f64 = 0.2;
+
+/// Multiples of the objective that a sweep takes.
+const SWEEP: [f64; 6] = [0.1, 0.3, 1.0, 3.0, 6.0, 10.0];
 
 /// Policies to compare on a trace under one objective.
 #[derive(Clone, Debug)]
@@ -160,13 +165,13 @@ impl FreshnessExperiment {
             // The engine first: hindsight is tuned to what it served.
             let mut target = self.objective;
             let mut order: Vec<usize> = (0..self.policies.len()).collect();
-            order.sort_by_key(|&at| self.policies[at].kind() != Kind::Hedge);
+            order.sort_by_key(|&at| !matches!(self.policies[at].kind(), Kind::Hedge));
             let mut runs: Vec<Option<FreshnessRun>> = self.policies.iter().map(|_| None).collect();
             for at in order {
                 let policy = &self.policies[at];
                 let start = Instant::now();
                 let (score, learned) = self.run_one(policy, &freshness, &setting, target, seed);
-                if policy.kind() == Kind::Hedge {
+                if matches!(policy.kind(), Kind::Hedge) {
                     target = score.stale_rate();
                 }
                 runs[at] = Some(self.record(&outcome.trace, policy, seed, score, learned.as_ref(), start.elapsed(), &workload));
@@ -176,6 +181,21 @@ impl FreshnessExperiment {
             outcome.runs.extend(runs.into_iter().flatten());
         }
         Ok(outcome)
+    }
+
+    /// The records of the first seed under objectives around the one asked for, for the picture of what staleness buys.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn sweep(&self, source: &Source, observer: &dyn Observer) -> Result<Vec<FreshnessRecord>, Error> {
+        let mut records = Vec::new();
+        for factor in SWEEP {
+            let objective = (self.objective * factor).min(0.5);
+            let seeds = self.seeds.first().copied().into_iter().collect();
+            let outcome = Self { objective, seeds, ..self.clone() }.run(source, observer)?;
+            records.extend(outcome.runs.into_iter().map(|run| run.record));
+        }
+        Ok(records)
     }
 
     fn freshness(&self) -> Result<Freshness, Error> {
@@ -258,18 +278,6 @@ impl FreshnessExperiment {
         let lifetimes = learned.map_or_else(Vec::new, |learned| {
             learned.lifetimes.iter().map(|&(key, lifetime)| (lifetime, truth(key))).collect()
         });
-        if let Some(learned) = learned {
-            tracing_weights(learned);
-        }
         FreshnessRun { record, windows: score.windows, lifetimes }
-    }
-}
-
-fn tracing_weights(learned: &Learned) {
-    if std::env::var_os("FRESH_DEBUG").is_some() {
-        eprintln!("debt {:.1}", learned.engine().debt());
-        for weights in learned.engine().weights() {
-            eprintln!("{}", weights.iter().map(|w| format!("{w:7.2}")).collect::<Vec<_>>().join(" "));
-        }
     }
 }

@@ -103,7 +103,7 @@ pub struct FreshnessPolicy {
 }
 
 /// As [`EntryKind`], with how a rule is tuned.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Hedge,
     Expert(Expert),

@@ -2,10 +2,13 @@
 
 mod chart;
 mod data;
+mod freshness;
 mod html;
 mod page;
 mod palette;
 mod section;
+
+pub use freshness::FreshnessReport;
 
 use std::fs;
 use std::path::{Path, PathBuf};
