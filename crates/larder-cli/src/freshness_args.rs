@@ -115,7 +115,10 @@ fn parse_share(text: &str) -> Result<f64, String> {
         None => (text, 1.0),
     };
     let share = number.trim().parse::<f64>().map(|number| number * scale);
-    share.ok().filter(|share| *share > 0.0 && *share < 1.0).ok_or_else(|| "give a share such as 1% or 0.01, above 0 and below 1".into())
+    share
+        .ok()
+        .filter(|share| *share > 0.0 && *share < 1.0)
+        .ok_or_else(|| "give a share such as 1% or 0.01, above 0 and below 1".into())
 }
 
 /// A share from 0 to 1.

@@ -13,7 +13,8 @@ use larder_trace::Request;
 fn source() -> Source {
     let mut rng = Rng::new(21);
     let mut rows = Vec::new();
-    let row = |at: f64, key: u64, op: Op| Request { at: Time((at * 1e6) as u64), key, size: 1, op, ..Request::default() };
+    let row =
+        |at: f64, key: u64, op: Op| Request { at: Time((at * 1e6) as u64), key, size: 1, op, ..Request::default() };
     let span = 864_000.0;
     for key in 0..400 {
         let mean = 3600.0 * 720f64.powf(rng.unit());

@@ -48,7 +48,18 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
 }
 
 fn print_table(experiment: &FreshnessExperiment, outcome: &FreshnessOutcome) -> Result<(), Failure> {
-    let header = ["policy", "seed", "loads a read", "audits", "stale", "published", "worst window", "stale by (half)", "(99.9%)", "hits"];
+    let header = [
+        "policy",
+        "seed",
+        "loads a read",
+        "audits",
+        "stale",
+        "published",
+        "worst window",
+        "stale by (half)",
+        "(99.9%)",
+        "hits",
+    ];
     let mut table = table::table(Style::Plain, &header, 1);
     for record in outcome.runs.iter().map(|run| &run.record) {
         let published = match (record.stale_rate_low, record.stale_rate_high, record.certifiable) {

@@ -141,7 +141,8 @@ impl Audits {
             return None;
         }
         let (total, square) = (self.stale, self.stale_squared);
-        let low = if total > 0.0 { square / (2.0 * total) * chi_square(2.0 * total * total / square, -Z_95) } else { 0.0 };
+        let low =
+            if total > 0.0 { square / (2.0 * total) * chi_square(2.0 * total * total / square, -Z_95) } else { 0.0 };
         // The weight one more event could have.
         let heaviest = if self.heaviest > 0.0 { self.heaviest } else { 1.0 / (self.scale * SPREAD.0) };
         let (more, spread) = (total + heaviest, square + heaviest * heaviest);

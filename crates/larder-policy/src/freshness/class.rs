@@ -110,8 +110,12 @@ mod tests {
         let mut classes = Classes::default();
         let one = classes.named(0, "user", 1000, 0);
         assert_eq!(classes.named(0, "user", 600, 0), one, "the same band");
-        let others =
-            [classes.named(1, "user", 1000, 0), classes.named(0, "item", 1000, 0), classes.named(0, "user", 9000, 0), classes.named(0, "user", 1000, 7)];
+        let others = [
+            classes.named(1, "user", 1000, 0),
+            classes.named(0, "item", 1000, 0),
+            classes.named(0, "user", 9000, 0),
+            classes.named(0, "user", 1000, 7),
+        ];
         for (at, other) in others.iter().enumerate() {
             assert!(*other != one && !others[..at].contains(other));
         }

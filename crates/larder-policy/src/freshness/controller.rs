@@ -46,7 +46,16 @@ impl Controller {
     /// For an objective as a share of reads, above 0.
     pub(super) fn new(objective: f64) -> Self {
         let objective = if objective.is_nan() { 1e-6 } else { objective.clamp(1e-6, 1.0) };
-        Self { objective, threshold: 2.0 * objective, foreseen: 0.0, window: 0.0, reads: 0.0, since_step: 0, debt: 0.0, seen: (0.0, 0.0) }
+        Self {
+            objective,
+            threshold: 2.0 * objective,
+            foreseen: 0.0,
+            window: 0.0,
+            reads: 0.0,
+            since_step: 0,
+            debt: 0.0,
+            seen: (0.0, 0.0),
+        }
     }
 
     /// θ: the index at which a value is reloaded.

@@ -210,7 +210,8 @@ impl Engine {
             }
             Evidence::Digest(digest) => Some(flips.digest(digest, age)),
         };
-        if let (Some(changed), Some(_), false) = (changed, before.loaded, matches!(load.evidence, Evidence::Digest(_))) {
+        if let (Some(changed), Some(_), false) = (changed, before.loaded, matches!(load.evidence, Evidence::Digest(_)))
+        {
             flips.look(changed, age);
         }
         let is_marked = flips.is_marked();
@@ -336,7 +337,8 @@ impl Engine {
                 let mut age = record.changes.rate.mean().recip();
                 for _ in 0..2 {
                     let hazard = self.hazard_of(record, age);
-                    age = rule::lifetime(hazard.expected / age.max(1e-9), rate, group.controller.threshold()).clamp(1e-3, 1e9);
+                    age = rule::lifetime(hazard.expected / age.max(1e-9), rate, group.controller.threshold())
+                        .clamp(1e-3, 1e9);
                 }
                 Duration::from_secs_f64(age + freshness.grace.as_secs_f64())
             }

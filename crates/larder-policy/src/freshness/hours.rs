@@ -122,7 +122,8 @@ mod tests {
             hours.observe(start, end, expected, changed);
         }
         let day = 24.0 * HOUR * 40.0;
-        let (nine, noon) = (hours.mean(day + 9.0 * HOUR, day + 10.0 * HOUR), hours.mean(day + 12.0 * HOUR, day + 14.0 * HOUR));
+        let (nine, noon) =
+            (hours.mean(day + 9.0 * HOUR, day + 10.0 * HOUR), hours.mean(day + 12.0 * HOUR, day + 14.0 * HOUR));
         assert!(nine > 5.0 && noon < 0.3, "{nine} {noon}");
         // A mean over whole days has no hour.
         let days = hours.mean(0.0, 48.0 * HOUR);

@@ -55,7 +55,8 @@ impl Freshness {
         if share > 0.0 && share < 1.0 {
             return Ok(Self::new(Goal::StaleReads(share)));
         }
-        let message = format!("a share of {share} stale reads is not above 0 and below 1; for none at all take never_stale");
+        let message =
+            format!("a share of {share} stale reads is not above 0 and below 1; for none at all take never_stale");
         Err(Error::new(ErrorKind::BadValue, message))
     }
 

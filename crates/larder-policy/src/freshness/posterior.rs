@@ -177,7 +177,11 @@ mod tests {
         let mut rng = crate::Rng::new(5);
         let mut posterior = Posterior::new(0.5, 1.0);
         for _ in 0..4000 {
-            if rng.unit() < 1.0 - (-0.6f64).exp() { posterior.changed(60.0, 1.0) } else { posterior.unchanged(60.0, 1.0) }
+            if rng.unit() < 1.0 - (-0.6f64).exp() {
+                posterior.changed(60.0, 1.0)
+            } else {
+                posterior.unchanged(60.0, 1.0)
+            }
         }
         // α stays below 60: a standard deviation of at least an eighth.
         assert!((posterior.mean() * 100.0 - 1.0).abs() < 0.4, "{}", posterior.mean());

@@ -38,7 +38,8 @@ impl Prior {
         let step = weight / (self.seen + 2.0);
         let off = log - self.mean;
         self.mean += step * off;
-        self.variance += step * (off * off + trigamma(key.alpha()).min(UNKNOWN_SPREAD * UNKNOWN_SPREAD) - self.variance);
+        self.variance +=
+            step * (off * off + trigamma(key.alpha()).min(UNKNOWN_SPREAD * UNKNOWN_SPREAD) - self.variance);
     }
 
     /// This class where it is known, `all` where it is not.

@@ -76,7 +76,12 @@ mod tests {
             let expected = 0.2 * profile.log(place).exp();
             profile.observe(place, expected, rng.unit() < 1.0 - (-0.2 * truth).exp());
         }
-        assert!(profile.log(4.0) < -1.5 && profile.log(12.0).abs() < 0.25, "{} {}", profile.log(4.0), profile.log(12.0));
+        assert!(
+            profile.log(4.0) < -1.5 && profile.log(12.0).abs() < 0.25,
+            "{} {}",
+            profile.log(4.0),
+            profile.log(12.0)
+        );
     }
 
     #[test]

@@ -154,7 +154,10 @@ mod tests {
                 if total(a, middle).1 < stale { short = middle } else { long = middle }
             }
             let other = total(a, short);
-            assert!(other.1 > stale * 1.001 || other.0 >= loads * 0.9999, "{a} {short}: {other:?} beside {loads} {stale}");
+            assert!(
+                other.1 > stale * 1.001 || other.0 >= loads * 0.9999,
+                "{a} {short}: {other:?} beside {loads} {stale}"
+            );
         }
     }
 

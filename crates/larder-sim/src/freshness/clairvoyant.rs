@@ -48,7 +48,12 @@ impl Clairvoyant {
                 let (at, is_noticed) = written[key].take().unwrap_or((event.at, false));
                 current[key] = Some(versions.len());
                 // Before the first version there is nothing to be served instead; what was noticed is gone.
-                versions.push(Version { first: is_due.len(), written: at, cost: 0, is_skippable: !is_first && !is_noticed });
+                versions.push(Version {
+                    first: is_due.len(),
+                    written: at,
+                    cost: 0,
+                    is_skippable: !is_first && !is_noticed,
+                });
                 is_due.push(true);
             } else {
                 is_due.push(false);

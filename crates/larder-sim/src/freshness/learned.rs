@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use larder_policy::Time;
-use larder_policy::freshness::{Audit, ClassId, Decision, Engine, Evidence, Expert, Freshness, Loaded, Measured, Subject};
+use larder_policy::freshness::{
+    Audit, ClassId, Decision, Engine, Evidence, Expert, Freshness, Loaded, Measured, Subject,
+};
 
 use super::score::{Act, Policy};
 use super::workload::Workload;

@@ -26,13 +26,13 @@ use crate::{CapacitySpec, Error, Source, Survey, Weigh};
 
 use clairvoyant::Clairvoyant;
 use learned::Learned;
-pub use policies::{FreshnessPolicy, POLICIES, PolicyEntry};
 use policies::Kind;
+pub use policies::{FreshnessPolicy, POLICIES, PolicyEntry};
 use score::{Score, Store};
 pub use synthetic::{FAMILIES, Family, synthetic};
 use tune::Setting;
-use workload::Trace;
 pub use workload::Reads;
+use workload::Trace;
 
 /// The share of the reads that deployed rules are tuned on.
 const TUNED_ON: f64 = 0.2;
@@ -142,8 +142,12 @@ impl FreshnessExperiment {
         let freshness = self.freshness()?;
         let trace = Trace::read(source, observer)?;
         let total = (self.policies.len() * self.seeds.len()) as u64;
-        let mut outcome =
-            FreshnessOutcome { trace: source.name().to_owned(), keys: trace.keys() as u64, writes: trace.writes() as u64, runs: Vec::new() };
+        let mut outcome = FreshnessOutcome {
+            trace: source.name().to_owned(),
+            keys: trace.keys() as u64,
+            writes: trace.writes() as u64,
+            runs: Vec::new(),
+        };
         if outcome.writes == 0 {
             return Err(Error::option(format!(
                 "{}: no row says that a value changed: lifetimes are measured on traces with sets or deletes",
@@ -159,7 +163,8 @@ impl FreshnessExperiment {
                 )));
             }
             let survey = Survey { keys: outcome.keys, ..Survey::default() };
-            let capacity = self.capacity.as_ref().map(|spec| spec.resolve(Weigh::Objects, Some(&survey))).transpose()?;
+            let capacity =
+                self.capacity.as_ref().map(|spec| spec.resolve(Weigh::Objects, Some(&survey))).transpose()?;
             let store = Store { limit: capacity.map(|capacity| (capacity, &self.evict)), seed };
             let setting = Setting { workload: &workload, grace: self.grace, most: self.max_ttl, store: &store };
             // The engine first: hindsight is tuned to what it served.
@@ -174,9 +179,21 @@ impl FreshnessExperiment {
                 if matches!(policy.kind(), Kind::Hedge) {
                     target = score.stale_rate();
                 }
-                runs[at] = Some(self.record(&outcome.trace, policy, seed, score, learned.as_ref(), start.elapsed(), &workload));
+                runs[at] = Some(self.record(
+                    &outcome.trace,
+                    policy,
+                    seed,
+                    score,
+                    learned.as_ref(),
+                    start.elapsed(),
+                    &workload,
+                ));
                 let done = outcome.runs.len() as u64 + runs.iter().flatten().count() as u64;
-                observer.progress(Stage::Replay, workload.events.len() as u64 * done, Progress { bytes: done, total: Some(total) });
+                observer.progress(
+                    Stage::Replay,
+                    workload.events.len() as u64 * done,
+                    Progress { bytes: done, total: Some(total) },
+                );
             }
             outcome.runs.extend(runs.into_iter().flatten());
         }

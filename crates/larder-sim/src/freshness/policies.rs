@@ -33,21 +33,13 @@ pub(super) type Build = fn(&dyn Fn() -> Vec<f64>) -> Rule;
 /// Every policy, in the order help texts show them.
 pub static POLICIES: &[PolicyEntry] = &[
     PolicyEntry { name: "learned", about: "the engine: learns from loads and audits alone", kind: EntryKind::Hedge },
-    PolicyEntry {
-        name: "static",
-        about: "one lifetime for everything",
-        kind: EntryKind::Rule(|_| Rule::Static),
-    },
+    PolicyEntry { name: "static", about: "one lifetime for everything", kind: EntryKind::Rule(|_| Rule::Static) },
     PolicyEntry {
         name: "class-static",
         about: "one lifetime a size band",
         kind: EntryKind::Rule(|classes| Rule::ClassStatic(classes())),
     },
-    PolicyEntry {
-        name: "alex",
-        about: "k × the time since the last change",
-        kind: EntryKind::Rule(|_| Rule::Alex),
-    },
+    PolicyEntry { name: "alex", about: "k × the time since the last change", kind: EntryKind::Rule(|_| Rule::Alex) },
     PolicyEntry {
         name: "quantile",
         about: "equal chance of being stale at the end, by an estimated rate",

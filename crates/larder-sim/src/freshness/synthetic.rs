@@ -23,7 +23,11 @@ const SPAN: f64 = 14.0 * 86_400.0;
 /// Every family. Mean times between changes lie between 10 minutes and 70 days, evenly in logarithms, by class of 250 keys
 /// with some spread within.
 pub const FAMILIES: &[Family] = &[
-    Family { name: "poisson", about: "independent changes at a constant rate", changes: |mean, _, rng| renewal(mean, 1.0, rng) },
+    Family {
+        name: "poisson",
+        about: "independent changes at a constant rate",
+        changes: |mean, _, rng| renewal(mean, 1.0, rng),
+    },
     Family { name: "bursty", about: "a tenth of the time at ten times the rate", changes: bursty },
     Family { name: "periodic", about: "a period of its own, a twentieth of it jitter", changes: periodic },
     Family { name: "shifts", about: "classes change their rate by 15 or by 0.1 halfway", changes: shifts },

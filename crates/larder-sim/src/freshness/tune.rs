@@ -66,12 +66,16 @@ impl Setting<'_> {
     pub(super) fn class_lifetimes(&self, events: &[Event], reads: u64, classes: &[u32], target: f64) -> Vec<f64> {
         let count = classes.iter().max().map_or(1, |&most| most as usize + 1);
         let span = self.workload.span().max(1.0);
-        let grid: Vec<f64> = (0..GRID).map(|at| span * 2.0 * 1e-8f64.powf(1.0 - at as f64 / (GRID - 1) as f64)).collect();
+        let grid: Vec<f64> =
+            (0..GRID).map(|at| span * 2.0 * 1e-8f64.powf(1.0 - at as f64 / (GRID - 1) as f64)).collect();
         // By lifetime, then class: loads and stale reads.
-        let costs: Vec<Vec<(f64, f64)>> = grid.iter().map(|&ttl| self.class_costs(events, classes, count, ttl)).collect();
+        let costs: Vec<Vec<(f64, f64)>> =
+            grid.iter().map(|&ttl| self.class_costs(events, classes, count, ttl)).collect();
         let choose = |price: f64| -> Vec<usize> {
             let cost = |at: usize, class: usize| costs[at][class].0 + price * costs[at][class].1;
-            (0..count).map(|class| (0..GRID).min_by(|&a, &b| cost(a, class).total_cmp(&cost(b, class))).unwrap_or(0)).collect()
+            (0..count)
+                .map(|class| (0..GRID).min_by(|&a, &b| cost(a, class).total_cmp(&cost(b, class))).unwrap_or(0))
+                .collect()
         };
         let stale = |chosen: &[usize]| chosen.iter().enumerate().map(|(class, &at)| costs[at][class].1).sum::<f64>();
         let (mut low, mut high) = (1e-6f64, 1e6f64);

@@ -37,7 +37,9 @@ impl FromStr for Reads {
             Some((alpha, per_key)) if (0.0..=10.0).contains(&alpha) && per_key > 0.0 && per_key <= 1e6 => {
                 Ok(Self::Zipf { alpha, per_key })
             }
-            _ => Err(Error::option(format!("reads '{text}' are neither as-is nor zipf:ALPHA:READS_PER_KEY, such as zipf:0.9:30"))),
+            _ => Err(Error::option(format!(
+                "reads '{text}' are neither as-is nor zipf:ALPHA:READS_PER_KEY, such as zipf:0.9:30"
+            ))),
         }
     }
 }
@@ -103,7 +105,11 @@ impl Trace {
                 let key = &mut trace.keys[number as usize];
                 (key.first, key.last) = (key.first.min(access.at), key.last.max(access.at));
                 let is_write = access.op != Op::Get;
-                if is_write { key.writes += 1 } else { trace.has_reads = true }
+                if is_write {
+                    key.writes += 1
+                } else {
+                    trace.has_reads = true
+                }
                 trace.end = trace.end.max(access.at);
                 trace.rows.push((access.at, number, is_write));
             }
@@ -164,7 +170,12 @@ impl Trace {
                 if at >= span || mean <= 0.0 {
                     break;
                 }
-                events.push(Event { at: Time(key.first.0 + at as u64), key: number, is_write: false, is_noticed: false });
+                events.push(Event {
+                    at: Time(key.first.0 + at as u64),
+                    key: number,
+                    is_write: false,
+                    is_noticed: false,
+                });
             }
         }
     }
@@ -206,7 +217,13 @@ mod tests {
     use super::*;
 
     fn trace(rows: &[(u64, u64, Op)]) -> Trace {
-        let request = |&(at, key, op): &(u64, u64, Op)| Request { at: Time(at * 1_000_000), key, op, size: 1, ..Request::default() };
+        let request = |&(at, key, op): &(u64, u64, Op)| Request {
+            at: Time(at * 1_000_000),
+            key,
+            op,
+            size: 1,
+            ..Request::default()
+        };
         let rows: Vec<Request> = rows.iter().map(request).collect();
         Trace::read(&Source::requests("t", rows), &()).unwrap()
     }
@@ -220,7 +237,9 @@ mod tests {
 
     #[test]
     fn reads_laid_over_stay_within_the_keys_life_and_keep_their_number() {
-        let rows: Vec<_> = (0..100).flat_map(|key| [(key, key, Op::Get), (1000 + key, key, Op::Set), (2000 + 10 * key, key, Op::Get)]).collect();
+        let rows: Vec<_> = (0..100)
+            .flat_map(|key| [(key, key, Op::Get), (1000 + key, key, Op::Set), (2000 + 10 * key, key, Op::Get)])
+            .collect();
         let workload = trace(&rows).workload(Reads::Zipf { alpha: 0.9, per_key: 50.0 }, 0.0, 1);
         // A Poisson number with mean 5000: five standard deviations are 354.
         assert!(workload.reads.abs_diff(5000) < 354, "{}", workload.reads);

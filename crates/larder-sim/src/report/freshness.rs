@@ -99,7 +99,12 @@ impl FreshnessReport<'_> {
             .map(|(run, pen)| Line {
                 name: &run.record.policy,
                 pen,
-                points: run.windows.iter().enumerate().map(|(at, &(reads, stale))| (at as f64, rate(reads, stale))).collect(),
+                points: run
+                    .windows
+                    .iter()
+                    .enumerate()
+                    .map(|(at, &(reads, stale))| (at as f64, rate(reads, stale)))
+                    .collect(),
                 tips: Vec::new(),
             })
             .collect();
@@ -147,7 +152,8 @@ fn table(outcome: &FreshnessOutcome) -> String {
     let mut rows = String::new();
     for run in &outcome.runs {
         let record = &run.record;
-        let own = outcome.runs.iter().find(|other| other.record.policy == "learned" && other.record.seed == record.seed);
+        let own =
+            outcome.runs.iter().find(|other| other.record.policy == "learned" && other.record.seed == record.seed);
         let beside = own.map_or_else(
             || "–".to_owned(),
             |own| format!("{:.2}", own.record.origin_loads_per_read / record.origin_loads_per_read),
@@ -192,7 +198,13 @@ fn pareto(sweep: &[FreshnessRecord], draw: impl Fn(&Axis, &Axis, &[Line<'_>]) ->
                 points: own.iter().map(|record| (log(record.stale_rate), record.origin_loads_per_read)).collect(),
                 tips: own
                     .iter()
-                    .map(|record| format!("{name}: {:.4} loads a read at {}", record.origin_loads_per_read, percent(record.stale_rate)))
+                    .map(|record| {
+                        format!(
+                            "{name}: {:.4} loads a read at {}",
+                            record.origin_loads_per_read,
+                            percent(record.stale_rate)
+                        )
+                    })
                     .collect(),
             }
         })
@@ -200,7 +212,8 @@ fn pareto(sweep: &[FreshnessRecord], draw: impl Fn(&Axis, &Axis, &[Line<'_>]) ->
     let places = || lines.iter().flat_map(|line| &line.points);
     let low = places().map(|point| point.0).fold(f64::INFINITY, f64::min).min(-2.0);
     let high = places().map(|point| point.0).fold(f64::NEG_INFINITY, f64::max).max(low + 0.1);
-    let (least, most) = places().fold((f64::INFINITY, 0.0f64), |(least, most), point| (least.min(point.1), most.max(point.1)));
+    let (least, most) =
+        places().fold((f64::INFINITY, 0.0f64), |(least, most), point| (least.min(point.1), most.max(point.1)));
     let ticks = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
         .into_iter()
         .map(|tick| (log(tick / 100.0), format!("{tick}%")))

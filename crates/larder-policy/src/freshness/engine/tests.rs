@@ -204,7 +204,9 @@ fn a_clock_that_stands_or_goes_back_is_borne() {
             _ => continue,
         }
         let lifetimes = engine.loaded(subject, now, load);
-        assert!(lifetimes.logical <= Duration::from_secs(1 << 40) && lifetimes.physical <= Duration::from_secs(1 << 40));
+        assert!(
+            lifetimes.logical <= Duration::from_secs(1 << 40) && lifetimes.physical <= Duration::from_secs(1 << 40)
+        );
         if rng.below(10) == 0 {
             engine.changed(subject, now);
         }
