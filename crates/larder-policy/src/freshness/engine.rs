@@ -77,10 +77,8 @@ pub struct Engine {
 impl Engine {
     /// Keeps to `freshness`.
     pub fn new(freshness: Freshness, seed: u64) -> Self {
-        let mut groups = vec![Group::new(freshness)];
-        let nested = std::mem::take(&mut groups[0].freshness.prefixes);
-        groups[0].freshness.prefixes = nested.iter().map(|(prefix, own)| (prefix.clone(), own.clone())).collect();
-        groups.extend(nested.into_iter().map(|(_, own)| Group::new(own)));
+        let own = freshness.prefixes.clone().into_iter().map(|(_, own)| Group::new(own));
+        let groups: Vec<Group> = std::iter::once(Group::new(freshness)).chain(own).collect();
         Self {
             groups,
             classes: Classes::default(),

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn the_hedge_loses_little_to_whoever_is_right() {
-        let truths: [(Expert, fn(f64, f64) -> f64); 3] = [
+        type Truth = fn(f64, f64) -> f64;
+        let truths: [(Expert, Truth); 3] = [
             (Expert::Index, |_, rate| rate),
             (Expert::Alex, |since_change, _| 0.3 / (since_change + 1.0)),
             (Expert::Global, |_, _| 1.0 / 3600.0),

@@ -79,18 +79,16 @@ fn wait(mean: f64, rng: &mut Rng) -> f64 {
 
 fn bursty(mean: f64, _: u64, rng: &mut Rng) -> Vec<f64> {
     let mut changes = Vec::new();
-    let (mut at, mut is_busy) = (0.0, false);
+    let mut at = 0.0;
     while at < SPAN {
-        let phase = wait(if is_busy { 3600.0 } else { 9.0 * 3600.0 }, rng);
-        let mut next = at;
-        while is_busy {
-            next += wait(mean / 10.0, rng);
-            if next >= at + phase {
-                break;
-            }
+        at += wait(9.0 * 3600.0, rng);
+        let end = at + wait(3600.0, rng);
+        let mut next = at + wait(mean / 10.0, rng);
+        while next < end {
             changes.push(next);
+            next += wait(mean / 10.0, rng);
         }
-        (at, is_busy) = (at + phase, !is_busy);
+        at = end;
     }
     changes
 }
