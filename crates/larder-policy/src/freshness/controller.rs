@@ -64,11 +64,6 @@ impl Controller {
         self.threshold
     }
 
-    /// Stale reads beyond the objective so far, as far as is known; negative where fewer.
-    pub(super) fn debt(&self) -> f64 {
-        self.debt
-    }
-
     /// A read came in.
     #[inline]
     pub(super) fn read(&mut self) {

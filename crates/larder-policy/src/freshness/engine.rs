@@ -297,24 +297,6 @@ impl Engine {
         classes.map(|(at, class)| (ClassId(at as u16), class.flipping))
     }
 
-    /// The lifetime a value of `subject` loaded now would have, in seconds.
-    pub fn lifetime(&self, subject: Subject) -> Option<Duration> {
-        let slot = self.find(subject.key)?;
-        let group = usize::from(self.classes.all[usize::from(self.records[slot].class.0)].group);
-        Some(self.lifetimes(slot, subject.size, group).logical)
-    }
-
-    /// The experts' weights by changes seen (0, 1, 2–3, 4–7, more): all keys alike, the key's own rate, time since the last
-    /// change, age of the key, age of the value, hours of the class, hours of the key, surge, class, the two profiles.
-    pub fn weights(&self) -> impl Iterator<Item = &[f64; 11]> {
-        self.experts.weights()
-    }
-
-    /// The stale reads the controller knows or foresees beyond its objective so far; negative where fewer.
-    pub fn debt(&self) -> f64 {
-        self.groups[0].controller.debt()
-    }
-
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.index.allocation_size()

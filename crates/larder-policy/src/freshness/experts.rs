@@ -128,11 +128,6 @@ impl Experts {
             _ => 0,
         }
     }
-
-    /// The weights of each stage, for a report.
-    pub(super) fn weights(&self) -> impl Iterator<Item = &Inputs> {
-        self.stages.iter().map(Regression::weights)
-    }
 }
 
 fn only_bias() -> Inputs {

@@ -79,7 +79,8 @@ impl Regression {
     }
 
     /// The weights, in the order of the inputs.
-    pub(super) fn weights(&self) -> &Inputs {
+    #[cfg(test)]
+    fn weights(&self) -> &Inputs {
         &self.weights
     }
 
