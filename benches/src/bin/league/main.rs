@@ -35,7 +35,7 @@ Replays larder's policies on the traces and sizes of the peers' file and prints 
   --sizes PERCENT,...      only these sizes, such as 1,10 (default: all of the file)
   --seeds N                seeds 1 to N (default 1); the tables show seed 1
   --bytes                  also the traces with sizes, weighed by bytes
-  --bytes-policy NAME,...  larder's policies there (default: learned, where there is one, gdsf, lhd, s3fifo, lru)
+  --bytes-policy NAME,...  larder's policies there (default: learned, learned-bytes, gdsf, lhd, s3fifo, lru)
   --cost                   also what a hit, a miss and a resident cost, and the speed beside libcachesim's ThreeLCache
                            (installed from PyPI into target/speed)
   --traces DIR             folder of traces (default: $LARDER_TRACES, else ../shared/traces)
@@ -51,7 +51,7 @@ The peers' files are made by
 
 /// What is compared where the user names nothing; those the registry lacks are left out.
 const POLICIES: &[&str] = &["learned", "s3fifo", "wtinylfu", "arc", "lirs", "lru"];
-const BYTES_POLICIES: &[&str] = &["learned", "gdsf", "lhd", "s3fifo", "lru"];
+const BYTES_POLICIES: &[&str] = &["learned", "learned-bytes", "gdsf", "lhd", "s3fifo", "lru"];
 
 /// The most requests a trace of `--quick` may have.
 const QUICK: u64 = 150_000;

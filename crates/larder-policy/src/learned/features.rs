@@ -49,7 +49,7 @@ pub(crate) const CONTEXT: [usize; 3] = [11, 12, 13];
 pub(crate) const DUE: usize = 14;
 
 /// Bins of a feature.
-pub(crate) const BINS: usize = 64;
+pub const BINS: usize = 64;
 /// The bin of a gap that was never seen.
 pub(crate) const NEVER: u8 = 63;
 /// The highest bin of a number.
