@@ -202,7 +202,7 @@ pub(crate) struct TrainArgs {
     pub(crate) epochs: u64,
 
     /// How sure of the model a cache is: the squared gradients each weight counts as having seen
-    #[arg(long, value_name = "X", default_value_t = 30.0, value_parser = parse_sureness)]
+    #[arg(long, value_name = "X", default_value_t = 10.0, value_parser = parse_sureness)]
     pub(crate) sureness: f32,
 
     /// The share of each trace that comes before its later time
