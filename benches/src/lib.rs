@@ -106,11 +106,19 @@ impl<E: Eviction + ?Sized> Emptied<E> {
 
 impl<E: Eviction + ?Sized> Cache for Emptied<E> {
     fn run(&mut self, requests: &[Request]) -> u64 {
-        requests.iter().map(|request| u64::from(self.step(&request.access()))).sum()
+        let mut misses = 0;
+        for request in requests {
+            misses += u64::from(self.step(&request.access()));
+        }
+        misses
     }
 
     fn run_accesses(&mut self, accesses: &[Access]) -> u64 {
-        accesses.iter().map(|access| u64::from(self.step(access))).sum()
+        let mut misses = 0;
+        for access in accesses {
+            misses += u64::from(self.step(access));
+        }
+        misses
     }
 
     fn look_up(&mut self, accesses: &[Access]) -> usize {

@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask tidy|docs|compare|instructions`.
+//! The project's own tasks: `cargo xtask tidy|docs|compare|freshness|instructions`.
 #![forbid(unsafe_code)]
 
 mod compare;
 mod docs;
+mod freshness;
 mod instructions;
 mod project;
 mod tidy;
@@ -28,6 +29,11 @@ const TASKS: &[Task] = &[
         name: "compare",
         about: "replay every real trace; write docs/compare.md and the pictures",
         run: compare::run,
+    },
+    Task {
+        name: "freshness",
+        about: "replay every trace that tells when values change; write docs/freshness.md and its picture",
+        run: freshness::run,
     },
     Task {
         name: "instructions",

@@ -14,6 +14,7 @@ use larder_sim::{CapacitySpec, Experiment, Lifetimes, Metric, Source, Weigh};
 use larder_trace::{Columns, FORMATS, Options};
 
 use crate::failure::Failure;
+pub(crate) use crate::freshness_args::FreshnessArgs;
 
 /// Replays traces through cache policies and says which one serves them best.
 ///
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Describe a trace: popularity, reuse, sizes, working set
     Stats(StatsArgs),
+    /// Compare lifetimes under a freshness objective: stale answers, and loads of the origin
+    Freshness(FreshnessArgs),
     /// Convert a trace to another format
     Convert(ConvertArgs),
     /// List the policies with their parameters and sources

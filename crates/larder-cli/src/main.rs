@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod failure;
+mod freshness_args;
 mod progress;
 mod table;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Some(Command::Curve(args)) => commands::curve::run(args),
         Some(Command::Train(args)) => commands::train::run(args),
         Some(Command::Stats(args)) => commands::stats::run(args),
+        Some(Command::Freshness(args)) => commands::freshness::run(args),
         Some(Command::Convert(args)) => commands::convert::run(args),
         Some(Command::Policies) => commands::list::policies(),
         Some(Command::Formats) => commands::list::formats(),

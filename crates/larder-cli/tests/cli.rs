@@ -303,3 +303,79 @@ fn lists_name_every_policy_and_format() {
     let formats = text(&run(&["formats"]).stdout);
     assert!(larder_trace::FORMATS.iter().all(|format| formats.contains(format.name)));
 }
+
+/// Ten keys read every ten seconds and written now and then.
+fn changing(folder: &Path) -> String {
+    let path = folder.join("changing.csv");
+    let mut rows = String::from("time,key,size,op,ttl\n");
+    for row in 0..4000 {
+        let (key, op) = (row % 10, if row % 97 == 0 { "set" } else { "get" });
+        rows += &format!("{row},{key},100,{op},\n");
+    }
+    fs::write(&path, rows).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn freshness_prints_a_record_a_policy_and_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = changing(folder.path());
+    let records = records(&["freshness", &trace, "--policy", "learned,static", "--seed", "1,2", "--json"]);
+    assert_eq!(records.len(), 4);
+    let keys = [
+        "trace",
+        "policy",
+        "objective",
+        "grace_seconds",
+        "reads",
+        "stale_reads",
+        "stale_rate",
+        "stale_rate_low",
+        "stale_rate_high",
+        "worst_window_stale_rate",
+        "stale_age_p50",
+        "stale_age_p999",
+        "loads",
+        "audits",
+        "origin_loads_per_read",
+        "hit_ratio",
+        "seconds",
+    ];
+    for record in &records {
+        assert!(keys.iter().all(|key| record.get(key).is_some()), "{record}");
+        let is_engine = record["policy"] == "learned";
+        assert_eq!(record["stale_rate_low"].is_number(), is_engine, "baselines publish no interval");
+        assert_eq!(record["objective"], 0.01);
+        assert_eq!(record["reads"], 3958);
+    }
+}
+
+#[test]
+fn freshness_writes_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = changing(folder.path());
+    let report = folder.path().join("report");
+    let output = run(&["freshness", &trace, "--policy", "learned,static,alex", "--report", report.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let page = fs::read_to_string(report.join("freshness.html")).unwrap();
+    assert!(page.contains("Loads by staleness") && page.contains("Lifetimes the engine chose"));
+    assert!(fs::read_to_string(report.join("pareto.svg")).unwrap().starts_with("<svg"));
+    let json: Value = serde_json::from_str(&fs::read_to_string(report.join("freshness.json")).unwrap()).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn freshness_refuses_what_it_cannot_do() {
+    for (args, advice) in [
+        (&["freshness", TRACE][..], "sets"),
+        (&["freshness", TRACE, "--objective", "2"], "above 0 and below 1"),
+        (&["freshness", TRACE, "--policy", "ttl"], "there are: learned"),
+        (&["freshness", TRACE, "--reads", "zipf:0.9"], "zipf:0.9:30"),
+        (&["freshness", TRACE, "--notices", "2"], "from 0 to 1"),
+        (&["freshness", "changes:none"], "poisson"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains(advice), "{args:?}: {}", text(&output.stderr));
+    }
+}

@@ -1,6 +1,6 @@
 //! Trains and judges the models of larder: what a learned cache policy knows before it has seen anything.
 //!
-//! The kernel emits [`Example`](larder_policy::learned::Example)s; [`fit`] learns from them with linfa, [`evaluate`] judges, and
+//! The kernel emits [`Example`](larder_policy::learned::Example)s; `fit` learns from them with linfa, [`evaluate`] judges, and
 //! [`folder`] keeps what was learned with its card and the recipe to repeat it. To serve a model takes the kernel alone.
 #![forbid(unsafe_code)]
 

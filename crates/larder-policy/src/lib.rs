@@ -28,6 +28,7 @@ pub mod admission;
 mod dense;
 mod error;
 pub mod eviction;
+pub mod freshness;
 mod heap;
 mod index;
 pub mod learned;

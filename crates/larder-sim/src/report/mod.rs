@@ -2,11 +2,14 @@
 
 mod chart;
 mod data;
+mod freshness;
 mod html;
 mod page;
 mod palette;
 mod reliability;
 mod section;
+
+pub use freshness::FreshnessReport;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,108 @@
+//! `larder freshness`: what each policy of lifetimes serves stale, and what that costs the origin.
+
+use std::io::{self, Write};
+
+use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome, synthetic};
+use larder_sim::{FreshnessReport, Source};
+
+use super::{command_line, print_json};
+use crate::args::FreshnessArgs;
+use crate::failure::Failure;
+use crate::progress::Bar;
+use crate::table::{self, Style, percent};
+
+/// A trace that begins so is made by rule.
+const SYNTHETIC: &str = "changes:";
+
+pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
+    let experiment = args.experiment();
+    let mut outcomes = Vec::new();
+    let mut sweeps = Vec::new();
+    for path in &args.traces.traces {
+        let mut source = match path.strip_prefix(SYNTHETIC) {
+            Some(family) => synthetic(family)?,
+            None => Source::trace(path, args.traces.reading.options()),
+        };
+        source.make_repeatable()?;
+        let bar = Bar::new(source.name());
+        let outcome = experiment.run(&source, &bar)?;
+        bar.clear();
+        if args.json {
+            print_json(outcome.runs.iter().map(|run| &run.record))?;
+        } else {
+            print_table(&experiment, &outcome)?;
+        }
+        if args.report.is_some() {
+            sweeps.push(experiment.sweep(&source, &bar)?);
+            bar.clear();
+            outcomes.push(outcome);
+        }
+    }
+    if let Some(folder) = &args.report {
+        let command = command_line();
+        let report =
+            FreshnessReport { command: &command, objective: args.objective, outcomes: &outcomes, sweeps: &sweeps };
+        eprintln!("report: {}", report.write(folder)?.display());
+    }
+    Ok(())
+}
+
+fn print_table(experiment: &FreshnessExperiment, outcome: &FreshnessOutcome) -> Result<(), Failure> {
+    let header = [
+        "policy",
+        "seed",
+        "loads a read",
+        "audits",
+        "stale",
+        "published",
+        "worst window",
+        "stale by (half)",
+        "(99.9%)",
+        "hits",
+    ];
+    let mut table = table::table(Style::Plain, &header, 1);
+    for record in outcome.runs.iter().map(|run| &run.record) {
+        let published = match (record.stale_rate_low, record.stale_rate_high, record.certifiable) {
+            (Some(low), Some(high), Some(certifiable)) => {
+                format!("{}–{}{}", percent(low), percent(high), if certifiable { "" } else { ", not certifiable yet" })
+            }
+            _ => "-".to_owned(),
+        };
+        table.add_row([
+            record.policy.clone(),
+            record.seed.to_string(),
+            format!("{:.4}", record.origin_loads_per_read),
+            table::count(record.audits),
+            format!("{:.3}%", record.stale_rate * 100.0),
+            published,
+            percent(record.worst_window_stale_rate),
+            span(record.stale_age_p50),
+            span(record.stale_age_p999),
+            percent(record.hit_ratio),
+        ]);
+    }
+    let reads = outcome.runs.first().map_or(0, |run| run.record.reads);
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}: {} keys, {} writes, {} reads ({}), objective {}\n{}\n",
+        outcome.trace,
+        table::count(outcome.keys),
+        table::count(outcome.writes),
+        table::count(reads),
+        experiment.reads,
+        percent(experiment.objective),
+        table::text(&table)
+    )?;
+    Ok(())
+}
+
+/// Seconds in a unit that reads well.
+fn span(seconds: f64) -> String {
+    match seconds {
+        0.0..120.0 => format!("{seconds:.1}s"),
+        120.0..7200.0 => format!("{:.0}min", seconds / 60.0),
+        7200.0..172_800.0 => format!("{:.1}h", seconds / 3600.0),
+        _ => format!("{:.1}d", seconds / 86_400.0),
+    }
+}

@@ -1,0 +1,128 @@
+//! The options of `larder freshness`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use larder_policy::PolicySpec;
+use larder_sim::CapacitySpec;
+use larder_sim::freshness::{FreshnessExperiment, FreshnessPolicy, Reads};
+
+use crate::args::TraceArgs;
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+The truth is a trace's set rows: a value is stale from the moment a set follows its load. Policies with a knob are tuned in
+hindsight to the stale rate that `learned` really served (to the objective where it is not among them); with `-deployed`
+after its name a rule is tuned on the first fifth of the reads.
+
+Policies:
+  learned       the engine: learns from loads and audits alone
+  static        one lifetime for everything             class-static  one lifetime a size band
+  alex          k × the time since the last change      quantile      equal chance of being stale at the end
+  aimd          longer after no change, half after one  hot-longer    the oftener read, the longer
+  known-rate    the true mean rates of each key         clairvoyant   knows every write to come: the bound
+  expert-index, expert-alex, expert-class, expert-global: the engine with one expert instead of the hedge over all
+
+In place of a trace, changes:FAMILY makes one by rule: poisson, bursty, periodic, shifts, storms, ageing.
+
+Examples:
+  larder freshness feed.csv.zst --objective 1% --reads zipf:0.9:30
+  larder freshness feed.csv.zst --objective 0.1% --grace 30s --max-ttl 6h --policy learned,static,static-deployed --json
+  larder freshness feed.csv.zst --notices 0.5 --capacity 10% --evict s3fifo --seed 1,2,3
+
+Exit status: 0 on success, 1 on failure, 2 on bad usage.")]
+pub(crate) struct FreshnessArgs {
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
+
+    /// The share of reads that may be stale
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = parse_share)]
+    pub(crate) objective: f64,
+
+    /// A read counts as stale when the value has been outdated for longer than this
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub(crate) grace: Duration,
+
+    /// No policy serves a value older than this
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = humantime::parse_duration)]
+    pub(crate) max_ttl: Duration,
+
+    /// Policies, apart by commas
+    #[arg(
+        short,
+        long = "policy",
+        value_name = "POLICY,…",
+        value_delimiter = ',',
+        default_value = "learned,static,class-static,alex,quantile,aimd,hot-longer,known-rate,clairvoyant"
+    )]
+    pub(crate) policies: Vec<FreshnessPolicy>,
+
+    /// The trace's own reads, or Poisson reads over each key's life, Zipf over the keys: zipf:ALPHA:READS_PER_KEY
+    #[arg(long, value_name = "READS", default_value = "as-is")]
+    pub(crate) reads: Reads,
+
+    /// The share of writes that the cache is told of, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_part)]
+    pub(crate) notices: f64,
+
+    /// How much the cache holds: a share of the distinct keys, or a number [default: everything without limit]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) capacity: Option<CapacitySpec>,
+
+    /// Who leaves when it is full; see `larder policies`
+    #[arg(long, value_name = "POLICY", default_value = "lru")]
+    pub(crate) evict: PolicySpec,
+
+    /// What holding an object for a day costs, in loads: entries that will not be read again leave
+    #[arg(long, value_name = "LOADS", default_value_t = 0.0)]
+    pub(crate) rent: f64,
+
+    /// Seeds of all random choices, apart by commas; each makes a run
+    #[arg(long = "seed", value_name = "N,…", value_delimiter = ',', default_value = "1")]
+    pub(crate) seeds: Vec<u64>,
+
+    /// Print one JSON object a line for each trace, policy and seed
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write a report there: freshness.html, freshness.json, pareto.svg
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+impl FreshnessArgs {
+    pub(crate) fn experiment(&self) -> FreshnessExperiment {
+        FreshnessExperiment {
+            objective: self.objective,
+            grace: self.grace,
+            max_ttl: self.max_ttl,
+            policies: self.policies.clone(),
+            reads: self.reads,
+            notices: self.notices,
+            capacity: self.capacity.clone(),
+            evict: self.evict.clone(),
+            rent: self.rent / 86_400.0,
+            seeds: self.seeds.clone(),
+        }
+    }
+}
+
+/// A share above 0 and below 1, as `1%` or `0.01`.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let (number, scale) = match text.strip_suffix('%') {
+        Some(number) => (number, 0.01),
+        None => (text, 1.0),
+    };
+    let share = number.trim().parse::<f64>().map(|number| number * scale);
+    share
+        .ok()
+        .filter(|share| *share > 0.0 && *share < 1.0)
+        .ok_or_else(|| "give a share such as 1% or 0.01, above 0 and below 1".into())
+}
+
+/// A share from 0 to 1.
+fn parse_part(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>();
+    share.ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "give a number from 0 to 1".into())
+}

@@ -1,0 +1,236 @@
+//! Audits: a small share of hits is checked at the origin, so that the stale rate is measured and not assumed.
+//!
+//! A hit foreseen to be stale with probability p is drawn with π ∝ √p, the allocation of least variance (Neyman 1934), held
+//! within limits so that no weight 1/π dominates; the total is Σ y/π (Horvitz, Thompson 1952). Its interval is the gamma
+//! interval for weighted sums of Poisson counts (Fay, Feuer, "Confidence intervals for directly standardized rates",
+//! Statistics in Medicine 1997), which holds its level even for a handful of events.
+
+use super::special::{Z_95, chi_square};
+
+/// π is the scale times √(p/ε) within these limits, and at most `MOST`.
+const SPREAD: (f64, f64) = (0.35, 4.0);
+const MOST: f64 = 0.25;
+/// Audits a read until so many stale reads should have been found, and then.
+const EAGER: f64 = 0.003;
+const STEADY: f64 = 0.001;
+const ENOUGH: f64 = 30.0;
+/// Audits never cost more than this share of the loads, and a little of the reads where there are hardly any loads.
+const OF_LOADS: f64 = 0.05;
+const OF_READS: f64 = 0.0003;
+/// Stale reads the bias of the forecast remembers, and for how many an unbiased one counts; it lies within a range.
+const COMPARED: f64 = 60.0;
+const SHRINK: f64 = 10.0;
+const BIAS: (f64, f64) = (0.5, 3.0);
+/// Reads between adjustments of the scale.
+const STEP: u32 = 200;
+
+/// A hit drawn for an audit: to be handed back with what the origin said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Audit {
+    /// The probability with which it was drawn.
+    pub probability: f64,
+    /// The probability with which it was foreseen to be stale.
+    pub stale: f64,
+}
+
+/// The stale rate as it can be published.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// The unbiased estimate, as a share of reads.
+    pub rate: f64,
+    /// The ends of its interval of 95 %.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
+    /// Whether the interval is narrow enough to say that the objective is met or not; else nothing is certifiable yet.
+    pub is_certifiable: bool,
+}
+
+/// Draws hits and adds up what was found.
+#[derive(Clone, Debug)]
+pub(super) struct Audits {
+    objective: f64,
+    scale: f64,
+    since_step: u32,
+    /// Of late, for the budget.
+    reads: f64,
+    loads: f64,
+    audits: f64,
+    /// Σ p over audits: stale reads that should have been found.
+    foreseen: f64,
+    /// Stale reads foreseen and found of late, weighted by 1/π up to a factor.
+    compared: (f64, f64),
+    /// Over all time.
+    all_reads: f64,
+    stale: f64,
+    stale_squared: f64,
+    heaviest: f64,
+}
+
+impl Audits {
+    /// For an objective as a share of reads.
+    pub(super) fn new(objective: f64) -> Self {
+        Self {
+            objective: objective.max(1e-6),
+            scale: EAGER,
+            since_step: 0,
+            reads: 0.0,
+            loads: 0.0,
+            audits: 0.0,
+            foreseen: 0.0,
+            compared: (0.0, 0.0),
+            all_reads: 0.0,
+            stale: 0.0,
+            stale_squared: 0.0,
+            heaviest: 0.0,
+        }
+    }
+
+    /// A read came in.
+    #[inline]
+    pub(super) fn read(&mut self) {
+        self.reads += 1.0;
+        self.all_reads += 1.0;
+        self.since_step += 1;
+        if self.since_step == STEP {
+            self.step();
+        }
+    }
+
+    /// A value was loaded, not for an audit.
+    #[inline]
+    pub(super) fn loaded(&mut self) {
+        self.loads += 1.0;
+    }
+
+    /// The probability with which to audit a hit foreseen to be stale with probability `stale`.
+    #[inline]
+    pub(super) fn probability(&self, stale: f64) -> f64 {
+        (self.scale * (stale / self.objective).sqrt().clamp(SPREAD.0, SPREAD.1)).min(MOST)
+    }
+
+    /// What the origin said of a hit that was drawn: stale wholly, not, or (a grace) with some probability.
+    pub(super) fn found(&mut self, audit: Audit, stale: f64) {
+        self.audits += 1.0;
+        self.foreseen += audit.stale;
+        if !(audit.probability > 0.0 && stale.is_finite()) {
+            return;
+        }
+        let relative = self.scale / audit.probability;
+        self.compared.0 += audit.stale * relative;
+        self.compared.1 += stale * relative;
+        let most = self.compared.0.max(self.compared.1);
+        if most > COMPARED {
+            let keep = COMPARED / most;
+            self.compared = (self.compared.0 * keep, self.compared.1 * keep);
+        }
+        let weight = stale / audit.probability;
+        self.stale += weight;
+        self.stale_squared += weight * weight;
+        self.heaviest = self.heaviest.max(1.0 / audit.probability);
+    }
+
+    /// By how much more audits find stale than the forecast says, shrunk to 1 while they have found little.
+    pub(super) fn bias(&self) -> f64 {
+        ((self.compared.1 + SHRINK) / (self.compared.0 + SHRINK)).clamp(BIAS.0, BIAS.1)
+    }
+
+    /// The stale rate since the start. `None` before the first read.
+    pub(super) fn measured(&self) -> Option<Measured> {
+        if self.all_reads == 0.0 {
+            return None;
+        }
+        let (total, square) = (self.stale, self.stale_squared);
+        let low =
+            if total > 0.0 { square / (2.0 * total) * chi_square(2.0 * total * total / square, -Z_95) } else { 0.0 };
+        // The weight one more event could have.
+        let heaviest = if self.heaviest > 0.0 { self.heaviest } else { 1.0 / (self.scale * SPREAD.0) };
+        let (more, spread) = (total + heaviest, square + heaviest * heaviest);
+        let high = spread / (2.0 * more) * chi_square(2.0 * more * more / spread, Z_95);
+        let share = |total: f64| (total / self.all_reads).clamp(0.0, 1.0);
+        let (low, high) = (share(low), share(high));
+        let is_certifiable = high - low <= self.objective || high <= self.objective || low > self.objective;
+        Some(Measured { rate: share(total), low, high, is_certifiable })
+    }
+
+    #[cold]
+    fn step(&mut self) {
+        self.since_step = 0;
+        let share = STEADY + (EAGER - STEADY) * (1.0 - self.foreseen / ENOUGH).clamp(0.0, 1.0);
+        let budget = share.min(OF_READS + OF_LOADS * self.loads / self.reads);
+        let error = (self.audits / self.reads / budget).max(0.05).ln().clamp(-1.0, 1.0);
+        self.scale = (self.scale * (-0.1 * error).exp()).clamp(1e-6, 0.1);
+        for sum in [&mut self.reads, &mut self.loads, &mut self.audits] {
+            *sum *= 0.99;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rng;
+
+    /// Hits whose chances of being stale vary a hundredfold, audited; returns the truth and what was measured.
+    fn run(seed: u64, reads: usize) -> (f64, Measured) {
+        let mut rng = Rng::new(seed);
+        let mut audits = Audits::new(0.01);
+        let mut stale_reads = 0.0;
+        for at in 0..reads {
+            audits.read();
+            if at % 10 == 0 {
+                audits.loaded();
+            }
+            let foreseen = 0.03 * rng.unit().powi(3);
+            // The model errs by a half.
+            let stale = f64::from(u8::from(rng.unit() < 1.5 * foreseen));
+            stale_reads += stale;
+            let probability = audits.probability(foreseen);
+            if rng.unit() < probability {
+                audits.found(Audit { probability, stale: foreseen }, stale);
+            }
+        }
+        (stale_reads / reads as f64, audits.measured().unwrap())
+    }
+
+    #[test]
+    fn the_interval_covers_the_truth() {
+        let covered = (0..200).filter(|&seed| {
+            let (truth, measured) = run(seed, 50_000);
+            (measured.low..=measured.high).contains(&truth)
+        });
+        assert!(covered.count() >= 188);
+    }
+
+    #[test]
+    fn it_is_unbiased_whatever_the_model() {
+        let runs: Vec<_> = (0..100).map(|seed| run(seed, 100_000)).collect();
+        let mean = |of: fn(&(f64, Measured)) -> f64| runs.iter().map(of).sum::<f64>() / 100.0;
+        let (truth, found) = (mean(|run| run.0), mean(|run| run.1.rate));
+        assert!((found / truth - 1.0).abs() < 0.06, "{found} {truth}");
+    }
+
+    #[test]
+    fn audits_keep_to_their_budget() {
+        let mut rng = Rng::new(3);
+        let mut audits = Audits::new(0.01);
+        let mut drawn = 0;
+        for _ in 0..1_000_000 {
+            audits.read();
+            let probability = audits.probability(0.01);
+            if rng.unit() < probability {
+                drawn += 1;
+                audits.found(Audit { probability, stale: 0.01 }, 0.0);
+            }
+        }
+        // Without loads: the little that reads allow.
+        assert!((200..600).contains(&drawn), "{drawn}");
+    }
+
+    #[test]
+    fn little_evidence_is_not_certifiable() {
+        assert_eq!(Audits::new(0.01).measured(), None);
+        let (_, early) = run(1, 500);
+        assert!(!early.is_certifiable && early.high > 0.01);
+    }
+}

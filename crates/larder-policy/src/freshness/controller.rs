@@ -1,0 +1,188 @@
+//! The one multiplier: raises or lowers the threshold θ until the share of stale reads meets its objective.
+//!
+//! A proportional controller on ln θ follows the stale share foreseen over the last reads; a bounded debt of
+//! stale reads found too many (or too few) moves its set point, which is integral action without wind-up (Åström, Hägglund,
+//! "Advanced PID control", 2006).
+
+/// Reads between steps.
+const STEP: u32 = 100;
+/// ln θ falls and rises by these times the logarithm of what is foreseen by what is wanted, held within a range; a storm
+/// makes it fall faster.
+const FALL: f64 = 0.05;
+const RISE: f64 = 0.0175;
+const ERROR: (f64, f64) = (3.0, 1.0);
+const STORM: f64 = 10.0;
+/// Steps shrink with the root of the reads after so many, to so much at least: the last word is the debt's.
+const BOLD: f64 = 10_000.0;
+const CALM: f64 = 0.15;
+/// The set point lies within these multiples of the objective.
+const SET_POINT: (f64, f64) = (0.4, 1.4);
+/// The debt that moves the set point is that of so many reads.
+const HORIZON: (f64, f64) = (3000.0, 60_000.0);
+/// Stale reads that the bias of the forecast remembers, and for how many an unbiased one counts; it lies within a range.
+const MEMORY: f64 = 50.0;
+const SHRINK: f64 = 5.0;
+const BIAS: (f64, f64) = (0.3, 5.0);
+/// Reads the share foreseen is averaged over.
+const AVERAGE: (f64, f64) = (500.0, 1000.0);
+
+/// Keeps the share of stale reads at an objective.
+#[derive(Clone, Debug)]
+pub(super) struct Controller {
+    objective: f64,
+    threshold: f64,
+    /// Moving sums of stale reads foreseen, and of reads.
+    foreseen: f64,
+    window: f64,
+    reads: f64,
+    since_step: u32,
+    /// Stale reads beyond the objective so far.
+    debt: f64,
+    /// Stale reads foreseen and then known, of late.
+    seen: (f64, f64),
+}
+
+impl Controller {
+    /// For an objective as a share of reads, above 0.
+    pub(super) fn new(objective: f64) -> Self {
+        let objective = if objective.is_nan() { 1e-6 } else { objective.clamp(1e-6, 1.0) };
+        Self {
+            objective,
+            threshold: 2.0 * objective,
+            foreseen: 0.0,
+            window: 0.0,
+            reads: 0.0,
+            since_step: 0,
+            debt: 0.0,
+            seen: (0.0, 0.0),
+        }
+    }
+
+    /// θ: the index at which a value is reloaded.
+    #[inline]
+    pub(super) fn threshold(&self) -> f64 {
+        self.threshold
+    }
+
+    /// A read came in.
+    #[inline]
+    pub(super) fn read(&mut self) {
+        self.reads += 1.0;
+        self.window += 1.0;
+        self.debt -= self.objective;
+        self.since_step += 1;
+        if self.since_step == STEP {
+            self.step();
+        }
+    }
+
+    /// It was served although stale with probability `stale`.
+    #[inline]
+    pub(super) fn served(&mut self, stale: f64) {
+        self.foreseen += stale;
+        self.debt += stale;
+    }
+
+    /// Of reads already served, `foreseen` stale ones turn out to have been `known`.
+    pub(super) fn correct(&mut self, foreseen: f64, known: f64) {
+        if !(foreseen.is_finite() && known.is_finite()) {
+            return;
+        }
+        self.debt += known - foreseen;
+        self.seen.0 += foreseen;
+        self.seen.1 += known;
+        let most = self.seen.0.max(self.seen.1);
+        if most > MEMORY {
+            let keep = MEMORY / most;
+            self.seen = (self.seen.0 * keep, self.seen.1 * keep);
+        }
+    }
+
+    /// By how much more is found stale than foreseen, of late.
+    fn bias(&self) -> f64 {
+        ((self.seen.1 + SHRINK) / (self.seen.0 + SHRINK)).clamp(BIAS.0, BIAS.1)
+    }
+
+    #[cold]
+    fn step(&mut self) {
+        self.since_step = 0;
+        let horizon = (self.reads / 3.0).clamp(HORIZON.0, HORIZON.1) * self.objective;
+        let set_point = self.objective * (1.0 - self.debt / horizon).clamp(SET_POINT.0, SET_POINT.1);
+        let share = (self.bias() * self.foreseen / self.window).max(1e-9);
+        let error = (share / set_point).ln().clamp(-ERROR.0, ERROR.1);
+        let calm = (BOLD / self.reads).sqrt().clamp(CALM, 1.0);
+        let step = if error > 0.0 { FALL * error * (1.0 + STORM * (error - 0.2).max(0.0)) } else { RISE * error };
+        let most = (400.0 * self.objective).min(4.0);
+        self.threshold = (self.threshold * (-calm * step).exp()).clamp(0.02 * self.objective, most);
+        let keep = 1.0 - f64::from(STEP) / (self.reads / 4.0).clamp(AVERAGE.0, AVERAGE.1);
+        self.foreseen *= keep;
+        self.window *= keep;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache whose stale share is `slope`·θ, where the model foresees `bias` times the truth.
+    fn realised(slope: f64, bias: f64, reads: usize) -> f64 {
+        let mut controller = Controller::new(0.01);
+        let mut stale = 0.0;
+        for _ in 0..reads {
+            controller.read();
+            let truth = (slope * controller.threshold()).min(1.0);
+            stale += truth;
+            controller.served(truth * bias);
+            controller.correct(truth * bias, truth);
+        }
+        stale / reads as f64
+    }
+
+    #[test]
+    fn the_objective_is_met_whatever_the_slope() {
+        for slope in [0.05, 0.3, 1.0, 5.0] {
+            let share = realised(slope, 1.0, 300_000);
+            assert!((0.9..1.05).contains(&(share / 0.01)), "{slope}: {share}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_errs_is_corrected() {
+        for bias in [0.6, 1.5] {
+            let share = realised(0.5, bias, 300_000);
+            assert!((0.85..1.12).contains(&(share / 0.01)), "{bias}: {share}");
+        }
+    }
+
+    #[test]
+    fn it_does_not_wind_up() {
+        let mut controller = Controller::new(0.01);
+        // A long time in which nothing changes, then a model that foresees much.
+        for _ in 0..1_000_000 {
+            controller.read();
+        }
+        let calm = controller.threshold();
+        let mut reads = 0;
+        while controller.threshold() > calm / 20.0 {
+            controller.read();
+            controller.served(0.2);
+            reads += 1;
+        }
+        assert!(reads < 20_000, "{reads}");
+    }
+
+    #[test]
+    fn extremes_are_borne() {
+        for objective in [0.0, f64::NAN, f64::INFINITY, 1.0] {
+            let mut controller = Controller::new(objective);
+            for by in [0.0, 1.0, f64::NAN, f64::INFINITY, -1e300] {
+                for _ in 0..300 {
+                    controller.read();
+                }
+                controller.served(1.0);
+                controller.correct(1.0, by);
+            }
+            assert!(controller.threshold() > 0.0 && controller.threshold() <= 4.0);
+        }
+    }
+}

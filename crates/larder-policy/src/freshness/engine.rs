@@ -1,0 +1,484 @@
+//! The engine: reads and loads in, decisions and lifetimes out.
+
+use std::time::Duration;
+
+use hashbrown::HashTable;
+
+use super::audit::{Audits, Measured};
+use super::class::{Class, Classes};
+use super::controller::Controller;
+use super::experts::{Expert, Experts, Life};
+use super::flips::Flips;
+use super::hours::Hours;
+use super::objective::{Freshness, Goal};
+use super::plan::{ClassId, Decision, Evidence, Lifetimes, Loaded, Subject};
+use super::prior::Prior;
+use super::profile::Profile;
+use super::record::{Cached, Changes, NONE, Reads, Record, epoch, seconds};
+use super::rent::idle_lifetime;
+use super::rule::{self, Hazard};
+use super::surge::Surge;
+use crate::{KeyHash, Rng, Time};
+
+/// Looks at the origin before which a starting lifetime, where one is given, is kept to.
+const STARTING_LOOKS: u64 = 50;
+/// Of a key's evidence, what goes back to its class at each look.
+const FORGET: f64 = 0.01;
+/// Changes a key must have shown before it gets hours of its own.
+const CHANGES_FOR_HOURS: u16 = 2;
+/// Keys remembered unless said otherwise.
+const MOST_KEYS: usize = 1 << 24;
+
+/// An objective at work.
+struct Group {
+    freshness: Freshness,
+    controller: Controller,
+    audits: Audits,
+    /// The greatest chance of being stale that is ever served.
+    most_stale: f64,
+}
+
+impl Group {
+    fn new(freshness: Freshness) -> Self {
+        let share = match freshness.goal {
+            Goal::StaleReads(share) => share,
+            // Without a share there is nothing to steer.
+            Goal::FixedTtl(_) | Goal::NeverStale => 1.0,
+        };
+        let most_stale = (50.0 * share).clamp(0.2, 0.7);
+        Self { freshness, controller: Controller::new(share), audits: Audits::new(share), most_stale }
+    }
+}
+
+/// Learns how keys change and decides, read by read, what may still be served.
+///
+/// It holds no value and no clock: every call brings the time, and the same calls with the same seed give the same
+/// decisions.
+pub struct Engine {
+    groups: Vec<Group>,
+    classes: Classes,
+    index: HashTable<u32>,
+    records: Vec<Record>,
+    most_keys: usize,
+    hours: Vec<Hours>,
+    experts: Experts,
+    prior: Prior,
+    surge: Surge,
+    hours_of_all: Hours,
+    /// By time since the last change (since birth for keys that never did), and by that in units of the key's rate.
+    by_change: [Profile; 2],
+    by_phase: Profile,
+    looks: u64,
+    /// The origin fails: nothing is learned.
+    is_frozen: bool,
+    rng: Rng,
+}
+
+impl Engine {
+    /// Keeps to `freshness`.
+    pub fn new(freshness: Freshness, seed: u64) -> Self {
+        let own = freshness.prefixes.clone().into_iter().map(|(_, own)| Group::new(own));
+        let groups: Vec<Group> = std::iter::once(Group::new(freshness)).chain(own).collect();
+        Self {
+            groups,
+            classes: Classes::default(),
+            index: HashTable::new(),
+            records: Vec::new(),
+            most_keys: MOST_KEYS,
+            hours: Vec::new(),
+            experts: Experts::new(Expert::Hedge),
+            prior: Prior::default(),
+            surge: Surge::default(),
+            hours_of_all: Hours::of_class(),
+            by_change: Default::default(),
+            by_phase: Profile::default(),
+            looks: 0,
+            is_frozen: false,
+            rng: Rng::new(seed),
+        }
+    }
+
+    /// With one expert alone instead of the hedge, to see what the hedge is worth.
+    #[must_use]
+    pub fn with_expert(self, expert: Expert) -> Self {
+        Self { experts: Experts::new(expert), ..self }
+    }
+
+    /// Remembers at most so many keys; of a few drawn at random the one unread for longest is forgotten for a new one.
+    #[must_use]
+    pub fn with_most_keys(self, most: usize) -> Self {
+        Self { most_keys: most.clamp(1, MOST_KEYS), ..self }
+    }
+
+    /// A key with its class: what stands before the first `:` or `/` of its text, its size in powers of two, and a tag of
+    /// the user's.
+    pub fn subject(&mut self, key: KeyHash, text: &str, size: u32, tag: u64) -> Subject {
+        let prefixes = self.groups[0].freshness.prefixes.iter().enumerate();
+        let fitting = prefixes.filter(|(_, (prefix, _))| text.starts_with(prefix.as_str()));
+        let group = fitting.max_by_key(|(_, (prefix, _))| prefix.len()).map_or(0, |(at, _)| at as u16 + 1);
+        let prefix = text.split([':', '/']).next().filter(|prefix| prefix.len() < text.len()).unwrap_or("");
+        Subject { key, class: self.classes.named(group, prefix, size, tag), size }
+    }
+
+    /// Decides on a read; `is_cached` says whether the store still holds the value.
+    pub fn read(&mut self, subject: Subject, now: Time, is_cached: bool) -> Decision {
+        let slot = self.slot(subject, now);
+        let record = &mut self.records[slot];
+        let class = &mut self.classes.all[usize::from(record.class.0)];
+        if let Some(gap) = record.reads.read(now) {
+            class.first_gap(gap);
+        }
+        let group = &mut self.groups[usize::from(class.group)];
+        group.controller.read();
+        group.audits.read();
+        if !is_cached {
+            record.cached.loaded = None;
+        }
+        let Some(loaded) = record.cached.loaded else { return Decision::Load };
+        let age = seconds(loaded, now);
+        let freshness = &group.freshness;
+        match freshness.goal {
+            Goal::FixedTtl(ttl) => return if age < ttl.as_secs_f64() { Decision::Serve } else { Decision::Load },
+            Goal::NeverStale => return if now < record.cached.lease { Decision::Serve } else { Decision::Load },
+            Goal::StaleReads(_) => {}
+        }
+        if age >= freshness.most.as_secs_f64() {
+            return Decision::Load;
+        }
+        if let Some(ttl) = freshness.starting
+            && self.looks < STARTING_LOOKS
+        {
+            return if age < ttl.as_secs_f64() { Decision::Serve } else { Decision::Load };
+        }
+        let grace = freshness.grace.as_secs_f64();
+        let hazard = self.hazard(slot, age - grace);
+        let record = &mut self.records[slot];
+        if record.flips.is_marked() {
+            // Any of its values is as good as another: no part of the objective.
+            let group = &self.groups[usize::from(self.classes.all[usize::from(record.class.0)].group)];
+            let is_fresh = hazard.stale() < group.most_stale;
+            return if is_fresh { Decision::Serve } else { Decision::Load };
+        }
+        let group = &mut self.groups[usize::from(self.classes.all[usize::from(record.class.0)].group)];
+        let (rate, stale) = (record.reads.rate(), hazard.stale());
+        let index = self.experts.index(hazard, rate, grace);
+        let is_fresh = index < group.controller.threshold() && stale < group.most_stale;
+        let is_young = age < group.freshness.least.as_secs_f64();
+        if !is_fresh && !is_young {
+            let ahead = rule::refresh_ahead_pays(rate, age, group.freshness.loads_per_wait);
+            if !ahead || stale >= group.most_stale {
+                return Decision::Load;
+            }
+            group.controller.served(stale);
+            record.cached.stale += stale as f32;
+            return Decision::ServeAndRefresh;
+        }
+        group.controller.served(stale);
+        let probability = group.audits.probability(stale);
+        if self.rng.unit() < probability {
+            return Decision::Audit(super::Audit { probability, stale });
+        }
+        record.cached.stale += stale as f32;
+        Decision::Serve
+    }
+
+    /// A value was loaded, and is now cached unless a notice came after the load began.
+    pub fn loaded(&mut self, subject: Subject, now: Time, load: Loaded) -> Lifetimes {
+        let slot = self.slot(subject, now);
+        let before = self.records[slot].cached;
+        let since = before.loaded.unwrap_or(now);
+        let age = seconds(since, now);
+        let group = usize::from(self.classes.all[usize::from(self.records[slot].class.0)].group);
+        let flips = &mut self.records[slot].flips;
+        let was_marked = flips.is_marked();
+        let mut exact = None;
+        let changed = match load.evidence {
+            Evidence::Unknown => None,
+            Evidence::Unchanged => Some(false),
+            Evidence::Changed => Some(true),
+            Evidence::ChangedAt(at) => {
+                let changed = at > since && before.loaded.is_some();
+                exact = changed.then(|| at.min(now));
+                Some(changed)
+            }
+            // After a notice a change is no surprise.
+            Evidence::Digest(digest) if before.loaded.is_none() => {
+                flips.renew(digest);
+                None
+            }
+            Evidence::Digest(digest) => Some(flips.digest(digest, age)),
+        };
+        if let (Some(changed), Some(_), false) = (changed, before.loaded, matches!(load.evidence, Evidence::Digest(_)))
+        {
+            flips.look(changed, age);
+        }
+        let is_marked = flips.is_marked();
+        if is_marked && !was_marked {
+            self.classes.all[usize::from(self.records[slot].class.0)].flipping += 1;
+        }
+        let grace = self.groups[group].freshness.grace.as_secs_f64();
+        if let (Some(_), Some(changed), false) = (before.loaded, changed, is_marked || self.is_frozen) {
+            let (whole, served) = (self.hazard(slot, age).stale(), f64::from(before.stale));
+            let share = if whole > 1e-12 { 1.0 / whole } else { 1.0 };
+            let shape = self.groups[group].audits.bias();
+            // Of what was served, what is now known: nothing was stale if nothing changed, and if something did, each read
+            // was stale with the chance that the change came before it.
+            let known = if changed { served * share * shape } else { 0.0 };
+            self.groups[group].controller.correct(served, known);
+            if let Some(audit) = load.audit {
+                let stale = if changed { if grace > 0.0 { (audit.stale * share).min(1.0) } else { 1.0 } } else { 0.0 };
+                self.groups[group].audits.found(audit, stale);
+                self.groups[group].controller.correct(audit.stale, stale);
+            }
+            self.learn(slot, since, now, changed, exact);
+        }
+        if load.audit.is_none() {
+            self.groups[group].audits.loaded();
+        }
+        let record = &mut self.records[slot];
+        let is_valid = record.cached.noticed <= load.began || record.cached.noticed == Time(0);
+        record.cached.loaded = is_valid.then_some(load.began.min(now));
+        record.cached.lease = load.lease.map_or(Time(0), |lease| load.began.plus(lease));
+        record.cached.stale = 0.0;
+        if let (Evidence::ChangedAt(at), true) = (load.evidence, record.changes.looks == 0) {
+            record.changes.last = at.min(now);
+        }
+        self.lifetimes(slot, subject.size, group)
+    }
+
+    /// The origin's value changed: a write notice, an invalidation, or the caller's own write. What is cached is no longer
+    /// served.
+    pub fn changed(&mut self, subject: Subject, now: Time) {
+        let Some(slot) = self.find(subject.key) else { return };
+        let class = usize::from(self.records[slot].class.0);
+        if let (Some(loaded), false) = (self.records[slot].cached.loaded, self.is_frozen) {
+            let age = seconds(loaded, now);
+            let h = self.multiplier(slot, loaded, age);
+            let class = &mut self.classes.all[class];
+            class.notices.noticed();
+            let share = class.notices.share();
+            let record = &mut self.records[slot];
+            record.changes.rate.changed_at(age, h * share);
+            record.changes.seen = record.changes.seen.saturating_add(1);
+        }
+        let record = &mut self.records[slot];
+        record.changes.last = record.changes.last.max(now);
+        record.cached.noticed = now;
+        record.cached.loaded = None;
+    }
+
+    /// The origin did not answer. Serves what is cached up to the hard maximum; until [`recovered`](Self::recovered) nothing
+    /// is learned.
+    pub fn failed(&mut self, subject: Subject, now: Time) -> Decision {
+        self.is_frozen = true;
+        let Some(slot) = self.find(subject.key) else { return Decision::Load };
+        let record = &self.records[slot];
+        let group = &self.groups[usize::from(self.classes.all[usize::from(record.class.0)].group)];
+        match record.cached.loaded {
+            Some(loaded) if seconds(loaded, now) < group.freshness.most.as_secs_f64() => Decision::Serve,
+            _ => Decision::Load,
+        }
+    }
+
+    /// The origin answers again.
+    pub fn recovered(&mut self) {
+        self.is_frozen = false;
+    }
+
+    /// The stale rate measured under the objective of `subject`, with its interval. `None` before the first read.
+    pub fn measured(&self, class: Option<ClassId>) -> Option<Measured> {
+        let group = class.map_or(0, |class| self.classes.all[usize::from(class.0)].group);
+        self.groups[usize::from(group)].audits.measured()
+    }
+
+    /// Classes with keys whose changes say nothing, and how many such keys each has.
+    pub fn flipping(&self) -> impl Iterator<Item = (ClassId, u32)> {
+        let classes = self.classes.all.iter().enumerate().filter(|(_, class)| class.flipping > 0);
+        classes.map(|(at, class)| (ClassId(at as u16), class.flipping))
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.index.allocation_size()
+            + self.records.capacity() * size_of::<Record>()
+            + self.hours.capacity() * size_of::<Hours>()
+            + self.classes.all.capacity() * size_of::<Class>()
+    }
+
+    fn lifetimes(&self, slot: usize, size: u32, group: usize) -> Lifetimes {
+        let (record, group) = (&self.records[slot], &self.groups[group]);
+        let freshness = &group.freshness;
+        let logical = match freshness.goal {
+            Goal::FixedTtl(ttl) => ttl,
+            Goal::NeverStale => record.cached.lease.since(record.cached.loaded.unwrap_or(record.cached.lease)),
+            Goal::StaleReads(_) => {
+                let rate = record.reads.rate();
+                // The hazard depends on the age at which it is asked for: twice is near enough.
+                let mut age = record.changes.rate.mean().recip();
+                for _ in 0..2 {
+                    let hazard = self.hazard_of(record, age);
+                    age = rule::lifetime(hazard.expected / age.max(1e-9), rate, group.controller.threshold())
+                        .clamp(1e-3, 1e9);
+                }
+                Duration::from_secs_f64(age + freshness.grace.as_secs_f64())
+            }
+        };
+        let logical = logical.clamp(freshness.least, freshness.most);
+        let between = f64::from(record.reads.count) / record.reads.rate();
+        let idle = idle_lifetime(f64::from(record.reads.count), between, f64::from(size), freshness.rent);
+        let physical = Duration::try_from_secs_f64(idle).unwrap_or(freshness.most).min(freshness.most);
+        Lifetimes { physical, logical }
+    }
+
+    fn hazard(&self, slot: usize, age: f64) -> Hazard {
+        self.hazard_of(&self.records[slot], age)
+    }
+
+    /// What is expected of the value now cached within `age` seconds of its load.
+    fn hazard_of(&self, record: &Record, age: f64) -> Hazard {
+        if age.is_nan() || age <= 0.0 {
+            return Hazard { expected: 0.0, age: 0.0 };
+        }
+        let loaded = record.cached.loaded.unwrap_or(record.reads.last);
+        self.experts.hazard(record.changes.seen, &self.life(record, loaded, age))
+    }
+
+    fn life(&self, record: &Record, loaded: Time, age: f64) -> Life {
+        let class = &self.classes.all[usize::from(record.class.0)];
+        let changes = &record.changes;
+        let (start, end) = (epoch(loaded), epoch(loaded) + age);
+        let marked = record.flips.is_marked();
+        let rate = if marked { class.gamma } else { changes.rate };
+        let (change, phase) = places(record, loaded, age);
+        Life {
+            age,
+            alpha: rate.alpha(),
+            beta: rate.beta(),
+            since_change: seconds(changes.last, loaded),
+            since_birth: seconds(changes.born, loaded),
+            hours_of_class: self.hours_of_all.mean(start, end) * class.hours.mean(start, end),
+            hours_of_key: self.hours.get(changes.hours as usize).map_or(1.0, |hours| hours.mean(start, end)),
+            surge: class.surge.ratio(self.surge.ratio_of_all()),
+            class_rate: class.log_rate,
+            by_change: self.by_change[usize::from(changes.seen > 0)].log(change),
+            by_phase: if changes.seen > 1 { self.by_phase.log(phase) } else { 0.0 },
+        }
+    }
+
+    /// The hazard multiplier of a life beside the key's own rate.
+    fn multiplier(&self, slot: usize, loaded: Time, age: f64) -> f64 {
+        let life = self.life(&self.records[slot], loaded, age);
+        life.hours_of_class * life.hours_of_key.sqrt() * life.surge
+    }
+
+    /// Learns from a look at the origin at the end of a life.
+    fn learn(&mut self, slot: usize, loaded: Time, now: Time, changed: bool, exact: Option<Time>) {
+        let age = seconds(loaded, now);
+        if age <= 0.0 {
+            return;
+        }
+        self.looks += 1;
+        let life = self.life(&self.records[slot], loaded, age);
+        let (start, end) = (epoch(loaded), epoch(now));
+        let h = self.multiplier(slot, loaded, age);
+        let record = &mut self.records[slot];
+        let class = &mut self.classes.all[usize::from(record.class.0)];
+        let expected = self.experts.hazard(record.changes.seen, &life).expected;
+        self.experts.observe(record.changes.seen, &life, changed);
+        let (change, phase) = places(record, loaded, age);
+        self.by_change[usize::from(record.changes.seen > 0)].observe(change, expected, changed);
+        if record.changes.seen > 1 {
+            self.by_phase.observe(phase, expected, changed);
+        }
+        let of_all = self.surge.ratio_of_all();
+        class.surge.observe(expected, life.surge, changed);
+        self.surge.observe_all(expected / life.surge * of_all, of_all, changed);
+        self.hours_of_all.observe(start, end, expected, changed);
+        class.hours.observe(start, end, expected, changed);
+        if let Some(hours) = self.hours.get_mut(record.changes.hours as usize) {
+            hours.observe(start, end, expected, changed);
+        }
+        if changed {
+            class.notices.missed(expected / -(-expected).exp_m1());
+        }
+        let changes = &mut record.changes;
+        changes.looks = changes.looks.saturating_add(1);
+        changes.rate.forget(class.gamma, FORGET);
+        let noticed = class.notices.share();
+        match (changed, exact) {
+            (false, _) => changes.rate.unchanged(age, h),
+            (true, None) => {
+                changes.rate.unchanged(age, h * noticed);
+                changes.rate.changed(age, h * (1.0 - noticed));
+            }
+            (true, Some(at)) => changes.rate.changed_at(seconds(at, now), h),
+        }
+        if changed {
+            changes.seen = changes.seen.saturating_add(1);
+            // Somewhere within the life: its middle is the least surprising.
+            let middle = Time(loaded.0 + now.0.saturating_sub(loaded.0) / 2);
+            changes.last = exact.unwrap_or(middle);
+            if changes.seen >= CHANGES_FOR_HOURS && changes.hours == NONE && self.hours.len() < NONE as usize {
+                changes.hours = self.hours.len() as u32;
+                self.hours.push(Hours::of_key());
+            }
+        }
+        let weight = if changes.looks <= 4 { 1.0 } else { 4.0 / f64::from(changes.looks) };
+        self.prior.observe(changes.rate, weight);
+        class.observe(changes.rate, weight, self.prior);
+    }
+
+    #[inline]
+    fn find(&self, key: KeyHash) -> Option<usize> {
+        self.index.find(key.0, |&slot| self.records[slot as usize].key == key).map(|&slot| slot as usize)
+    }
+
+    /// The record of a key, made if need be.
+    #[inline]
+    fn slot(&mut self, subject: Subject, now: Time) -> usize {
+        match self.find(subject.key) {
+            Some(slot) => slot,
+            None => self.add(subject, now),
+        }
+    }
+
+    #[cold]
+    fn add(&mut self, subject: Subject, now: Time) -> usize {
+        let class = &self.classes.all[usize::from(subject.class.0)];
+        let gap = if class.gaps > 0.0 { 2.0 * class.log_gap.exp() } else { 3600.0 };
+        let record = Record {
+            key: subject.key,
+            class: subject.class,
+            changes: Changes { rate: class.gamma, born: now, last: now, hours: NONE, seen: 0, looks: 0 },
+            cached: Cached { loaded: None, lease: Time(0), noticed: Time(0), stale: 0.0 },
+            reads: Reads::new(now, gap),
+            flips: Flips::default(),
+        };
+        let slot = if self.records.len() < self.most_keys {
+            self.records.push(record);
+            self.records.len() - 1
+        } else {
+            let drawn: [usize; 5] = std::array::from_fn(|_| self.rng.below(self.records.len() as u32) as usize);
+            let slot = drawn.into_iter().min_by_key(|&slot| self.records[slot].reads.last).unwrap_or(0);
+            let gone = self.records[slot].key;
+            if let Ok(entry) = self.index.find_entry(gone.0, |&other| other as usize == slot) {
+                entry.remove();
+            }
+            self.records[slot] = record;
+            slot
+        };
+        let records = &self.records;
+        self.index.insert_unique(subject.key.0, slot as u32, |&slot| records[slot as usize].key.0);
+        slot
+    }
+}
+
+/// Where the middle of a life lies in the profiles: log₂ of the seconds since the last change, and of that in units of the
+/// key's mean time between changes, shifted so that 16 is one such time.
+fn places(record: &Record, loaded: Time, age: f64) -> (f64, f64) {
+    let since = seconds(record.changes.last, loaded) + age / 2.0;
+    ((since + 1.0).log2(), (since * record.changes.rate.mean()).max(1e-6).log2() + 16.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! The engine against simulated origins.
+
+use std::time::Duration;
+
+use super::*;
+
+/// Keys with Poisson changes and reads, and what the engine did with them.
+struct Origin {
+    rng: Rng,
+    now: f64,
+    keys: Vec<(f64, f64)>,
+    /// Versions at the origin and in the cache.
+    versions: Vec<(u64, u64)>,
+    notice: f64,
+    reads: u64,
+    stale: u64,
+    loads: u64,
+}
+
+impl Origin {
+    /// Change rates over four orders of magnitude, reads over two.
+    fn new(keys: usize, seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let rate = |rng: &mut Rng, low: f64, decades: f64| low * 10f64.powf(decades * rng.unit());
+        let keys: Vec<_> = (0..keys).map(|_| (rate(&mut rng, 1e-6, 4.0), rate(&mut rng, 1e-3, 2.0))).collect();
+        let versions = vec![(1, 0); keys.len()];
+        Self { rng, now: 1e6, keys, versions, notice: 0.0, reads: 0, stale: 0, loads: 0 }
+    }
+
+    fn run(&mut self, engine: &mut Engine, events: usize) {
+        let total: f64 = self.keys.iter().map(|key| key.0 + key.1).sum();
+        let mut sums = Vec::new();
+        let mut sum = 0.0;
+        for &(change, read) in &self.keys {
+            sums.push((sum + change, sum + change + read));
+            sum += change + read;
+        }
+        for _ in 0..events {
+            self.now += -(1.0 - self.rng.unit()).ln() / total;
+            let point = self.rng.unit() * total;
+            let at = sums.partition_point(|(_, end)| *end <= point).min(sums.len() - 1);
+            let now = Time((self.now * 1e6) as u64);
+            let subject = engine.subject(KeyHash::mix(at as u64), "", 1, 0);
+            if point < sums[at].0 {
+                self.versions[at].0 += 1;
+                if self.rng.unit() < self.notice {
+                    engine.changed(subject, now);
+                }
+                continue;
+            }
+            self.reads += 1;
+            let (origin, cached) = self.versions[at];
+            let decision = engine.read(subject, now, cached > 0);
+            if decision.is_served() && origin != cached {
+                self.stale += 1;
+            }
+            let mut load = Loaded::new(now, Evidence::Digest(KeyHash::mix(origin).0));
+            match decision {
+                Decision::Serve => continue,
+                Decision::Audit(audit) => load = load.audit(audit),
+                Decision::Load | Decision::ServeAndRefresh => {}
+            }
+            self.loads += 1;
+            engine.loaded(subject, now, load);
+            self.versions[at].1 = origin;
+        }
+    }
+
+    fn stale_rate(&self) -> f64 {
+        self.stale as f64 / self.reads as f64
+    }
+
+    fn loads_a_read(&self) -> f64 {
+        self.loads as f64 / self.reads as f64
+    }
+}
+
+fn engine(share: f64) -> Engine {
+    Engine::new(Freshness::stale_reads(share).unwrap().max_ttl(Duration::from_secs(1 << 40)), 1)
+}
+
+#[test]
+fn the_objective_is_met() {
+    for share in [0.005, 0.02] {
+        let mut origin = Origin::new(2000, 3);
+        let mut engine = engine(share);
+        origin.run(&mut engine, 600_000);
+        let realised = origin.stale_rate() / share;
+        assert!((0.8..1.12).contains(&realised), "{share}: {realised}");
+        let measured = engine.measured(None).unwrap();
+        assert!((measured.low..=measured.high).contains(&origin.stale_rate()), "{measured:?}");
+    }
+}
+
+#[test]
+fn it_loads_less_than_one_lifetime_for_all_that_is_as_stale() {
+    let mut origin = Origin::new(2000, 3);
+    let mut learned = engine(0.01);
+    origin.run(&mut learned, 500_000);
+    let (mut short, mut long) = (1.0f64, 1e6f64);
+    let mut fixed = 1.0;
+    for _ in 0..12 {
+        let ttl = (short * long).sqrt();
+        let mut other = Origin::new(2000, 3);
+        other.run(&mut Engine::new(Freshness::fixed_ttl(Duration::from_secs_f64(ttl)), 1), 500_000);
+        if other.stale_rate() <= origin.stale_rate() {
+            (short, fixed) = (ttl, other.loads_a_read());
+        } else {
+            long = ttl;
+        }
+    }
+    let ratio = origin.loads_a_read() / fixed;
+    assert!(ratio < 0.8, "{ratio}: {} beside {fixed}", origin.loads_a_read());
+}
+
+#[test]
+fn notices_make_it_cheaper() {
+    let loads = |notice| {
+        let mut origin = Origin::new(1000, 5);
+        origin.notice = notice;
+        origin.run(&mut engine(0.01), 300_000);
+        assert!(origin.stale_rate() < 0.0135, "{notice}: {}", origin.stale_rate());
+        origin.loads_a_read()
+    };
+    let (none, half, most) = (loads(0.0), loads(0.5), loads(0.9));
+    assert!(half < 0.85 * none && most < 0.6 * none, "{none} {half} {most}");
+}
+
+#[test]
+fn a_fixed_lifetime_is_exact() {
+    let ttl = Duration::from_secs(300);
+    let starved = Freshness::stale_reads(0.01).unwrap().starting_ttl(ttl);
+    for freshness in [Freshness::fixed_ttl(ttl), starved] {
+        let mut engine = Engine::new(freshness, 1);
+        let subject = engine.subject(KeyHash(7), "", 1, 0);
+        let second = |at: u64| Time(at * 1_000_000);
+        assert_eq!(engine.read(subject, second(10), false), Decision::Load);
+        engine.loaded(subject, second(10), Loaded::new(second(10), Evidence::Changed));
+        for at in 10..310 {
+            assert_eq!(engine.read(subject, second(at), true), Decision::Serve, "{at}");
+        }
+        assert_eq!(engine.read(subject, second(310), true), Decision::Load);
+    }
+}
+
+#[test]
+fn nothing_stale_under_leases() {
+    let mut engine = Engine::new(Freshness::never_stale(), 1);
+    let subject = engine.subject(KeyHash(7), "", 1, 0);
+    let second = |at: u64| Time(at * 1_000_000);
+    engine.loaded(subject, second(1), Loaded::new(second(1), Evidence::Unknown));
+    assert_eq!(engine.read(subject, second(1), true), Decision::Load, "no lease");
+    let leased = Loaded::new(second(1), Evidence::Unknown).lease(Duration::from_secs(60));
+    engine.loaded(subject, second(1), leased);
+    assert_eq!(engine.read(subject, second(60), true), Decision::Serve);
+    assert_eq!(engine.read(subject, second(61), true), Decision::Load);
+    engine.loaded(subject, second(70), leased);
+    engine.changed(subject, second(71));
+    assert_eq!(engine.read(subject, second(71), true), Decision::Load);
+}
+
+#[test]
+fn a_late_load_does_not_bring_an_old_value_back() {
+    let mut engine = engine(0.01);
+    let subject = engine.subject(KeyHash(7), "", 1, 0);
+    engine.loaded(subject, Time(10), Loaded::new(Time(10), Evidence::Digest(1)));
+    engine.changed(subject, Time(30));
+    engine.loaded(subject, Time(40), Loaded::new(Time(20), Evidence::Digest(1)));
+    assert_eq!(engine.read(subject, Time(41), true), Decision::Load);
+    engine.loaded(subject, Time(50), Loaded::new(Time(42), Evidence::Digest(2)));
+    assert!(engine.read(subject, Time(51), true).is_served());
+}
+
+#[test]
+fn an_origin_that_fails_is_served_from_what_is_there() {
+    let mut engine = Engine::new(Freshness::stale_reads(0.01).unwrap().max_ttl(Duration::from_secs(100)), 1);
+    let subject = engine.subject(KeyHash(7), "", 1, 0);
+    engine.loaded(subject, Time(0), Loaded::new(Time(0), Evidence::Digest(1)));
+    assert_eq!(engine.failed(subject, Time(99_000_000)), Decision::Serve);
+    assert_eq!(engine.failed(subject, Time(100_000_000)), Decision::Load);
+    let looks = engine.looks;
+    engine.loaded(subject, Time(100_000_000), Loaded::new(Time(100_000_000), Evidence::Digest(2)));
+    assert_eq!(engine.looks, looks, "an outage teaches nothing");
+    engine.recovered();
+    engine.loaded(subject, Time(200_000_000), Loaded::new(Time(200_000_000), Evidence::Digest(3)));
+    assert_eq!(engine.looks, looks + 1);
+}
+
+#[test]
+fn a_clock_that_stands_or_goes_back_is_borne() {
+    let mut engine = engine(0.01);
+    let mut rng = Rng::new(1);
+    for at in 0..50_000u64 {
+        let now = match at % 3 {
+            0 => Time(1_000_000),
+            1 => Time(u64::from(rng.below(u32::MAX)) << rng.below(32)),
+            _ => Time(0),
+        };
+        let subject = engine.subject(KeyHash::mix(at % 17), "", rng.below(1000), 0);
+        let mut load = Loaded::new(now, if rng.below(2) == 0 { Evidence::Changed } else { Evidence::Unchanged });
+        match engine.read(subject, now, rng.below(8) > 0) {
+            Decision::Audit(audit) => load = load.audit(audit),
+            Decision::Load => {}
+            _ => continue,
+        }
+        let lifetimes = engine.loaded(subject, now, load);
+        assert!(
+            lifetimes.logical <= Duration::from_secs(1 << 40) && lifetimes.physical <= Duration::from_secs(1 << 40)
+        );
+        if rng.below(10) == 0 {
+            engine.changed(subject, now);
+        }
+    }
+}
+
+#[test]
+fn objectives_go_by_prefix() {
+    let tight = Freshness::stale_reads(0.001).unwrap();
+    let tightest = Freshness::fixed_ttl(Duration::from_secs(1));
+    let freshness =
+        Freshness::stale_reads(0.1).unwrap().with_prefix("price:", tight).with_prefix("price:now:", tightest);
+    let mut engine = Engine::new(freshness, 1);
+    let mut group = |text: &str| {
+        let subject = engine.subject(KeyHash::mix(text.len() as u64), text, 1, 0);
+        engine.classes.all[usize::from(subject.class.0)].group
+    };
+    assert_eq!([group("user:1"), group("price:eur"), group("price:now:eur")], [0, 1, 2]);
+}
+
+#[test]
+fn flipping_values_leave_the_objective_alone() {
+    let mut engine = engine(0.01);
+    let subject = engine.subject(KeyHash(7), "", 1, 0);
+    let mut loads = 0;
+    for at in 1..5000u64 {
+        let now = Time(at * 1_000_000);
+        if engine.read(subject, now, at > 1) != Decision::Serve {
+            loads += 1;
+            engine.loaded(subject, now, Loaded::new(now, Evidence::Digest(100 + loads % 2)));
+        }
+    }
+    assert_eq!(engine.flipping().map(|(_, keys)| keys).sum::<u32>(), 1);
+    assert!(loads < 1000, "{loads}");
+}
+
+#[test]
+fn memory_is_bounded_and_runs_repeat() {
+    let run = |seed| {
+        let mut engine = engine(0.01).with_most_keys(100);
+        let mut origin = Origin::new(1000, seed);
+        origin.run(&mut engine, 20_000);
+        assert!(engine.records.len() <= 100 && engine.index.len() == engine.records.len());
+        (origin.loads, origin.stale)
+    };
+    assert_eq!(run(1), run(1));
+}

@@ -1,0 +1,92 @@
+//! Values that change without being changed: timestamps in a page, round-robin answers, random order.
+//!
+//! Two signs: a digest that returns to the one before the last (A, B, A), which an update hardly ever does; and a value
+//! that differs at every look however short the time since the last. Either, often enough, marks the key: its changes
+//! say nothing, so they leave the objective and the estimates alone and are reported by class.
+
+/// Returns to an earlier digest, weighed against other looks, that mark a key.
+const RETURNS: u8 = 3;
+/// Looks in a row, each within `SHORT` seconds, that all differ.
+const ALWAYS: u8 = 8;
+const SHORT: f64 = 2.0;
+
+/// What a key's digests have done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flips {
+    last: u32,
+    before: u32,
+    returns: u8,
+    always: u8,
+}
+
+impl Flips {
+    /// Sees a value's digest, `age` seconds after the last one; whether it differs from that.
+    pub(super) fn digest(&mut self, digest: u64, age: f64) -> bool {
+        let digest = fold(digest);
+        let changed = self.last != 0 && digest != self.last;
+        if changed {
+            self.returns = if digest == self.before { self.returns.saturating_add(1) } else { self.returns / 2 };
+            (self.before, self.last) = (self.last, digest);
+        } else {
+            self.last = digest;
+        }
+        self.look(changed, age);
+        changed
+    }
+
+    /// Takes a digest that nothing is to be concluded from.
+    pub(super) fn renew(&mut self, digest: u64) {
+        (self.before, self.last) = (0, fold(digest));
+    }
+
+    /// Sees whether a value differs from the last one, where no digest is known.
+    pub(super) fn look(&mut self, changed: bool, age: f64) {
+        if !changed {
+            self.always = 0;
+        } else if age <= SHORT {
+            self.always = self.always.saturating_add(1);
+        }
+    }
+
+    /// Whether the changes say nothing.
+    pub(super) fn is_marked(self) -> bool {
+        self.returns >= RETURNS || self.always >= ALWAYS
+    }
+}
+
+/// Half a digest; 0 is "none yet".
+fn fold(digest: u64) -> u32 {
+    ((digest ^ (digest >> 32)) as u32).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_robin_is_marked_and_updates_are_not() {
+        let mut flips = Flips::default();
+        (0..8u64).for_each(|at| _ = flips.digest(7 + at % 2, 60.0));
+        assert!(flips.is_marked());
+        let mut updates = Flips::default();
+        assert!((0..100u64).all(|at| updates.digest(1000 + at, 60.0) == (at > 0)));
+        assert!(!updates.is_marked());
+        // A rollback now and then is an update.
+        for at in 0..20u64 {
+            updates.digest(5000 + at, 60.0);
+            updates.digest(6000 + at, 60.0);
+            updates.digest(5000 + at, 60.0);
+        }
+        assert!(!updates.is_marked());
+    }
+
+    #[test]
+    fn a_timestamp_in_the_page_is_marked() {
+        let mut flips = Flips::default();
+        (0..9u64).for_each(|at| _ = flips.digest(100 + at, 0.5));
+        assert!(flips.is_marked());
+        let mut calm = Flips::default();
+        (0..30).for_each(|at| calm.look(at % 5 != 0, 0.5));
+        assert!(!calm.is_marked());
+    }
+}

@@ -1,0 +1,154 @@
+//! What a user asks for: how stale an answer may be, instead of numbers of seconds.
+
+use std::time::Duration;
+
+use crate::{Error, ErrorKind};
+
+/// A freshness objective.
+///
+/// ```
+/// use std::time::Duration;
+/// use larder_policy::freshness::Freshness;
+///
+/// // At most 1 % of reads stale by more than 30 s, and nothing older than 6 hours.
+/// let prices = Freshness::stale_reads(0.01)?.older_than(Duration::from_secs(30)).max_ttl(Duration::from_secs(6 * 3600));
+/// // The same for everything, but a tighter one for keys that begin with `price:`.
+/// let all = Freshness::stale_reads(0.05)?.with_prefix("price:", prices);
+/// // What you have today.
+/// let today = Freshness::fixed_ttl(Duration::from_secs(300));
+/// # Ok::<(), larder_policy::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Freshness {
+    pub(super) goal: Goal,
+    pub(super) grace: Duration,
+    pub(super) least: Duration,
+    pub(super) most: Duration,
+    pub(super) starting: Option<Duration>,
+    /// What a load costs in units of what a reader's wait for it costs; infinite where waiting is free.
+    pub(super) loads_per_wait: f64,
+    /// Loads a byte and second.
+    pub(super) rent: f64,
+    pub(super) prefixes: Vec<(String, Freshness)>,
+}
+
+/// What is to be kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Goal {
+    /// At most this share of reads stale.
+    StaleReads(f64),
+    /// Everything lives this long.
+    FixedTtl(Duration),
+    /// Nothing stale: served only under a lease that a notice would end.
+    NeverStale,
+}
+
+/// The hard maximum where none is given.
+const MOST: Duration = Duration::from_secs(24 * 3600);
+
+impl Freshness {
+    /// At most this share of reads may be stale, such as 0.01.
+    ///
+    /// # Errors
+    /// The share is not above 0 and below 1. For none at all there is [`Freshness::never_stale`].
+    pub fn stale_reads(share: f64) -> Result<Self, Error> {
+        if share > 0.0 && share < 1.0 {
+            return Ok(Self::new(Goal::StaleReads(share)));
+        }
+        let message =
+            format!("a share of {share} stale reads is not above 0 and below 1; for none at all take never_stale");
+        Err(Error::new(ErrorKind::BadValue, message))
+    }
+
+    /// Every value lives this long, whatever is known.
+    pub fn fixed_ttl(ttl: Duration) -> Self {
+        Self { most: ttl.max(MOST), ..Self::new(Goal::FixedTtl(ttl)) }
+    }
+
+    /// No read may be stale: a value is served only under a lease, which the origin ends with a notice when it changes.
+    pub fn never_stale() -> Self {
+        Self::new(Goal::NeverStale)
+    }
+
+    /// A read counts as stale only when the value has been outdated for longer than this.
+    #[must_use]
+    pub fn older_than(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// No value is served when older than this, whatever is foreseen. One day where it is not given.
+    #[must_use]
+    pub fn max_ttl(self, most: Duration) -> Self {
+        Self { most, least: self.least.min(most), ..self }
+    }
+
+    /// Every value is served at least this long, which limits the origin's load and not the staleness.
+    #[must_use]
+    pub fn min_ttl(self, least: Duration) -> Self {
+        Self { least: least.min(self.most), ..self }
+    }
+
+    /// The lifetime of everything until enough is known to do better.
+    #[must_use]
+    pub fn starting_ttl(self, ttl: Duration) -> Self {
+        Self { starting: Some(ttl), ..self }
+    }
+
+    /// Refreshes hot values ahead of need where a load costs so many times what a reader's wait for it costs.
+    #[must_use]
+    pub fn refresh_ahead(self, loads_per_wait: f64) -> Self {
+        Self { loads_per_wait, ..self }
+    }
+
+    /// What memory costs, in loads a byte and second: entries that will not be read again leave when it exceeds their worth.
+    #[must_use]
+    pub fn rent(self, loads_per_byte_second: f64) -> Self {
+        Self { rent: loads_per_byte_second, ..self }
+    }
+
+    /// Another objective for keys that begin with `prefix`. Of several that fit, the longest counts.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>, freshness: Self) -> Self {
+        self.prefixes.push((prefix.into(), freshness));
+        self
+    }
+
+    /// The hard maximum.
+    pub fn most(&self) -> Duration {
+        self.most
+    }
+
+    fn new(goal: Goal) -> Self {
+        Self {
+            goal,
+            grace: Duration::ZERO,
+            least: Duration::ZERO,
+            most: MOST,
+            starting: None,
+            loads_per_wait: f64::INFINITY,
+            rent: 0.0,
+            prefixes: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_checked() {
+        for share in [0.0, 1.0, -0.1, 2.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(Freshness::stale_reads(share).unwrap_err().kind(), ErrorKind::BadValue, "{share}");
+        }
+        assert!(Freshness::stale_reads(1e-6).is_ok());
+    }
+
+    #[test]
+    fn the_maximum_wins_over_the_minimum() {
+        let secs = Duration::from_secs;
+        let odd = Freshness::never_stale().min_ttl(secs(100)).max_ttl(secs(10));
+        assert!(odd.least <= odd.most && odd.most == secs(10));
+        assert!(Freshness::fixed_ttl(secs(1_000_000)).most >= secs(1_000_000));
+    }
+}

@@ -1,0 +1,100 @@
+//! What the engine keeps of each key: what is known of its changes, and of the value now cached.
+
+use super::flips::Flips;
+use super::plan::ClassId;
+use super::posterior::Posterior;
+use crate::{KeyHash, Time};
+
+/// What is known of a key's changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Changes {
+    pub(super) rate: Posterior,
+    /// When it was first loaded.
+    pub(super) born: Time,
+    /// When it last changed, as far as known.
+    pub(super) last: Time,
+    /// Number of its own profile of hours, `NONE` without one.
+    pub(super) hours: u32,
+    /// Changes seen.
+    pub(super) seen: u16,
+    /// Looks at the origin.
+    pub(super) looks: u16,
+}
+
+/// No profile of hours.
+pub(super) const NONE: u32 = u32::MAX;
+
+// The posterior with its times: the memory that learning costs a key.
+const _: () = assert!(size_of::<Changes>() <= 40);
+
+/// The value now cached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cached {
+    /// When it was loaded; `None` where nothing valid is cached.
+    pub(super) loaded: Option<Time>,
+    /// Until when the origin promises to announce changes.
+    pub(super) lease: Time,
+    /// The last notice.
+    pub(super) noticed: Time,
+    /// Stale reads foreseen among those served since the load.
+    pub(super) stale: f32,
+}
+
+/// How often it is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reads {
+    pub(super) last: Time,
+    /// Mean seconds between reads.
+    gap: f32,
+    /// Reads, up to `MEMORY`.
+    pub(super) count: u8,
+}
+
+/// Gaps the mean follows.
+const MEMORY: u8 = 16;
+
+impl Reads {
+    pub(super) fn new(at: Time, gap: f64) -> Self {
+        Self { last: at, gap: gap.clamp(1e-6, 1e12) as f32, count: 0 }
+    }
+
+    /// A read, `true` for the first gap ever seen of this key.
+    #[inline]
+    pub(super) fn read(&mut self, at: Time) -> Option<f64> {
+        let gap = seconds(self.last, at);
+        self.last = self.last.max(at);
+        let is_first = self.count == 0;
+        self.count = (self.count + 1).min(MEMORY);
+        self.gap += ((gap - f64::from(self.gap)) / (f64::from(self.count) + 1.0)) as f32;
+        is_first.then_some(gap)
+    }
+
+    /// Reads a second: 1/mean gap, never reads by elapsed time, which makes short-lived keys look cold.
+    #[inline]
+    pub(super) fn rate(&self) -> f64 {
+        1.0 / f64::from(self.gap).max(1e-6)
+    }
+}
+
+/// Everything kept of a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) key: KeyHash,
+    pub(super) class: ClassId,
+    pub(super) changes: Changes,
+    pub(super) cached: Cached,
+    pub(super) reads: Reads,
+    pub(super) flips: Flips,
+}
+
+/// Seconds from one moment to another, 0 where the clock went back.
+#[inline]
+pub(super) fn seconds(from: Time, to: Time) -> f64 {
+    to.0.saturating_sub(from.0) as f64 * 1e-6
+}
+
+/// Seconds since the epoch.
+#[inline]
+pub(super) fn epoch(at: Time) -> f64 {
+    at.0 as f64 * 1e-6
+}

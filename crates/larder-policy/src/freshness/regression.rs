@@ -1,0 +1,144 @@
+//! The hedge: experts' log hazards weighted online by how well each foretold what reloads and audits found.
+//!
+//! Every expert gives the logarithm of a hazard: the key's own posterior (the index rule), the time since the last
+//! change (Alex: k × age), the class, and all keys alike; surge and hour of the day correct them. Their weighted sum is a
+//! Poisson regression with a complementary log-log link: Λ = a·exp(w·x), P(changed) = 1 − e^−Λ. The weights follow by
+//! recursive Bayesian updates with forgetting (West, Harrison, Migon, "Dynamic generalized linear models and Bayesian
+//! forecasting", JASA 1985): logarithmic loss, so that an expert that foretells badly loses its weight wherever that
+//! shows, and a weight of 1 on one expert and 0 on the others is that expert alone.
+
+/// Number of inputs.
+pub(super) const INPUTS: usize = 11;
+
+/// What goes into the sum, all logarithms.
+pub(super) type Inputs = [f64; INPUTS];
+
+/// Information is kept for about so many observations.
+const KEEP: f64 = 0.9998;
+/// Changes expected in one observation lie within.
+const RANGE: (f64, f64) = (1e-9, 30.0);
+/// One observation shifts the sum by at most so much.
+const MOST_STEP: f64 = 1.0;
+
+/// Weights with their uncertainty.
+#[derive(Clone, Debug)]
+pub(super) struct Regression {
+    weights: Inputs,
+    covariance: [Inputs; INPUTS],
+    /// The variances before anything was seen, which forgetting never exceeds.
+    widest: Inputs,
+}
+
+impl Regression {
+    /// Starts from `weights` with independent variances.
+    pub(super) fn new(weights: Inputs, variances: Inputs) -> Self {
+        let mut covariance = [[0.0; INPUTS]; INPUTS];
+        for (at, row) in covariance.iter_mut().enumerate() {
+            row[at] = variances[at];
+        }
+        Self { weights, covariance, widest: variances }
+    }
+
+    /// Changes expected within `age` seconds.
+    #[inline]
+    pub(super) fn expected(&self, inputs: &Inputs, age: f64) -> f64 {
+        let sum: f64 = self.weights.iter().zip(inputs).map(|(weight, input)| weight * input).sum();
+        let expected = age * sum.clamp(-60.0, 30.0).exp();
+        if expected.is_nan() { RANGE.0 } else { expected.clamp(0.0, RANGE.1) }
+    }
+
+    /// Learns whether something changed within `age` seconds.
+    pub(super) fn observe(&mut self, inputs: &Inputs, age: f64, changed: bool) {
+        let expected = self.expected(inputs, age).max(RANGE.0);
+        // The slope of the log likelihood in ln Λ, and its curvature as observed.
+        let (slope, information) = if changed {
+            let grown = expected.exp_m1();
+            let slope = expected / grown;
+            (slope, slope * (expected * (grown + 1.0) / grown - 1.0).max(0.0))
+        } else {
+            (-expected, expected)
+        };
+        let mut turned = [0.0; INPUTS];
+        for (sum, row) in turned.iter_mut().zip(&self.covariance) {
+            *sum = row.iter().zip(inputs).map(|(entry, input)| entry * input).sum();
+        }
+        let spread: f64 = turned.iter().zip(inputs).map(|(entry, input)| entry * input).sum();
+        if !spread.is_finite() || spread <= 0.0 {
+            return;
+        }
+        let gain = 1.0 / (1.0 + information * spread);
+        let step = (slope * gain).clamp(-MOST_STEP / spread, MOST_STEP / spread);
+        for at in 0..INPUTS {
+            self.weights[at] += step * turned[at];
+            for other in 0..INPUTS {
+                let kept = self.covariance[at][other] - information * gain * turned[at] * turned[other];
+                self.covariance[at][other] = kept / KEEP;
+            }
+        }
+        self.bound();
+    }
+
+    /// The weights, in the order of the inputs.
+    #[cfg(test)]
+    fn weights(&self) -> &Inputs {
+        &self.weights
+    }
+
+    /// Keeps every variance at most what it was at first, scaling its row and column.
+    fn bound(&mut self) {
+        for at in 0..INPUTS {
+            let ratio = self.widest[at] / self.covariance[at][at];
+            if ratio < 1.0 {
+                let scale = ratio.max(0.0).sqrt();
+                for other in 0..INPUTS {
+                    self.covariance[at][other] *= scale;
+                    self.covariance[other][at] *= scale;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Weights learned where the true hazard is exp(true weights · inputs).
+    fn learned(truth: Inputs, start: Inputs) -> Regression {
+        let mut regression = Regression::new(start, [0.3; INPUTS]);
+        let mut rng = crate::Rng::new(11);
+        for _ in 0..30_000 {
+            let mut inputs = [0.0; INPUTS];
+            inputs.iter_mut().for_each(|input| *input = rng.unit() * 4.0 - 2.0);
+            inputs[0] = 1.0;
+            let hazard: f64 = truth.iter().zip(&inputs).map(|(weight, input)| weight * input).sum::<f64>().exp();
+            let changed = rng.unit() < 1.0 - (-hazard).exp();
+            regression.observe(&inputs, 1.0, changed);
+        }
+        regression
+    }
+
+    #[test]
+    fn the_expert_that_is_right_gets_the_weight() {
+        let truth = [-1.5, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let start = [0.0, 0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0];
+        let found = learned(truth, start);
+        for (at, (weight, truth)) in found.weights().iter().zip(truth).enumerate() {
+            assert!((weight - truth).abs() < 0.25, "{at}: {weight} {truth}");
+        }
+    }
+
+    #[test]
+    fn extremes_are_borne() {
+        let mut regression = Regression::new([0.0; INPUTS], [0.3; INPUTS]);
+        for input in [0.0, 1e9, -1e9, f64::NAN, f64::INFINITY] {
+            for age in [0.0, 1e-9, 1e18, f64::INFINITY, f64::NAN] {
+                for changed in [true, false] {
+                    regression.observe(&[input; INPUTS], age, changed);
+                    let expected = regression.expected(&[1.0; INPUTS], 1.0);
+                    assert!((0.0..=RANGE.1).contains(&expected), "{input} {age}: {expected}");
+                }
+            }
+        }
+    }
+}

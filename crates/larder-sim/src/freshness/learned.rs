@@ -1,0 +1,87 @@
+//! The engine as a replay's policy.
+
+use std::time::Duration;
+
+use larder_policy::Time;
+use larder_policy::freshness::{
+    Audit, ClassId, Decision, Engine, Evidence, Expert, Freshness, Loaded, Measured, Subject,
+};
+
+use super::score::{Act, Policy};
+use super::workload::Workload;
+
+/// The engine with the subjects of a workload's keys.
+pub(super) struct Learned {
+    engine: Engine,
+    subjects: Vec<Subject>,
+    /// The audit the last read was drawn for.
+    audit: Option<Audit>,
+    /// When a lifetime is asked for a sample of the loads, in seconds: key and lifetime.
+    pub(super) lifetimes: Vec<(u32, f32)>,
+    loads: u64,
+}
+
+/// Every how many loads a lifetime is noted.
+const NOTED: u64 = 16;
+
+impl Learned {
+    pub(super) fn new(freshness: Freshness, expert: Expert, workload: &Workload, seed: u64) -> Self {
+        let mut engine = Engine::new(freshness, seed).with_expert(expert);
+        let subjects = workload.keys.iter().map(|key| engine.subject(key.hash, "", key.size, 0)).collect();
+        Self { engine, subjects, audit: None, lifetimes: Vec::new(), loads: 0 }
+    }
+
+    /// The number of each key's class.
+    pub(super) fn classes(workload: &Workload) -> Vec<u32> {
+        let mut known: Vec<ClassId> = Vec::new();
+        let mut engine = Engine::new(Freshness::never_stale(), 0);
+        let mut number = |class: ClassId| {
+            let at = known.iter().position(|&other| other == class);
+            at.unwrap_or_else(|| {
+                known.push(class);
+                known.len() - 1
+            })
+        };
+        workload.keys.iter().map(|key| number(engine.subject(key.hash, "", key.size, 0).class) as u32).collect()
+    }
+
+    /// The stale rate the engine itself publishes.
+    pub(super) fn measured(&self) -> Option<Measured> {
+        self.engine.measured(None)
+    }
+}
+
+impl Policy for Learned {
+    fn read(&mut self, key: u32, at: Time, is_cached: bool) -> Act {
+        self.audit = None;
+        match self.engine.read(self.subjects[key as usize], at, is_cached) {
+            Decision::Serve => Act::Serve,
+            Decision::ServeAndRefresh => Act::Refresh,
+            Decision::Audit(audit) => {
+                self.audit = Some(audit);
+                Act::Audit
+            }
+            Decision::Load => Act::Load,
+        }
+    }
+
+    fn loaded(&mut self, key: u32, at: Time, changed: Option<bool>) -> Option<Duration> {
+        let evidence = match changed {
+            None => Evidence::Unknown,
+            Some(false) => Evidence::Unchanged,
+            Some(true) => Evidence::Changed,
+        };
+        let mut load = Loaded::new(at, evidence);
+        load.audit = self.audit.take();
+        let lifetimes = self.engine.loaded(self.subjects[key as usize], at, load);
+        self.loads += 1;
+        if self.loads.is_multiple_of(NOTED) {
+            self.lifetimes.push((key, lifetimes.logical.as_secs_f32()));
+        }
+        Some(lifetimes.physical)
+    }
+
+    fn noticed(&mut self, key: u32, at: Time) {
+        self.engine.changed(self.subjects[key as usize], at);
+    }
+}

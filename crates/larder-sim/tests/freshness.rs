@@ -1,0 +1,127 @@
+//! Replays of lifetimes on a trace whose keys change at very different rates.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use larder_policy::{Op, Rng, Time};
+use larder_sim::freshness::{FreshnessExperiment, FreshnessRecord, Reads};
+use larder_sim::{ErrorKind, Source};
+use larder_trace::Request;
+
+/// 400 keys over ten days, changing between once an hour and once a month, by a known random process.
+fn source() -> Source {
+    let mut rng = Rng::new(21);
+    let mut rows = Vec::new();
+    let row =
+        |at: f64, key: u64, op: Op| Request { at: Time((at * 1e6) as u64), key, size: 1, op, ..Request::default() };
+    let span = 864_000.0;
+    for key in 0..400 {
+        let mean = 3600.0 * 720f64.powf(rng.unit());
+        rows.push(row(0.0, key, Op::Get));
+        rows.push(row(span, key, Op::Get));
+        let mut at = 0.0;
+        loop {
+            at -= mean * (1.0 - rng.unit()).ln();
+            if at >= span {
+                break;
+            }
+            rows.push(row(at, key, Op::Set));
+        }
+    }
+    rows.sort_by_key(|row| row.at);
+    Source::requests("rates", rows)
+}
+
+fn experiment(policies: &str) -> FreshnessExperiment {
+    FreshnessExperiment {
+        objective: 0.01,
+        grace: Duration::ZERO,
+        max_ttl: Duration::from_secs(1 << 40),
+        policies: policies.split(',').map(|name| name.parse().unwrap()).collect(),
+        reads: Reads::Zipf { alpha: 0.9, per_key: 400.0 },
+        notices: 0.0,
+        capacity: None,
+        evict: "lru".parse().unwrap(),
+        rent: 0.0,
+        seeds: vec![1],
+    }
+}
+
+fn run(experiment: &FreshnessExperiment) -> HashMap<String, FreshnessRecord> {
+    let outcome = experiment.run(&source(), &()).unwrap();
+    outcome.runs.into_iter().map(|run| (run.record.policy.clone(), run.record)).collect()
+}
+
+#[test]
+fn the_engine_stands_between_what_is_used_today_and_what_could_be_known() {
+    let records = run(&experiment("learned,static,hot-longer,known-rate,clairvoyant"));
+    let loads = |policy: &str| records[policy].origin_loads_per_read;
+    assert!(loads("learned") < 0.8 * loads("static"), "{} {}", loads("learned"), loads("static"));
+    assert!(loads("hot-longer") > loads("static"), "the wrong sign");
+    assert!(loads("clairvoyant") < loads("known-rate") && loads("known-rate") < loads("static"));
+    let learned = &records["learned"];
+    assert!((0.8..1.2).contains(&(learned.stale_rate / 0.01)), "{}", learned.stale_rate);
+    let (low, high) = (learned.stale_rate_low.unwrap(), learned.stale_rate_high.unwrap());
+    assert!((low..=high).contains(&learned.stale_rate));
+    // Hindsight is held to what the engine served, and comes close.
+    for policy in ["static", "hot-longer", "known-rate", "clairvoyant"] {
+        let record = &records[policy];
+        assert!(record.stale_rate <= learned.stale_rate && record.stale_rate > 0.9 * learned.stale_rate, "{record:?}");
+        assert_eq!((record.stale_rate_low, record.audits), (None, 0));
+        assert_eq!(record.reads, learned.reads);
+        assert!((record.hit_ratio - (1.0 - record.loads as f64 / record.reads as f64)).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_another() {
+    let mut one = experiment("learned");
+    let key = |experiment: &FreshnessExperiment| {
+        let record = run(experiment).remove("learned").unwrap();
+        (record.reads, record.stale_reads, record.loads, record.audits)
+    };
+    assert_eq!(key(&one), key(&one));
+    let first = key(&one);
+    one.seeds = vec![2];
+    assert_ne!(first, key(&one));
+}
+
+#[test]
+fn notices_and_a_grace_save_loads() {
+    let plain = experiment("learned");
+    let loads = |experiment: &FreshnessExperiment| run(experiment)["learned"].origin_loads_per_read;
+    let noticed = loads(&FreshnessExperiment { notices: 0.9, ..plain.clone() });
+    let graced = loads(&FreshnessExperiment { grace: Duration::from_secs(1800), ..plain.clone() });
+    let plain = loads(&plain);
+    assert!(noticed < plain && graced < plain, "{noticed} {graced} {plain}");
+}
+
+#[test]
+fn a_small_store_evicts_beside_freshness() {
+    let whole = experiment("learned,static");
+    let small = FreshnessExperiment { capacity: Some("10%".parse().unwrap()), ..whole.clone() };
+    let (whole, small) = (run(&whole), run(&small));
+    for policy in ["learned", "static"] {
+        assert!(small[policy].hit_ratio < whole[policy].hit_ratio, "{policy}");
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    let reads = vec![Request::default(); 10];
+    let error = experiment("learned").run(&Source::requests("reads", reads), &()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadOption);
+    assert!(error.to_string().contains("sets"), "{error}");
+    let writes = vec![Request { op: Op::Set, ..Request::default() }; 10];
+    let as_is = FreshnessExperiment { reads: Reads::AsIs, ..experiment("learned") };
+    let error = as_is.run(&Source::requests("writes", writes), &()).unwrap_err();
+    assert!(error.to_string().contains("--reads"), "{error}");
+}
+
+#[test]
+fn deployed_rules_are_tuned_on_the_past() {
+    let records = run(&experiment("static,static-deployed"));
+    assert!(records["static-deployed"].stale_rate != records["static"].stale_rate);
+    assert!((records["static"].stale_rate / 0.01) > 0.9);
+}

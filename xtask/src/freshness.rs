@@ -1,0 +1,212 @@
+//! The page on learned lifetimes: every trace that tells when values change, every family, wins and losses.
+
+mod page;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::project::Project;
+
+/// The page and its picture.
+const PAGE: &str = "docs/freshness.md";
+const PICTURE: &str = "docs/freshness.svg";
+
+/// Whose figures the constants were chosen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Seen,
+    Unseen,
+    Synthetic,
+}
+
+/// A trace with its reads, and how many seeds it is run with.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    group: Group,
+    trace: &'static str,
+    reads: &'static str,
+    seeds: u64,
+}
+
+const fn case(group: Group, trace: &'static str, reads: &'static str, seeds: u64) -> Case {
+    Case { group, trace, reads, seeds }
+}
+
+/// With the trace's own reads a seed changes audits alone, and the largest cases take long: fewer seeds there.
+const CASES: &[Case] = &[
+    case(Group::Seen, "pge-outages-2020.csv.zst", "as-is", 1),
+    case(Group::Seen, "pge-outages-2020.csv.zst", "zipf:0.9:10", 2),
+    case(Group::Seen, "socrata-opendata-4w.csv.zst", "as-is", 1),
+    case(Group::Seen, "socrata-opendata-4w.csv.zst", "zipf:0.9:10", 5),
+    case(Group::Seen, "ca-fires.csv.zst", "as-is", 5),
+    case(Group::Seen, "ca-fires.csv.zst", "zipf:0.9:100", 5),
+    case(Group::Seen, "ca-fires.csv.zst", "zipf:0.9:300", 5),
+    case(Group::Seen, "zeek-dns-wrccdc.csv.zst", "as-is", 5),
+    case(Group::Seen, "zeek-dns-wrccdc.csv.zst", "zipf:0.9:30", 5),
+    case(Group::Seen, "zeek-dns-vps72h.csv.zst", "zipf:0.9:100", 5),
+    case(Group::Unseen, "ecobici-stations.csv.zst", "as-is", 5),
+    case(Group::Unseen, "ecobici-stations.csv.zst", "zipf:0.9:100", 5),
+    case(Group::Unseen, "ecobici-stations.csv.zst", "zipf:0.9:300", 5),
+    case(Group::Unseen, "hn-domains.csv.zst", "as-is", 5),
+    case(Group::Unseen, "hn-domains.csv.zst", "zipf:0.9:30", 5),
+    case(Group::Unseen, "hn-domains.csv.zst", "zipf:0.9:100", 5),
+    case(Group::Unseen, "web-erddap.csv.zst", "as-is", 5),
+    case(Group::Unseen, "web-erddap.csv.zst", "zipf:0.9:30", 5),
+    case(Group::Unseen, "web-erddap.csv.zst", "zipf:0.9:100", 5),
+    case(Group::Unseen, "elwiki-edits-201510.csv.zst", "zipf:0.9:10", 5),
+    case(Group::Unseen, "elwiki-edits-201510.csv.zst", "zipf:0.9:30", 1),
+    case(Group::Unseen, "cloudphysicsio.csv.zst", "as-is", 5),
+    case(Group::Unseen, "cloudphysicsio.csv.zst", "zipf:0.9:10", 2),
+    case(Group::Synthetic, "changes:poisson", "zipf:0.9:100", 5),
+    case(Group::Synthetic, "changes:bursty", "zipf:0.9:100", 5),
+    case(Group::Synthetic, "changes:periodic", "zipf:0.9:100", 5),
+    case(Group::Synthetic, "changes:shifts", "zipf:0.9:100", 5),
+    case(Group::Synthetic, "changes:storms", "zipf:0.9:100", 5),
+    case(Group::Synthetic, "changes:ageing", "zipf:0.9:100", 5),
+];
+
+/// Lifetimes beyond those of the traces, so that only freshness ends them.
+const MAX_TTL: &str = "10000d";
+
+const MAIN: &str = "learned,static,class-static,alex,clairvoyant,expert-global,expert-class,expert-alex";
+const FURTHER: &str = "learned,quantile,aimd,hot-longer,known-rate,static-deployed,class-static-deployed,alex-deployed";
+
+/// What `larder freshness --json` prints; only what the page needs.
+#[derive(Clone, Debug, Deserialize)]
+struct Record {
+    trace: String,
+    policy: String,
+    seed: u64,
+    objective: f64,
+    reads: u64,
+    stale_rate: f64,
+    stale_rate_low: Option<f64>,
+    stale_rate_high: Option<f64>,
+    certifiable: Option<bool>,
+    worst_window_stale_rate: f64,
+    audits: u64,
+    origin_loads_per_read: f64,
+    hit_ratio: f64,
+}
+
+/// What was measured on one case under one objective.
+#[derive(Debug)]
+struct Measured {
+    case: Case,
+    records: Vec<Record>,
+}
+
+/// Everything the page shows.
+#[derive(Debug, Default)]
+struct Figures {
+    /// At 1 %, the policies that all seeds are run with.
+    main: Vec<Measured>,
+    /// At 1 %, the others, with the first seed.
+    further: Vec<Measured>,
+    /// At 0.1 % and 5 %, with the first seed.
+    objectives: Vec<Measured>,
+    /// At 1 %, half of the writes noticed.
+    noticed: Vec<Measured>,
+    /// With stores that evict: the title of the line, and the records.
+    evicting: Vec<(String, Measured)>,
+}
+
+/// Writes the page and its picture.
+pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<bool> {
+    ensure!(arguments.is_empty(), "freshness takes no arguments");
+    let root = &project.root;
+    let folder = root.join(std::env::var_os("LARDER_TRACES").map_or_else(|| "../shared/traces".into(), PathBuf::from));
+    let program = build(root)?;
+    let larder = Larder { program: &program, folder: &folder };
+    let figures = measure(&larder)?;
+    std::fs::write(root.join(PAGE), page::page(&figures)).with_context(|| format!("writing {PAGE}"))?;
+    println!("wrote {PAGE}");
+    let report = larder.target(root).join("freshness");
+    larder.run(
+        &[
+            "pge-outages-2020.csv.zst",
+            "--reads",
+            "zipf:0.9:10",
+            "--policy",
+            "learned,static,alex,hot-longer,clairvoyant",
+            "--report",
+        ],
+        &[&report.display().to_string()],
+    )?;
+    std::fs::copy(report.join("pareto.svg"), root.join(PICTURE))?;
+    println!("wrote {PICTURE}");
+    Ok(true)
+}
+
+fn measure(larder: &Larder<'_>) -> Result<Figures> {
+    let mut figures = Figures::default();
+    for &case in CASES {
+        println!("{} {}", case.trace, case.reads);
+        let seeds: Vec<String> = (1..=case.seeds).map(|seed| seed.to_string()).collect();
+        let of = |policies: &str, more: &[&str]| larder.measure(case, policies, more);
+        figures.main.push(of(MAIN, &["--seed", &seeds.join(",")])?);
+        figures.further.push(of(FURTHER, &[])?);
+        for objective in ["0.1%", "5%"] {
+            figures.objectives.push(of("learned,static,alex", &["--objective", objective])?);
+        }
+        if case.reads != "as-is" {
+            figures.noticed.push(of("learned,static", &["--notices", "0.5"])?);
+        }
+    }
+    for (trace, reads) in [
+        ("ca-fires.csv.zst", "zipf:0.9:300"),
+        ("hn-domains.csv.zst", "zipf:0.9:100"),
+        ("elwiki-edits-201510.csv.zst", "zipf:0.9:10"),
+    ] {
+        let case = case(Group::Seen, trace, reads, 1);
+        for (title, more) in [
+            ("everything fits", &[][..]),
+            ("10 % fit, LRU", &["--capacity", "10%", "--evict", "lru"]),
+            ("10 % fit, S3-FIFO", &["--capacity", "10%", "--evict", "s3fifo"]),
+            (
+                "10 % fit, LRU, a day of memory costs 0.05 loads",
+                &["--capacity", "10%", "--evict", "lru", "--rent", "0.05"],
+            ),
+        ] {
+            figures.evicting.push((title.to_owned(), larder.measure(case, "learned,static", more)?));
+        }
+    }
+    Ok(figures)
+}
+
+/// The program, run beside the traces, so that what the page quotes holds names and no paths.
+struct Larder<'a> {
+    program: &'a Path,
+    folder: &'a Path,
+}
+
+impl Larder<'_> {
+    fn measure(&self, case: Case, policies: &str, more: &[&str]) -> Result<Measured> {
+        let output = self.run(&[case.trace, "--reads", case.reads, "--policy", policies, "--json"], more)?;
+        let records = output.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+        Ok(Measured { case, records: records.context("reading what larder printed")? })
+    }
+
+    fn run(&self, arguments: &[&str], more: &[&str]) -> Result<String> {
+        let mut command = Command::new(self.program);
+        command.arg("freshness").args(arguments).args(more).args(["--max-ttl", MAX_TTL]);
+        let output = command.current_dir(self.folder).output()?;
+        ensure!(output.status.success(), "larder freshness: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Where built things lie.
+    fn target(&self, root: &Path) -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+    }
+}
+
+fn build(root: &Path) -> Result<PathBuf> {
+    let status = Command::new("cargo").args(["build", "--release", "-p", "larder-cli"]).current_dir(root).status()?;
+    ensure!(status.success(), "larder does not build");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join("release/larder"))
+}
