@@ -201,11 +201,11 @@ pub(crate) struct TrainArgs {
     pub(crate) examples: u64,
 
     /// Passes over the examples
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) epochs: u64,
 
     /// How sure of the model a cache is: the squared gradients each weight counts as having seen
-    #[arg(long, value_name = "X", default_value_t = 10.0, value_parser = parse_sureness)]
+    #[arg(long, value_name = "X", default_value_t = 30.0, value_parser = parse_sureness)]
     pub(crate) sureness: f32,
 
     /// The share of each trace that comes before its later time

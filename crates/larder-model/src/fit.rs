@@ -52,7 +52,7 @@ pub struct Fit {
 
 impl Default for Fit {
     fn default() -> Self {
-        Self { epochs: 3, batch: 256, alpha: 0.05, beta: 1.0, l2: 1.0, evened: 20_000.0, most_weight: 4.0, seed: 1 }
+        Self { epochs: 6, batch: 256, alpha: 0.05, beta: 1.0, l2: 1.0, evened: 20_000.0, most_weight: 4.0, seed: 1 }
     }
 }
 
