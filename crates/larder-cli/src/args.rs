@@ -163,7 +163,8 @@ pub(crate) struct CurveArgs {
 #[command(after_long_help = "\
 A cache that learns is replayed over each trace at each size; what it learned from trains a logistic regression for each
 span ahead (FTRL-proximal). Judged are models that have not seen what they are judged on: the last part of each trace by a
-model of the first parts, and each trace by a model of the others. A model that does not beat a cold start is not published.
+model of the first parts, and each trace by a model of the others. A model that is not ahead of a cold start on other
+traces, or is clearly behind in later time, is not published.
 
 The folder holds model.larder, card.md, train.toml and reliability.svg. The same traces and options give the same bytes.
 

@@ -16,14 +16,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Popular keys that drift; the seed chooses which.
+/// Popular keys that change all at once, now and then; the seed chooses them.
 fn workload(seed: u32) -> String {
-    format!("gen:zipf:requests=120_000/keys=20_000/alpha=0.8/seed={seed}")
+    format!("gen:phase:requests=100_000/keys=5000/every=10_000/seed={seed}")
 }
 
 fn train(seeds: &[u32], more: &[&str]) -> Output {
     let traces: Vec<String> = seeds.iter().map(|&seed| workload(seed)).collect();
-    let options = ["--capacity", "1%,5%", "--examples", "8000"];
+    let options = ["--capacity", "1%,5%", "--examples", "20000"];
     let words =
         ["train"].into_iter().chain(traces.iter().map(String::as_str)).chain(options).chain(more.iter().copied());
     run(&words.collect::<Vec<_>>())
@@ -39,15 +39,15 @@ fn miss_ratio(trace: &str, policy: &str, more: &[&str]) -> f64 {
 #[test]
 fn a_model_is_published_repeats_itself_and_helps_on_another_seed() {
     let folder = tempfile::tempdir().unwrap();
-    let model = folder.path().join("zipf");
+    let model = folder.path().join("phase");
     let path = model.to_str().unwrap();
     let output = train(&[1, 2, 3], &["--out", path, "--threads", "2"]);
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     let read = |name: &str| fs::read(model.join(name)).unwrap();
-    assert!(text(&read("card.md")).starts_with("# Model `zipf`"));
+    assert!(text(&read("card.md")).starts_with("# Model `phase`"));
     let recipe: toml::Table = text(&read("train.toml")).parse().unwrap();
     assert_eq!(recipe["trace"].as_array().unwrap().len(), 3);
-    assert_eq!(recipe["settings"]["examples"].as_integer(), Some(8000));
+    assert_eq!(recipe["settings"]["examples"].as_integer(), Some(20_000));
     assert!(text(&read("reliability.svg")).contains("with the prior"));
 
     // Again, on one thread: the same bytes. With other traces: not.

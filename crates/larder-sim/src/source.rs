@@ -129,6 +129,7 @@ impl Reader for Later {
     }
 }
 
+/// Requests that are there already.
 struct Memory {
     requests: Arc<[Request]>,
     next: usize,

@@ -3,6 +3,7 @@
 mod commands;
 mod floors;
 mod manifests;
+mod models;
 mod pages;
 mod sources;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<bool> {
         ("sources", files.iter().flat_map(sources::check).collect()),
         ("pages", pages::check(project)),
         ("commands", commands::check(project)),
+        ("models", models::check(project)),
     ];
     let mut clean = true;
     for (name, findings) in checks {
