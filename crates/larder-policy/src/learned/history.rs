@@ -108,35 +108,42 @@ impl History {
 /// What goes on around an access: moving shares over the last few.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
-    shares: [f32; 3],
+    /// In 65536ths: new keys; accesses after the same gap as the one before; misses.
+    shares: [u32; 3],
     gap: u32,
 }
 
-/// The weight of the latest access in a moving share.
-const LATEST: f32 = 0.06;
+/// The latest access counts 1 in 2 to this power in a moving share.
+const LATEST: u32 = 4;
+const WHOLE: u32 = 1 << 16;
 
 impl Default for Context {
     fn default() -> Self {
-        Self { shares: [0.5, 0.0, 0.5], gap: 0 }
+        Self { shares: [WHOLE / 2, 0, WHOLE / 2], gap: 0 }
     }
 }
 
 impl Context {
     /// Notes an access: the gap since the key's last use, if it had one, and whether it missed. Returns the shares in 32nds: new keys;
     /// accesses after the same gap as the one before (a scan that repeats); misses.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn note(&mut self, gap: Option<u32>, missed: bool) -> [u8; 3] {
-        let share = |share: &mut f32, holds: bool| *share += LATEST * (f32::from(u8::from(holds)) - *share);
+        // Whole numbers: a hit waits for the one before it, and floats would take three times as long.
+        let share = |share: &mut u32, holds: bool| {
+            *share = *share - (*share >> LATEST) + if holds { (WHOLE - 1) >> LATEST } else { 0 };
+        };
         share(&mut self.shares[0], gap.is_none());
         share(&mut self.shares[2], missed);
         if let Some(gap) = gap {
             if self.gap > 0 {
-                let ratio = gap as f32 / self.gap as f32;
-                share(&mut self.shares[1], ratio > 0.8 && ratio < 1.25);
+                // Within a quarter of the one before.
+                let (now, before) = (u64::from(gap), u64::from(self.gap));
+                share(&mut self.shares[1], 5 * now > 4 * before && 4 * now < 5 * before);
             }
             self.gap = gap;
         }
-        self.shares.map(|share| (share * 15.99) as u8 * 2)
+        // In steps of two.
+        self.shares.map(|share| ((share >> 12) as u8 & 15) * 2)
     }
 }
 
