@@ -13,6 +13,7 @@ use larder_policy::{PolicySpec, admission, eviction};
 use larder_sim::{CapacitySpec, Experiment, Lifetimes, Metric, Source, Weigh};
 use larder_trace::{Columns, FORMATS, Options};
 
+use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
 pub(crate) use crate::freshness_args::FreshnessArgs;
 
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Curve(CurveArgs),
     /// Train a model for learned policies on traces, and judge it on requests it has not seen
     Train(TrainArgs),
+    /// Say why a learned policy keeps or evicts a key: what each feature adds, the rank, the decision
+    Explain(ExplainArgs),
     /// Describe a trace: popularity, reuse, sizes, working set
     Stats(StatsArgs),
     /// Compare lifetimes under a freshness objective: stale answers, and loads of the origin
@@ -350,17 +353,24 @@ pub(crate) struct CellArgs {
     #[arg(long)]
     pub(crate) gets_only: bool,
 
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
+}
+
+/// What learned policies know beforehand.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
     /// What learned policies start from: a model's folder or file, made by `larder train` [default: the model that ships with larder]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
 }
 
-impl CellArgs {
+impl StartArgs {
     /// The policies; learned ones start from the model asked for.
     ///
     /// # Errors
     /// The model cannot be read.
-    pub(crate) fn start(&self, policies: &[PolicySpec]) -> Result<Vec<PolicySpec>, Failure> {
+    pub(crate) fn apply(&self, policies: &[PolicySpec]) -> Result<Vec<PolicySpec>, Failure> {
         let Some(model) = &self.model else { return Ok(policies.to_vec()) };
         let prior = Arc::new(larder_model::folder::load(model)?);
         Ok(policies.iter().map(|policy| policy.clone().with_prior(prior.clone())).collect())
@@ -385,7 +395,7 @@ impl RunArgs {
         capacities: &[CapacitySpec],
     ) -> Result<Experiment, Failure> {
         Ok(Experiment {
-            policies: self.cells.start(policies)?,
+            policies: self.cells.start.apply(policies)?,
             capacities: capacities.to_vec(),
             weigh: self.cells.weigh.into(),
             seed: self.cells.seed,

@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod explain_args;
 mod failure;
 mod freshness_args;
 mod progress;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Some(Command::Compare(args)) => commands::compare::run(args),
         Some(Command::Curve(args)) => commands::curve::run(args),
         Some(Command::Train(args)) => commands::train::run(args),
+        Some(Command::Explain(args)) => commands::explain::run(args),
         Some(Command::Stats(args)) => commands::stats::run(args),
         Some(Command::Freshness(args)) => commands::freshness::run(args),
         Some(Command::Convert(args)) => commands::convert::run(args),

@@ -379,3 +379,48 @@ fn freshness_refuses_what_it_cannot_do() {
         assert!(text(&output.stderr).contains(advice), "{args:?}: {}", text(&output.stderr));
     }
 }
+
+#[test]
+fn explain_says_what_adds_up_and_what_is_done() {
+    let told = &records(&["explain", TRACE, "--key", "17", "--capacity", "100", "--json"])[0];
+    let adds: Vec<&Value> = told["contributions"].as_array().unwrap().iter().map(|term| &term["adds"]).collect();
+    assert_eq!(adds.len(), 23);
+    for span in 0..4 {
+        let sum: f64 = adds.iter().map(|add| add[span].as_f64().unwrap()).sum();
+        let size: f64 = adds.iter().map(|add| add[span].as_f64().unwrap().abs()).sum();
+        assert!((sum - told["logits"][span].as_f64().unwrap()).abs() < 1e-6 * size, "{told}");
+    }
+    let resident = told["resident"].as_bool().unwrap();
+    assert_eq!(resident, told["done"]["result"] == "hit");
+    let decisions = if resident { ["kept", "evicted"] } else { ["admitted", "refused"] };
+    assert!(decisions.contains(&told["decision"].as_str().unwrap()), "{told}");
+    assert!(
+        told["ranked"]["rank"].as_u64() <= told["ranked"]["of"].as_u64() && told["ranked"]["runner_up"]["key"].is_u64()
+    );
+    assert!(told["standing"]["trials"].as_f64().unwrap() > 0.0 && told["standing"]["lru_misses"].is_number());
+
+    // The same in words, at a request that need not be of the key.
+    let output = run(&["explain", TRACE, "--key", "17", "--capacity", "100", "--at", "15000"]);
+    let page = text(&output.stdout);
+    assert!(page.contains("key 17 before request 15,000, learned with 100 objects"), "{page}");
+    for word in ["decision", "rank", "runner-up", "the guard sees", "age × gap1", "intercept", "logit", "█"] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
+}
+
+#[test]
+fn explain_refuses_what_it_cannot_do() {
+    for (args, advice) in [
+        (&["explain", TRACE, "--key", "nobody"][..], "there is no key 'nobody' in the trace; there are: "),
+        (&["explain", TRACE, "--key", "17", "--at", "20001"], "there is no request 20001: the trace has 20000"),
+        (&["explain", TRACE, "--key", "17", "--policy", "lru"], "policy lru cannot explain itself"),
+        (&["explain", TRACE, "--key", "17", "--policy", "belady"], "policy belady cannot explain itself"),
+        (&["explain", TRACE, "--key", "17", "--at", "0"], "--at"),
+        (&["explain", TRACE, "--key", "17", "--capacity", "0"], "must be above 0"),
+        (&["explain", TRACE], "--key"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains(advice), "{args:?}: {}", text(&output.stderr));
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::eviction::{Arrival, Eviction, Fate, Removal, slots};
 use crate::index::Index;
-use crate::learned::{Example, Standing};
+use crate::learned::{Example, Explanation, Standing};
 use crate::plan::{Plan, Refusal, Verdict};
 use crate::policy::Policy;
 use crate::slots::{NIL, Slot, SlotVec};
@@ -297,6 +297,25 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// How a learned policy stands beside the classical rule its guard runs: which of the two ranks, and what each misses.
     pub fn standing(&self) -> Option<Standing> {
         self.policy.eviction.standing()
+    }
+
+    /// What the eviction policy would do about `access` if it came next, and why; nothing changes. Of a resident it says whether
+    /// it would leave if room were needed. The admission policy is not asked. `None` unless the policy is a learned one.
+    pub fn explain(&self, access: &Access) -> Option<Explanation> {
+        let known = self.find(access.key);
+        let (resident, ghost) = match known {
+            Some(slot) if self.entries[slot].is_resident() => (known, None),
+            _ => (None, known),
+        };
+        let weight = self.capacity.weigh.weight(access);
+        let room = self.used + u64::from(weight) <= self.capacity.limit;
+        self.policy.eviction.explain(&Arrival { access, weight, reuse: Reuse::UNKNOWN, ghost }, resident, room)
+    }
+
+    /// Whose slot it is, if a resident has it.
+    pub fn resident_at(&self, slot: Slot) -> Option<KeyHash> {
+        let entry = self.entries.get(slot)?;
+        entry.is_resident().then_some(entry.key)
     }
 
     /// From now on, [`tick`](Self::tick) hands out what a learned policy learns from. They pile up until it is called.

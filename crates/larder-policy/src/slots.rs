@@ -38,6 +38,10 @@ impl<T> SlotVec<T> {
         push_within(&mut self.items, value, self.limit);
     }
 
+    pub(crate) fn get(&self, slot: Slot) -> Option<&T> {
+        self.items.get(slot.0 as usize)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }

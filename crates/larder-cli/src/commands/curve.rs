@@ -12,7 +12,7 @@ use crate::table::{self, Style};
 
 pub(crate) fn run(args: &CurveArgs) -> Result<(), Failure> {
     let run = CurveRun {
-        policies: args.cells.start(&args.policies)?,
+        policies: args.cells.start.apply(&args.policies)?,
         points: args.points as usize,
         weigh: args.cells.weigh.into(),
         rate: args.sample,

@@ -4,6 +4,7 @@ pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod curve;
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod freshness;
 pub(crate) mod list;
 pub(crate) mod replay;

@@ -11,6 +11,8 @@
 //! * The past of keys that left, the refused included, is remembered in eight bytes each.
 //! * A hit updates its own entry and nothing else; the model learns and scores at misses only.
 
+mod explain;
+
 use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::learned::features::Features;
 use crate::learned::guard::{Guard, Rule};
@@ -18,7 +20,7 @@ use crate::learned::history::{Context, History, Scale};
 use crate::learned::labels::Labels;
 use crate::learned::memory::Memory;
 use crate::learned::scorecard::Scorecard;
-use crate::learned::{Example, HORIZONS, Prior, Standing};
+use crate::learned::{Example, Explanation, HORIZONS, Prior, Standing};
 use crate::params::Param;
 use crate::slots::SlotVec;
 use crate::{Access, KeyHash, Reuse, Rng, Slot};
@@ -79,6 +81,9 @@ struct Resident {
     /// What a hit gains per unit of weight; 0 where nobody is.
     gain: f32,
 }
+
+// docs/learned.md counts them.
+const _: () = assert!(size_of::<Resident>() == 32 && size_of::<History>() == 24);
 
 impl Resident {
     fn is_present(&self) -> bool {
@@ -257,46 +262,15 @@ impl Learned {
         resident.history.watched = self.labels.watch(resident.hash, self.now, features);
     }
 
-    /// A random resident. Slots are nearly all taken while evictions go on; where they are not, the next one serves.
-    fn draw(&mut self) -> Option<Slot> {
-        let slots = self.residents.len() as u32;
-        for _ in 0..16 {
-            let slot = Slot(self.rng.below(slots));
-            if slots > 0 && self.residents[slot].is_present() {
-                return Some(slot);
-            }
-        }
-        let start = self.rng.below(slots);
-        (start..slots).chain(0..start).map(Slot).find(|&slot| self.residents[slot].is_present())
-    }
-
-    /// The resident worth least among those drawn, and its worth. In stages over all candidates, so that the processor works on
-    /// several at a time.
+    /// The resident worth least among those drawn, and its worth.
     fn least(&mut self) -> Option<(f32, Slot)> {
         let mut drawn = std::mem::take(&mut self.drawn);
         drawn.extend(self.kept.drain(..).map(Candidate::new));
         for _ in 0..self.samples {
-            drawn.extend(self.draw().map(Candidate::new));
+            drawn.extend(draw(&self.residents, &mut self.rng).map(Candidate::new));
         }
         drawn.retain(|candidate| self.residents[candidate.slot].is_present());
-        for candidate in &mut drawn {
-            candidate.features = self.residents[candidate.slot].history.features(self.now, &self.scale);
-        }
-        match self.rule() {
-            Rule::Learned => {
-                for candidate in &mut drawn {
-                    candidate.worth = self.card.worth(&candidate.features);
-                }
-                for candidate in &mut drawn {
-                    candidate.worth *= self.residents[candidate.slot].gain;
-                }
-            }
-            Rule::Lru => {
-                for candidate in &mut drawn {
-                    candidate.worth = -(self.now.wrapping_sub(self.residents[candidate.slot].history.last) as f32);
-                }
-            }
-        }
+        self.score(&mut drawn, self.now, self.rule());
         // One of those drawn afresh, which come last: what was kept is no fair sample.
         if self.watching()
             && let Some(at) = drawn.len().checked_sub(1 + self.rng.below(self.samples) as usize)
@@ -307,6 +281,28 @@ impl Learned {
         drawn.clear();
         self.drawn = drawn;
         least
+    }
+
+    /// Features and worth of candidates. In stages over all of them, so that the processor works on several at a time.
+    fn score(&self, drawn: &mut [Candidate], now: u32, rule: Rule) {
+        for candidate in &mut *drawn {
+            candidate.features = self.residents[candidate.slot].history.features(now, &self.scale);
+        }
+        match rule {
+            Rule::Learned => {
+                for candidate in &mut *drawn {
+                    candidate.worth = self.card.worth(&candidate.features);
+                }
+                for candidate in drawn {
+                    candidate.worth *= self.residents[candidate.slot].gain;
+                }
+            }
+            Rule::Lru => {
+                for candidate in drawn {
+                    candidate.worth = -(now.wrapping_sub(self.residents[candidate.slot].history.last) as f32);
+                }
+            }
+        }
     }
 
     /// Keeps the lowest candidates but the first, which is returned.
@@ -345,6 +341,19 @@ impl Learned {
         };
         gain as f32 / weight.max(1) as f32
     }
+}
+
+/// A random resident. Slots are nearly all taken while evictions go on; where they are not, the next one serves.
+fn draw(residents: &SlotVec<Resident>, rng: &mut Rng) -> Option<Slot> {
+    let slots = residents.len() as u32;
+    for _ in 0..16 {
+        let slot = Slot(rng.below(slots));
+        if slots > 0 && residents[slot].is_present() {
+            return Some(slot);
+        }
+    }
+    let start = rng.below(slots);
+    (start..slots).chain(0..start).map(Slot).find(|&slot| residents[slot].is_present())
 }
 
 /// The part of a key's hash that the policy keeps; the shard's index takes from the other end.
@@ -414,7 +423,7 @@ impl Eviction for Learned {
         self.present += 1;
         // The first fill is a chance to learn before the first eviction.
         if self.pace.evictions == 0 && self.present > 16 && self.watching() {
-            if let Some(other) = self.draw().filter(|&other| other != slot) {
+            if let Some(other) = draw(&self.residents, &mut self.rng).filter(|&other| other != slot) {
                 self.watch(other, self.residents[other].history.features(self.now, &self.scale));
             }
             if self.rng.below(2) == 0 {
@@ -478,6 +487,10 @@ impl Eviction for Learned {
         if let Some(examples) = &mut self.examples {
             out.append(examples);
         }
+    }
+
+    fn explain(&self, access: &Arrival, resident: Option<Slot>, room: bool) -> Option<Explanation> {
+        Some(self.explanation(access, resident, room))
     }
 
     fn standing(&self) -> Option<Standing> {

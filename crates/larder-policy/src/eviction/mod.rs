@@ -17,7 +17,7 @@
 //! [`Arrival::ghost`] names that slot, and the resident gets the same one. Until then, or until `forget` names it, the
 //! slot is a ghost's and is given to nobody else.
 
-use crate::learned::{Example, Prior, Standing};
+use crate::learned::{Example, Explanation, Prior, Standing};
 use crate::params::{Param, Params};
 use crate::{Access, Reuse, Slot};
 
@@ -110,6 +110,13 @@ pub trait Eviction: Send {
 
     /// How a learned policy stands beside LRU, once its guard has something to compare. Others have no guard.
     fn standing(&self) -> Option<Standing> {
+        None
+    }
+
+    /// What a learned policy would do about `access` now, and why; changes nothing. `resident` is the slot of its key, if it has
+    /// one; `room` is whether there is room for it. Others cannot say.
+    fn explain(&self, access: &Arrival, resident: Option<Slot>, room: bool) -> Option<Explanation> {
+        let _ = (access, resident, room);
         None
     }
 

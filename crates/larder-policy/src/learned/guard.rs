@@ -3,7 +3,8 @@
 //! It holds keys chosen by hash, and as many of them as the cache would hold of the same keys (a miniature simulation: Waldspurger
 //! et al., ATC 2017). Each access to such a key is a trial for both. Where only one of the two hit, the trial tells them apart; if
 //! the cache has lost too many of these (McNemar's test, at five standard deviations, since it is looked at after each trial) and its misses are more than 1 % above
-//! LRU's, it ranks by age for a while, then tries again. Each time it fails, the while doubles.
+//! LRU's, it ranks by age for a while, then tries again. Each time it fails, the while doubles; where it fails grossly, it grows eightfold.
+//! A guard that cannot judge, as keys chosen to collide never fill its LRU, does not let the model rank either.
 
 use std::time::Duration;
 
@@ -37,13 +38,20 @@ pub struct Standing {
 
 /// Objects the small LRU holds, at least, if the cache holds as many.
 const OBJECTS: f32 = 512.0;
-/// Turnovers of the small LRU until a trial counts half.
+/// Turnovers of the small LRU until a trial counts half; of a cache smaller than that, so many trials as if it were not, as fewer
+/// would never make sure of one or two losses in a hundred.
 const HALF_LIFE: f64 = 16.0;
 /// Turnovers of the first retreat.
 const RETREAT: u64 = 2;
 /// Standard deviations, and the share of LRU's misses, that the cache may be worse.
 const SURE: f64 = 5.0;
 const MARGIN: f64 = 0.01;
+/// Trials lost for each one won, above which the failure is gross.
+const GROSS: f64 = 2.0;
+/// Doublings of the while that a gross failure counts for.
+const GROSS_DOUBLINGS: u32 = 3;
+/// Caches of misses in which an honest sample of the keys fills the small LRU.
+const BLIND: f32 = 2.0;
 
 pub(crate) struct Guard {
     shadow: LruShard,
@@ -57,13 +65,18 @@ pub(crate) struct Guard {
     objects: u64,
     /// Trials left until the model is tried again.
     away: u64,
+    /// How often the while has doubled.
+    doubled: u32,
     evicted: Vec<crate::Evicted<()>>,
     full: bool,
+    /// Misses of the cache until the small LRU should be full.
+    patience: u64,
 }
 
 impl Guard {
     /// Beside a cache of about `objects` and of `limit` units of weight.
     pub(crate) fn new(objects: f32, limit: u64) -> Self {
+        let patience = (BLIND * objects.max(8.0)) as u64;
         let share = (objects / OBJECTS).max(1.0).log2().floor().exp2();
         let objects = (objects / share).max(1.0);
         // In units of weight; the small LRU's own objects weigh what they weigh in the cache.
@@ -74,11 +87,13 @@ impl Guard {
             standing: Standing::default(),
             lost: 0.0,
             won: 0.0,
-            fade: 0.5f64.powf(1.0 / (HALF_LIFE * f64::from(objects))),
+            fade: 0.5f64.powf(1.0 / (HALF_LIFE * f64::from(objects.max(OBJECTS)))),
             objects: objects as u64,
             away: 0,
+            doubled: 0,
             evicted: Vec::new(),
             full: false,
+            patience,
         }
     }
 
@@ -94,8 +109,19 @@ impl Guard {
     /// Notes an access of the cache.
     #[inline]
     pub(crate) fn note(&mut self, hash: u32, weight: u32, missed: bool) {
+        if missed && !self.full {
+            self.wait();
+        }
         if hash & self.mask == 0 {
             self.trial(hash, weight, missed);
+        }
+    }
+
+    /// One more miss of the cache while the small LRU cannot tell anything.
+    fn wait(&mut self) {
+        self.patience = self.patience.saturating_sub(1);
+        if self.patience == 0 {
+            self.standing.rule = Rule::Lru;
         }
     }
 
@@ -113,7 +139,10 @@ impl Guard {
             let plan = Plan { verdict: Verdict::Store, ttl: None::<Duration>, reuse: Reuse::UNKNOWN };
             self.shadow.insert(&access, (), &plan, &mut self.evicted);
             // Before it has evicted, it has not been full, and knows less than the cache.
-            self.full |= !self.evicted.is_empty();
+            if !self.full && !self.evicted.is_empty() {
+                self.full = true;
+                self.standing.rule = Rule::Learned;
+            }
             self.evicted.clear();
         }
         if !self.full {
@@ -135,7 +164,8 @@ impl Guard {
                 let behind = self.lost - self.won;
                 let sure = behind > SURE * (self.lost + self.won).sqrt();
                 if sure && behind > MARGIN * standing.lru_misses {
-                    self.away = (RETREAT * self.objects) << standing.retreats.min(12);
+                    self.away = (RETREAT * self.objects) << self.doubled.min(12);
+                    self.doubled += if self.lost > GROSS * self.won { GROSS_DOUBLINGS } else { 1 };
                     self.change(Rule::Lru);
                     self.standing.retreats += 1;
                 }
@@ -209,6 +239,40 @@ mod tests {
         }
         let pauses: Vec<_> = retreats.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(pauses.len() >= 4 && pauses.windows(2).all(|pair| pair[1] > pair[0]), "{pauses:?}");
+    }
+
+    #[test]
+    fn a_guard_that_cannot_judge_does_not_let_the_model_rank() {
+        // All keys one, or none of them sampled.
+        for (objects, hash) in [(100.0, 0), (100_000.0, 1)] {
+            let mut guard = Guard::new(objects, objects as u64);
+            (0..objects as u32 / 2 * 3).for_each(|_| guard.note(hash, 1, true));
+            assert_eq!(guard.rule(), Rule::Learned);
+            (0..objects as u32).for_each(|_| guard.note(hash, 1, true));
+            assert_eq!((guard.rule(), guard.standing().retreats), (Rule::Lru, 0));
+        }
+    }
+
+    #[test]
+    fn gross_failures_keep_the_model_away_for_longer() {
+        let retreats = |won: u32| {
+            let mut guard = Guard::new(100.0, 100);
+            let mut rng = Rng::new(3);
+            let steps = (0..200_000u32).filter(|&step| {
+                let before = guard.standing().retreats;
+                match rng.below(100) {
+                    0..30 => guard.note(step % 20, 1, true),
+                    roll if roll < 30 + won => guard.note(step + 20, 1, false),
+                    _ => guard.note(step % 20, 1, false),
+                }
+                guard.standing().retreats > before
+            });
+            steps.take(3).map(i64::from).collect::<Vec<_>>()
+        };
+        // The first retreat lasts 200 trials, the second 1600 or 400.
+        let growth = |at: Vec<i64>| (at[2] - at[1]) - (at[1] - at[0]);
+        let (gross, slight) = (growth(retreats(5)), growth(retreats(20)));
+        assert!(gross > 1000 && slight < 1000, "{gross} {slight}");
     }
 
     #[test]

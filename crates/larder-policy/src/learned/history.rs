@@ -23,6 +23,11 @@ impl Scale {
         Self { per_access: 16384.0 / objects, decay: f32x4::new(decay) }
     }
 
+    /// Units of an age's bins in an access.
+    pub(crate) fn per_access(&self) -> f64 {
+        f64::from(self.per_access)
+    }
+
     /// A span of accesses, binned.
     #[inline]
     fn bin(&self, accesses: u32) -> u8 {

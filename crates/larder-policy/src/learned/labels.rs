@@ -23,6 +23,9 @@ struct Waiting {
     features: Features,
 }
 
+// docs/learned.md counts them.
+const _: () = assert!(size_of::<Waiting>() == 24);
+
 impl Waiting {
     /// The spare byte of the features tells whether its key was used.
     fn is_open(&self) -> bool {

@@ -61,12 +61,29 @@ impl Memory {
     /// Takes out what is remembered of a key.
     #[inline]
     pub(crate) fn take(&mut self, hash: u32, now: u32) -> Option<History> {
+        let (at, way) = self.find(hash)?;
+        let word = std::mem::take(&mut self.buckets[at][way]);
+        Some(self.unpack(word, now))
+    }
+
+    /// What is remembered of a key.
+    pub(crate) fn peek(&self, hash: u32, now: u32) -> Option<History> {
+        let (at, way) = self.find(hash)?;
+        Some(self.unpack(self.buckets[at][way], now))
+    }
+
+    /// What would be remembered of a past, if there is room for any.
+    pub(crate) fn as_remembered(&self, hash: u32, history: &History, now: u32) -> Option<History> {
+        self.bucket(hash).map(|_| self.unpack(self.pack(hash, history), now))
+    }
+
+    /// The bucket of a key, and its place there.
+    #[inline]
+    fn find(&self, hash: u32) -> Option<(usize, usize)> {
         let at = self.bucket(hash)?;
         let tag = u64::from(hash) & ((1 << TAG) - 1);
-        let bucket = &mut self.buckets[at];
-        let way = bucket.iter().position(|&word| word & ((1 << TAG) - 1) == tag && word != 0)?;
-        let word = std::mem::take(&mut bucket[way]);
-        Some(self.unpack(word, now))
+        let way = self.buckets[at].iter().position(|&word| word & ((1 << TAG) - 1) == tag && word != 0)?;
+        Some((at, way))
     }
 
     pub(crate) fn bytes(&self) -> usize {

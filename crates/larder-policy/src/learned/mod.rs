@@ -4,14 +4,16 @@
 //! each of four spans ahead, one logit says how likely an entry that was not read before the span is read within it. It
 //! starts from a [`Prior`] learned offline, and goes on learning from what the cache itself sees.
 //!
-//! * `history`: what is kept of a key's past, 28 bytes a resident;
+//! * `history`: what is kept of a key's past, 24 bytes a resident;
 //! * [`features`]: the past as sixteen small numbers, and the schema they follow;
 //! * `scorecard`: the weights, the score and the online learner, which [`Learner`] hands out by itself;
 //! * `labels`: examples that wait for their outcome;
 //! * `guard`: a small LRU beside the cache, to tell when the model fails;
 //! * `memory`: the past of evicted keys, 8 bytes each;
+//! * [`explanation`]: why a key stays or leaves;
 //! * [`prior`]: weights learned offline, as bytes.
 
+pub mod explanation;
 pub mod features;
 pub(crate) mod guard;
 pub(crate) mod history;
@@ -22,6 +24,7 @@ pub(crate) mod memory;
 pub mod prior;
 pub(crate) mod scorecard;
 
+pub use explanation::Explanation;
 pub use features::{Example, Features};
 pub use guard::{Rule, Standing};
 pub use learner::Learner;

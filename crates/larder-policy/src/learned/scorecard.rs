@@ -1,6 +1,6 @@
 //! The weights: an additive scorecard, so that a score explains itself, and its online learner.
 
-use super::features::{BINS, Features, WEIGHTS};
+use super::features::{ACTIVE, BINS, Features, WEIGHTS};
 use super::lanes::{exp, logistic};
 use super::{HORIZONS, MIX, Prior};
 use wide::f32x4;
@@ -83,6 +83,11 @@ impl Scorecard {
         towards.max(0.0) + exp(f32x4::splat(-towards.abs())).to_array()[0].ln_1p()
     }
 
+    /// The weight of every active place, the intercept last: they sum to the logits.
+    pub(crate) fn contributions(&self, features: &Features) -> [Weights; ACTIVE] {
+        features.active().map(|place| self.weights[usize::from(place)])
+    }
+
     /// The weights, place by place.
     pub(crate) fn weights(&self) -> impl Iterator<Item = Weights> {
         self.weights.iter().copied()
@@ -101,13 +106,18 @@ impl Scorecard {
     }
 }
 
+/// The probability that no use comes within each horizon, from the logits of the spans.
+#[inline]
+pub(crate) fn unused(logits: Weights) -> Weights {
+    // The chance to pass a span unused; then, to pass all the spans up to it.
+    let [a, b, c, d] = logistic(-logits).to_array();
+    f32x4::new([a, a * b, a * b * c, a * b * c * d])
+}
+
 /// A mean of the probabilities of use within each horizon, from the logits of the spans.
 #[inline]
 pub(crate) fn worth(logits: Weights) -> f32 {
-    // The chance to pass a span unused; then, to pass all the spans up to it.
-    let [a, b, c, d] = logistic(-logits).to_array();
-    let unused = f32x4::new([a, a * b, a * b * c, a * b * c * d]);
-    ((f32x4::splat(1.0) - unused) * f32x4::new(MIX) + logits * f32x4::splat(TIE)).reduce_add()
+    ((f32x4::splat(1.0) - unused(logits)) * f32x4::new(MIX) + logits * f32x4::splat(TIE)).reduce_add()
 }
 
 #[cfg(test)]

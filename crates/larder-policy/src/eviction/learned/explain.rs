@@ -1,0 +1,78 @@
+//! What the policy would do about a key, and why. Nothing here changes anything: a draw takes its numbers from a copy of the
+//! policy's, so that it is the draw that comes next.
+
+use super::{Candidate, Learned, Rule, draw, short};
+use crate::Slot;
+use crate::eviction::Arrival;
+use crate::learned::explanation::{Decision, Explanation, Opinion, Ranked, RunnerUp};
+use crate::learned::history::History;
+
+impl Learned {
+    pub(super) fn explanation(&self, access: &Arrival, resident: Option<Slot>, room: bool) -> Explanation {
+        let now = self.now.wrapping_add(1);
+        let (history, gain) = match resident {
+            Some(slot) => (self.residents[slot].history, self.residents[slot].gain),
+            None => (self.newcomer(access, now), self.gain(access.access, access.weight)),
+        };
+        let features = history.features(now, &self.scale);
+        let opinion = Opinion::new(&self.card, &features, &self.scale);
+        let rule = self.rule();
+        let score = match rule {
+            Rule::Learned => opinion.worth * gain,
+            Rule::Lru => -(now.wrapping_sub(history.last) as f32),
+        };
+        let ranked = (resident.is_some() || !room).then(|| self.ranked(score, resident, now, rule));
+        let lowest = ranked.is_some_and(|ranked| ranked.rank == 1 && ranked.of > 1);
+        let decision = match resident {
+            Some(_) if lowest => Decision::Evicted,
+            Some(_) => Decision::Kept,
+            // LRU admits everybody.
+            None if lowest && rule == Rule::Learned => Decision::Refused,
+            None => Decision::Admitted,
+        };
+        let Opinion { contributions, logits, within, worth } = opinion;
+        let horizons = self.pace.horizons(self.fitting());
+        let standing = self.guard.as_ref().and_then(Option::as_ref).map(|guard| guard.standing());
+        Explanation { decision, rule, standing, horizons, contributions, logits, within, worth, gain, score, ranked }
+    }
+
+    /// The past of a key that would arrive now.
+    fn newcomer(&self, access: &Arrival, now: u32) -> History {
+        let hash = short(access.access.key);
+        // Who was refused last is remembered at the next arrival.
+        let mut memory = self.memory.peek(hash, now);
+        if let Some(refused) = self.arriving.filter(|refused| refused.hash == hash) {
+            memory = self.memory.as_remembered(hash, &refused.history, now);
+        }
+        let gap = memory.map(|past| now.wrapping_sub(past.last));
+        let context = { self.context }.note(gap, true);
+        match memory {
+            Some(mut past) => {
+                past.touch(now, &self.scale, context);
+                past.stored = now;
+                past
+            }
+            None => History::first(now, context),
+        }
+    }
+
+    fn ranked(&self, score: f32, resident: Option<Slot>, now: u32, rule: Rule) -> Ranked {
+        let mut drawn: Vec<_> = self.kept.iter().copied().map(Candidate::new).collect();
+        let mut rng = self.rng.clone();
+        for _ in 0..self.samples {
+            drawn.extend(draw(&self.residents, &mut rng).map(Candidate::new));
+        }
+        drawn.retain(|candidate| self.residents[candidate.slot].is_present());
+        self.score(&mut drawn, now, rule);
+        let mut others: Vec<Candidate> = Vec::new();
+        for candidate in drawn {
+            if Some(candidate.slot) != resident && others.iter().all(|other| other.slot != candidate.slot) {
+                others.push(candidate);
+            }
+        }
+        let lower = others.iter().filter(|other| other.worth <= score).count();
+        let runner_up = others.iter().min_by(|one, other| one.worth.total_cmp(&other.worth));
+        let runner_up = runner_up.map(|&Candidate { slot, worth, .. }| RunnerUp { slot, score: worth });
+        Ranked { rank: lower + 1, of: others.len() + 1, runner_up }
+    }
+}
