@@ -1,37 +1,66 @@
-//! The second tier: a store that processes share, as four methods and what it can do.
+//! The second tier: a store that processes share, as four methods and what it can do, and the [`Tier`] that makes it harmless.
+//!
+//! ```text
+//! the cache ──▶ Tier: deadline, breaker, bulkhead, retry budget, queue ──▶ RemoteStore: bytes under names
+//!                └─ Envelope: whose value it is, how old, how long it counts
+//! ```
 
-use std::time::Duration;
+pub mod envelope;
+mod memory;
+pub mod names;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod tier;
+
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture, FutureExt};
+use tokio::sync::broadcast;
 
 use crate::Error;
 
-/// A key as the remote tier knows it: namespace, separator and the key's text, at most 512 bytes.
+pub use envelope::{Envelope, Fence, Kind, Mismatch};
+pub use memory::{Faults, InProcess};
+pub use tier::{
+    BreakerConfig, BreakerState, Counts, Entry, Fill, Lease, LeaseGuard, Reply, Tier, TierConfig, TierState,
+};
+
+/// A key as the remote tier knows it, at most 512 bytes; [`names`] makes them.
 pub type Name = std::sync::Arc<str>;
 
-/// A value to keep, in its envelope.
+/// Something to keep, in its envelope.
 #[derive(Clone, Debug)]
 pub struct Item {
     /// Whose it is.
     pub name: Name,
     /// The envelope's bytes.
     pub bytes: Bytes,
-    /// When the store may forget it; always finite.
+    /// When the store may forget it; always finite and at least 1 ms.
     pub ttl: Duration,
 }
 
 /// Something that is no longer valid, for every process that shares the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Invalidation {
     /// One key.
     Key(Name),
-    /// Every key that carries the tag.
+    /// Every key that carries the tag, named by [`names::tag`].
     Tag(Name),
-    /// Every key of the namespace.
+    /// Every key of the namespace, named by [`names::all`].
     Clear(Name),
     /// Some messages were lost, or the channel was down: anything may be outdated.
     Lost,
+}
+
+/// An invalidation to announce, and what the store keeps in its place: a mark that fences what was loaded before, or the value
+/// that is now true.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// What the others hear.
+    pub what: Invalidation,
+    /// What is kept from now on.
+    pub instead: Item,
 }
 
 /// What a store can do beyond keeping bytes.
@@ -41,6 +70,8 @@ pub struct Capabilities {
     pub announces: bool,
     /// A lost channel is noticed and reported as [`Invalidation::Lost`].
     pub notices_loss: bool,
+    /// [`put`](RemoteStore::put) refuses what was loaded before an invalidation.
+    pub fences: bool,
     /// A lease lets one process load for all.
     pub leases: bool,
 }
@@ -48,21 +79,45 @@ pub struct Capabilities {
 /// A second tier. Four methods, each one round trip for any number of keys; an error means that the tier could not be
 /// reached or did not answer properly, never that a key is missing.
 ///
-/// Implementations need no deadline, retry or breaker of their own: the cache puts those around every call.
+/// Implementations need no deadline, retry or breaker of their own: [`Tier`] puts those around every call, and may drop a call's
+/// future at any moment. `testing::conformance` (feature `testing`) checks one.
 pub trait RemoteStore: Send + Sync + 'static {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// The values of `names`, in their order; `None` where there is none.
+    /// What is kept under `names`, in their order; `None` where there is nothing.
     fn get<'a>(&'a self, names: &'a [Name]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>>;
 
-    /// Keeps the items.
-    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<(), Error>>;
+    /// Keeps items that were just loaded, and says of how many that is true. A store that fences keeps an item only if nothing is
+    /// kept under its name, or something with the same fence ([`envelope::fence_of`]).
+    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<usize, Error>>;
 
-    /// Forgets what is named and tells the other processes where the store can.
-    fn invalidate<'a>(&'a self, what: &'a [Invalidation]) -> BoxFuture<'a, Result<(), Error>>;
+    /// Keeps each notice's item whatever was there, then tells the other processes, in this order.
+    fn invalidate<'a>(&'a self, notices: &'a [Notice]) -> BoxFuture<'a, Result<(), Error>>;
 
     /// What others invalidated, from now on, until the store closes. A process hears its own messages or not, as the store likes.
-    /// Stores that announce nothing return a channel that is closed.
-    fn listen(&self) -> tokio::sync::broadcast::Receiver<Invalidation>;
+    /// Stores that announce nothing return a channel that is closed. Who lags behind a full channel has lost messages.
+    fn listen(&self) -> broadcast::Receiver<Invalidation>;
+
+    /// The time all processes that share the store agree on, in microseconds since the Unix epoch: the store's own clock where
+    /// it has one, so that no process's wall clock matters.
+    fn now(&self) -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+    }
+
+    /// An answer was another key's value: whatever carried it must not be used again.
+    fn distrust(&self) {}
+
+    /// Takes the lease of `name` for at most `ttl`, unless somebody has it; `token` is the holder's secret, and asking again with the
+    /// same one succeeds.
+    fn lease<'a>(&'a self, name: &'a Name, token: u64, ttl: Duration) -> BoxFuture<'a, Result<bool, Error>> {
+        let _ = (name, token, ttl);
+        future::ready(Ok(true)).boxed()
+    }
+
+    /// Gives the lease back, if `token` still holds it.
+    fn release<'a>(&'a self, name: &'a Name, token: u64) -> BoxFuture<'a, Result<(), Error>> {
+        let _ = (name, token);
+        future::ready(Ok(())).boxed()
+    }
 }

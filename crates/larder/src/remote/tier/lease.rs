@@ -1,0 +1,89 @@
+//! One load a key across processes, where the store has leases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::counts::count;
+use super::{Core, Reply, Tier};
+use crate::remote::{Name, names};
+
+/// How often at first, and at last, to look whether the holder has filled the key.
+const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// Whether this process is to load the key.
+#[derive(Debug)]
+#[must_use]
+pub enum Lease {
+    /// It is: keep the guard until the fill is queued. Dropping it gives the lease back.
+    Granted(Guard),
+    /// Another process is at it.
+    Taken,
+    /// Nobody can say: the store has no leases or cannot be reached. Load.
+    Unknown,
+}
+
+/// A lease that is held.
+#[derive(Debug)]
+pub struct Guard {
+    core: Arc<Core>,
+    name: Name,
+    token: u64,
+    /// Whether there is, or may be, something to give back.
+    held: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.held {
+            return;
+        }
+        let (core, name, token) = (self.core.clone(), self.name.clone(), self.token);
+        self.core.runtime.spawn(async move {
+            // If it fails, the lease ends by itself.
+            let _ = core.gate.call(core.gate.until(), || core.store.release(&name, token)).await;
+        });
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}
+
+pub(super) async fn lease(core: &Arc<Core>, name: &Name, ttl: Duration) -> Lease {
+    if !core.store.capabilities().leases {
+        return Lease::Unknown;
+    }
+    let mut guard = Guard { core: core.clone(), name: names::lease(name), token: fastrand::u64(..), held: true };
+    match core.gate.call(core.gate.until(), || core.store.lease(&guard.name, guard.token, ttl)).await {
+        Ok(true) => {
+            count(&core.gate.counts.leases);
+            Lease::Granted(guard)
+        }
+        Ok(false) => {
+            guard.held = false;
+            Lease::Taken
+        }
+        // It may be held all the same: the guard gives it back.
+        Err(_) => Lease::Unknown,
+    }
+}
+
+pub(super) async fn wait_for(tier: &Tier, name: &Name, up_to: Duration) -> Option<Reply> {
+    let until = Instant::now() + up_to;
+    let mut pause = LOOK.0;
+    loop {
+        let reply = tier.get(std::slice::from_ref(name)).await.ok()?.pop()?;
+        if reply.found.is_some() {
+            return Some(reply);
+        }
+        if Instant::now() + pause > until {
+            return None;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LOOK.1);
+    }
+}

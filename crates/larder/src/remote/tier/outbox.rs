@@ -1,0 +1,208 @@
+//! What waits to be sent: fills, which may be dropped, and invalidations that failed, which may not.
+
+use ahash::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::remote::{Envelope, Item, Name, Notice, names};
+
+/// A fill in the queue; it is encoded when its turn comes.
+pub(super) struct Queued {
+    pub(super) envelope: Envelope,
+    pub(super) ttl: std::time::Duration,
+}
+
+#[derive(Default)]
+pub(super) struct Outbox {
+    inner: Mutex<Inner>,
+    /// There is something to send.
+    pub(super) wake: Notify,
+    /// There is nothing any more.
+    pub(super) idle: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    fills: HashMap<Name, Queued>,
+    bytes: usize,
+    /// Fills taken out and not yet answered.
+    under_way: usize,
+    pending: HashMap<Name, Pending>,
+}
+
+struct Pending {
+    notice: Notice,
+    /// Whether its first attempt is over.
+    due: bool,
+}
+
+impl Outbox {
+    /// Queues a fill, replacing one of the same key. False if there are too many or they are too large.
+    pub(super) fn push(&self, name: Name, fill: Queued, most: usize, most_bytes: usize) -> bool {
+        let mut inner = self.inner.lock();
+        let old = inner.fills.get(&name).map(|old| old.envelope.payload.len());
+        let bytes = inner.bytes - old.unwrap_or(0) + fill.envelope.payload.len();
+        if bytes > most_bytes || old.is_none() && inner.fills.len() >= most {
+            return false;
+        }
+        inner.bytes = bytes;
+        inner.fills.insert(name, fill);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Takes out up to `most` fills. [`settle`](Self::settle) must follow.
+    pub(super) fn take(&self, most: usize) -> Vec<(Name, Queued)> {
+        let mut inner = self.inner.lock();
+        let names: Vec<_> = inner.fills.keys().take(most).cloned().collect();
+        let batch: Vec<_> = names.into_iter().filter_map(|name| inner.fills.remove_entry(&name)).collect();
+        inner.bytes -= batch.iter().map(|(_, fill)| fill.envelope.payload.len()).sum::<usize>();
+        inner.under_way += batch.len();
+        batch
+    }
+
+    /// So many that were taken out are answered or dropped.
+    pub(super) fn settle(&self, many: usize) {
+        self.inner.lock().under_way -= many;
+    }
+
+    /// Remembers invalidations before they are sent. How many are remembered now.
+    pub(super) fn begin(&self, notices: &[Notice]) -> usize {
+        let mut inner = self.inner.lock();
+        for notice in notices {
+            let name = &notice.instead.name;
+            if let Some(fill) = inner.fills.remove(name) {
+                inner.bytes -= fill.envelope.payload.len();
+            }
+            inner.pending.insert(name.clone(), Pending { notice: notice.clone(), due: false });
+        }
+        inner.pending.len()
+    }
+
+    /// They are done, unless a later one took the place.
+    pub(super) fn done(&self, notices: &[Notice]) {
+        let mut inner = self.inner.lock();
+        for Notice { instead, .. } in notices {
+            if inner.pending.get(&instead.name).is_some_and(|kept| same(&kept.notice.instead, instead)) {
+                inner.pending.remove(&instead.name);
+            }
+        }
+    }
+
+    /// Their first attempt is over, and they are not done.
+    pub(super) fn put_off(&self, notices: &[Notice]) {
+        let mut inner = self.inner.lock();
+        for Notice { instead, .. } in notices {
+            if let Some(pending) = inner.pending.get_mut(&instead.name) {
+                pending.due |= same(&pending.notice.instead, instead);
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// Some of those that are due.
+    pub(super) fn due(&self, most: usize) -> Vec<Notice> {
+        let inner = self.inner.lock();
+        inner.pending.values().filter(|pending| pending.due).take(most).map(|pending| pending.notice.clone()).collect()
+    }
+
+    /// The namespaces of all that is remembered, which is forgotten.
+    pub(super) fn widen(&self) -> Vec<Name> {
+        let mut inner = self.inner.lock();
+        let mut all: Vec<_> = inner.pending.drain().map(|(name, _)| names::all(names::namespace(&name))).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Whether an invalidation that is not done yet may concern the key.
+    pub(super) fn covers(&self, name: &Name) -> bool {
+        let inner = self.inner.lock();
+        if inner.pending.is_empty() {
+            return false;
+        }
+        let space = names::namespace(name);
+        inner.pending.contains_key(name)
+            || inner.pending.keys().any(|mark| mark.starts_with(space) && mark[space.len()..].starts_with('!'))
+    }
+
+    /// Fills, their bytes, and invalidations that wait.
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+        let inner = self.inner.lock();
+        (inner.fills.len() + inner.under_way, inner.bytes, inner.pending.len())
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        let (fills, _, pending) = self.sizes();
+        fills == 0 && pending == 0
+    }
+}
+
+/// Whether it is the very same invalidation: each has a fence of its own.
+fn same(one: &Item, other: &Item) -> bool {
+    one.bytes == other.bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::remote::envelope::{Fence, Form};
+    use crate::remote::{Invalidation, Kind};
+
+    fn fill(size: usize) -> Queued {
+        let mut envelope = Envelope::invalidated(0, Fence(0));
+        envelope.kind = Kind::Value;
+        envelope.payload = vec![0; size].into();
+        Queued { envelope, ttl: Duration::from_secs(1) }
+    }
+
+    fn notice(what: Invalidation, fence: u64) -> Notice {
+        let (Invalidation::Key(name) | Invalidation::Tag(name) | Invalidation::Clear(name)) = &what else { panic!() };
+        let bytes = Envelope::invalidated(1, Fence(fence)).encode(name, &Form::default()).unwrap();
+        let instead = Item { name: name.clone(), bytes, ttl: Duration::from_secs(1) };
+        Notice { what, instead }
+    }
+
+    #[test]
+    fn the_queue_is_bounded_in_number_and_bytes() {
+        let outbox = Outbox::default();
+        assert!(outbox.push("a:1".into(), fill(60), 2, 100));
+        assert!(!outbox.push("a:2".into(), fill(60), 2, 100));
+        assert!(outbox.push("a:1".into(), fill(50), 2, 100), "it takes the place of the older one");
+        assert!(outbox.push("a:2".into(), fill(50), 2, 100));
+        assert!(!outbox.push("a:3".into(), fill(0), 2, 100));
+        assert_eq!(outbox.sizes(), (2, 100, 0));
+        assert_eq!(outbox.take(10).len(), 2);
+        assert_eq!(outbox.sizes(), (2, 0, 0));
+        outbox.settle(2);
+        assert!(outbox.is_idle());
+    }
+
+    #[test]
+    fn an_invalidation_is_remembered_until_it_is_done() {
+        let outbox = Outbox::default();
+        let key: Name = "a:1".into();
+        outbox.push(key.clone(), fill(1), 10, 100);
+        let (first, second) = (notice(Invalidation::Key(key.clone()), 1), notice(Invalidation::Key(key.clone()), 2));
+        outbox.begin(std::slice::from_ref(&first));
+        assert_eq!(outbox.sizes(), (0, 0, 1), "what was loaded before is not sent");
+        outbox.begin(std::slice::from_ref(&second));
+        outbox.done(&[first]);
+        assert!(outbox.covers(&key) && !outbox.covers(&"a:2".into()) && outbox.due(9).is_empty());
+        outbox.put_off(std::slice::from_ref(&second));
+        assert_eq!(outbox.due(9).len(), 1);
+        outbox.done(&[second]);
+        assert!(!outbox.covers(&key) && outbox.is_idle());
+    }
+
+    #[test]
+    fn a_tag_covers_its_namespace_and_many_widen_to_namespaces() {
+        let outbox = Outbox::default();
+        outbox.begin(&[notice(Invalidation::Tag(names::tag("a", "t")), 1), notice(Invalidation::Key("b:1".into()), 2)]);
+        assert!(outbox.covers(&"a:9".into()) && !outbox.covers(&"b:9".into()) && !outbox.covers(&"ab:9".into()));
+        assert_eq!(outbox.widen(), ["a!all".into(), "b!all".into()] as [Name; 2]);
+        assert!(outbox.is_idle());
+    }
+}

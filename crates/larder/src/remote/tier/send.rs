@@ -1,0 +1,225 @@
+//! Writing, and the three tasks of a tier: what listens, what probes, what sends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{sleep, sleep_until};
+
+use super::counts::{add, count};
+use super::outbox::Queued;
+use super::read::wrap;
+use super::{BreakerState, Core, Entry, Fill};
+use crate::remote::envelope::Fence;
+use crate::remote::{Envelope, Invalidation, Item, Name, Notice, names};
+use crate::{Error, ErrorKind};
+
+/// How many fills or invalidations go in one call.
+const BATCH: usize = 64;
+/// How long to wait after an invalidation failed though the breaker is closed.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Invalidations under way: put off if they are not done, however the attempt ends.
+struct Attempt<'a> {
+    core: &'a Core,
+    notices: &'a [Notice],
+    done: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            self.core.outbox.done(self.notices);
+            if self.core.outbox.is_idle() {
+                self.core.outbox.idle.notify_waiters();
+            }
+            add(&self.core.gate.counts.invalidated, self.notices.len());
+        } else {
+            self.core.outbox.put_off(self.notices);
+            add(&self.core.gate.counts.put_off_invalidations, self.notices.len());
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn fill(&self, fill: Fill) -> bool {
+        let counts = &self.gate.counts;
+        // Nothing can be sent and nobody waits for it: memory is better spent on what was asked for.
+        if self.gate.breaker.state() == BreakerState::Open {
+            count(&counts.lost_fills);
+            return false;
+        }
+        if fill.entry.payload.as_ref().is_some_and(|payload| payload.len() > self.config.form.limit) {
+            count(&counts.bad_fills);
+            return false;
+        }
+        let (envelope, ttl) = wrap(self, &fill.entry, fill.fence);
+        let kept = self.outbox.push(fill.name, Queued { envelope, ttl }, self.config.queue, self.config.queue_bytes);
+        if !kept {
+            count(&counts.crowded_fills);
+        }
+        kept
+    }
+
+    pub(super) async fn write(&self, name: &Name, entry: &Entry) -> Result<(), Error> {
+        let what = Invalidation::Key(name.clone());
+        let mark = self.notice(what.clone())?;
+        let (envelope, ttl) = wrap(self, entry, fence());
+        let encoded = envelope.encode(name, &self.config.form);
+        let marks = [mark];
+        self.remember(&marks)?;
+        let mut attempt = Attempt { core: self, notices: &marks, done: false };
+        // What cannot be kept is outdated all the same.
+        let bytes = encoded?;
+        let notices = [Notice { what, instead: Item { name: name.clone(), bytes, ttl } }];
+        self.gate.call(self.gate.until(), || self.store.invalidate(&notices)).await?;
+        attempt.done = true;
+        Ok(())
+    }
+
+    pub(super) async fn invalidate(&self, what: &[Invalidation]) -> Result<(), Error> {
+        let notices = what.iter().cloned().map(|what| self.notice(what)).collect::<Result<Vec<_>, _>>()?;
+        self.remember(&notices)?;
+        let mut attempt = Attempt { core: self, notices: &notices, done: false };
+        self.gate.call(self.gate.until(), || self.store.invalidate(&notices)).await?;
+        attempt.done = true;
+        Ok(())
+    }
+
+    /// From now on, what is named is a miss here.
+    fn remember(&self, notices: &[Notice]) -> Result<(), Error> {
+        for notice in notices {
+            if let Invalidation::Tag(mark) | Invalidation::Clear(mark) = &notice.what {
+                self.marks.set(mark, self.store.now());
+            }
+        }
+        if self.outbox.begin(notices) > self.config.pending {
+            count(&self.gate.counts.widened);
+            let all: Vec<_> = self.outbox.widen().into_iter().map(Invalidation::Clear).collect();
+            let wide = all.into_iter().map(|what| self.notice(what)).collect::<Result<Vec<_>, _>>()?;
+            self.outbox.begin(&wide);
+            self.outbox.put_off(&wide);
+        }
+        Ok(())
+    }
+
+    /// What to announce, and the mark to keep.
+    fn notice(&self, what: Invalidation) -> Result<Notice, Error> {
+        let (name, ttl) = match &what {
+            Invalidation::Key(name) => (name, self.config.fence_for),
+            // As long as anything loaded before may be kept, and a little longer.
+            Invalidation::Tag(name) | Invalidation::Clear(name) => (name, self.config.longest + self.config.fence_for),
+            Invalidation::Lost => {
+                return Err(Error::new(ErrorKind::Config, "a loss is what a store reports; it cannot be announced"));
+            }
+        };
+        let bytes = Envelope::invalidated(self.store.now(), fence()).encode(name, &self.config.form)?;
+        let instead = Item { name: name.clone(), bytes, ttl };
+        Ok(Notice { what, instead })
+    }
+
+    /// Sends what waits until nothing does. False if the store could not be reached.
+    async fn drain(&self) -> bool {
+        loop {
+            let notices = self.outbox.due(BATCH);
+            if notices.is_empty() {
+                break;
+            }
+            if self.gate.call(self.gate.until(), || self.store.invalidate(&notices)).await.is_err() {
+                return false;
+            }
+            self.outbox.done(&notices);
+            add(&self.gate.counts.invalidated, notices.len());
+        }
+        loop {
+            let fills = self.outbox.take(BATCH);
+            if fills.is_empty() {
+                return true;
+            }
+            let many = fills.len();
+            self.send_fills(fills).await;
+            self.outbox.settle(many);
+        }
+    }
+
+    async fn send_fills(&self, fills: Vec<(Name, Queued)>) {
+        let counts = &self.gate.counts;
+        let all = fills.len();
+        let items: Vec<_> = fills
+            .into_iter()
+            .filter_map(|(name, Queued { envelope, ttl })| {
+                let bytes = envelope.encode(&name, &self.config.form).ok()?;
+                Some(Item { name, bytes, ttl })
+            })
+            .collect();
+        add(&counts.bad_fills, all - items.len());
+        if items.is_empty() {
+            return;
+        }
+        match self.gate.call(self.gate.until(), || self.store.put(&items)).await {
+            Ok(kept) => {
+                add(&counts.filled, kept.min(items.len()));
+                add(&counts.fenced, items.len().saturating_sub(kept));
+            }
+            Err(_) => add(&counts.lost_fills, items.len()),
+        }
+    }
+}
+
+/// A fence nobody has used: 0 is that of keys never invalidated.
+fn fence() -> Fence {
+    Fence(fastrand::u64(1..))
+}
+
+/// Keeps what is known about tags true.
+pub(super) async fn listen(core: Arc<Core>, mut messages: broadcast::Receiver<Invalidation>) {
+    loop {
+        let what = match messages.recv().await {
+            Ok(what) => what,
+            Err(RecvError::Lagged(_)) => Invalidation::Lost,
+            Err(RecvError::Closed) => return,
+        };
+        core.marks.hear(&what);
+    }
+}
+
+/// Brings the breaker back to closed, whether anybody asks or not.
+pub(super) async fn probe(core: Arc<Core>) {
+    let breaker = &core.gate.breaker;
+    // Under a name no key can have.
+    let names = [names::all("larder.probe")];
+    loop {
+        let changed = breaker.changed.notified();
+        let Some(at) = breaker.probe_at() else {
+            changed.await;
+            continue;
+        };
+        sleep_until(at).await;
+        breaker.half_open();
+        // Its verdict is all that matters.
+        let _ = core.gate.call(core.gate.until(), || core.store.get(&names)).await;
+        if breaker.state() == BreakerState::Closed {
+            tracing::info!("the remote tier is back");
+            core.outbox.wake.notify_one();
+        }
+    }
+}
+
+/// Sends fills, and invalidations that could not be done at once.
+pub(super) async fn send(core: Arc<Core>) {
+    loop {
+        let woken = core.outbox.wake.notified();
+        if core.drain().await {
+            if core.outbox.is_idle() {
+                core.outbox.idle.notify_waiters();
+            }
+            woken.await;
+        } else if core.gate.breaker.state() == BreakerState::Open {
+            // The probe wakes us.
+            woken.await;
+        } else {
+            sleep(AGAIN).await;
+        }
+    }
+}
