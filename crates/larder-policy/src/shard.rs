@@ -346,6 +346,17 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         self.find(key).and_then(|slot| self.values.at(self.entries[slot].place))
     }
 
+    /// As [`peek`](Self::peek), to change the value in its place; its weight stays what it was.
+    pub fn peek_mut(&mut self, key: KeyHash) -> Option<&mut V> {
+        let place = self.find(key).map(|slot| self.entries[slot].place)?;
+        self.values.at_mut(place)
+    }
+
+    /// The residents, in no order that means anything; no access is recorded.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyHash, &V)> {
+        self.entries.iter().filter_map(|entry| Some((entry.key, self.values.at(entry.place)?)))
+    }
+
     /// The number of residents.
     pub fn len(&self) -> usize {
         self.index.len() - self.ghosts

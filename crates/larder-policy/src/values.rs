@@ -43,6 +43,14 @@ impl<V> Values<V> {
         self.items.get(place as usize)?.as_ref()
     }
 
+    /// As [`at`](Self::at), to change it.
+    pub(crate) fn at_mut(&mut self, place: u32) -> Option<&mut V> {
+        if Self::ALIKE {
+            return self.alike.last_mut().filter(|_| place != NIL);
+        }
+        self.items.get_mut(place as usize)?.as_mut()
+    }
+
     /// Puts `value` in the place of another, which it returns.
     pub(crate) fn replace(&mut self, place: u32, value: V) -> Option<V> {
         if Self::ALIKE { Some(value) } else { self.items.get_mut(place as usize)?.replace(value) }
@@ -91,6 +99,8 @@ mod tests {
         assert_eq!((values.at(a), values.at(b), values.count()), (Some(&'a'), Some(&'b'), 2));
         assert_eq!((values.replace(b, 'B'), values.take(a), values.take(a)), (Some('b'), Some('a'), None));
         assert_eq!((values.put('c'), values.at(b), values.count()), (a, Some(&'B'), 2));
+        *values.at_mut(b).unwrap() = 'd';
+        assert_eq!((values.at(b), values.at_mut(NIL)), (Some(&'d'), None));
     }
 
     #[test]

@@ -1,7 +1,44 @@
 //! An adaptive cache: you say how much memory there is and how stale an answer may be, larder does the rest.
+//!
+//! [`Cache`] is memory with learned eviction and learned lifetimes, and behind it, where there are any, a remote tier that
+//! processes share ([`remote`]) and a [`Loader`] for what nobody has.
 #![forbid(unsafe_code)]
 
+mod blocking;
+mod builder;
+mod bulk;
+mod cache;
+mod clock;
+pub mod codec;
+mod entry;
 mod error;
+mod fetched;
+mod flight;
+mod floors;
+mod hash;
+mod key;
+mod limits;
+mod load;
+mod loader;
 pub mod remote;
+mod rules;
+mod runtime;
+mod segment;
+mod shared;
+mod stats;
+mod store;
+mod upkeep;
 
+pub use blocking::Blocking;
+pub use builder::Builder;
+pub use cache::Cache;
+pub use clock::Clock;
 pub use error::{Error, ErrorKind};
+pub use fetched::{Fetched, Found, Options, Tier};
+pub use key::{Key, KeyRules};
+pub use larder_policy::Time;
+pub use larder_policy::freshness::Freshness;
+pub use limits::LoadLimit;
+pub use loader::{BoxError, Loader};
+pub use rules::{Consistency, Refresh, Rules};
+pub use stats::{Counts, StaleRate, Stats};

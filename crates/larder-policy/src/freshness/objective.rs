@@ -118,6 +118,14 @@ impl Freshness {
         self.most
     }
 
+    /// The lifetime of everything, where that is all there is to it.
+    pub fn fixed(&self) -> Option<Duration> {
+        match self.goal {
+            Goal::FixedTtl(ttl) if self.prefixes.is_empty() => Some(ttl),
+            _ => None,
+        }
+    }
+
     fn new(goal: Goal) -> Self {
         Self {
             goal,
@@ -150,5 +158,8 @@ mod tests {
         let odd = Freshness::never_stale().min_ttl(secs(100)).max_ttl(secs(10));
         assert!(odd.least <= odd.most && odd.most == secs(10));
         assert!(Freshness::fixed_ttl(secs(1_000_000)).most >= secs(1_000_000));
+        let fixed = Freshness::fixed_ttl(secs(5));
+        assert_eq!((fixed.fixed(), odd.fixed()), (Some(secs(5)), None));
+        assert_eq!(fixed.with_prefix("price:", odd).fixed(), None);
     }
 }

@@ -176,6 +176,19 @@ fn a_cache_raised_a_thousandfold_holds_little_spare_room() {
     }
 }
 
+#[test]
+fn what_lies_there_can_be_listed_and_changed() {
+    let mut shard = shard("lru", Capacity::objects(2));
+    for letter in ['a', 'b', 'c'] {
+        set(&mut shard, &access(letter, 0, 1), letter, None);
+    }
+    *shard.peek_mut(key('b')).unwrap() = 'B';
+    assert_eq!(shard.peek_mut(key('a')), None);
+    let mut listed: Vec<_> = shard.iter().map(|(key, &value)| (key, value)).collect();
+    listed.sort_by_key(|&(_, value)| value);
+    assert_eq!(listed, [(key('b'), 'B'), (key('c'), 'c')]);
+}
+
 /// FIFO that counts each key's arrivals, for as long as it is resident or one of the last three to leave.
 #[derive(Default)]
 struct Counting {

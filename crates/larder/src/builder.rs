@@ -1,0 +1,315 @@
+//! From settings to a cache.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_policy::freshness::{Engine, Freshness};
+use larder_policy::{Capacity, PolicySpec, Shard, ttl};
+
+use crate::cache::{Cache, Inner};
+use crate::clock::Clock;
+use crate::codec::{Codec, Seal};
+use crate::hash::KeyHasher;
+use crate::key::{Key, KeyRules};
+use crate::limits::{Limits, LoadLimit};
+use crate::loader::Loader;
+use crate::remote::{RemoteStore, Tier, TierConfig, names};
+use crate::rules::{Consistency, Refresh, Rules};
+use crate::runtime::Home;
+use crate::segment::Segment;
+use crate::shared::Shared;
+use crate::store::{Digest, Store, Weigher, shares};
+use crate::{Error, ErrorKind};
+
+/// A segment with fewer entries than this learns too little by itself.
+const LEAST_SEGMENT: u64 = 4096;
+const MOST_SEGMENTS: usize = 64;
+/// How often expired entries are let go.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A cache to be: every setting has a default except the capacity.
+///
+/// ```
+/// use std::time::Duration;
+/// use larder::{Cache, Freshness, Refresh};
+///
+/// let cache: Cache<String, u64> = Cache::builder()
+///     .name("prices")
+///     .capacity(50_000)
+///     .freshness(Freshness::stale_reads(0.01)?.max_ttl(Duration::from_secs(3600)))
+///     .digest(|price| *price)
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Builder<K, V> {
+    name: String,
+    capacity: Option<Capacity>,
+    policy: String,
+    rules: Rules,
+    segments: Option<usize>,
+    weigher: Option<Weigher<K, V>>,
+    digest: Option<Digest<V>>,
+    loader: Option<Arc<dyn Loader<K, V>>>,
+    remote: Option<(Arc<dyn RemoteStore>, Arc<dyn Codec<V>>)>,
+    tier: TierConfig,
+    seal: Option<Arc<dyn Seal>>,
+    lease: Option<Duration>,
+    loads: usize,
+    load_limit: Option<LoadLimit>,
+    key_rules: KeyRules,
+    clock: Clock,
+    seed: Option<u64>,
+}
+
+impl<K, V> Builder<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    pub(crate) fn new() -> Self {
+        Self {
+            name: "cache".into(),
+            capacity: None,
+            policy: "learned".into(),
+            rules: Rules::default(),
+            segments: None,
+            weigher: None,
+            digest: None,
+            loader: None,
+            remote: None,
+            tier: TierConfig::default(),
+            seal: None,
+            lease: None,
+            loads: 1024,
+            load_limit: None,
+            key_rules: KeyRules::default(),
+            clock: Clock::default(),
+            seed: None,
+        }
+    }
+
+    /// What it is called in metrics and traces, and its keys' namespace in the remote tier: letters, digits, `.`, `_` and `-`.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// At most so many entries.
+    #[must_use]
+    pub fn capacity(self, entries: u64) -> Self {
+        Self { capacity: Some(Capacity::objects(entries)), ..self }
+    }
+
+    /// At most so many bytes, an entry's being what `weigh` says: of key and value, as the allocator sees them.
+    #[must_use]
+    pub fn capacity_bytes(self, bytes: u64, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
+        Self { capacity: Some(Capacity::bytes(bytes)), weigher: Some(Arc::new(weigh)), ..self }
+    }
+
+    /// Who is kept: `learned` unless said otherwise, or any other policy `larder policies` lists, with its parameters.
+    #[must_use]
+    pub fn policy(self, policy: impl Into<String>) -> Self {
+        Self { policy: policy.into(), ..self }
+    }
+
+    /// How stale an answer may be. A lifetime of five minutes for everything unless said otherwise; with
+    /// [`Freshness::stale_reads`] every key's lifetime is learned, which needs evidence: a [`digest`](Self::digest), versions, or
+    /// times of change from the loader.
+    #[must_use]
+    pub fn freshness(mut self, freshness: Freshness) -> Self {
+        self.rules.freshness = freshness;
+        self
+    }
+
+    /// How to see whether the origin's value changed: a number that differs where values differ.
+    #[must_use]
+    pub fn digest(self, digest: impl Fn(&V) -> u64 + Send + Sync + 'static) -> Self {
+        Self { digest: Some(Arc::new(digest)), ..self }
+    }
+
+    /// As [`digest`](Self::digest), by the value's `Hash`.
+    #[must_use]
+    pub fn digest_by_hash(self) -> Self
+    where
+        V: Hash,
+    {
+        self.digest(|value| {
+            // The same in every process, and good enough to tell two values apart.
+            let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+            value.hash(&mut hasher);
+            hasher.finish()
+        })
+    }
+
+    /// The origin, for [`Cache::load`] and for renewals that no reader's own loader is at hand for.
+    #[must_use]
+    pub fn loader(self, loader: impl Loader<K, V>) -> Self {
+        Self { loader: Some(Arc::new(loader)), ..self }
+    }
+
+    /// A second tier that processes share, and how values become bytes there.
+    #[must_use]
+    pub fn remote(self, store: impl RemoteStore, codec: impl Codec<V>) -> Self {
+        Self { remote: Some((Arc::new(store), Arc::new(codec))), ..self }
+    }
+
+    /// How the remote tier is used: deadline, breaker, queues, schema version, compression.
+    #[must_use]
+    pub fn tier(self, tier: TierConfig) -> Self {
+        Self { tier, ..self }
+    }
+
+    /// Encrypts values before they leave the process.
+    #[must_use]
+    pub fn seal(self, seal: impl Seal) -> Self {
+        Self { seal: Some(Arc::new(seal)), ..self }
+    }
+
+    /// Of all processes that miss a key, one loads, the others wait for it, at most so long. Costs a round trip a load.
+    #[must_use]
+    pub fn lease(self, most: Duration) -> Self {
+        Self { lease: Some(most), ..self }
+    }
+
+    /// At most so many loads at once; 1024 unless said otherwise.
+    #[must_use]
+    pub fn loads(self, most: usize) -> Self {
+        Self { loads: most, ..self }
+    }
+
+    /// A limit on loads that this cache shares with others.
+    #[must_use]
+    pub fn load_limit(self, limit: LoadLimit) -> Self {
+        Self { load_limit: Some(limit), ..self }
+    }
+
+    /// When entries are loaded ahead of their end.
+    #[must_use]
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.rules.refresh = refresh;
+        self
+    }
+
+    /// What reads see after writes.
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.rules.consistency = consistency;
+        self
+    }
+
+    /// For how long after its time a value may be served while the origin fails or is slow.
+    #[must_use]
+    pub fn stale_if_error(mut self, longest: Duration) -> Self {
+        self.rules.stale_if_error = longest;
+        self
+    }
+
+    /// A reader with a stale value at hand waits no longer than `soft`, one without no longer than `hard`.
+    #[must_use]
+    pub fn timeouts(mut self, soft: Option<Duration>, hard: Duration) -> Self {
+        (self.rules.soft_timeout, self.rules.hard_timeout) = (soft, hard);
+        self
+    }
+
+    /// All of a cache's behaviour at once.
+    #[must_use]
+    pub fn rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// Which texts are accepted as keys of the remote tier.
+    #[must_use]
+    pub fn key_rules(self, key_rules: KeyRules) -> Self {
+        Self { key_rules, ..self }
+    }
+
+    /// In how many parts the memory is locked; a power of two. By the number of processors unless said otherwise.
+    #[must_use]
+    pub fn segments(self, segments: usize) -> Self {
+        Self { segments: Some(segments), ..self }
+    }
+
+    /// Another clock, for tests.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Makes hashes and random choices repeatable, for tests: whoever knows the seed can flood the cache.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// The cache. Its tasks run in the tokio runtime this is called in, or in a small one of its own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], saying which setting is wrong.
+    pub fn build(self) -> Result<Cache<K, V>, Error> {
+        let wrong = |what: String| Error::new(ErrorKind::Config, what);
+        let capacity = self.capacity.ok_or_else(|| wrong("no capacity is given: call Builder::capacity".into()))?;
+        if !names::is_namespace(&self.name) {
+            return Err(wrong(format!("a cache cannot be called '{}': letters, digits, '.', '_', '-'", self.name)));
+        }
+        self.rules.check()?;
+        let spec: PolicySpec = self.policy.parse()?;
+        if spec.eviction().needs_oracle {
+            return Err(wrong(format!("the policy '{}' knows the future and serves replays alone", self.policy)));
+        }
+        let count = match self.segments {
+            Some(count) if count.is_power_of_two() => count,
+            Some(count) => return Err(wrong(format!("{count} segments: their number must be a power of two"))),
+            None => default_segments(capacity),
+        };
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
+        let segments = shares(capacity.limit, count).enumerate().map(move |(at, limit)| {
+            let (own, seed) = (Capacity { limit, ..capacity }, seed.wrapping_add(at as u64));
+            let mut policy = spec.build(own, seed);
+            policy.ttl = Some(Box::new(ttl::Given));
+            let engine = freshness.clone().map(|freshness| Engine::new(freshness, seed));
+            Segment::new(Shard::new(own, policy), engine, seed)
+        });
+        let hasher = KeyHasher::new(self.seed, self.remote.is_some());
+        let store = Store::new(segments, hasher, self.clock, self.rules, self.weigher, self.digest);
+        let runtime = Home::find()?;
+        let shared = match self.remote {
+            Some((remote, codec)) => Some(Shared {
+                tier: Arc::new(Tier::new(remote, self.tier, runtime.handle())?),
+                codec,
+                seal: self.seal,
+                namespace: self.name.clone(),
+                lease: self.lease,
+            }),
+            None => None,
+        };
+        let limits =
+            Limits { own: LoadLimit::new(self.loads), shared: self.load_limit, patience: store.rules.load_timeout };
+        let inner = Arc::new(Inner {
+            name: self.name,
+            store,
+            shared,
+            loader: self.loader,
+            limits,
+            key_rules: self.key_rules,
+            is_closed: false.into(),
+            runtime,
+        });
+        crate::upkeep::start(&inner, TICK);
+        Ok(Cache { inner })
+    }
+}
+
+/// Several for each processor, so that two threads seldom want the same one, as long as each is large enough to learn.
+fn default_segments(capacity: Capacity) -> usize {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let by_threads = (4 * threads).next_power_of_two();
+    let by_size = match capacity.most_objects() {
+        Some(entries) => (entries as u64 / LEAST_SEGMENT).max(1),
+        // Entries of a kilobyte, for want of anything better.
+        None => (capacity.limit / 1024 / LEAST_SEGMENT).max(1),
+    };
+    let by_size = 1usize << by_size.ilog2();
+    by_threads.min(by_size).min(MOST_SEGMENTS)
+}

@@ -1,0 +1,138 @@
+//! Many keys in one go: one look each, one question to the remote tier, one call of the loader.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use larder_policy::KeyHash;
+use tokio::time::timeout;
+
+use crate::cache::Inner;
+use crate::fetched::{Fetched, Found};
+use crate::flight::Flight;
+use crate::key::Key;
+use crate::load::Job;
+use crate::remote::Name;
+use crate::shared::Seen;
+use crate::store::Step;
+use crate::{Error, ErrorKind};
+
+pub(crate) type BulkLoad<K, V> = BoxFuture<'static, Result<HashMap<K, Fetched<V>>, Error>>;
+
+/// A key on its way to an answer.
+struct Awaited<K, V> {
+    hash: KeyHash,
+    flight: Arc<Flight<K, V>>,
+    stale: Option<Found<Option<V>>>,
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    pub(crate) async fn read_many(
+        self: &Arc<Self>,
+        keys: Vec<K>,
+        load: impl FnOnce(Vec<K>) -> BulkLoad<K, V> + Send + 'static,
+    ) -> Result<HashMap<K, V>, Error> {
+        let mut answers = HashMap::with_capacity(keys.len());
+        let mut awaited = Vec::new();
+        let mut led = Vec::new();
+        for key in keys {
+            if answers.contains_key(&key) {
+                continue;
+            }
+            let hash = self.store.hasher.hash(&key);
+            match self.store.step(&key, hash) {
+                Step::Serve(found) => answers.extend(found.value.map(|value| (key, value))),
+                Step::Renew(found, renewal) => {
+                    led.extend(renewal.map(|(flight, audit)| Job { hash, flight, audit, load: None }));
+                    answers.extend(found.value.map(|value| (key, value)));
+                }
+                Step::Wait { flight, leads, stale } => {
+                    if leads {
+                        led.push(Job { hash, flight: flight.clone(), audit: None, load: None });
+                    }
+                    awaited.push(Awaited { hash, flight, stale });
+                }
+                // Another key of the same hash is being loaded; so few that one after the other will do.
+                Step::Nothing => {
+                    let flight = Flight::new(key, 0);
+                    led.push(Job { hash, flight: flight.clone(), audit: None, load: None });
+                    awaited.push(Awaited { hash, flight, stale: None });
+                }
+            }
+        }
+        if !led.is_empty() {
+            self.depart_many(led, load);
+        }
+        for Awaited { hash, flight, stale } in awaited {
+            let found = match (timeout(self.store.rules.hard_timeout, flight.answer()).await, stale) {
+                (Ok(Ok(found)), _) => found,
+                (_, Some(found)) if !self.store.rules.stale_if_error.is_zero() => {
+                    self.store.count(hash, |counts| counts.stale += 1);
+                    found
+                }
+                (Ok(Err(error)), _) => return Err(error),
+                (Err(_), _) => return Err(Error::new(ErrorKind::Timeout, "no answer in time; the load goes on")),
+            };
+            answers.extend(found.value.map(|value| (flight.key.clone(), value)));
+        }
+        Ok(answers)
+    }
+
+    fn depart_many(
+        self: &Arc<Self>,
+        jobs: Vec<Job<K, V>>,
+        load: impl FnOnce(Vec<K>) -> BulkLoad<K, V> + Send + 'static,
+    ) {
+        let inner = self.clone();
+        let landings: Vec<_> = jobs.iter().map(|job| self.landing(job)).collect();
+        let names = match &self.shared {
+            Some(shared) => jobs.iter().map(|job| shared.name(&job.flight.key.text())).collect(),
+            None => Vec::new(),
+        };
+        self.runtime.handle().spawn(async move {
+            let mut waiting = Vec::new();
+            let mut seen = inner.ask_remote(names).await.into_iter();
+            for (job, landing) in jobs.into_iter().zip(landings) {
+                let text = job.flight.key.text().into_owned();
+                let mut seen = seen.next();
+                match inner.from_remote(job.hash, &job.flight, &mut seen, &text) {
+                    Some(found) if job.audit.is_none() => landing.land(Ok(found)),
+                    _ => waiting.push((job, landing, text, seen.and_then(|seen| seen.fence))),
+                }
+            }
+            if waiting.is_empty() {
+                return;
+            }
+            let keys = waiting.iter().map(|(job, ..)| job.flight.key.clone()).collect();
+            let as_of = inner.store.clock.now();
+            let loaded = inner.ask(async move { load(keys).await }).await;
+            match loaded {
+                Ok(mut loaded) => {
+                    for (job, landing, text, fence) in waiting {
+                        let fetched = loaded.remove(&job.flight.key).unwrap_or_else(Fetched::absent);
+                        let fill = inner.shared.as_ref().and_then(|shared| Some((shared.name(&text), fence?)));
+                        let found = inner.arrive(job.hash, &job.flight, job.audit, fetched, as_of, &text, fill);
+                        landing.land(Ok(found));
+                    }
+                }
+                Err(error) => {
+                    for (job, landing, ..) in waiting {
+                        inner.store.failed(job.hash, &job.flight);
+                        landing.land(Err(error.clone()));
+                    }
+                }
+            }
+        });
+    }
+
+    async fn ask_remote(&self, names: Vec<Name>) -> Vec<Seen<V>> {
+        match &self.shared {
+            Some(shared) => shared.get(&names, self.store.clock.now()).await,
+            None => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The cache as its users see it.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::builder::Builder;
+use crate::fetched::{Fetched, Found, Options};
+use crate::key::{Key, KeyRules};
+use crate::limits::Limits;
+use crate::loader::{BoxError, Load, Loader};
+use crate::remote::{Invalidation, names};
+use crate::runtime::Home;
+use crate::shared::{Shared, Times, tolerate};
+use crate::stats::Stats;
+use crate::store::Store;
+use crate::{Error, ErrorKind};
+
+/// A cache: memory, and behind it a remote tier and a loader where there are any. Clones are the same cache.
+///
+/// ```
+/// # tokio_test(async {
+/// let cache = larder::Cache::builder().capacity(10_000).build()?;
+/// let user: String = cache.get_with(&42, async || Ok::<_, std::io::Error>("Ada".to_owned())).await?;
+/// assert_eq!(cache.get(&42).await, Some(user));
+/// # Ok::<(), larder::Error>(()) });
+/// # fn tokio_test(test: impl Future<Output = Result<(), larder::Error>>) {
+/// #     tokio::runtime::Runtime::new().unwrap().block_on(test).unwrap();
+/// # }
+/// ```
+pub struct Cache<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    pub(crate) inner: Arc<Inner<K, V>>,
+}
+
+pub(crate) struct Inner<K, V> {
+    pub(crate) name: String,
+    pub(crate) store: Store<K, V>,
+    pub(crate) shared: Option<Shared<V>>,
+    pub(crate) loader: Option<Arc<dyn Loader<K, V>>>,
+    pub(crate) limits: Limits,
+    pub(crate) key_rules: KeyRules,
+    pub(crate) is_closed: AtomicBool,
+    pub(crate) runtime: Home,
+}
+
+impl<K, V> Clone for Cache<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+/// Keys and values are never shown.
+impl<K, V> fmt::Debug for Cache<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("name", &self.inner.name).field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    /// A cache to be.
+    pub fn builder() -> Builder<K, V> {
+        Builder::new()
+    }
+
+    /// What memory holds, if it is fresh. Nothing is waited for: neither the remote tier nor the loader is asked.
+    #[inline]
+    pub fn local<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        self.inner.store.local(key)?.value
+    }
+
+    /// What memory or the remote tier holds. Where a [loader](Builder::loader) is known, it is asked too, and its errors count as
+    /// nothing.
+    pub async fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+    {
+        if self.inner.shared.is_none() && self.inner.loader.is_none() {
+            return self.local(key);
+        }
+        self.inner.read(key, None::<fn() -> Load<V>>).await.ok()?.value
+    }
+
+    /// The value of a key, loaded by `load` if neither memory nor the remote tier has it. Of all who ask at once one loads; who
+    /// gives up waiting does not end the load.
+    ///
+    /// # Errors
+    /// Those of the load; [`ErrorKind::NotFound`] if the origin has none; [`ErrorKind::Timeout`]; [`ErrorKind::Overloaded`].
+    /// Where a stale value may be served instead, it is.
+    pub async fn get_with<Q, F, Fut, T, E>(&self, key: &Q, load: F) -> Result<V, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        Ok(self.find_with(key, load).await?.value)
+    }
+
+    /// As [`get_with`](Self::get_with), with what is known about the value: where it came from, its age, whether it is stale.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn find_with<Q, F, Fut, T, E>(&self, key: &Q, load: F) -> Result<Found<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let make =
+            move || -> Load<V> { Box::pin(async move { load().await.map(Into::into).map_err(crate::loader::failed) }) };
+        present(self.inner.read(key, Some(make)).await?)
+    }
+
+    /// The value of a key, read through the cache's [loader](Builder::loader).
+    ///
+    /// # Errors
+    /// As [`get_with`](Self::get_with); [`ErrorKind::Config`] if the cache has no loader.
+    pub async fn load<Q>(&self, key: &Q) -> Result<Found<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+    {
+        if self.inner.loader.is_none() {
+            return Err(Error::new(ErrorKind::Config, "this cache has no loader: give it one with Builder::loader"));
+        }
+        present(self.inner.read(key, None::<fn() -> Load<V>>).await?)
+    }
+
+    /// Several values at once: `load` is called once with the keys that neither tier has and that nobody is loading yet.
+    /// Keys the origin does not have are missing from the answer.
+    ///
+    /// # Errors
+    /// As [`get_with`](Self::get_with), when a key could not be answered.
+    pub async fn get_many_with<F, Fut, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        load: F,
+    ) -> Result<HashMap<K, V>, Error>
+    where
+        F: FnOnce(Vec<K>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<HashMap<K, T>, E>> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let load = move |keys| -> crate::bulk::BulkLoad<K, V> {
+            Box::pin(async move {
+                let loaded = load(keys).await.map_err(crate::loader::failed)?;
+                Ok(loaded.into_iter().map(|(key, value)| (key, value.into())).collect())
+            })
+        };
+        self.inner.read_many(keys.into_iter().collect(), load).await
+    }
+
+    /// Keeps a value the service has written to the origin, here and in the remote tier, and tells the other processes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadKey`], [`ErrorKind::Codec`]. A remote tier that cannot be reached is no error: what it holds is invalid until it
+    /// has heard of the write.
+    pub async fn insert(&self, key: K, value: V) -> Result<(), Error> {
+        self.insert_with(key, value, Options::default()).await
+    }
+
+    /// As [`insert`](Self::insert), with settings of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn insert_with(&self, key: K, value: V, options: Options) -> Result<(), Error> {
+        self.open()?;
+        let inner = &*self.inner;
+        let hash = inner.store.hasher.hash(&key);
+        let text = key.text().into_owned();
+        let Some(shared) = &inner.shared else {
+            inner.store.write(key, hash, value, options, &text);
+            return Ok(());
+        };
+        inner.key_rules.check(&text)?;
+        let fetched = Fetched::from(value.clone()).with(options.clone());
+        inner.store.write(key, hash, value, options, &text);
+        let rules = &inner.store.rules;
+        let ttl = fetched.options.ttl.unwrap_or(rules.ttl());
+        let keep_for = ttl.saturating_add(rules.stale_if_error);
+        let times = Times { age: Duration::ZERO, fresh_for: ttl, keep_for };
+        tolerate(shared.write(&shared.name(&text), &fetched, times).await)
+    }
+
+    /// Removes a key from both tiers, here and in the other processes; returns what memory held.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadKey`].
+    pub async fn remove<Q>(&self, key: &Q) -> Result<Option<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let inner = &*self.inner;
+        let held = inner.store.forget(key, inner.store.hasher.hash(key));
+        if let Some(shared) = &inner.shared {
+            let text = key.text();
+            inner.key_rules.check(&text)?;
+            tolerate(shared.invalidate(Invalidation::Key(shared.name(&text))).await)?;
+        }
+        Ok(held)
+    }
+
+    /// The origin's value of a key has changed. What is cached is no longer served, and the key's lifetime learns from it: the
+    /// best thing a service can tell.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadKey`].
+    pub async fn changed<Q>(&self, key: &Q) -> Result<(), Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        self.remove(key).await.map(drop)
+    }
+
+    /// Removes every entry that carries a tag, in both tiers, here and in the other processes.
+    ///
+    /// # Errors
+    /// None of today's; the remote tier is told later where it cannot be reached.
+    pub async fn remove_tag(&self, tag: &str) -> Result<(), Error> {
+        self.inner.store.remove_tag(&tag.into());
+        match &self.inner.shared {
+            Some(shared) => tolerate(shared.invalidate(Invalidation::Tag(names::tag(&shared.namespace, tag))).await),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes everything, in both tiers, here and in the other processes.
+    ///
+    /// # Errors
+    /// As [`remove_tag`](Self::remove_tag).
+    pub async fn clear(&self) -> Result<(), Error> {
+        self.inner.store.clear();
+        match &self.inner.shared {
+            Some(shared) => tolerate(shared.invalidate(Invalidation::Clear(names::all(&shared.namespace))).await),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes the capacity, in the unit it was given in. Entries that no longer fit leave at once.
+    pub fn resize(&self, capacity: u64) {
+        self.inner.store.resize(capacity);
+    }
+
+    /// What it has done so far and how it is.
+    pub fn stats(&self) -> Stats {
+        self.inner.store.stats()
+    }
+
+    /// What the remote tier has done so far, where there is one.
+    pub fn remote(&self) -> Option<&crate::remote::Tier> {
+        self.inner.shared.as_ref().map(|shared| &*shared.tier)
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The same cache for threads that may wait.
+    pub fn blocking(&self) -> crate::Blocking<'_, K, V> {
+        crate::Blocking { cache: self }
+    }
+
+    /// Takes no further writes and waits until what is queued for the remote tier is sent, at most so long. Reads go on.
+    /// Whether everything was sent.
+    pub async fn close(&self, within: Duration) -> bool {
+        self.inner.is_closed.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + within;
+        match &self.inner.shared {
+            Some(shared) => shared.tier.flush(deadline).await,
+            None => true,
+        }
+    }
+
+    /// Recomputes every invariant; for tests.
+    ///
+    /// # Panics
+    /// When one is broken.
+    pub fn validate(&self) {
+        self.inner.store.validate();
+    }
+
+    fn open(&self) -> Result<(), Error> {
+        match self.inner.is_closed.load(Ordering::Relaxed) {
+            true => Err(Error::new(ErrorKind::Closed, "the cache is closed and takes no writes")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A value that is there.
+pub(crate) fn present<V>(found: Found<Option<V>>) -> Result<Found<V>, Error> {
+    let Found { value, tier, age, is_stale } = found;
+    let value = value.ok_or_else(Error::not_found)?;
+    Ok(Found { value, tier, age, is_stale })
+}

@@ -1,0 +1,66 @@
+//! What a resident is: its key, its value, and what must be known to judge them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_policy::Time;
+use larder_policy::freshness::Subject;
+
+use crate::remote::Name;
+
+/// A resident.
+pub(crate) struct Entry<K, V> {
+    pub(crate) key: K,
+    /// None if the origin has no such value.
+    pub(crate) value: Option<V>,
+    /// When the origin said so.
+    pub(crate) as_of: Time,
+    /// Which generation of the cache it belongs to; an older one was cleared.
+    pub(crate) generation: u32,
+    /// What the load cost, in µs.
+    pub(crate) cost: u32,
+    pub(crate) life: Life,
+    /// What few entries have.
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What decides whether a resident is fresh.
+#[derive(Clone, Copy)]
+pub(crate) enum Life {
+    /// A fixed lifetime.
+    Until { end: Time, renew_from: Time },
+    /// The engine decides at each read.
+    Judged {
+        subject: Subject,
+        /// When it was loaded, the engine expected it to stay fresh until then: what other processes are told.
+        expected: Time,
+    },
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Extra {
+    pub(crate) tags: Arc<[Name]>,
+    pub(crate) version: Option<u64>,
+    /// Stale, and its last load failed: until then nobody tries again.
+    pub(crate) quiet_until: Time,
+    /// Not served when fresh enough by other measures, where the loader set a limit.
+    pub(crate) limit: Option<Time>,
+}
+
+impl<K, V> Entry<K, V> {
+    pub(crate) fn tags(&self) -> &[Name] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.tags)
+    }
+
+    /// For how long it is, or was when it was loaded expected to be, fresh.
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        match self.life {
+            Life::Until { end, .. } => Some(end.since(self.as_of)),
+            Life::Judged { expected, .. } => Some(expected.since(self.as_of)),
+        }
+    }
+
+    pub(crate) fn version(&self) -> Option<u64> {
+        self.extra.as_ref().and_then(|extra| extra.version)
+    }
+}

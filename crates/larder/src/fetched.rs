@@ -1,0 +1,113 @@
+//! What a loader brings, and what a caller gets.
+
+use std::time::Duration;
+
+use larder_policy::Time;
+
+use crate::remote::Name;
+
+/// What a loader brings from the origin: a value, or that there is none, with what the origin said about it. A bare `V` or
+/// `Option<V>` turns into one.
+#[derive(Clone, Debug)]
+pub struct Fetched<V> {
+    pub(crate) value: Option<V>,
+    pub(crate) options: Options,
+    pub(crate) changed_at: Option<Time>,
+}
+
+impl<V> Fetched<V> {
+    /// The origin has no such value; that is remembered too, for the lifetime of negative answers.
+    pub fn absent() -> Self {
+        None::<V>.into()
+    }
+
+    /// When the origin's value last changed (its `Last-Modified`, its row's update time), in time since the Unix epoch.
+    /// The best evidence there is for learning its lifetime.
+    #[must_use]
+    pub fn changed_at(self, since_epoch: Duration) -> Self {
+        Self { changed_at: Some(Time(0).plus(since_epoch)), ..self }
+    }
+
+    /// The settings of the entry it becomes.
+    #[must_use]
+    pub fn with(self, options: Options) -> Self {
+        Self { options, ..self }
+    }
+}
+
+impl<V> From<V> for Fetched<V> {
+    fn from(value: V) -> Self {
+        Some(value).into()
+    }
+}
+
+impl<V> From<Option<V>> for Fetched<V> {
+    fn from(value: Option<V>) -> Self {
+        Self { value, options: Options::default(), changed_at: None }
+    }
+}
+
+/// The settings of one entry; what is not set is as the cache has it.
+///
+/// ```
+/// use std::time::Duration;
+/// use larder::Options;
+///
+/// let options = Options::new().ttl(Duration::from_secs(60)).tag("catalogue").version(7);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) version: Option<u64>,
+    pub(crate) tags: Vec<Name>,
+}
+
+impl Options {
+    /// Nothing set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The longest it may be served, whatever else is learned about it.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// The origin's version of it. An older one never replaces a newer one, and an equal one says that nothing changed.
+    #[must_use]
+    pub fn version(self, version: u64) -> Self {
+        Self { version: Some(version), ..self }
+    }
+
+    /// Lets [`remove_tag`](crate::Cache::remove_tag) remove it. Several may be given.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<Name>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// This process's memory.
+    Local,
+    /// The remote tier.
+    Remote,
+    /// The origin.
+    Origin,
+}
+
+/// A value with what is known about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<V> {
+    /// The value.
+    pub value: V,
+    /// Where it came from.
+    pub tier: Tier,
+    /// How long ago the origin said so.
+    pub age: Duration,
+    /// It is older than it should be, and served because the origin failed or was slow.
+    pub is_stale: bool,
+}

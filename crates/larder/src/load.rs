@@ -1,0 +1,321 @@
+//! The path of a miss: remote tier, then origin, then back into both tiers, as a task of its own, so that a reader who gives up
+//! wastes no load.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_policy::freshness::Audit;
+use larder_policy::{KeyHash, Time};
+use tokio::time::timeout;
+use tracing::Instrument;
+
+use crate::cache::Inner;
+use crate::fetched::{Fetched, Found, Tier};
+use crate::flight::{Answer, Flight};
+use crate::key::Key;
+use crate::loader::Load;
+use crate::remote::{Fence, Lease, Name};
+use crate::shared::{Seen, Times};
+use crate::store::{Brought, Step};
+use crate::{Error, ErrorKind};
+
+/// The load ended without an answer: it panicked, its runtime stopped, or there was nobody to ask.
+pub(crate) fn abandoned() -> Error {
+    Error::new(ErrorKind::Panicked, "the load ended without an answer: it panicked, or its runtime was shut down")
+}
+
+/// What a task is to do about a key.
+pub(crate) struct Job<K, V> {
+    pub(crate) hash: KeyHash,
+    pub(crate) flight: Arc<Flight<K, V>>,
+    pub(crate) audit: Option<Audit>,
+    /// None asks the remote tier alone.
+    pub(crate) load: Option<Load<V>>,
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Answers a read. `load` makes the load, if there is one; it is called at most once, and only if it is needed.
+    pub(crate) async fn read<Q>(
+        self: &Arc<Self>,
+        key: &Q,
+        load: Option<impl FnOnce() -> Load<V>>,
+    ) -> Result<Found<Option<V>>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+    {
+        let hash = self.store.hasher.hash(key);
+        let mut load = load;
+        loop {
+            match self.store.step(key, hash) {
+                Step::Serve(found) => return Ok(found),
+                Step::Renew(found, None) => return Ok(found),
+                Step::Renew(found, Some((flight, audit))) => {
+                    let load = load.map(|load| load()).or_else(|| self.load_of(key));
+                    self.depart(Job { hash, flight, audit, load });
+                    return Ok(found);
+                }
+                Step::Wait { flight, leads, stale } => {
+                    let has_load = load.is_some();
+                    if leads {
+                        let load = load.take().map(|load| load()).or_else(|| self.load_of(key));
+                        self.depart(Job { hash, flight: flight.clone(), audit: None, load });
+                    }
+                    let answer = self.wait(&flight, stale.is_some()).await;
+                    match (answer, stale) {
+                        (Ok(found), _) => return Ok(found),
+                        (Err(error), Some(found)) if !self.store.rules.stale_if_error.is_zero() => {
+                            tracing::debug!(%error, "a stale value is served");
+                            self.store.count(hash, |counts| counts.stale += 1);
+                            return Ok(found);
+                        }
+                        // Whoever led could not bring it: those who can, try for themselves.
+                        (Err(error), _) if error.kind() == ErrorKind::Panicked && has_load && !leads => {}
+                        (Err(error), _) => return Err(error),
+                    }
+                }
+                Step::Nothing => {
+                    let Some(load) = load.map(|load| load()).or_else(|| self.load_of(key)) else {
+                        return Err(abandoned());
+                    };
+                    let began = self.store.clock.now();
+                    let fetched = self.ask(load).await?;
+                    let age = self.store.clock.now().since(began);
+                    return Ok(Found { value: fetched.value, tier: Tier::Origin, age, is_stale: false });
+                }
+            }
+        }
+    }
+
+    fn load_of<Q>(&self, key: &Q) -> Option<Load<V>>
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+    {
+        let loader = self.loader.as_ref()?;
+        let load = loader.load(key.to_owned());
+        Some(Box::pin(async move { load.await.map_err(crate::loader::failed) }))
+    }
+
+    async fn wait(&self, flight: &Flight<K, V>, has_stale: bool) -> Answer<V> {
+        let rules = &self.store.rules;
+        let patience = match rules.soft_timeout {
+            Some(soft) if has_stale => soft.min(rules.hard_timeout),
+            _ => rules.hard_timeout,
+        };
+        match timeout(patience, flight.answer()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let what = format!("no answer in {patience:?}; the load goes on");
+                Err(Error::new(ErrorKind::Timeout, what))
+            }
+        }
+    }
+
+    fn depart(self: &Arc<Self>, job: Job<K, V>) {
+        let landing = self.landing(&job);
+        let task = async move {
+            let answer = landing.inner.bring(job).await;
+            landing.land(answer);
+        };
+        self.runtime.handle().spawn(task.instrument(tracing::debug_span!("load", cache = %self.name)));
+    }
+
+    pub(crate) fn landing(self: &Arc<Self>, job: &Job<K, V>) -> Landing<K, V> {
+        Landing { inner: self.clone(), hash: job.hash, flight: job.flight.clone(), has_landed: false }
+    }
+
+    /// Brings a value from the remote tier or the origin into the store.
+    async fn bring(&self, job: Job<K, V>) -> Answer<V> {
+        let Job { hash, flight, audit, load } = job;
+        let text = flight.key.text();
+        let Some(shared) = &self.shared else {
+            return self.from_origin(hash, &flight, audit, load, &text, None).await;
+        };
+        self.key_rules.check(&text)?;
+        let name = shared.name(&text);
+        let now = || self.store.clock.now();
+        let mut seen = shared.get(std::slice::from_ref(&name), now()).await.pop();
+        // An audit is a question to the origin.
+        if audit.is_none()
+            && let Some(found) = self.from_remote(hash, &flight, &mut seen, &text)
+        {
+            return Ok(found);
+        }
+        let lease = if load.is_some() { shared.lease(&name).await } else { Lease::Unknown };
+        if matches!(lease, Lease::Taken)
+            && let Some(brought) = shared.wait_for(&name, now).await
+        {
+            seen = Some(brought);
+            if let Some(found) = self.from_remote(hash, &flight, &mut seen, &text) {
+                return Ok(found);
+            }
+        }
+        let (fence, fallback) = match seen {
+            Some(Seen { fence, found }) => (fence, found),
+            None => (None, None),
+        };
+        let answer = self.from_origin(hash, &flight, audit, load, &text, fence.map(|fence| (name, fence))).await;
+        match (answer, fallback) {
+            // What the other processes have is better than nothing, if the user wants it.
+            (Err(_), Some((brought, _))) if self.may_serve_stale(&brought) => {
+                let age = now().since(brought.as_of);
+                Ok(Found { value: brought.fetched.value, tier: Tier::Remote, age, is_stale: true })
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    fn may_serve_stale(&self, brought: &Brought<V>) -> bool {
+        let (rules, now) = (&self.store.rules, self.store.clock.now());
+        let end = brought.fresh_until.unwrap_or(brought.as_of).plus(rules.stale_if_error);
+        !rules.stale_if_error.is_zero() && now < end.min(brought.as_of.plus(rules.freshness.most()))
+    }
+
+    /// Takes what the remote tier has, if it is fresh and new enough, and keeps it.
+    pub(crate) fn from_remote(
+        &self,
+        hash: KeyHash,
+        flight: &Flight<K, V>,
+        seen: &mut Option<Seen<V>>,
+        text: &str,
+    ) -> Option<Found<Option<V>>> {
+        let as_of = match &seen.as_ref()?.found {
+            Some((brought, true)) => brought.as_of,
+            _ => return None,
+        };
+        if !self.store.floors.admits(hash, as_of) || !self.store.is_newer(hash, as_of, |own| *own == flight.key) {
+            return None;
+        }
+        let (brought, _) = seen.as_mut()?.found.take()?;
+        let value = brought.fetched.value.clone();
+        self.store.count(hash, |counts| counts.remote_hits += 1);
+        self.store.land(hash, flight, brought, text);
+        let age = self.store.clock.now().since(as_of);
+        Some(Found { value, tier: Tier::Remote, age, is_stale: false })
+    }
+
+    async fn from_origin(
+        &self,
+        hash: KeyHash,
+        flight: &Flight<K, V>,
+        audit: Option<Audit>,
+        load: Option<Load<V>>,
+        text: &str,
+        fill: Option<(Name, Fence)>,
+    ) -> Answer<V> {
+        let load = load.ok_or_else(abandoned)?;
+        let as_of = self.store.clock.now();
+        let fetched = match self.ask(load).await {
+            Ok(fetched) => fetched,
+            Err(error) if error.kind() == ErrorKind::NotFound => Fetched::absent(),
+            Err(error) => {
+                self.store.failed(hash, flight);
+                return Err(error);
+            }
+        };
+        Ok(self.arrive(hash, flight, audit, fetched, as_of, text, fill))
+    }
+
+    /// Keeps what the origin said at `as_of`, here and in the remote tier.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of it belongs to one load, and a struct would only name it twice"
+    )]
+    pub(crate) fn arrive(
+        &self,
+        hash: KeyHash,
+        flight: &Flight<K, V>,
+        audit: Option<Audit>,
+        fetched: Fetched<V>,
+        as_of: Time,
+        text: &str,
+        fill: Option<(Name, Fence)>,
+    ) -> Found<Option<V>> {
+        let took = self.store.clock.now().since(as_of);
+        let cost = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.store.recovered(hash);
+        self.store.count(hash, |counts| {
+            counts.loads += 1;
+            counts.load_micros += u64::from(cost);
+        });
+        let value = fetched.value.clone();
+        let offer = fill.is_some().then(|| fetched.clone());
+        let kept = self.store.land(hash, flight, Brought { fetched, as_of, cost, audit, fresh_until: None }, text);
+        // A value that is void here is void there; one the policy did not want here may be wanted there.
+        if let (Some((name, fence)), Some(fetched), Some(shared)) = (fill, offer, &self.shared)
+            && (kept || !flight.is_fenced())
+        {
+            let times = self.times(hash, flight, &fetched, as_of);
+            shared.fill(name, fence, &fetched, times, cost);
+        }
+        Found { value, tier: Tier::Origin, age: took, is_stale: false }
+    }
+
+    /// How long the other processes may take a value for fresh.
+    fn times(&self, hash: KeyHash, flight: &Flight<K, V>, fetched: &Fetched<V>, as_of: Time) -> Times {
+        let (rules, now) = (&self.store.rules, self.store.clock.now());
+        let age = now.since(as_of);
+        let ttl = match (&fetched.value, fetched.options.ttl) {
+            (None, given) => given.unwrap_or(rules.negative_ttl),
+            (_, given) => {
+                let judged = self.store.lifetime(hash, |own| *own == flight.key);
+                let usual = judged.unwrap_or(rules.ttl());
+                given.map_or(usual, |given| given.min(usual))
+            }
+        };
+        let fresh_for = ttl.saturating_sub(age);
+        Times { age, fresh_for, keep_for: fresh_for.saturating_add(rules.stale_if_error).max(Duration::from_millis(1)) }
+    }
+
+    /// Asks the origin, within the limits on loads.
+    pub(crate) async fn ask<T>(&self, load: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let _permit = self.limits.enter().await?;
+        let most = self.store.rules.load_timeout;
+        timeout(most, load).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, format!("the load took longer than {most:?} and was given up")))
+        })
+    }
+}
+
+/// Lands a flight whatever becomes of its task.
+pub(crate) struct Landing<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    inner: Arc<Inner<K, V>>,
+    hash: KeyHash,
+    flight: Arc<Flight<K, V>>,
+    has_landed: bool,
+}
+
+impl<K, V> Landing<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    pub(crate) fn land(mut self, answer: Answer<V>) {
+        self.has_landed = true;
+        // Closed first: whoever comes between sees the store, or loads anew, and never waits for what has landed already.
+        self.inner.store.close(self.hash, &self.flight);
+        self.flight.land(answer);
+    }
+}
+
+impl<K, V> Drop for Landing<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    fn drop(&mut self) {
+        if !self.has_landed {
+            self.inner.store.close(self.hash, &self.flight);
+            self.flight.land(Err(abandoned()));
+        }
+    }
+}

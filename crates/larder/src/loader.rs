@@ -1,0 +1,54 @@
+//! Where values come from: the origin, behind a closure at the call or a loader the cache knows.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+
+use futures_util::future::{BoxFuture, FutureExt};
+
+use crate::fetched::Fetched;
+use crate::{Error, ErrorKind};
+
+/// A load that has not begun.
+pub(crate) type Load<V> = BoxFuture<'static, Result<Fetched<V>, Error>>;
+
+/// Whatever a user's loader fails with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The origin as a cache knows it: what reads through, renews ahead of time and pre-warms ask.
+/// Any `Fn(K) -> impl Future<Output = Result<Fetched<V>, E>>` is one.
+pub trait Loader<K, V>: Send + Sync + 'static {
+    /// Loads one value. [`Error::not_found`] and [`Fetched::absent`] both say that there is none.
+    fn load(&self, key: K) -> BoxFuture<'static, Result<Fetched<V>, BoxError>>;
+
+    /// Loads several at once; keys missing from the answer have no value. `None` where the origin has no such way, and then they
+    /// are loaded one by one.
+    fn load_many(&self, keys: Vec<K>) -> Option<BoxFuture<'static, Result<HashMap<K, Fetched<V>>, BoxError>>>
+    where
+        K: Eq + Hash,
+    {
+        let _ = keys;
+        None
+    }
+}
+
+impl<K, V, F, Fut, T, E> Loader<K, V> for F
+where
+    F: Fn(K) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<T, E>> + Send + 'static,
+    T: Into<Fetched<V>>,
+    E: Into<BoxError>,
+{
+    fn load(&self, key: K) -> BoxFuture<'static, Result<Fetched<V>, BoxError>> {
+        let load = self(key);
+        async move { load.await.map(Into::into).map_err(Into::into) }.boxed()
+    }
+}
+
+/// A user's error as one of ours; our own pass through.
+pub(crate) fn failed(error: impl Into<BoxError>) -> Error {
+    match error.into().downcast::<Error>() {
+        Ok(own) => *own,
+        Err(other) => Error::caused(ErrorKind::Loader, format!("the load failed: {other}"), other),
+    }
+}

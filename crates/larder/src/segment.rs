@@ -1,0 +1,310 @@
+//! One lock's part of the store: a kernel shard with its residents, the freshness engine of its keys, and the loads under way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_policy::eviction::Removal;
+use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded};
+use larder_policy::{Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work};
+
+use crate::entry::{Entry, Extra, Life};
+use crate::fetched::{Found, Options, Tier};
+use crate::flight::Flight;
+use crate::hash::Hashed;
+use crate::rules::{Refresh, Rules};
+use crate::stats::Counts;
+use crate::store::Standing;
+
+/// Within so many times β × cost of its end, XFetch draws: further away its chance is below e^-20.
+const EARLY_REACH: f64 = 20.0;
+
+pub(crate) struct Segment<K, V> {
+    pub(crate) kernel: Shard<Entry<K, V>>,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) flights: HashMap<KeyHash, Arc<Flight<K, V>>, Hashed>,
+    pub(crate) counts: Counts,
+    /// Entries that left; their values are dropped once the lock is free.
+    pub(crate) gone: Vec<Evicted<Entry<K, V>>>,
+    rng: Rng,
+}
+
+/// What is known about a key at a look.
+#[derive(Debug)]
+pub(crate) enum Seen<V> {
+    /// Fresh.
+    Fresh(Found<Option<V>>),
+    /// To be served, and loaded anew meanwhile.
+    Renew(Found<Option<V>>, Option<Audit>),
+    /// Too old, or invalidated in a way that leaves it good enough for an emergency.
+    Stale(Found<Option<V>>, Pause),
+    /// Nothing.
+    Miss,
+}
+
+/// Whether a stale value may be loaded anew now, or its last load failed a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    Over,
+    On,
+}
+
+/// A value on its way in.
+pub(crate) struct Arrival<K, V> {
+    pub(crate) key: K,
+    pub(crate) hash: KeyHash,
+    pub(crate) value: Option<V>,
+    pub(crate) size: u32,
+    pub(crate) op: Op,
+    /// When the origin was asked.
+    pub(crate) as_of: Time,
+    pub(crate) generation: u32,
+    /// What the load cost, in µs.
+    pub(crate) cost: u32,
+    pub(crate) evidence: Evidence,
+    pub(crate) audit: Option<Audit>,
+    pub(crate) options: Options,
+    /// Until when it is fresh, where another process has decided.
+    pub(crate) fresh_until: Option<Time>,
+}
+
+impl<K: Eq + Clone, V: Clone> Segment<K, V> {
+    pub(crate) fn new(kernel: Shard<Entry<K, V>>, engine: Option<Engine>, seed: u64) -> Self {
+        Self {
+            kernel,
+            engine,
+            flights: HashMap::default(),
+            counts: Counts::default(),
+            gone: Vec::new(),
+            rng: Rng::new(seed),
+        }
+    }
+
+    /// Looks a key up and records the access. `is_it` compares the whole key.
+    #[inline(always)]
+    pub(crate) fn look(
+        &mut self,
+        access: &Access,
+        rules: &Rules,
+        standing: impl Fn(&Entry<K, V>) -> Standing,
+        is_it: impl Fn(&K) -> bool,
+    ) -> Seen<V> {
+        let now = access.at;
+        let Lookup::Hit(entry) = self.kernel.lookup(access) else {
+            self.counts.misses += 1;
+            return Seen::Miss;
+        };
+        let standing = standing(entry);
+        // Another key of the same hash, or cleared: not this key's value.
+        if standing == Standing::Void || !is_it(&entry.key) {
+            self.counts.misses += 1;
+            return Seen::Miss;
+        }
+        let found =
+            Found { value: entry.value.clone(), tier: Tier::Local, age: now.since(entry.as_of), is_stale: false };
+        let is_limited = entry.extra.as_ref().is_some_and(|extra| extra.limit.is_some_and(|limit| limit <= now));
+        if is_limited || standing == Standing::Doubtful {
+            return Self::stale(&mut self.counts, found, entry, now);
+        }
+        match entry.life {
+            Life::Until { end, .. } if end <= now => Self::stale(&mut self.counts, found, entry, now),
+            Life::Until { renew_from, .. } if now < renew_from => {
+                self.counts.hits += 1;
+                Seen::Fresh(found)
+            }
+            Life::Until { end, .. } => {
+                self.counts.hits += 1;
+                let renews = match rules.refresh {
+                    Refresh::Early(beta) => {
+                        let ahead = -self.rng.unit().max(f64::MIN_POSITIVE).ln() * beta * f64::from(entry.cost);
+                        now.plus(Duration::from_micros(ahead as u64)) >= end
+                    }
+                    Refresh::AtEnd | Refresh::Ahead(_) => true,
+                };
+                if renews { Seen::Renew(found, None) } else { Seen::Fresh(found) }
+            }
+            Life::Judged { subject, .. } => match self.engine.as_mut().map(|engine| engine.read(subject, now, true)) {
+                Some(Decision::Serve) | None => {
+                    self.counts.hits += 1;
+                    Seen::Fresh(found)
+                }
+                Some(Decision::ServeAndRefresh) => {
+                    self.counts.hits += 1;
+                    Seen::Renew(found, None)
+                }
+                Some(Decision::Audit(audit)) => {
+                    self.counts.hits += 1;
+                    self.counts.audits += 1;
+                    Seen::Renew(found, Some(audit))
+                }
+                Some(Decision::Load) => Self::stale(&mut self.counts, found, entry, now),
+            },
+        }
+    }
+
+    #[cold]
+    fn stale(counts: &mut Counts, found: Found<Option<V>>, entry: &Entry<K, V>, now: Time) -> Seen<V> {
+        counts.misses += 1;
+        let pause = match &entry.extra {
+            Some(extra) if now < extra.quiet_until => Pause::On,
+            _ => Pause::Over,
+        };
+        Seen::Stale(Found { is_stale: true, ..found }, pause)
+    }
+
+    /// Keeps what was loaded or written, if it may be kept. Says whether it was.
+    pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules, text: &str) -> bool {
+        if arrival.op == Op::Set {
+            // A write is an access too.
+            let Arrival { hash: key, size, cost, op, .. } = arrival;
+            let _ = self.kernel.lookup(&Access { key, at: now, size, cost, op });
+        }
+        let Arrival { key, hash, value, size, op, as_of, generation, cost, evidence, audit, options, fresh_until } =
+            arrival;
+        let resident = self.kernel.peek(hash).filter(|entry| entry.key == key);
+        if let (Some(Some(newer)), Some(version)) = (resident.map(Entry::version), options.version)
+            && newer > version
+        {
+            self.counts.outrun += 1;
+            return false;
+        }
+        let shorten = |span: Duration, rng: &mut Rng| span.mul_f64(1.0 - rules.jitter * rng.unit());
+        let (life, physical) = if value.is_none() {
+            let ttl = shorten(options.ttl.unwrap_or(rules.negative_ttl), &mut self.rng);
+            let end = fresh_until.unwrap_or(as_of.plus(ttl));
+            (Life::Until { end, renew_from: end }, end.since(now))
+        } else if let Some(engine) = &mut self.engine {
+            let subject = engine.subject(hash, text, size, 0);
+            let load = Loaded { began: as_of, evidence, audit, lease: None };
+            let lifetimes = engine.loaded(subject, now, load);
+            let physical = lifetimes.physical.max(rules.stale_if_error.min(rules.freshness.most()));
+            (Life::Judged { subject, expected: as_of.plus(lifetimes.logical) }, physical)
+        } else {
+            let ttl = shorten(options.ttl.unwrap_or(rules.ttl()), &mut self.rng);
+            let end = fresh_until.unwrap_or(as_of.plus(ttl));
+            let renew_from = match rules.refresh {
+                Refresh::AtEnd => end,
+                Refresh::Ahead(share) => as_of.plus(ttl.mul_f64(share.clamp(0.0, 1.0))),
+                Refresh::Early(beta) => {
+                    let reach = (EARLY_REACH * beta * f64::from(cost)).max(0.0) as u64;
+                    Time(end.0.saturating_sub(reach))
+                }
+            };
+            (Life::Until { end, renew_from }, end.since(now).saturating_add(rules.stale_if_error))
+        };
+        let limit = match life {
+            Life::Judged { .. } => options.ttl.map(|ttl| as_of.plus(ttl)),
+            Life::Until { .. } => None,
+        };
+        let extra = Extra { tags: options.tags.into(), version: options.version, quiet_until: Time(0), limit };
+        let extra = (extra != Extra::default()).then(|| Box::new(extra));
+        let entry = Entry { key, value, as_of, generation, cost, life, extra };
+        let access = Access { key: hash, at: now, size, cost, op };
+        let plan = self.kernel.plan(&access, Miss { reuse: Reuse::UNKNOWN, expired: false }, Some(physical));
+        let already = self.gone.len();
+        let kept = match self.kernel.insert(&access, entry, &plan, &mut self.gone) {
+            Inserted::Stored => true,
+            Inserted::Replaced(entry) => {
+                self.gone.push(Evicted { key: hash, value: entry, weight: 0, why: Removal::Removed });
+                true
+            }
+            Inserted::Refused(entry, why) => {
+                self.counts.refused += 1;
+                self.counts.too_heavy += u64::from(why == Refusal::TooHeavy);
+                self.gone.push(Evicted { key: hash, value: entry, weight: 0, why: Removal::Removed });
+                false
+            }
+        };
+        self.count_gone(already);
+        kept
+    }
+
+    /// The key's value is no longer true: nothing that began before is kept, and what is resident leaves.
+    pub(crate) fn forget(&mut self, hash: KeyHash, now: Time, is_it: impl Fn(&K) -> bool) -> Option<V> {
+        self.fence(hash, &is_it);
+        let entry = self.kernel.peek(hash).filter(|entry| is_it(&entry.key))?;
+        if let (Life::Judged { subject, .. }, Some(engine)) = (entry.life, &mut self.engine) {
+            engine.changed(subject, now);
+        }
+        self.kernel.remove(hash)?.value
+    }
+
+    /// The service wrote the key: what is known of its changes learns from it.
+    pub(crate) fn changed(&mut self, hash: KeyHash, now: Time, is_it: impl Fn(&K) -> bool) {
+        if let Some(Entry { life: Life::Judged { subject, .. }, key, .. }) = self.kernel.peek(hash)
+            && is_it(key)
+            && let Some(engine) = &mut self.engine
+        {
+            engine.changed(*subject, now);
+        }
+    }
+
+    /// Whatever load of the key is under way, its answer will not be kept.
+    pub(crate) fn fence(&mut self, hash: KeyHash, is_it: impl Fn(&K) -> bool) {
+        if let Some(flight) = self.flights.get(&hash)
+            && is_it(&flight.key)
+        {
+            flight.fence();
+        }
+    }
+
+    /// A load of a stale resident failed: for a while nobody tries again. Says whether the resident may be served meanwhile.
+    pub(crate) fn failed(&mut self, hash: KeyHash, now: Time, rules: &Rules, is_it: impl Fn(&K) -> bool) -> bool {
+        let Some(entry) = self.kernel.peek_mut(hash).filter(|entry| is_it(&entry.key)) else { return false };
+        let usable = match entry.life {
+            Life::Until { end, .. } => now < end.plus(rules.stale_if_error),
+            Life::Judged { subject, .. } => {
+                self.engine.as_mut().is_some_and(|engine| engine.failed(subject, now).is_served())
+            }
+        };
+        if usable {
+            entry.extra.get_or_insert_default().quiet_until = now.plus(rules.error_pause);
+        }
+        usable
+    }
+
+    /// Lets time pass: what has expired leaves.
+    pub(crate) fn tick(&mut self, now: Time) {
+        let mut work = Work { expired: std::mem::take(&mut self.gone), ..Work::default() };
+        let already = work.expired.len();
+        self.kernel.tick(now, &mut work);
+        self.gone = work.expired;
+        self.count_gone(already);
+    }
+
+    /// Lets everybody go; what the policy learned stays.
+    pub(crate) fn empty(&mut self) {
+        let keys: Vec<KeyHash> = self.kernel.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let entry = self.kernel.remove(key);
+            self.gone.extend(entry.map(|value| Evicted { key, value, weight: 0, why: Removal::Removed }));
+        }
+    }
+
+    pub(crate) fn resize(&mut self, limit: u64) {
+        let already = self.gone.len();
+        self.kernel.resize(limit, &mut self.gone);
+        self.count_gone(already);
+    }
+
+    /// Bytes held beside keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        let beside = size_of::<Entry<K, V>>() - size_of::<K>() - size_of::<V>();
+        self.kernel.metadata_bytes() + self.kernel.len() * beside + self.engine.as_ref().map_or(0, Engine::bytes)
+    }
+
+    /// Entries that left, for the caller to drop when the lock is free.
+    pub(crate) fn take_gone(&mut self) -> Vec<Evicted<Entry<K, V>>> {
+        std::mem::take(&mut self.gone)
+    }
+
+    fn count_gone(&mut self, from: usize) {
+        for gone in &self.gone[from..] {
+            match gone.why {
+                Removal::Evicted => self.counts.evicted += 1,
+                Removal::Expired => self.counts.expired += 1,
+                Removal::Removed => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The remote tier as a cache of typed values uses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_policy::Time;
+
+use crate::codec::{Codec, Seal};
+use crate::fetched::{Fetched, Options};
+use crate::remote::{Entry, Fence, Fill, Invalidation, Lease, Name, Reply, Tier, names};
+use crate::store::Brought;
+use crate::{Error, ErrorKind};
+
+pub(crate) struct Shared<V> {
+    pub(crate) tier: Arc<Tier>,
+    pub(crate) codec: Arc<dyn Codec<V>>,
+    pub(crate) seal: Option<Arc<dyn Seal>>,
+    pub(crate) namespace: String,
+    /// Whether one process loads for all, and for how long at most.
+    pub(crate) lease: Option<Duration>,
+}
+
+/// What the remote tier says about a key.
+pub(crate) struct Seen<V> {
+    /// What a fill needs; none forbids one.
+    pub(crate) fence: Option<Fence>,
+    /// What it has, and whether that is fresh.
+    pub(crate) found: Option<(Brought<V>, bool)>,
+}
+
+impl<V: 'static> Shared<V> {
+    pub(crate) fn name(&self, text: &str) -> Name {
+        names::key(&self.namespace, text)
+    }
+
+    /// What the tier has of `names`, as seen at `now`. A tier that cannot be asked has nothing and takes nothing.
+    pub(crate) async fn get(&self, names: &[Name], now: Time) -> Vec<Seen<V>> {
+        match self.tier.get(names).await {
+            Ok(replies) => replies.into_iter().zip(names).map(|(reply, name)| self.open(name, reply, now)).collect(),
+            Err(_) => names.iter().map(|_| Seen { fence: None, found: None }).collect(),
+        }
+    }
+
+    /// Whether this process is to load the key.
+    pub(crate) async fn lease(&self, name: &Name) -> Lease {
+        match self.lease {
+            Some(ttl) => self.tier.lease(name, ttl).await,
+            None => Lease::Unknown,
+        }
+    }
+
+    /// What the holder of the key's lease brings, if it does so in time.
+    pub(crate) async fn wait_for(&self, name: &Name, now: impl Fn() -> Time) -> Option<Seen<V>> {
+        let reply = self.tier.wait_for(name, self.lease?).await?;
+        Some(self.open(name, reply, now()))
+    }
+
+    fn open(&self, name: &str, Reply { fence, found }: Reply, now: Time) -> Seen<V> {
+        let found = found.and_then(|entry| {
+            let value = match entry.payload {
+                // What cannot be decoded is as good as missing; the load that follows replaces it.
+                Some(bytes) => {
+                    let plain = self.seal.as_ref().map_or(Ok(bytes.clone()), |seal| seal.open(name, bytes)).ok()?;
+                    Some(self.codec.decode(&plain).ok()?)
+                }
+                None => None,
+            };
+            let options = Options { ttl: None, version: entry.version, tags: entry.tags };
+            let brought = Brought {
+                fetched: Fetched::from(value).with(options),
+                as_of: Time(now.0.saturating_sub(entry.age.as_micros() as u64)),
+                cost: u32::try_from(entry.cost.as_micros()).unwrap_or(u32::MAX),
+                audit: None,
+                fresh_until: Some(now.plus(entry.fresh_for)),
+            };
+            Some((brought, entry.fresh_for > Duration::ZERO))
+        });
+        Seen { fence, found }
+    }
+
+    fn entry(&self, name: &str, fetched: &Fetched<V>, times: Times, cost: u32) -> Result<Entry, Error> {
+        let payload = match &fetched.value {
+            Some(value) => {
+                let plain = self.codec.encode(value)?;
+                Some(self.seal.as_ref().map_or(Ok(plain.clone()), |seal| seal.seal(name, plain))?)
+            }
+            None => None,
+        };
+        let Options { version, tags, .. } = &fetched.options;
+        let cost = Duration::from_micros(u64::from(cost));
+        let Times { age, fresh_for, keep_for } = times;
+        Ok(Entry { payload, age, fresh_for, keep_for, cost, version: *version, tags: tags.clone() })
+    }
+
+    /// Offers what was loaded to the tier. What cannot be encoded stays in this process.
+    pub(crate) fn fill(&self, name: Name, fence: Fence, fetched: &Fetched<V>, times: Times, cost: u32) {
+        match self.entry(&name, fetched, times, cost) {
+            Ok(entry) => _ = self.tier.fill(Fill { name, fence, entry }),
+            Err(error) => tracing::warn!(%error, "a value stays out of the remote tier"),
+        }
+    }
+
+    /// Puts what the service wrote into the tier and tells the other processes.
+    pub(crate) async fn write(&self, name: &Name, fetched: &Fetched<V>, times: Times) -> Result<(), Error> {
+        let entry = self.entry(name, fetched, times, 0)?;
+        self.tier.write(name, &entry).await
+    }
+
+    pub(crate) async fn invalidate(&self, what: Invalidation) -> Result<(), Error> {
+        self.tier.invalidate(&[what]).await
+    }
+}
+
+/// A value's times, counted from now.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) age: Duration,
+    pub(crate) fresh_for: Duration,
+    pub(crate) keep_for: Duration,
+}
+
+/// What an invalidation from another process means for the keys of `namespace`: the key's text, a tag, or everything.
+pub(crate) enum Heard<'a> {
+    Key(&'a str),
+    Tag(&'a str),
+    Clear,
+    Lost,
+    /// Another namespace's.
+    Nothing,
+}
+
+impl<'a> Heard<'a> {
+    pub(crate) fn of(what: &'a Invalidation, namespace: &str) -> Self {
+        let rest = |name: &'a str, mark: &str| name.strip_prefix(namespace)?.strip_prefix(mark);
+        match what {
+            Invalidation::Key(name) => rest(name, ":").map_or(Self::Nothing, Self::Key),
+            Invalidation::Tag(name) => rest(name, "!tag:").map_or(Self::Nothing, Self::Tag),
+            Invalidation::Clear(name) if names::all(namespace) == *name => Self::Clear,
+            Invalidation::Clear(_) => Self::Nothing,
+            Invalidation::Lost => Self::Lost,
+        }
+    }
+}
+
+/// That the tier did not do what was asked, which never fails a write: it is done later.
+pub(crate) fn tolerate(done: Result<(), Error>) -> Result<(), Error> {
+    match done {
+        Err(error) if matches!(error.kind(), ErrorKind::Remote | ErrorKind::Timeout | ErrorKind::Overloaded) => Ok(()),
+        other => other,
+    }
+}

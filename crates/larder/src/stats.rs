@@ -1,0 +1,134 @@
+//! What a cache has done so far, in numbers.
+
+use std::ops::AddAssign;
+
+use larder_policy::freshness::Measured;
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Numbers of things that happened, each since the cache was built.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Counts { $($(#[$doc])* pub $name: u64,)* }
+
+        impl AddAssign for Counts {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counts! {
+    /// Reads served from memory.
+    hits,
+    /// Reads that memory could not serve, or only as an emergency.
+    misses,
+    /// Of the misses, those that the remote tier served.
+    remote_hits,
+    /// Reads served beyond their time because the origin failed or was slow.
+    stale,
+    /// Loads from the origin that brought something, or that there is nothing.
+    loads,
+    /// Loads that failed.
+    load_errors,
+    /// Microseconds that loads took, in all.
+    load_micros,
+    /// Readers that waited for somebody else's load.
+    coalesced,
+    /// Loads of entries still served, to renew them ahead of their end.
+    refreshes,
+    /// Hits checked at the origin to measure the stale rate.
+    audits,
+    /// Answers of loads not kept, for the key was written or invalidated meanwhile.
+    fenced,
+    /// Values not kept, for a newer version was there.
+    outrun,
+    /// Values that the policy did not let in.
+    refused,
+    /// Of these, values larger than the whole capacity.
+    too_heavy,
+    /// Entries that left to make room.
+    evicted,
+    /// Entries that left at their end.
+    expired,
+    /// Values written by the service.
+    writes,
+    /// Keys removed or reported as changed.
+    removals,
+}
+
+impl Counts {
+    /// The share of reads served from memory; 0 before the first.
+    pub fn hit_ratio(&self) -> f64 {
+        let reads = self.hits + self.misses;
+        if reads == 0 { 0.0 } else { self.hits as f64 / reads as f64 }
+    }
+}
+
+/// A cache at a moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// What happened so far.
+    pub counts: Counts,
+    /// Entries resident.
+    pub entries: usize,
+    /// Their weight.
+    pub weight: u64,
+    /// The greatest weight there may be.
+    pub capacity: u64,
+    /// Bytes held beside keys and values.
+    pub metadata_bytes: usize,
+    /// The stale rate of the reads served, measured by audits: the estimate and the ends of its 95 % interval. `None` without a
+    /// stale-rate objective or before the first read.
+    pub stale_rate: Option<StaleRate>,
+}
+
+/// A stale rate that was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StaleRate {
+    /// The unbiased estimate, as a share of reads.
+    pub rate: f64,
+    /// The lower end of its interval of 95 %.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+    /// Whether enough was checked to say whether the objective is met.
+    pub is_certifiable: bool,
+}
+
+impl StaleRate {
+    /// Of several parts, each with its reads: rates weighted by reads, and the half-widths of independent intervals added in
+    /// quadrature.
+    pub(crate) fn pooled(parts: &[(Measured, f64)]) -> Option<Self> {
+        let reads: f64 = parts.iter().map(|(_, reads)| reads).sum();
+        if reads <= 0.0 {
+            return None;
+        }
+        let mean = |of: fn(&Measured) -> f64| parts.iter().map(|(part, n)| of(part) * n / reads).sum::<f64>();
+        let width =
+            |of: fn(&Measured) -> f64| parts.iter().map(|(part, n)| (of(part) * n / reads).powi(2)).sum::<f64>().sqrt();
+        let rate = mean(|part| part.rate);
+        let low = (rate - width(|part| part.rate - part.low)).max(0.0);
+        let high = (rate + width(|part| part.high - part.rate)).min(1.0);
+        Some(Self { rate, low, high, is_certifiable: parts.iter().all(|(part, _)| part.is_certifiable) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_pooled_by_their_reads() {
+        let part = |rate: f64| Measured { rate, low: rate - 0.04, high: rate + 0.04, is_certifiable: true };
+        assert_eq!(StaleRate::pooled(&[(part(0.1), 0.0)]), None);
+        let one = StaleRate::pooled(&[(part(0.1), 5.0)]).unwrap();
+        assert!((one.low - 0.06).abs() < 1e-12 && (one.high - 0.14).abs() < 1e-12);
+        let two = StaleRate::pooled(&[(part(0.1), 30.0), (part(0.3), 10.0)]).unwrap();
+        assert!((two.rate - 0.15).abs() < 1e-12);
+        // √(0.75² + 0.25²) × 0.04
+        assert!((two.high - two.rate - 0.031_622_776).abs() < 1e-6 && two.is_certifiable);
+    }
+}

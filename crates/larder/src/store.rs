@@ -1,0 +1,415 @@
+//! The embedded store: segments behind a lock each, and what holds for all of them.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use larder_policy::freshness::{Audit, Evidence};
+use larder_policy::{Access, KeyHash, Op, Time};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use crate::clock::Clock;
+use crate::entry::Entry;
+use crate::fetched::{Fetched, Found, Options};
+use crate::flight::Flight;
+use crate::floors::Floors;
+use crate::hash::KeyHasher;
+use crate::key::Key;
+use crate::remote::Name;
+use crate::rules::{Consistency, Rules};
+use crate::segment::{Arrival, Pause, Seen, Segment};
+use crate::stats::{Counts, StaleRate, Stats};
+
+/// On a cache line of its own (two, for the prefetcher's sake), so that one segment's lock does not slow down its neighbours.
+#[repr(align(128))]
+struct Aligned<T>(T);
+
+/// Whether a resident still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Valid,
+    /// Messages were lost since it was loaded: it is asked for anew, and served meanwhile only where the origin fails.
+    Doubtful,
+    /// Cleared, or its tag was.
+    Void,
+}
+
+pub(crate) type Weigher<K, V> = Arc<dyn Fn(&K, &V) -> u32 + Send + Sync>;
+pub(crate) type Digest<V> = Arc<dyn Fn(&V) -> u64 + Send + Sync>;
+
+pub(crate) struct Store<K, V> {
+    segments: Box<[Aligned<Mutex<Segment<K, V>>>]>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) clock: Clock,
+    pub(crate) rules: Rules,
+    pub(crate) weigher: Option<Weigher<K, V>>,
+    pub(crate) digest: Option<Digest<V>>,
+    pub(crate) floors: Floors,
+    generation: AtomicU32,
+    doubt: AtomicU64,
+    tags: RwLock<HashMap<Name, Time>>,
+}
+
+/// What a reader does next.
+pub(crate) enum Step<K, V> {
+    Serve(Found<Option<V>>),
+    /// Serve, and renew meanwhile, unless somebody already does.
+    Renew(Found<Option<V>>, Option<(Arc<Flight<K, V>>, Option<Audit>)>),
+    /// Wait for a load, which this reader is to begin or another has begun. Served meanwhile: a stale value, in an emergency.
+    Wait {
+        flight: Arc<Flight<K, V>>,
+        leads: bool,
+        stale: Option<Found<Option<V>>>,
+    },
+    /// Nothing is there, and a load cannot be shared.
+    Nothing,
+}
+
+/// A finished load, on its way into the store.
+pub(crate) struct Brought<V> {
+    pub(crate) fetched: Fetched<V>,
+    /// When the origin was asked.
+    pub(crate) as_of: Time,
+    /// What the load cost, in µs.
+    pub(crate) cost: u32,
+    pub(crate) audit: Option<Audit>,
+    /// Another process loaded it, and it is fresh until then.
+    pub(crate) fresh_until: Option<Time>,
+}
+
+impl<K, V> Store<K, V>
+where
+    K: Key + Clone,
+    V: Clone,
+{
+    pub(crate) fn new(
+        segments: impl Iterator<Item = Segment<K, V>>,
+        hasher: KeyHasher,
+        clock: Clock,
+        rules: Rules,
+        weigher: Option<Weigher<K, V>>,
+        digest: Option<Digest<V>>,
+    ) -> Self {
+        let segments = segments.map(|segment| Aligned(Mutex::new(segment))).collect();
+        let floors = Floors::new(rules.consistency != Consistency::Eventual);
+        Self {
+            segments,
+            hasher,
+            clock,
+            rules,
+            weigher,
+            digest,
+            floors,
+            generation: AtomicU32::new(0),
+            doubt: AtomicU64::new(0),
+            tags: RwLock::default(),
+        }
+    }
+
+    #[inline(always)]
+    fn segment(&self, hash: KeyHash) -> &Mutex<Segment<K, V>> {
+        // The kernel's index uses the lowest and the highest bits.
+        &self.segments[(hash.0 >> 32) as usize & (self.segments.len() - 1)].0
+    }
+
+    pub(crate) fn lock_all(&self) -> impl Iterator<Item = MutexGuard<'_, Segment<K, V>>> {
+        self.segments.iter().map(|segment| segment.0.lock())
+    }
+
+    #[inline(always)]
+    fn standing(&self, entry: &Entry<K, V>) -> Standing {
+        if entry.generation != self.generation.load(Ordering::Relaxed) {
+            return Standing::Void;
+        }
+        if entry.as_of.0 < self.doubt.load(Ordering::Relaxed) {
+            return Standing::Doubtful;
+        }
+        if entry.extra.is_some() && self.is_tag_removed(entry.tags(), entry.as_of) {
+            return Standing::Void;
+        }
+        Standing::Valid
+    }
+
+    #[cold]
+    fn is_tag_removed(&self, tags: &[Name], as_of: Time) -> bool {
+        !tags.is_empty() && {
+            let removed = self.tags.read();
+            tags.iter().any(|tag| removed.get(tag).is_some_and(|&at| as_of <= at))
+        }
+    }
+
+    /// What memory holds, fresh; nobody loads.
+    #[inline]
+    pub(crate) fn local<Q>(&self, key: &Q) -> Option<Found<Option<V>>>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let hash = self.hasher.hash(key);
+        let access = Access::get(hash, self.clock.now());
+        let mut segment = self.segment(hash).lock();
+        match segment.look(&access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key) {
+            Seen::Fresh(found) | Seen::Renew(found, None) => Some(found),
+            // Nobody will check: this read is no audit.
+            Seen::Renew(found, Some(_)) => Some(found),
+            Seen::Stale(..) | Seen::Miss => None,
+        }
+    }
+
+    /// Looks a key up, and joins or opens a flight where it must be loaded.
+    #[inline]
+    pub(crate) fn step<Q>(&self, key: &Q, hash: KeyHash) -> Step<K, V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+    {
+        let now = self.clock.now();
+        let access = Access::get(hash, now);
+        let mut segment = self.segment(hash).lock();
+        let (stale, renewed) =
+            match segment.look(&access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key) {
+                Seen::Fresh(found) => return Step::Serve(found),
+                Seen::Stale(found, Pause::On) => {
+                    segment.counts.stale += 1;
+                    return Step::Serve(found);
+                }
+                Seen::Stale(found, Pause::Over) => (Some(found), None),
+                Seen::Renew(found, audit) => (None, Some((found, audit))),
+                Seen::Miss => (None, None),
+            };
+        if let Some(flight) = segment.flights.get(&hash) {
+            let is_same = flight.key.borrow() == key;
+            if let Some((found, _)) = renewed {
+                return Step::Renew(found, None);
+            }
+            if !is_same {
+                return Step::Nothing;
+            }
+            if !flight.is_fenced() {
+                let flight = flight.clone();
+                segment.counts.coalesced += 1;
+                return Step::Wait { flight, leads: false, stale };
+            }
+        }
+        let flight = Flight::new(key.to_owned(), self.generation.load(Ordering::Relaxed));
+        segment.flights.insert(hash, flight.clone());
+        match renewed {
+            Some((found, audit)) => {
+                segment.counts.refreshes += u64::from(audit.is_none());
+                Step::Renew(found, Some((flight, audit)))
+            }
+            None => Step::Wait { flight, leads: true, stale },
+        }
+    }
+
+    /// A flight is over: nobody joins it any more.
+    pub(crate) fn close(&self, hash: KeyHash, flight: &Arc<Flight<K, V>>) {
+        let mut segment = self.segment(hash).lock();
+        if segment.flights.get(&hash).is_some_and(|open| Arc::ptr_eq(open, flight)) {
+            segment.flights.remove(&hash);
+        }
+    }
+
+    /// Keeps what a flight brought, unless the key was written or cleared since it began.
+    pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>, text: &str) -> bool {
+        let arrival = self.arrival(flight.key.clone(), hash, brought, Op::Get, flight.generation);
+        let now = self.clock.now();
+        let (kept, _gone) = {
+            let mut segment = self.segment(hash).lock();
+            let is_void = flight.is_fenced()
+                || flight.generation != self.generation.load(Ordering::Relaxed)
+                || self.is_tag_removed(&arrival.options.tags, arrival.as_of)
+                || !self.floors.admits(hash, arrival.as_of);
+            if is_void {
+                segment.counts.fenced += 1;
+                (false, Vec::new())
+            } else {
+                if self.rules.consistency == Consistency::MonotonicReads {
+                    self.floors.raise(hash, arrival.as_of);
+                }
+                (segment.keep(arrival, now, &self.rules, text), segment.take_gone())
+            }
+        };
+        kept
+    }
+
+    /// Whether `as_of` is later than what memory knows about the key.
+    pub(crate) fn is_newer(&self, hash: KeyHash, as_of: Time, is_it: impl Fn(&K) -> bool) -> bool {
+        let segment = self.segment(hash).lock();
+        segment.kernel.peek(hash).is_none_or(|entry| !is_it(&entry.key) || entry.as_of < as_of)
+    }
+
+    /// For how long the engine takes the resident value to be fresh, from when the origin was asked.
+    pub(crate) fn lifetime(&self, hash: KeyHash, is_it: impl Fn(&K) -> bool) -> Option<Duration> {
+        let segment = self.segment(hash).lock();
+        segment.kernel.peek(hash).filter(|entry| is_it(&entry.key))?.lifetime()
+    }
+
+    /// Keeps what the service wrote.
+    pub(crate) fn write(&self, key: K, hash: KeyHash, value: V, options: Options, text: &str) {
+        let now = self.clock.now();
+        let fetched = Fetched::from(value).with(options);
+        let brought = Brought { fetched, as_of: now, cost: 0, audit: None, fresh_until: None };
+        let arrival = self.arrival(key, hash, brought, Op::Set, self.generation.load(Ordering::Relaxed));
+        self.floors.raise(hash, now);
+        let _gone = {
+            let mut segment = self.segment(hash).lock();
+            segment.counts.writes += 1;
+            segment.fence(hash, |own| *own == arrival.key);
+            segment.changed(hash, now, |own| *own == arrival.key);
+            segment.keep(arrival, now, &self.rules, text);
+            segment.take_gone()
+        };
+    }
+
+    /// The key's value is no longer true.
+    pub(crate) fn forget<Q>(&self, key: &Q, hash: KeyHash) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let now = self.clock.now();
+        self.floors.raise(hash, now);
+        let mut segment = self.segment(hash).lock();
+        segment.counts.removals += 1;
+        segment.forget(hash, now, |own| own.borrow() == key)
+    }
+
+    /// Another process says so, and names the key by its text.
+    pub(crate) fn forget_text(&self, text: &str) {
+        let hash = self.hasher.hash_text(text);
+        let now = self.clock.now();
+        self.floors.raise(hash, now);
+        let _value = self.segment(hash).lock().forget(hash, now, |own| own.text() == text);
+    }
+
+    /// A load failed. Says whether what is resident may be served meanwhile.
+    pub(crate) fn failed(&self, hash: KeyHash, flight: &Flight<K, V>) -> bool {
+        let mut segment = self.segment(hash).lock();
+        segment.counts.load_errors += 1;
+        segment.failed(hash, self.clock.now(), &self.rules, |own| *own == flight.key)
+    }
+
+    fn arrival(&self, key: K, hash: KeyHash, brought: Brought<V>, op: Op, generation: u32) -> Arrival<K, V> {
+        let Brought { fetched: Fetched { value, options, changed_at }, as_of, cost, audit, fresh_until } = brought;
+        let size = match (&self.weigher, &value) {
+            (Some(weigher), Some(value)) => weigher(&key, value),
+            _ => 1,
+        };
+        let evidence = match (changed_at, options.version, &value, &self.digest) {
+            (Some(at), ..) => Evidence::ChangedAt(at),
+            (None, Some(version), ..) => Evidence::Digest(version),
+            (None, None, Some(value), Some(digest)) => Evidence::Digest(digest(value)),
+            _ => Evidence::Unknown,
+        };
+        Arrival { key, hash, value, size, op, as_of, generation, cost, evidence, audit, options, fresh_until }
+    }
+
+    pub(crate) fn count(&self, hash: KeyHash, count: impl FnOnce(&mut Counts)) {
+        count(&mut self.segment(hash).lock().counts);
+    }
+
+    /// The origin answers again after it had failed.
+    pub(crate) fn recovered(&self, hash: KeyHash) {
+        if let Some(engine) = &mut self.segment(hash).lock().engine {
+            engine.recovered();
+        }
+    }
+
+    /// Everything up to now is void.
+    pub(crate) fn clear(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        for segment in &self.segments {
+            let _gone = {
+                let mut segment = segment.0.lock();
+                segment.empty();
+                segment.take_gone()
+            };
+        }
+    }
+
+    pub(crate) fn remove_tag(&self, tag: &Name) {
+        self.tags.write().insert(tag.clone(), self.clock.now());
+    }
+
+    /// Messages may have been lost: what was loaded before is asked for anew.
+    pub(crate) fn doubt(&self) {
+        self.doubt.store(self.clock.now().0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tick(&self) {
+        let now = self.clock.now();
+        // No entry older than this can be resident.
+        let longest = self.rules.freshness.most().saturating_add(self.rules.stale_if_error) + Duration::from_secs(60);
+        self.tags.write().retain(|_, at| now.since(*at) < longest);
+        for segment in &self.segments {
+            let _gone = {
+                let mut segment = segment.0.lock();
+                segment.tick(now);
+                segment.take_gone()
+            };
+        }
+    }
+
+    /// Changes the capacity to `limit`, shared by the segments as at the start.
+    pub(crate) fn resize(&self, limit: u64) {
+        for (segment, share) in self.segments.iter().zip(shares(limit, self.segments.len())) {
+            let _gone = {
+                let mut segment = segment.0.lock();
+                segment.resize(share);
+                segment.take_gone()
+            };
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            counts: Counts::default(),
+            entries: 0,
+            weight: 0,
+            capacity: 0,
+            metadata_bytes: 0,
+            stale_rate: None,
+        };
+        let mut rates = Vec::new();
+        for segment in self.lock_all() {
+            stats.counts += segment.counts;
+            stats.entries += segment.kernel.len();
+            stats.weight += segment.kernel.used();
+            stats.capacity += segment.kernel.capacity().limit;
+            stats.metadata_bytes += segment.bytes();
+            let reads = (segment.counts.hits + segment.counts.misses) as f64;
+            rates.extend(segment.engine.as_ref().and_then(|engine| engine.measured(None)).map(|rate| (rate, reads)));
+        }
+        stats.stale_rate = StaleRate::pooled(&rates);
+        stats
+    }
+
+    /// Entries in memory that still count, one segment at a time; `each` is called under a lock.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&Entry<K, V>)) {
+        for segment in self.lock_all() {
+            segment
+                .kernel
+                .iter()
+                .map(|(_, entry)| entry)
+                .filter(|entry| self.standing(entry) == Standing::Valid)
+                .for_each(&mut each);
+        }
+    }
+
+    /// # Panics
+    /// When an invariant is broken.
+    pub(crate) fn validate(&self) {
+        for segment in self.lock_all() {
+            segment.kernel.validate();
+        }
+    }
+}
+
+/// A capacity in so many parts that differ by one at most.
+pub(crate) fn shares(limit: u64, parts: usize) -> impl Iterator<Item = u64> {
+    let parts = parts as u64;
+    (0..parts).map(move |at| limit / parts + u64::from(at < limit % parts))
+}

@@ -1,0 +1,65 @@
+//! What happens without anybody asking: expired entries go, and other processes' invalidations come in. Both end with the cache.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::MissedTickBehavior;
+
+use crate::cache::Inner;
+use crate::key::Key;
+use crate::remote::Invalidation;
+use crate::shared::Heard;
+
+pub(crate) fn start<K, V>(inner: &Arc<Inner<K, V>>, every: Duration)
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    let handle = inner.runtime.handle();
+    handle.spawn(tick(Arc::downgrade(inner), every));
+    if let Some(shared) = &inner.shared {
+        handle.spawn(listen(Arc::downgrade(inner), shared.tier.listen()));
+    }
+}
+
+async fn tick<K, V>(inner: Weak<Inner<K, V>>, every: Duration)
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.store.tick();
+    }
+}
+
+async fn listen<K, V>(inner: Weak<Inner<K, V>>, mut messages: tokio::sync::broadcast::Receiver<Invalidation>)
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    loop {
+        let message = match messages.recv().await {
+            Ok(message) => message,
+            // Who cannot keep up has lost some.
+            Err(RecvError::Lagged(_)) => Invalidation::Lost,
+            Err(RecvError::Closed) => return,
+        };
+        let Some(inner) = inner.upgrade() else { return };
+        let Some(shared) = &inner.shared else { return };
+        match Heard::of(&message, &shared.namespace) {
+            Heard::Key(text) => inner.store.forget_text(text),
+            Heard::Tag(tag) => inner.store.remove_tag(&tag.into()),
+            Heard::Clear => inner.store.clear(),
+            Heard::Lost => {
+                tracing::warn!(cache = %inner.name, "invalidations were lost: what is in memory is asked for anew");
+                inner.store.doubt();
+            }
+            Heard::Nothing => {}
+        }
+    }
+}
