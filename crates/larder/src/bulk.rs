@@ -11,7 +11,7 @@ use crate::cache::Inner;
 use crate::fetched::{Fetched, Found};
 use crate::flight::Flight;
 use crate::key::Key;
-use crate::load::Job;
+use crate::load::Target;
 use crate::remote::Name;
 use crate::shared::Seen;
 use crate::store::Step;
@@ -43,23 +43,26 @@ where
             if answers.contains_key(&key) {
                 continue;
             }
+            if self.shared.is_some() {
+                self.key_rules.check(&key.text())?;
+            }
             let hash = self.store.hasher.hash(&key);
             match self.store.step(&key, hash) {
                 Step::Serve(found) => answers.extend(found.value.map(|value| (key, value))),
                 Step::Renew(found, renewal) => {
-                    led.extend(renewal.map(|(flight, audit)| Job { hash, flight, audit, load: None }));
+                    led.extend(renewal.map(|(flight, audit)| Target { hash, flight, audit }));
                     answers.extend(found.value.map(|value| (key, value)));
                 }
                 Step::Wait { flight, leads, stale } => {
                     if leads {
-                        led.push(Job { hash, flight: flight.clone(), audit: None, load: None });
+                        led.push(Target { hash, flight: flight.clone(), audit: None });
                     }
                     awaited.push(Awaited { hash, flight, stale });
                 }
                 // Another key of the same hash is being loaded; so few that one after the other will do.
                 Step::Nothing => {
                     let flight = Flight::new(key, 0);
-                    led.push(Job { hash, flight: flight.clone(), audit: None, load: None });
+                    led.push(Target { hash, flight: flight.clone(), audit: None });
                     awaited.push(Awaited { hash, flight, stale: None });
                 }
             }
@@ -84,44 +87,43 @@ where
 
     fn depart_many(
         self: &Arc<Self>,
-        jobs: Vec<Job<K, V>>,
+        targets: Vec<Target<K, V>>,
         load: impl FnOnce(Vec<K>) -> BulkLoad<K, V> + Send + 'static,
     ) {
         let inner = self.clone();
-        let landings: Vec<_> = jobs.iter().map(|job| self.landing(job)).collect();
+        let landings: Vec<_> = targets.iter().map(|target| self.landing(target)).collect();
         let names = match &self.shared {
-            Some(shared) => jobs.iter().map(|job| shared.name(&job.flight.key.text())).collect(),
+            Some(shared) => targets.iter().map(|target| shared.name(&target.flight.key.text())).collect(),
             None => Vec::new(),
         };
         self.runtime.handle().spawn(async move {
             let mut waiting = Vec::new();
             let mut seen = inner.ask_remote(names).await.into_iter();
-            for (job, landing) in jobs.into_iter().zip(landings) {
-                let text = job.flight.key.text().into_owned();
+            for (target, landing) in targets.into_iter().zip(landings) {
                 let mut seen = seen.next();
-                match inner.from_remote(job.hash, &job.flight, &mut seen, &text) {
-                    Some(found) if job.audit.is_none() => landing.land(Ok(found)),
-                    _ => waiting.push((job, landing, text, seen.and_then(|seen| seen.fence))),
+                match inner.from_remote(&target, &mut seen) {
+                    Some(found) => landing.land(Ok(found)),
+                    None => waiting.push((target, landing, seen.and_then(|seen| seen.fence))),
                 }
             }
             if waiting.is_empty() {
                 return;
             }
-            let keys = waiting.iter().map(|(job, ..)| job.flight.key.clone()).collect();
+            let keys = waiting.iter().map(|(target, ..)| target.flight.key.clone()).collect();
             let as_of = inner.store.clock.now();
             let loaded = inner.ask(async move { load(keys).await }).await;
             match loaded {
                 Ok(mut loaded) => {
-                    for (job, landing, text, fence) in waiting {
-                        let fetched = loaded.remove(&job.flight.key).unwrap_or_else(Fetched::absent);
-                        let fill = inner.shared.as_ref().and_then(|shared| Some((shared.name(&text), fence?)));
-                        let found = inner.arrive(job.hash, &job.flight, job.audit, fetched, as_of, &text, fill);
-                        landing.land(Ok(found));
+                    for (target, landing, fence) in waiting {
+                        let fetched = loaded.remove(&target.flight.key).unwrap_or_else(Fetched::absent);
+                        let shared = inner.shared.as_ref();
+                        let fill = shared.and_then(|shared| Some((shared.name(&target.flight.key.text()), fence?)));
+                        landing.land(Ok(inner.arrive(&target, fetched, as_of, fill)));
                     }
                 }
                 Err(error) => {
-                    for (job, landing, ..) in waiting {
-                        inner.store.failed(job.hash, &job.flight);
+                    for (target, landing, ..) in waiting {
+                        inner.store.failed(target.hash, &target.flight);
                         landing.land(Err(error.clone()));
                     }
                 }

@@ -202,17 +202,24 @@ where
         let hash = inner.store.hasher.hash(&key);
         let text = key.text().into_owned();
         let Some(shared) = &inner.shared else {
-            inner.store.write(key, hash, value, options, &text);
+            inner.store.write(key, hash, value, options);
             return Ok(());
         };
         inner.key_rules.check(&text)?;
         let fetched = Fetched::from(value.clone()).with(options.clone());
-        inner.store.write(key, hash, value, options, &text);
+        inner.store.write(key, hash, value, options);
         let rules = &inner.store.rules;
         let ttl = fetched.options.ttl.unwrap_or(rules.ttl());
         let keep_for = ttl.saturating_add(rules.stale_if_error);
         let times = Times { age: Duration::ZERO, fresh_for: ttl, keep_for };
         tolerate(shared.write(&shared.name(&text), &fetched, times).await)
+    }
+
+    /// Keeps a value in this process's memory alone: the remote tier and the other processes hear nothing of it.
+    pub fn insert_local(&self, key: K, value: V, options: Options) {
+        let store = &self.inner.store;
+        let hash = store.hasher.hash(&key);
+        store.write(key, hash, value, options);
     }
 
     /// Removes a key from both tiers, here and in the other processes; returns what memory held.

@@ -25,13 +25,11 @@ pub(crate) fn abandoned() -> Error {
     Error::new(ErrorKind::Panicked, "the load ended without an answer: it panicked, or its runtime was shut down")
 }
 
-/// What a task is to do about a key.
-pub(crate) struct Job<K, V> {
+/// A key that is to be brought.
+pub(crate) struct Target<K, V> {
     pub(crate) hash: KeyHash,
     pub(crate) flight: Arc<Flight<K, V>>,
     pub(crate) audit: Option<Audit>,
-    /// None asks the remote tier alone.
-    pub(crate) load: Option<Load<V>>,
 }
 
 impl<K, V> Inner<K, V>
@@ -57,14 +55,14 @@ where
                 Step::Renew(found, None) => return Ok(found),
                 Step::Renew(found, Some((flight, audit))) => {
                     let load = load.map(|load| load()).or_else(|| self.load_of(key));
-                    self.depart(Job { hash, flight, audit, load });
+                    self.depart(Target { hash, flight, audit }, load);
                     return Ok(found);
                 }
                 Step::Wait { flight, leads, stale } => {
                     let has_load = load.is_some();
                     if leads {
                         let load = load.take().map(|load| load()).or_else(|| self.load_of(key));
-                        self.depart(Job { hash, flight: flight.clone(), audit: None, load });
+                        self.depart(Target { hash, flight: flight.clone(), audit: None }, load);
                     }
                     let answer = self.wait(&flight, stale.is_some()).await;
                     match (answer, stale) {
@@ -116,34 +114,32 @@ where
         }
     }
 
-    fn depart(self: &Arc<Self>, job: Job<K, V>) {
-        let landing = self.landing(&job);
+    /// Brings a value as a task of its own; without a load, from the remote tier alone.
+    fn depart(self: &Arc<Self>, target: Target<K, V>, load: Option<Load<V>>) {
+        let landing = self.landing(&target);
         let task = async move {
-            let answer = landing.inner.bring(job).await;
+            let answer = landing.inner.bring(target, load).await;
             landing.land(answer);
         };
         self.runtime.handle().spawn(task.instrument(tracing::debug_span!("load", cache = %self.name)));
     }
 
-    pub(crate) fn landing(self: &Arc<Self>, job: &Job<K, V>) -> Landing<K, V> {
-        Landing { inner: self.clone(), hash: job.hash, flight: job.flight.clone(), has_landed: false }
+    pub(crate) fn landing(self: &Arc<Self>, target: &Target<K, V>) -> Landing<K, V> {
+        Landing { inner: self.clone(), hash: target.hash, flight: target.flight.clone(), has_landed: false }
     }
 
-    /// Brings a value from the remote tier or the origin into the store.
-    async fn bring(&self, job: Job<K, V>) -> Answer<V> {
-        let Job { hash, flight, audit, load } = job;
-        let text = flight.key.text();
+    async fn bring(&self, target: Target<K, V>, load: Option<Load<V>>) -> Answer<V> {
         let Some(shared) = &self.shared else {
-            return self.from_origin(hash, &flight, audit, load, &text, None).await;
+            return self.from_origin(&target, load, None).await;
         };
-        self.key_rules.check(&text)?;
-        let name = shared.name(&text);
+        let name = {
+            let text = target.flight.key.text();
+            self.key_rules.check(&text)?;
+            shared.name(&text)
+        };
         let now = || self.store.clock.now();
         let mut seen = shared.get(std::slice::from_ref(&name), now()).await.pop();
-        // An audit is a question to the origin.
-        if audit.is_none()
-            && let Some(found) = self.from_remote(hash, &flight, &mut seen, &text)
-        {
+        if let Some(found) = self.from_remote(&target, &mut seen) {
             return Ok(found);
         }
         let lease = if load.is_some() { shared.lease(&name).await } else { Lease::Unknown };
@@ -151,7 +147,7 @@ where
             && let Some(brought) = shared.wait_for(&name, now).await
         {
             seen = Some(brought);
-            if let Some(found) = self.from_remote(hash, &flight, &mut seen, &text) {
+            if let Some(found) = self.from_remote(&target, &mut seen) {
                 return Ok(found);
             }
         }
@@ -159,7 +155,7 @@ where
             Some(Seen { fence, found }) => (fence, found),
             None => (None, None),
         };
-        let answer = self.from_origin(hash, &flight, audit, load, &text, fence.map(|fence| (name, fence))).await;
+        let answer = self.from_origin(&target, load, fence.map(|fence| (name, fence))).await;
         match (answer, fallback) {
             // What the other processes have is better than nothing, if the user wants it.
             (Err(_), Some((brought, _))) if self.may_serve_stale(&brought) => {
@@ -176,36 +172,28 @@ where
         !rules.stale_if_error.is_zero() && now < end.min(brought.as_of.plus(rules.freshness.most()))
     }
 
-    /// Takes what the remote tier has, if it is fresh and new enough, and keeps it.
-    pub(crate) fn from_remote(
-        &self,
-        hash: KeyHash,
-        flight: &Flight<K, V>,
-        seen: &mut Option<Seen<V>>,
-        text: &str,
-    ) -> Option<Found<Option<V>>> {
+    /// Takes what the remote tier has, if it is fresh and new enough, and keeps it. An audit is a question to the origin.
+    pub(crate) fn from_remote(&self, target: &Target<K, V>, seen: &mut Option<Seen<V>>) -> Option<Found<Option<V>>> {
+        let Target { hash, flight, audit: None } = target else { return None };
         let as_of = match &seen.as_ref()?.found {
             Some((brought, true)) => brought.as_of,
             _ => return None,
         };
-        if !self.store.floors.admits(hash, as_of) || !self.store.is_newer(hash, as_of, |own| *own == flight.key) {
+        if !self.store.floors.admits(*hash, as_of) || !self.store.is_newer(*hash, as_of, |own| *own == flight.key) {
             return None;
         }
         let (brought, _) = seen.as_mut()?.found.take()?;
         let value = brought.fetched.value.clone();
-        self.store.count(hash, |counts| counts.remote_hits += 1);
-        self.store.land(hash, flight, brought, text);
+        self.store.count(*hash, |counts| counts.remote_hits += 1);
+        self.store.land(*hash, flight, brought);
         let age = self.store.clock.now().since(as_of);
         Some(Found { value, tier: Tier::Remote, age, is_stale: false })
     }
 
     async fn from_origin(
         &self,
-        hash: KeyHash,
-        flight: &Flight<K, V>,
-        audit: Option<Audit>,
+        target: &Target<K, V>,
         load: Option<Load<V>>,
-        text: &str,
         fill: Option<(Name, Fence)>,
     ) -> Answer<V> {
         let load = load.ok_or_else(abandoned)?;
@@ -214,43 +202,38 @@ where
             Ok(fetched) => fetched,
             Err(error) if error.kind() == ErrorKind::NotFound => Fetched::absent(),
             Err(error) => {
-                self.store.failed(hash, flight);
+                self.store.failed(target.hash, &target.flight);
                 return Err(error);
             }
         };
-        Ok(self.arrive(hash, flight, audit, fetched, as_of, text, fill))
+        Ok(self.arrive(target, fetched, as_of, fill))
     }
 
     /// Keeps what the origin said at `as_of`, here and in the remote tier.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all of it belongs to one load, and a struct would only name it twice"
-    )]
     pub(crate) fn arrive(
         &self,
-        hash: KeyHash,
-        flight: &Flight<K, V>,
-        audit: Option<Audit>,
+        target: &Target<K, V>,
         fetched: Fetched<V>,
         as_of: Time,
-        text: &str,
         fill: Option<(Name, Fence)>,
     ) -> Found<Option<V>> {
+        let Target { hash, flight, audit } = target;
         let took = self.store.clock.now().since(as_of);
         let cost = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-        self.store.recovered(hash);
-        self.store.count(hash, |counts| {
+        self.store.recovered(*hash);
+        self.store.count(*hash, |counts| {
             counts.loads += 1;
             counts.load_micros += u64::from(cost);
         });
         let value = fetched.value.clone();
         let offer = fill.is_some().then(|| fetched.clone());
-        let kept = self.store.land(hash, flight, Brought { fetched, as_of, cost, audit, fresh_until: None }, text);
+        let brought = Brought { fetched, as_of, cost, audit: *audit, fresh_until: None };
+        self.store.land(*hash, flight, brought);
         // A value that is void here is void there; one the policy did not want here may be wanted there.
         if let (Some((name, fence)), Some(fetched), Some(shared)) = (fill, offer, &self.shared)
-            && (kept || !flight.is_fenced())
+            && !flight.is_fenced()
         {
-            let times = self.times(hash, flight, &fetched, as_of);
+            let times = self.times(*hash, flight, &fetched, as_of);
             shared.fill(name, fence, &fetched, times, cost);
         }
         Found { value, tier: Tier::Origin, age: took, is_stale: false }

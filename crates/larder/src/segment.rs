@@ -12,6 +12,7 @@ use crate::entry::{Entry, Extra, Life};
 use crate::fetched::{Found, Options, Tier};
 use crate::flight::Flight;
 use crate::hash::Hashed;
+use crate::key::Key;
 use crate::rules::{Refresh, Rules};
 use crate::stats::Counts;
 use crate::store::Standing;
@@ -68,7 +69,7 @@ pub(crate) struct Arrival<K, V> {
     pub(crate) fresh_until: Option<Time>,
 }
 
-impl<K: Eq + Clone, V: Clone> Segment<K, V> {
+impl<K: Key + Clone, V: Clone> Segment<K, V> {
     pub(crate) fn new(kernel: Shard<Entry<K, V>>, engine: Option<Engine>, seed: u64) -> Self {
         Self {
             kernel,
@@ -153,7 +154,7 @@ impl<K: Eq + Clone, V: Clone> Segment<K, V> {
     }
 
     /// Keeps what was loaded or written, if it may be kept. Says whether it was.
-    pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules, text: &str) -> bool {
+    pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) -> bool {
         if arrival.op == Op::Set {
             // A write is an access too.
             let Arrival { hash: key, size, cost, op, .. } = arrival;
@@ -174,7 +175,7 @@ impl<K: Eq + Clone, V: Clone> Segment<K, V> {
             let end = fresh_until.unwrap_or(as_of.plus(ttl));
             (Life::Until { end, renew_from: end }, end.since(now))
         } else if let Some(engine) = &mut self.engine {
-            let subject = engine.subject(hash, text, size, 0);
+            let subject = engine.subject(hash, &key.text(), size, 0);
             let load = Loaded { began: as_of, evidence, audit, lease: None };
             let lifetimes = engine.loaded(subject, now, load);
             let physical = lifetimes.physical.max(rules.stale_if_error.min(rules.freshness.most()));

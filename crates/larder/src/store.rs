@@ -213,7 +213,7 @@ where
     }
 
     /// Keeps what a flight brought, unless the key was written or cleared since it began.
-    pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>, text: &str) -> bool {
+    pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>) -> bool {
         let arrival = self.arrival(flight.key.clone(), hash, brought, Op::Get, flight.generation);
         let now = self.clock.now();
         let (kept, _gone) = {
@@ -229,7 +229,7 @@ where
                 if self.rules.consistency == Consistency::MonotonicReads {
                     self.floors.raise(hash, arrival.as_of);
                 }
-                (segment.keep(arrival, now, &self.rules, text), segment.take_gone())
+                (segment.keep(arrival, now, &self.rules), segment.take_gone())
             }
         };
         kept
@@ -248,7 +248,7 @@ where
     }
 
     /// Keeps what the service wrote.
-    pub(crate) fn write(&self, key: K, hash: KeyHash, value: V, options: Options, text: &str) {
+    pub(crate) fn write(&self, key: K, hash: KeyHash, value: V, options: Options) {
         let now = self.clock.now();
         let fetched = Fetched::from(value).with(options);
         let brought = Brought { fetched, as_of: now, cost: 0, audit: None, fresh_until: None };
@@ -259,7 +259,7 @@ where
             segment.counts.writes += 1;
             segment.fence(hash, |own| *own == arrival.key);
             segment.changed(hash, now, |own| *own == arrival.key);
-            segment.keep(arrival, now, &self.rules, text);
+            segment.keep(arrival, now, &self.rules);
             segment.take_gone()
         };
     }
