@@ -17,6 +17,14 @@ pub trait Writer: Send {
     /// The operating system refused.
     fn write(&mut self, requests: &[Request]) -> Result<(), Error>;
 
+    /// Writes what is held back, so that the trace reads up to here whatever becomes of this process, and returns the
+    /// bytes it has by now. A compressed trace ends a frame here, so seldom is better; formats that are made at their end
+    /// (`oracle-general`, `parquet`) hold back all the same.
+    ///
+    /// # Errors
+    /// The operating system refused; the writer is not to be used after it.
+    fn flush(&mut self) -> Result<u64, Error>;
+
     /// Writes what is held back and ends the file. A writer dropped without it leaves a truncated file.
     ///
     /// # Errors
@@ -58,14 +66,78 @@ fn by_ending(path: &Path) -> Result<&'static Format, Error> {
 /// A buffered, compressing byte sink that knows its name.
 pub struct Output {
     name: Arc<str>,
+    compression: Compression,
     sink: Sink,
 }
 
 enum Sink {
-    Plain(Box<dyn Write + Send>),
-    Gzip(flate2::write::GzEncoder<Box<dyn Write + Send>>),
-    Zstd(zstd::stream::write::Encoder<'static, Box<dyn Write + Send>>),
-    Xz(liblzma::write::XzEncoder<Box<dyn Write + Send>>),
+    Plain(Raw),
+    Gzip(flate2::write::GzEncoder<Raw>),
+    Zstd(zstd::stream::write::Encoder<'static, Raw>),
+    Xz(liblzma::write::XzEncoder<Raw>),
+}
+
+impl Sink {
+    fn new(raw: Raw, compression: Compression) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::Plain => Self::Plain(raw),
+            Compression::Gzip => Self::Gzip(flate2::write::GzEncoder::new(raw, flate2::Compression::default())),
+            Compression::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(raw, 3)?),
+            // The presets above take minutes for what they save.
+            Compression::Xz => Self::Xz(liblzma::write::XzEncoder::new(raw, 1)),
+        })
+    }
+
+    /// Ends the compressed stream and hands everything to the operating system.
+    fn finish(self) -> io::Result<Raw> {
+        let mut raw = match self {
+            Self::Plain(raw) => raw,
+            Self::Gzip(encoder) => encoder.finish()?,
+            Self::Zstd(encoder) => encoder.finish()?,
+            Self::Xz(encoder) => encoder.finish()?,
+        };
+        raw.flush()?;
+        Ok(raw)
+    }
+}
+
+/// A buffered sink that counts.
+struct Raw {
+    sink: BufWriter<Box<dyn Write + Send>>,
+    written: u64,
+}
+
+impl Raw {
+    fn new(sink: Box<dyn Write + Send>) -> Self {
+        Self { sink: BufWriter::with_capacity(1 << 17, sink), written: 0 }
+    }
+
+    /// What is left in an output whose frame could not be ended.
+    fn broken() -> Self {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::Error::other("an earlier write failed"))
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        Self { sink: BufWriter::with_capacity(0, Box::new(Broken)), written: 0 }
+    }
+}
+
+impl Write for Raw {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
 }
 
 impl Output {
@@ -78,36 +150,48 @@ impl Output {
         let file = File::create(path).map_err(failed)?;
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let compression = Compression::ENDINGS.iter().find(|(e, _)| e.eq_ignore_ascii_case(ending));
-        let file: Box<dyn Write + Send> = Box::new(BufWriter::with_capacity(1 << 17, file));
-        let sink = match compression.map_or(Compression::Plain, |(_, c)| *c) {
-            Compression::Plain => Sink::Plain(file),
-            Compression::Gzip => Sink::Gzip(flate2::write::GzEncoder::new(file, flate2::Compression::default())),
-            Compression::Zstd => Sink::Zstd(zstd::stream::write::Encoder::new(file, 3).map_err(failed)?),
-            // The presets above take minutes for what they save.
-            Compression::Xz => Sink::Xz(liblzma::write::XzEncoder::new(file, 1)),
-        };
-        Ok(Self { name: name.as_str().into(), sink })
+        let compression = compression.map_or(Compression::Plain, |(_, c)| *c);
+        let sink = Sink::new(Raw::new(Box::new(file)), compression).map_err(failed)?;
+        Ok(Self { name: name.as_str().into(), compression, sink })
     }
 
     /// Any sink, plain.
     pub fn to(name: &str, sink: impl Write + Send + 'static) -> Self {
-        Self { name: name.into(), sink: Sink::Plain(Box::new(BufWriter::with_capacity(1 << 17, sink))) }
+        let sink = Sink::Plain(Raw::new(Box::new(sink)));
+        Self { name: name.into(), compression: Compression::Plain, sink }
     }
 
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.write_all(bytes).map_err(|e| self.failed(e))
     }
 
+    /// Ends the compressed frame, hands everything to the operating system, and begins a new frame. Returns the bytes
+    /// handed over so far.
+    pub(crate) fn end_frame(&mut self) -> Result<u64, Error> {
+        let sink = std::mem::replace(&mut self.sink, Sink::Plain(Raw::broken()));
+        let restarted = sink.finish().and_then(|raw| {
+            let written = raw.written;
+            Ok((Sink::new(raw, self.compression)?, written))
+        });
+        let (sink, written) = restarted.map_err(|e| self.failed(e))?;
+        self.sink = sink;
+        Ok(written)
+    }
+
+    /// Bytes handed to the operating system, or about to be.
+    pub(crate) fn written(&self) -> u64 {
+        match &self.sink {
+            Sink::Plain(raw) => raw.written,
+            Sink::Gzip(encoder) => encoder.get_ref().written,
+            Sink::Zstd(encoder) => encoder.get_ref().written,
+            Sink::Xz(encoder) => encoder.get_ref().written,
+        }
+    }
+
     /// Ends the compressed stream and flushes.
     pub(crate) fn finish(self) -> Result<(), Error> {
-        let Self { name, sink } = self;
-        let done = match sink {
-            Sink::Plain(sink) => Ok(sink),
-            Sink::Gzip(sink) => sink.finish(),
-            Sink::Zstd(sink) => sink.finish(),
-            Sink::Xz(sink) => sink.finish(),
-        };
-        done.and_then(|mut sink| sink.flush()).map_err(|e| Error::io(e, "writing").file(&name))
+        let Self { name, sink, .. } = self;
+        sink.finish().map(drop).map_err(|e| Error::io(e, "writing").file(&name))
     }
 
     pub(crate) fn failed(&self, error: io::Error) -> Error {
@@ -161,6 +245,10 @@ impl Writer for LineWriter {
             self.output.put(&self.lines)?;
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<u64, Error> {
+        self.output.end_frame()
     }
 
     fn finish(self: Box<Self>) -> Result<(), Error> {

@@ -235,6 +235,25 @@ fn a_truncated_archive_says_so() {
 }
 
 #[test]
+fn a_flushed_trace_reads_up_to_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: Vec<_> = (0..3000).map(|key| Request { key, size: 1, ..Request::default() }).collect();
+    for ending in ["csv", "csv.gz", "csv.zst", "csv.xz", "jsonl.zst"] {
+        let (path, copy) = (folder.path().join(format!("t.{ending}")), folder.path().join(format!("copy.{ending}")));
+        let mut writer = create(&path, None).unwrap();
+        for done in [1000, 2000] {
+            writer.write(&rows[done - 1000..done]).unwrap();
+            let bytes = writer.flush().unwrap();
+            assert_eq!(std::fs::copy(&path, &copy).unwrap(), bytes, "{ending}");
+            assert_eq!(all(open(&copy, &Options::default()).unwrap(), 512).unwrap(), rows[..done], "{ending}");
+        }
+        writer.write(&rows[2000..]).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(all(open(&path, &Options::default()).unwrap(), 512).unwrap(), rows, "{ending}");
+    }
+}
+
+#[test]
 fn several_frames_are_one_trace() {
     let frame = |text: &str| {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

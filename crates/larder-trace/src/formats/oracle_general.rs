@@ -127,6 +127,10 @@ impl Writer for Oracle {
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<u64, Error> {
+        Ok(self.output.written())
+    }
+
     fn finish(self: Box<Self>) -> Result<(), Error> {
         let Self { mut output, spool, count } = *self;
         let result = spool.into_inner().map_err(io::IntoInnerError::into_error);

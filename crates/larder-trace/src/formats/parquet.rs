@@ -384,7 +384,7 @@ struct Table {
 }
 
 impl Table {
-    fn flush(&mut self) -> Result<(), ParquetError> {
+    fn end_group(&mut self) -> Result<(), ParquetError> {
         let mut group = self.writer.next_row_group()?;
         let rows = &self.held;
         let mut place = 0;
@@ -417,15 +417,19 @@ impl Writer for Table {
         for chunk in requests.chunks(GROUP) {
             self.held.extend_from_slice(chunk);
             if self.held.len() >= GROUP {
-                self.flush().map_err(unwritten)?;
+                self.end_group().map_err(unwritten)?;
             }
         }
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<u64, Error> {
+        Ok(self.writer.bytes_written() as u64)
+    }
+
     fn finish(mut self: Box<Self>) -> Result<(), Error> {
         if !self.held.is_empty() {
-            self.flush().map_err(unwritten)?;
+            self.end_group().map_err(unwritten)?;
         }
         self.writer.into_inner().map_err(unwritten)?.finish()
     }

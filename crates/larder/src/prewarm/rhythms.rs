@@ -1,0 +1,173 @@
+//! The keys that keep hours, and when to warm them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::Days;
+use crate::remote::Name;
+
+const DAY: u64 = 24 * 3600;
+
+/// Follows the hours of a bounded number of keys: those read most.
+#[derive(Debug)]
+pub struct Rhythms {
+    keys: HashMap<Name, Days>,
+    most: usize,
+    least: u32,
+}
+
+impl Rhythms {
+    /// Follows at most twice `most` keys, about 250 bytes and the name each, and once there are so many lets go of the half read
+    /// least. A key is followed from when it is first said to have had `least` reads.
+    pub fn new(most: usize, least: u32) -> Self {
+        Self { keys: HashMap::new(), most: most.max(1), least }
+    }
+
+    /// Notes that `name` has been read so often at about `now`, in seconds of Unix time: to be called now and then, each hour or
+    /// more often, with the reads since the last call.
+    pub fn observe(&mut self, name: &Name, now: u64, reads: u32) {
+        if let Some(days) = self.keys.get_mut(name) {
+            days.add(now, reads);
+        } else if reads >= self.least.max(1) {
+            let mut days = Days::new(now);
+            days.add(now, reads);
+            self.insert(name.clone(), days);
+        }
+    }
+
+    /// Goes on from what a snapshot had kept.
+    pub fn restore(&mut self, name: Name, days: Days) {
+        self.insert(name, days);
+    }
+
+    /// What is known of a key, to be kept in a snapshot.
+    pub fn days(&self, name: &str) -> Option<&Days> {
+        self.keys.get(name)
+    }
+
+    /// How many keys are followed.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether none is followed.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Which keys to warm when, so that each is there `lead` before its busy time begins.
+    pub fn schedule(&self, lead: Duration) -> Schedule {
+        let lead = lead.as_secs() % DAY;
+        let mut due: BTreeMap<u64, Vec<Name>> = BTreeMap::new();
+        for (name, days) in &self.keys {
+            for hour in days.rises() {
+                due.entry((u64::from(hour) * 3600 + DAY - lead) % DAY).or_default().push(name.clone());
+            }
+        }
+        // A map's order differs from run to run.
+        due.values_mut().for_each(|names| names.sort_unstable());
+        Schedule { due }
+    }
+
+    fn insert(&mut self, name: Name, days: Days) {
+        self.keys.insert(name, days);
+        if self.keys.len() >= self.most.saturating_mul(2) {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
+        let mut totals: Vec<_> = self.keys.values().map(Days::total).collect();
+        let at = totals.len() - self.most;
+        let (_, limit, _) = totals.select_nth_unstable_by(at, f32::total_cmp);
+        let limit = *limit;
+        let above = self.keys.values().filter(|days| days.total() > limit).count();
+        // Of those just at the limit, as many as there is room for.
+        let mut room = self.most - above;
+        self.keys.retain(|_, days| {
+            let at_limit = days.total() == limit && room > 0;
+            room -= usize::from(at_limit);
+            days.total() > limit || at_limit
+        });
+    }
+}
+
+/// What to warm at which time of the day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// By seconds since midnight, UTC.
+    due: BTreeMap<u64, Vec<Name>>,
+}
+
+impl Schedule {
+    /// The next moment after `now`, both in seconds of Unix time, at which something is due, and what; none if nothing ever is.
+    pub fn next(&self, now: u64) -> Option<(u64, &[Name])> {
+        let (midnight, second) = (now / DAY * DAY, now % DAY);
+        let today = self.due.range(second + 1..).next().map(|(at, names)| (midnight.saturating_add(*at), names));
+        let tomorrow = || self.due.first_key_value().map(|(at, names)| (midnight.saturating_add(DAY + at), names));
+        today.or_else(tomorrow).map(|(at, names)| (at, names.as_slice()))
+    }
+
+    /// All of it: seconds since midnight in UTC, and the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &[Name])> {
+        self.due.iter().map(|(at, names)| (*at, names.as_slice()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_700_006_400;
+
+    fn followed(hours_of: &[(&str, &[u64])]) -> Rhythms {
+        let mut rhythms = Rhythms::new(100, 10);
+        for hour in 0..10 * 24 {
+            for (name, hours) in hours_of {
+                let reads = if hours.contains(&(hour % 24)) { 50 } else { 1 };
+                rhythms.observe(&Name::from(*name), START + hour * 3600, reads);
+            }
+        }
+        rhythms
+    }
+
+    #[test]
+    fn keys_are_due_before_their_hours() {
+        let all: Vec<_> = (0..24).collect();
+        let rhythms = followed(&[("morning", &[8, 9]), ("midnight", &[0]), ("twice", &[8, 20]), ("always", &all)]);
+        let schedule = rhythms.schedule(Duration::from_secs(600));
+        let due: Vec<_> = schedule.iter().map(|(at, names)| (at / 60, names.join(" "))).collect();
+        let at = |hour: u64, names: &str| (hour * 60 - 10, names.to_owned());
+        assert_eq!(due, [at(8, "morning twice"), at(20, "twice"), at(24, "midnight")]);
+
+        let eight = START + 8 * 3600;
+        assert_eq!(schedule.next(eight - 601).unwrap().0, eight - 600);
+        assert_eq!(schedule.next(eight - 600).unwrap(), (eight + 12 * 3600 - 600, &[Name::from("twice")][..]));
+        assert_eq!(schedule.next(START + DAY - 1).unwrap().0, eight + DAY - 600);
+        assert_eq!(Schedule::default().next(0), None);
+        assert!(schedule.next(u64::MAX).is_some());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_busiest_stay() {
+        let mut rhythms = Rhythms::new(50, 5);
+        for key in 0..10_000u32 {
+            let name = Name::from(format!("k{key}"));
+            rhythms.observe(&name, START, 5 + if key < 40 { 1000 } else { key % 3 });
+            assert!(rhythms.len() < 100);
+        }
+        assert!((0..40).all(|key| rhythms.days(&format!("k{key}")).is_some()));
+        // Below the least nothing is followed.
+        rhythms.observe(&"rare".into(), START, 4);
+        assert!(rhythms.days("rare").is_none() && !rhythms.is_empty());
+    }
+
+    #[test]
+    fn a_restart_goes_on_from_what_was_kept() {
+        let before = followed(&[("nightly", &[3])]);
+        let mut after = Rhythms::new(100, 10);
+        after.restore("nightly".into(), before.days("nightly").unwrap().clone());
+        assert_eq!(after.schedule(Duration::ZERO), before.schedule(Duration::ZERO));
+        assert_eq!(after.schedule(Duration::ZERO).iter().count(), 1);
+    }
+}
