@@ -7,6 +7,7 @@ use std::time::Duration;
 use larder_policy::freshness::{Engine, Freshness};
 use larder_policy::{Capacity, PolicySpec, Shard, ttl};
 
+use crate::behind::{Behind, Sink};
 use crate::cache::{Cache, Inner};
 use crate::clock::Clock;
 use crate::codec::{Codec, Seal};
@@ -14,12 +15,14 @@ use crate::hash::KeyHasher;
 use crate::key::{Key, KeyRules};
 use crate::limits::{Limits, LoadLimit};
 use crate::loader::Loader;
+use crate::recorder::Recorder;
 use crate::remote::{RemoteStore, Tier, TierConfig, names};
 use crate::rules::{Consistency, Refresh, Rules};
 use crate::runtime::Home;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::store::{Digest, Store, Weigher, shares};
+use crate::writes::Writes;
 use crate::{Error, ErrorKind};
 
 /// A segment with fewer entries than this learns too little by itself.
@@ -51,7 +54,7 @@ pub struct Builder<K, V> {
     weigher: Option<Weigher<K, V>>,
     digest: Option<Digest<V>>,
     loader: Option<Arc<dyn Loader<K, V>>>,
-    remote: Option<(Arc<dyn RemoteStore>, Arc<dyn Codec<V>>)>,
+    remote: Option<Arc<dyn RemoteStore>>,
     tier: TierConfig,
     seal: Option<Arc<dyn Seal>>,
     lease: Option<Duration>,
@@ -60,6 +63,9 @@ pub struct Builder<K, V> {
     key_rules: KeyRules,
     clock: Clock,
     seed: Option<u64>,
+    recorder: Option<Arc<Recorder>>,
+    codec: Option<Arc<dyn Codec<V>>>,
+    writes: Writes,
 }
 
 impl<K, V> Builder<K, V>
@@ -86,6 +92,9 @@ where
             key_rules: KeyRules::default(),
             clock: Clock::default(),
             seed: None,
+            recorder: None,
+            codec: None,
+            writes: Writes::Nowhere,
         }
     }
 
@@ -148,10 +157,34 @@ where
         Self { loader: Some(Arc::new(loader)), ..self }
     }
 
+    /// How values become bytes, for a remote tier and for writes.
+    #[must_use]
+    pub fn codec(self, codec: impl Codec<V>) -> Self {
+        Self { codec: Some(Arc::new(codec)), ..self }
+    }
+
     /// A second tier that processes share, and how values become bytes there.
     #[must_use]
     pub fn remote(self, store: impl RemoteStore, codec: impl Codec<V>) -> Self {
-        Self { remote: Some((Arc::new(store), Arc::new(codec))), ..self }
+        Self { remote: Some(Arc::new(store)), ..self }.codec(codec)
+    }
+
+    /// Where [`Cache::put`] writes to before it returns; needs a [`codec`](Self::codec).
+    #[must_use]
+    pub fn write_through(self, sink: impl Sink) -> Self {
+        Self { writes: Writes::Through(Arc::new(sink)), ..self }
+    }
+
+    /// The log from which what [`Cache::put`] writes reaches the origin later; needs a [`codec`](Self::codec).
+    #[must_use]
+    pub fn write_behind(self, log: Behind) -> Self {
+        Self { writes: Writes::Behind(log), ..self }
+    }
+
+    /// Records what the service asks for, to be replayed later. Who holds the recorder too can end it and see what it has.
+    #[must_use]
+    pub fn recorder(self, recorder: Arc<Recorder>) -> Self {
+        Self { recorder: Some(recorder), ..self }
     }
 
     /// How the remote tier is used: deadline, breaker, queues, schema version, compression.
@@ -272,12 +305,16 @@ where
             Segment::new(Shard::new(own, policy), engine, seed)
         });
         let hasher = KeyHasher::new(self.seed, self.remote.is_some());
-        let store = Store::new(segments, hasher, self.clock, self.rules, self.weigher, self.digest);
+        let store = Store::new(segments, hasher, self.clock, self.rules, self.weigher, self.digest, self.recorder);
         let runtime = Home::find()?;
+        let needs_codec = || wrong("no codec is given: call Builder::codec".into());
+        if !matches!(self.writes, Writes::Nowhere) && self.codec.is_none() {
+            return Err(needs_codec());
+        }
         let shared = match self.remote {
-            Some((remote, codec)) => Some(Shared {
+            Some(remote) => Some(Shared {
                 tier: Arc::new(Tier::new(remote, self.tier, runtime.handle())?),
-                codec,
+                codec: self.codec.clone().ok_or_else(needs_codec)?,
                 seal: self.seal,
                 namespace: self.name.clone(),
                 lease: self.lease,
@@ -291,6 +328,8 @@ where
             store,
             shared,
             loader: self.loader,
+            codec: self.codec,
+            writes: self.writes,
             limits,
             key_rules: self.key_rules,
             is_closed: false.into(),

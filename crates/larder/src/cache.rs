@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::builder::Builder;
+use crate::codec::Codec;
 use crate::fetched::{Fetched, Found, Options};
 use crate::key::{Key, KeyRules};
 use crate::limits::Limits;
@@ -20,6 +21,7 @@ use crate::runtime::Home;
 use crate::shared::{Shared, Times, tolerate};
 use crate::stats::Stats;
 use crate::store::Store;
+use crate::writes::Writes;
 use crate::{Error, ErrorKind};
 
 /// A cache: memory, and behind it a remote tier and a loader where there are any. Clones are the same cache.
@@ -47,6 +49,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) store: Store<K, V>,
     pub(crate) shared: Option<Shared<V>>,
     pub(crate) loader: Option<Arc<dyn Loader<K, V>>>,
+    pub(crate) codec: Option<Arc<dyn Codec<V>>>,
+    pub(crate) writes: Writes,
     pub(crate) limits: Limits,
     pub(crate) key_rules: KeyRules,
     pub(crate) is_closed: AtomicBool,
@@ -303,15 +307,20 @@ where
         crate::Blocking { cache: self }
     }
 
-    /// Takes no further writes and waits until what is queued for the remote tier is sent, at most so long. Reads go on.
-    /// Whether everything was sent.
+    /// Takes no further writes and waits until what is queued for the origin and for the remote tier is sent, at most so long.
+    /// Reads go on. Whether everything was sent; of writes, the rest stays in the log for the next start.
     pub async fn close(&self, within: Duration) -> bool {
         self.inner.is_closed.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + within;
-        match &self.inner.shared {
+        let written = match &self.inner.writes {
+            Writes::Behind(log) => log.shutdown(within).await.is_ok_and(|left| left == 0),
+            Writes::Through(_) | Writes::Nowhere => true,
+        };
+        let sent = match &self.inner.shared {
             Some(shared) => shared.tier.flush(deadline).await,
             None => true,
-        }
+        };
+        written && sent
     }
 
     /// Recomputes every invariant; for tests.
@@ -322,7 +331,7 @@ where
         self.inner.store.validate();
     }
 
-    fn open(&self) -> Result<(), Error> {
+    pub(crate) fn open(&self) -> Result<(), Error> {
         match self.inner.is_closed.load(Ordering::Relaxed) {
             true => Err(Error::new(ErrorKind::Closed, "the cache is closed and takes no writes")),
             false => Ok(()),

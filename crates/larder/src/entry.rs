@@ -1,5 +1,6 @@
 //! What a resident is: its key, its value, and what must be known to judge them.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use larder_policy::Time;
 use larder_policy::freshness::Subject;
 
 use crate::remote::Name;
+use crate::snapshot::Rate;
 
 /// A resident.
 pub(crate) struct Entry<K, V> {
@@ -19,6 +21,10 @@ pub(crate) struct Entry<K, V> {
     pub(crate) generation: u32,
     /// What the load cost, in µs.
     pub(crate) cost: u32,
+    /// Its weight in bytes, 1 where nobody weighs.
+    pub(crate) size: u32,
+    /// How often it is read, from a sample of its reads.
+    pub(crate) rate: Cell<Rate>,
     pub(crate) life: Life,
     /// What few entries have.
     pub(crate) extra: Option<Box<Extra>>,
@@ -47,7 +53,32 @@ pub(crate) struct Extra {
     pub(crate) limit: Option<Time>,
 }
 
+/// Reads are counted by one in so many, and fade by half within this.
+const SAMPLED: u32 = 8;
+const HALF_LIFE: Duration = Duration::from_secs(3600);
+
 impl<K, V> Entry<K, V> {
+    /// Notes reads: the one that loaded it, or one of [`SAMPLED`] that hit.
+    #[cold]
+    pub(crate) fn note(&self, reads: u32, now: Time) {
+        let mut rate = self.rate.get();
+        rate.add(reads, seconds(now), HALF_LIFE);
+        self.rate.set(rate);
+    }
+
+    /// Notes a read, the `count`-th of all.
+    #[inline]
+    pub(crate) fn read(&self, count: u64, now: Time) {
+        if count.is_multiple_of(u64::from(SAMPLED)) {
+            self.note(SAMPLED, now);
+        }
+    }
+
+    /// Reads a second, estimated.
+    pub(crate) fn reads(&self, now: Time) -> f32 {
+        self.rate.get().at(seconds(now), HALF_LIFE)
+    }
+
     pub(crate) fn tags(&self) -> &[Name] {
         self.extra.as_ref().map_or(&[], |extra| &extra.tags)
     }
@@ -63,4 +94,8 @@ impl<K, V> Entry<K, V> {
     pub(crate) fn version(&self) -> Option<u64> {
         self.extra.as_ref().and_then(|extra| extra.version)
     }
+}
+
+fn seconds(at: Time) -> u32 {
+    (at.0 / 1_000_000) as u32
 }

@@ -4,6 +4,7 @@
 //! processes share ([`remote`]) and a [`Loader`] for what nobody has.
 #![forbid(unsafe_code)]
 
+pub mod behind;
 mod blocking;
 mod builder;
 mod bulk;
@@ -31,6 +32,8 @@ pub mod snapshot;
 mod stats;
 mod store;
 mod upkeep;
+mod warm;
+mod writes;
 
 pub use blocking::Blocking;
 pub use builder::Builder;

@@ -129,6 +129,9 @@ where
     }
 
     async fn bring(&self, target: Target<K, V>, load: Option<Load<V>>) -> Answer<V> {
+        if let Some(answer) = self.from_log(&target) {
+            return answer;
+        }
         let Some(shared) = &self.shared else {
             return self.from_origin(&target, load, None).await;
         };
@@ -170,6 +173,18 @@ where
         let (rules, now) = (&self.store.rules, self.store.clock.now());
         let end = brought.fresh_until.unwrap_or(brought.as_of).plus(rules.stale_if_error);
         !rules.stale_if_error.is_zero() && now < end.min(brought.as_of.plus(rules.freshness.most()))
+    }
+
+    /// Takes what was written and the origin may not have yet.
+    pub(crate) fn from_log(&self, target: &Target<K, V>) -> Option<Answer<V>> {
+        let fetched = match self.pending(&target.flight.key.text())? {
+            Ok(fetched) => fetched,
+            Err(error) => return Some(Err(error)),
+        };
+        let value = fetched.value.clone();
+        let brought = Brought { fetched, as_of: self.store.clock.now(), cost: 0, audit: None, fresh_until: None };
+        self.store.land(target.hash, &target.flight, brought);
+        Some(Ok(Found { value, tier: Tier::Local, age: Duration::ZERO, is_stale: false }))
     }
 
     /// Takes what the remote tier has, if it is fresh and new enough, and keeps it. An audit is a question to the origin.

@@ -1,7 +1,8 @@
 //! One lock's part of the store: a kernel shard with its residents, the freshness engine of its keys, and the loads under way.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_policy::eviction::Removal;
@@ -13,6 +14,7 @@ use crate::fetched::{Found, Options, Tier};
 use crate::flight::Flight;
 use crate::hash::Hashed;
 use crate::key::Key;
+use crate::prewarm::Warmed;
 use crate::rules::{Refresh, Rules};
 use crate::stats::Counts;
 use crate::store::Standing;
@@ -27,6 +29,8 @@ pub(crate) struct Segment<K, V> {
     pub(crate) counts: Counts,
     /// Entries that left; their values are dropped once the lock is free.
     pub(crate) gone: Vec<Evicted<Entry<K, V>>>,
+    /// Keys warmed and not yet hit, once there have been any.
+    pub(crate) warmed: Arc<OnceLock<Warmed>>,
     rng: Rng,
 }
 
@@ -69,6 +73,15 @@ pub(crate) struct Arrival<K, V> {
     pub(crate) fresh_until: Option<Time>,
 }
 
+impl Counts {
+    #[inline]
+    fn hit<K, V>(&mut self, entry: &Entry<K, V>, now: Time, on_hit: impl FnOnce(&Entry<K, V>)) {
+        self.hits += 1;
+        entry.read(self.hits, now);
+        on_hit(entry);
+    }
+}
+
 impl<K: Key + Clone, V: Clone> Segment<K, V> {
     pub(crate) fn new(kernel: Shard<Entry<K, V>>, engine: Option<Engine>, seed: u64) -> Self {
         Self {
@@ -77,6 +90,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             flights: HashMap::default(),
             counts: Counts::default(),
             gone: Vec::new(),
+            warmed: Arc::default(),
             rng: Rng::new(seed),
         }
     }
@@ -89,6 +103,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         rules: &Rules,
         standing: impl Fn(&Entry<K, V>) -> Standing,
         is_it: impl Fn(&K) -> bool,
+        on_hit: impl FnOnce(&Entry<K, V>),
     ) -> Seen<V> {
         let now = access.at;
         let Lookup::Hit(entry) = self.kernel.lookup(access) else {
@@ -110,11 +125,11 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         match entry.life {
             Life::Until { end, .. } if end <= now => Self::stale(&mut self.counts, found, entry, now),
             Life::Until { renew_from, .. } if now < renew_from => {
-                self.counts.hits += 1;
+                self.counts.hit(entry, now, on_hit);
                 Seen::Fresh(found)
             }
             Life::Until { end, .. } => {
-                self.counts.hits += 1;
+                self.counts.hit(entry, now, on_hit);
                 let renews = match rules.refresh {
                     Refresh::Early(beta) => {
                         let ahead = -self.rng.unit().max(f64::MIN_POSITIVE).ln() * beta * f64::from(entry.cost);
@@ -126,15 +141,15 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             }
             Life::Judged { subject, .. } => match self.engine.as_mut().map(|engine| engine.read(subject, now, true)) {
                 Some(Decision::Serve) | None => {
-                    self.counts.hits += 1;
+                    self.counts.hit(entry, now, on_hit);
                     Seen::Fresh(found)
                 }
                 Some(Decision::ServeAndRefresh) => {
-                    self.counts.hits += 1;
+                    self.counts.hit(entry, now, on_hit);
                     Seen::Renew(found, None)
                 }
                 Some(Decision::Audit(audit)) => {
-                    self.counts.hits += 1;
+                    self.counts.hit(entry, now, on_hit);
                     self.counts.audits += 1;
                     Seen::Renew(found, Some(audit))
                 }
@@ -199,7 +214,11 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         };
         let extra = Extra { tags: options.tags.into(), version: options.version, quiet_until: Time(0), limit };
         let extra = (extra != Extra::default()).then(|| Box::new(extra));
-        let entry = Entry { key, value, as_of, generation, cost, life, extra };
+        let rate = resident.map_or_else(Cell::default, |entry| entry.rate.clone());
+        let entry = Entry { key, value, as_of, generation, cost, size, rate, life, extra };
+        if op == Op::Get {
+            entry.note(1, now);
+        }
         let access = Access { key: hash, at: now, size, cost, op };
         let plan = self.kernel.plan(&access, Miss { reuse: Reuse::UNKNOWN, expired: false }, Some(physical));
         let already = self.gone.len();
@@ -301,6 +320,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     fn count_gone(&mut self, from: usize) {
         for gone in &self.gone[from..] {
+            if let Some(warmed) = self.warmed.get() {
+                warmed.left(gone.key.0);
+            }
             match gone.why {
                 Removal::Evicted => self.counts.evicted += 1,
                 Removal::Expired => self.counts.expired += 1,

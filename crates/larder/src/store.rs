@@ -2,8 +2,8 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_policy::freshness::{Audit, Evidence};
@@ -17,6 +17,8 @@ use crate::flight::Flight;
 use crate::floors::Floors;
 use crate::hash::KeyHasher;
 use crate::key::Key;
+use crate::prewarm::Warmed;
+use crate::recorder::{Event, Recorder};
 use crate::remote::Name;
 use crate::rules::{Consistency, Rules};
 use crate::segment::{Arrival, Pause, Seen, Segment};
@@ -50,6 +52,8 @@ pub(crate) struct Store<K, V> {
     generation: AtomicU32,
     doubt: AtomicU64,
     tags: RwLock<HashMap<Name, Time>>,
+    recorder: Option<Arc<Recorder>>,
+    pub(crate) warmed: Arc<OnceLock<Warmed>>,
 }
 
 /// What a reader does next.
@@ -91,8 +95,14 @@ where
         rules: Rules,
         weigher: Option<Weigher<K, V>>,
         digest: Option<Digest<V>>,
+        recorder: Option<Arc<Recorder>>,
     ) -> Self {
-        let segments = segments.map(|segment| Aligned(Mutex::new(segment))).collect();
+        let warmed = Arc::<OnceLock<Warmed>>::default();
+        let segments = segments.map(|mut segment| {
+            segment.warmed = warmed.clone();
+            Aligned(Mutex::new(segment))
+        });
+        let segments = segments.collect();
         let floors = Floors::new(rules.consistency != Consistency::Eventual);
         Self {
             segments,
@@ -105,6 +115,8 @@ where
             generation: AtomicU32::new(0),
             doubt: AtomicU64::new(0),
             tags: RwLock::default(),
+            recorder,
+            warmed,
         }
     }
 
@@ -140,6 +152,30 @@ where
         }
     }
 
+    #[inline(always)]
+    fn look<Q>(&self, segment: &mut Segment<K, V>, access: &Access, key: &Q) -> Seen<V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let on_hit = |entry: &Entry<K, V>| {
+            if let Some(warmed) = self.warmed.get() {
+                warmed.hit(access.key.0);
+            }
+            if self.recorder.is_some() {
+                self.record(key, Op::Get, access.at, entry.size, entry.cost, None);
+            }
+        };
+        segment.look(access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key, on_hit)
+    }
+
+    #[cold]
+    fn record<Q: Key + ?Sized>(&self, key: &Q, op: Op, at: Time, size: u32, cost: u32, ttl: Option<Duration>) {
+        if let Some(recorder) = &self.recorder {
+            recorder.record(&Event { key: key.text().as_ref().into(), at: at.0, size, op, ttl, cost });
+        }
+    }
+
     /// What memory holds, fresh; nobody loads.
     #[inline]
     pub(crate) fn local<Q>(&self, key: &Q) -> Option<Found<Option<V>>>
@@ -150,7 +186,7 @@ where
         let hash = self.hasher.hash(key);
         let access = Access::get(hash, self.clock.now());
         let mut segment = self.segment(hash).lock();
-        match segment.look(&access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key) {
+        match self.look(&mut segment, &access, key) {
             Seen::Fresh(found) | Seen::Renew(found, None) => Some(found),
             // Nobody will check: this read is no audit.
             Seen::Renew(found, Some(_)) => Some(found),
@@ -168,17 +204,16 @@ where
         let now = self.clock.now();
         let access = Access::get(hash, now);
         let mut segment = self.segment(hash).lock();
-        let (stale, renewed) =
-            match segment.look(&access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key) {
-                Seen::Fresh(found) => return Step::Serve(found),
-                Seen::Stale(found, Pause::On) => {
-                    segment.counts.stale += 1;
-                    return Step::Serve(found);
-                }
-                Seen::Stale(found, Pause::Over) => (Some(found), None),
-                Seen::Renew(found, audit) => (None, Some((found, audit))),
-                Seen::Miss => (None, None),
-            };
+        let (stale, renewed) = match self.look(&mut segment, &access, key) {
+            Seen::Fresh(found) => return Step::Serve(found),
+            Seen::Stale(found, Pause::On) => {
+                segment.counts.stale += 1;
+                return Step::Serve(found);
+            }
+            Seen::Stale(found, Pause::Over) => (Some(found), None),
+            Seen::Renew(found, audit) => (None, Some((found, audit))),
+            Seen::Miss => (None, None),
+        };
         if let Some(flight) = segment.flights.get(&hash) {
             let is_same = flight.key.borrow() == key;
             if let Some((found, _)) = renewed {
@@ -214,7 +249,11 @@ where
 
     /// Keeps what a flight brought, unless the key was written or cleared since it began.
     pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>) -> bool {
+        let is_load = brought.fresh_until.is_none();
         let arrival = self.arrival(flight.key.clone(), hash, brought, Op::Get, flight.generation);
+        if is_load {
+            self.record(&flight.key, Op::Get, arrival.as_of, arrival.size, arrival.cost, arrival.options.ttl);
+        }
         let now = self.clock.now();
         let (kept, _gone) = {
             let mut segment = self.segment(hash).lock();
@@ -241,6 +280,21 @@ where
         segment.kernel.peek(hash).is_none_or(|entry| !is_it(&entry.key) || entry.as_of < as_of)
     }
 
+    /// Whether the key is resident; this is no access.
+    pub(crate) fn holds(&self, key: &K, hash: KeyHash) -> bool {
+        self.segment(hash).lock().kernel.peek(hash).is_some_and(|entry| entry.key == *key)
+    }
+
+    /// Loads of the key under way are not kept and not joined.
+    pub(crate) fn fence<Q>(&self, key: &Q, hash: KeyHash)
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.floors.raise(hash, self.clock.now());
+        self.segment(hash).lock().fence(hash, |own| own.borrow() == key);
+    }
+
     /// For how long the engine takes the resident value to be fresh, from when the origin was asked.
     pub(crate) fn lifetime(&self, hash: KeyHash, is_it: impl Fn(&K) -> bool) -> Option<Duration> {
         let segment = self.segment(hash).lock();
@@ -254,6 +308,7 @@ where
         let brought = Brought { fetched, as_of: now, cost: 0, audit: None, fresh_until: None };
         let arrival = self.arrival(key, hash, brought, Op::Set, self.generation.load(Ordering::Relaxed));
         self.floors.raise(hash, now);
+        self.record(&arrival.key, Op::Set, now, arrival.size, 0, arrival.options.ttl);
         let _gone = {
             let mut segment = self.segment(hash).lock();
             segment.counts.writes += 1;
@@ -268,9 +323,10 @@ where
     pub(crate) fn forget<Q>(&self, key: &Q, hash: KeyHash) -> Option<V>
     where
         K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Key + ?Sized,
     {
         let now = self.clock.now();
+        self.record(key, Op::Delete, now, 1, 0, None);
         self.floors.raise(hash, now);
         let mut segment = self.segment(hash).lock();
         segment.counts.removals += 1;
@@ -387,16 +443,15 @@ where
         stats
     }
 
-    /// Entries in memory that still count, one segment at a time; `each` is called under a lock.
-    pub(crate) fn for_each(&self, mut each: impl FnMut(&Entry<K, V>)) {
+    /// What is made of each entry that still counts; `make` is called under a lock.
+    pub(crate) fn collect<T>(&self, make: impl Fn(&Entry<K, V>, Time) -> T) -> Vec<T> {
+        let now = self.clock.now();
+        let mut made = Vec::new();
         for segment in self.lock_all() {
-            segment
-                .kernel
-                .iter()
-                .map(|(_, entry)| entry)
-                .filter(|entry| self.standing(entry) == Standing::Valid)
-                .for_each(&mut each);
+            let entries = segment.kernel.iter().map(|(_, entry)| entry);
+            made.extend(entries.filter(|entry| self.standing(entry) == Standing::Valid).map(|entry| make(entry, now)));
         }
+        made
     }
 
     /// # Panics

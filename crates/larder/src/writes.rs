@@ -1,0 +1,110 @@
+//! Writing to the origin through the cache: at once, or by a log that survives a crash.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::behind::{Behind, Sink, Write};
+use crate::cache::{Cache, Inner};
+use crate::fetched::{Fetched, Options};
+use crate::key::Key;
+use crate::remote::{Name, names};
+use crate::{Error, ErrorKind};
+
+/// Where writes go.
+pub(crate) enum Writes {
+    /// The service writes by itself.
+    Nowhere,
+    /// To the sink, before the writer goes on.
+    Through(Arc<dyn Sink>),
+    /// To a log, from which the sink gets them later.
+    Behind(Behind),
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Writes a value to the origin and keeps it: [through](crate::Builder::write_through), or [behind](crate::Builder::write_behind)
+    /// a log, which has it on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the cache has neither; [`ErrorKind::Sink`], [`ErrorKind::Storage`] or [`ErrorKind::Overloaded`] if it was
+    /// not written, and then nothing is kept; [`ErrorKind::BadKey`]; [`ErrorKind::Codec`].
+    pub async fn put(&self, key: K, value: V) -> Result<(), Error> {
+        self.put_with(key, value, Options::default()).await
+    }
+
+    /// As [`put`](Self::put), with settings of the entry's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn put_with(&self, key: K, value: V, options: Options) -> Result<(), Error> {
+        self.open()?;
+        let codec = self.inner.codec.as_ref().ok_or_else(nowhere)?;
+        let bytes = codec.encode(&value)?;
+        self.write(&key, Some(bytes)).await?;
+        self.insert_with(key, value, options).await
+    }
+
+    /// Deletes a value at the origin, as [`put`](Self::put) writes one, and forgets it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn delete<Q>(&self, key: &Q) -> Result<(), Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        self.open()?;
+        self.write(key, None).await?;
+        self.changed(key).await
+    }
+
+    async fn write<Q>(&self, key: &Q, value: Option<Bytes>) -> Result<(), Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let inner = &*self.inner;
+        let name = {
+            let text = key.text();
+            inner.key_rules.check(&text)?;
+            names::key(&inner.name, &text)
+        };
+        // What began to load before may have read the old value, and what begins from now on may still.
+        inner.store.fence(key, inner.store.hasher.hash(key));
+        match &inner.writes {
+            Writes::Nowhere => Err(nowhere()),
+            Writes::Through(sink) => {
+                let written = sink.write(&[Write { sequence: 0, name, value }]).await;
+                inner.store.fence(key, inner.store.hasher.hash(key));
+                written.map_err(|error| Error::caused(ErrorKind::Sink, format!("the write failed: {error}"), error))
+            }
+            Writes::Behind(log) => log.append(name, value).await.map(drop),
+        }
+    }
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    /// What was written to the key and the origin may not have yet.
+    pub(crate) fn pending(&self, text: &str) -> Option<Result<Fetched<V>, Error>> {
+        let (Writes::Behind(log), Some(codec)) = (&self.writes, &self.codec) else { return None };
+        let name: Name = names::key(&self.name, text);
+        Some(match log.pending(&name)? {
+            Some(bytes) => codec.decode(&bytes).map(Fetched::from),
+            None => Ok(Fetched::absent()),
+        })
+    }
+}
+
+fn nowhere() -> Error {
+    let what = "this cache has nowhere to write to: give it one with Builder::write_through or Builder::write_behind";
+    Error::new(ErrorKind::Config, what)
+}

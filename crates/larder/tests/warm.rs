@@ -1,0 +1,101 @@
+//! What is kept over a restart, what is recorded, and what is hot.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use larder::prewarm::{Ended, Limits};
+use larder::recorder::{self, Recorder};
+use larder::snapshot::Snapshots;
+use larder::{Cache, Clock, ErrorKind, Fetched, Options, Time};
+use larder_trace::Reader as _;
+
+const START: Time = Time(1_795_000_000_000_000);
+
+fn builder(clock: &Clock, loads: &Arc<AtomicU64>) -> larder::Builder<u64, u64> {
+    let loads = loads.clone();
+    let load = move |key: u64| {
+        loads.fetch_add(1, Ordering::Relaxed);
+        async move { Ok::<_, Infallible>(key * 2) }
+    };
+    Cache::builder().capacity(1000).policy("lru").clock(clock.clone()).seed(1).loader(load)
+}
+
+#[tokio::test]
+async fn a_restart_begins_with_what_was_hot() {
+    let (clock, loads) = (Clock::manual(START), Arc::new(AtomicU64::new(0)));
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::new(folder.path(), "users", 1).unwrap();
+    let before = builder(&clock, &loads).build().unwrap();
+    // Key k is read 100 / (k + 1) times.
+    for round in 0..100u64 {
+        clock.advance(Duration::from_secs(1));
+        for key in 0..200 {
+            if round % (key + 1) == 0 {
+                before.load(&key).await.unwrap();
+            }
+        }
+    }
+    let hottest: Vec<u64> = before.hottest(5).into_iter().map(|(key, _)| key).collect();
+    assert!(hottest.contains(&0) && hottest.contains(&1), "{hottest:?}");
+    let written = before.snapshot(&snapshots).await.unwrap();
+    assert_eq!(written.entries, 200);
+    loads.store(0, Ordering::Relaxed);
+
+    let after = builder(&clock, &loads).build().unwrap();
+    let kept = || snapshots.newest().unwrap().snapshot.unwrap().map(Result::unwrap);
+    let limits = Limits { capacity: 50, loads_per_second: 1e6, horizon: Duration::from_secs(60), ..Limits::default() };
+    let parse = |name: &str| name.parse().ok();
+    let report = after.prewarm(kept(), limits.clone(), parse, pending()).await.unwrap();
+    assert_eq!((report.ended, report.warmed, loads.load(Ordering::Relaxed)), (Ended::Done, 50, 50));
+    assert!(hottest.iter().all(|key| after.local(key) == Some(key * 2)));
+    let usefulness = after.warmed();
+    assert_eq!((usefulness.warmed, usefulness.hit, usefulness.waiting), (50, 5, 45));
+    after.resize(0);
+    assert_eq!(after.warmed().left, 45);
+
+    let without: Cache<u64, u64> = Cache::builder().capacity(10).build().unwrap();
+    let error = without.prewarm(kept(), limits, parse, pending()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn what_the_service_asked_for_can_be_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.csv.zst");
+    let recorder = Arc::new(Recorder::create(&path, recorder::Options::default()).unwrap());
+    let clock = Clock::manual(START);
+    let cache: Cache<String, String> = Cache::builder()
+        .capacity_bytes(1 << 20, |key: &String, value: &String| (key.len() + value.len()) as u32)
+        .clock(clock.clone())
+        .recorder(recorder.clone())
+        .build()
+        .unwrap();
+    let ask = async |key: &str| {
+        let (text, at) = (key.repeat(10), clock.clone());
+        let load = move || async move {
+            at.advance(Duration::from_millis(7));
+            Ok::<_, Infallible>(Fetched::from(text).with(Options::new().ttl(Duration::from_secs(60))))
+        };
+        clock.advance(Duration::from_secs(1));
+        cache.get_with(key, load).await.unwrap();
+    };
+    for key in ["a", "b", "a", "a"] {
+        ask(key).await;
+    }
+    cache.insert("b".into(), "bb".into()).await.unwrap();
+    cache.remove("a").await.unwrap();
+    let recorded = recorder.finish().unwrap();
+    assert_eq!((recorded.written, recorded.dropped), (6, 0));
+    let mut requests = Vec::new();
+    larder_trace::open(&path, &larder_trace::Options::default()).unwrap().read(&mut requests, 100).unwrap();
+    use larder_policy::Op::{Delete, Get, Set};
+    let seen: Vec<_> = requests.iter().map(|request| (request.op, request.size, request.cost)).collect();
+    let (load, hit) = ((Get, 11, 7000), (Get, 11, 7000));
+    assert_eq!(seen, [load, load, hit, hit, (Set, 3, 0), (Delete, 1, 0)]);
+    let keys: Vec<_> = requests.iter().map(|request| request.key).collect();
+    assert!(keys[0] == keys[2] && keys[0] == keys[3] && keys[0] == keys[5] && keys[1] == keys[4] && keys[0] != keys[1]);
+    assert!(requests.is_sorted_by_key(|request| request.at));
+}
