@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use larder::recorder::{Event, Options, Recorder};
 use larder_policy::{Op, Rng};
+use larder_sim::freshness::{FreshnessExperiment, Reads};
 use larder_sim::{Experiment, Lifetimes, Source, Weigh};
 use larder_trace::{Reader as _, Request, open};
 
@@ -108,6 +109,39 @@ fn a_recording_replays_as_the_traffic_would() {
     // LRU sees the same keys under other names. The learned policy samples by hash, so it may differ a little.
     assert_eq!(replayed[0], lived[0]);
     assert!(replayed[1].abs_diff(lived[1]) * 50 < lived[1], "{lived:?} {replayed:?}");
+}
+
+#[test]
+fn lifetimes_can_be_replayed_on_a_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.csv.zst");
+    let rows = rows(20_000);
+    let recorder = Recorder::create(&path, Options::default()).unwrap();
+    record_all(&recorder, &rows);
+    recorder.finish().unwrap();
+
+    let experiment = FreshnessExperiment {
+        objective: 0.05,
+        grace: Duration::ZERO,
+        max_ttl: Duration::from_secs(3600),
+        policies: vec!["static".parse().unwrap(), "clairvoyant".parse().unwrap()],
+        reads: Reads::AsIs,
+        notices: 0.0,
+        capacity: None,
+        evict: "lru".parse().unwrap(),
+        rent: 0.0,
+        seeds: vec![1],
+    };
+    let counts = |source: Source| -> Vec<_> {
+        let outcome = experiment.run(&source, &()).unwrap();
+        outcome.runs.iter().map(|run| (run.record.reads, run.record.stale_reads, run.record.loads)).collect()
+    };
+    let (lived, replayed) = (counts(Source::requests("lived", rows)), counts(Source::trace(&path, Default::default())));
+    assert!(lived.len() == 2 && lived[0].0 > 10_000 && lived[0].2 > lived[1].2, "{lived:?}");
+    // Whoever knows the truth needs the same loads; the other samples keys by their names.
+    assert_eq!(replayed[1], lived[1]);
+    let of = |counts: &[(u64, u64, u64)]| (counts[0].0, counts[0].2 / 100);
+    assert!(of(&replayed).0 == of(&lived).0 && of(&replayed).1.abs_diff(of(&lived).1) <= 1, "{replayed:?} {lived:?}");
 }
 
 #[test]

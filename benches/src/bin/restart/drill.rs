@@ -16,6 +16,8 @@ pub(crate) const SHARE: f64 = 0.1;
 pub(crate) const WINDOW: usize = 1000;
 /// What counts as recovered, as a share of the hits of the cache that was not restarted.
 pub(crate) const RECOVERED: f64 = 0.95;
+/// Requests for each object the cache holds, in which hits lost are lost soon.
+pub(crate) const SOON: usize = 4;
 /// How much older the older snapshot is, as a share of the trace.
 pub(crate) const OLDER: f64 = 0.05;
 /// Requests for each load, where the cache is warmed while it serves.
@@ -46,7 +48,9 @@ pub(crate) struct Outcome {
     pub(crate) restart: Restart,
     /// Requests until a window has nearly the hits it would have had; none if no window has.
     pub(crate) until: Option<usize>,
-    /// Hits lost beside the cache that was not restarted, over all the rest of the trace; negative where it did better.
+    /// Hits lost beside the cache that was not restarted, soon and over all the rest of the trace; negative where it did
+    /// better.
+    pub(crate) lost_soon: i64,
     pub(crate) lost: i64,
     pub(crate) warmed: Usefulness,
 }
@@ -95,6 +99,7 @@ impl Drill {
 
         let rest = &accesses[half..];
         let steady: Vec<bool> = rest.iter().map(|access| lived.serve(access)).collect();
+        let soon = rest.len().min(objects as usize * SOON);
         let outcome = |restart| -> Result<Outcome> {
             let snapshots = if restart == Restart::Older { &older } else { &newest };
             let capacity = if restart == Restart::Half { objects / 2 } else { objects };
@@ -108,7 +113,8 @@ impl Drill {
             Ok(Outcome {
                 restart,
                 until: recovered(&hits, &steady),
-                lost: count(&steady) - count(&hits),
+                lost_soon: lost(&hits[..soon], &steady[..soon]),
+                lost: lost(&hits, &steady),
                 warmed: life.warmed.usefulness(),
             })
         };
@@ -124,6 +130,10 @@ fn access((now, request): (u64, &Request)) -> Access {
 
 fn count(hits: &[bool]) -> i64 {
     hits.iter().filter(|hit| **hit).count() as i64
+}
+
+fn lost(hits: &[bool], steady: &[bool]) -> i64 {
+    count(steady) - count(hits)
 }
 
 /// No bound but the capacity: here the rate is the drill's.

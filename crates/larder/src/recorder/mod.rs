@@ -141,6 +141,32 @@ struct Shared {
     has_ended: AtomicBool,
 }
 
+impl Shared {
+    fn new(lanes: Lanes) -> Self {
+        Self {
+            lanes,
+            is_open: AtomicBool::new(true),
+            written: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+        }
+    }
+
+    fn recorded(&self) -> Recorded {
+        let Shared { lanes, written, bytes, is_full, has_failed, has_ended, .. } = self;
+        let late = if has_ended.load(Ordering::Acquire) { lanes.waiting() } else { 0 };
+        Recorded {
+            written: written.load(Ordering::Relaxed),
+            dropped: lanes.dropped() + late,
+            bytes: bytes.load(Ordering::Relaxed),
+            is_full: is_full.load(Ordering::Relaxed),
+            has_failed: has_failed.load(Ordering::Relaxed),
+        }
+    }
+}
+
 impl Recorder {
     /// Begins a recording in larder's CSV; the path's ending says how it is compressed (`.csv`, `.csv.zst`, `.csv.gz`).
     ///
@@ -163,15 +189,7 @@ impl Recorder {
         }
         let keys = Keys::new(options.key)?;
         let trace = larder_trace::create(path, Some("larder")).map_err(unwritten)?;
-        let shared = Arc::new(Shared {
-            lanes: Lanes::new(options.queue),
-            is_open: AtomicBool::new(true),
-            written: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            is_full: AtomicBool::new(false),
-            has_failed: AtomicBool::new(false),
-            has_ended: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(Lanes::new(options.queue)));
         let thread = std::thread::Builder::new().name("larder-recorder".to_owned()).spawn({
             let (shared, path) = (shared.clone(), path.to_owned());
             move || writer::run(&shared, trace, options.max_bytes, &path)
@@ -198,15 +216,7 @@ impl Recorder {
 
     /// What became of the events so far.
     pub fn recorded(&self) -> Recorded {
-        let Shared { lanes, written, bytes, is_full, has_failed, has_ended, .. } = &*self.shared;
-        let late = if has_ended.load(Ordering::Acquire) { lanes.waiting() } else { 0 };
-        Recorded {
-            written: written.load(Ordering::Relaxed),
-            dropped: lanes.dropped() + late,
-            bytes: bytes.load(Ordering::Relaxed),
-            is_full: is_full.load(Ordering::Relaxed),
-            has_failed: has_failed.load(Ordering::Relaxed),
-        }
+        self.shared.recorded()
     }
 
     /// Ends the recording: writes what waits and ends the file. Waits for the disk; the second call does nothing.
