@@ -121,3 +121,42 @@ pub trait RemoteStore: Send + Sync + 'static {
         future::ready(Ok(())).boxed()
     }
 }
+
+/// A store that is also held elsewhere, to see how it is.
+impl<S: RemoteStore + ?Sized> RemoteStore for std::sync::Arc<S> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn get<'a>(&'a self, names: &'a [Name]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
+        (**self).get(names)
+    }
+
+    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<usize, Error>> {
+        (**self).put(items)
+    }
+
+    fn invalidate<'a>(&'a self, notices: &'a [Notice]) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).invalidate(notices)
+    }
+
+    fn listen(&self) -> broadcast::Receiver<Invalidation> {
+        (**self).listen()
+    }
+
+    fn now(&self) -> u64 {
+        (**self).now()
+    }
+
+    fn distrust(&self) {
+        (**self).distrust();
+    }
+
+    fn lease<'a>(&'a self, name: &'a Name, token: u64, ttl: Duration) -> BoxFuture<'a, Result<bool, Error>> {
+        (**self).lease(name, token, ttl)
+    }
+
+    fn release<'a>(&'a self, name: &'a Name, token: u64) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).release(name, token)
+    }
+}

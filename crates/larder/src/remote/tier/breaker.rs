@@ -37,7 +37,7 @@ impl Default for BreakerConfig {
             least: 20,
             window: Duration::from_secs(10),
             rest: Duration::from_millis(200),
-            longest_rest: Duration::from_secs(5),
+            longest_rest: Duration::from_secs(2),
             trials: 4,
             successes: 3,
         }
@@ -275,7 +275,7 @@ mod tests {
             assert!(rest(&breaker) >= last.mul_f64(1.0 / 1.25));
             last = rest(&breaker);
         }
-        assert!(last >= Duration::from_secs(5) && last <= Duration::from_millis(6250));
+        assert!(last >= Duration::from_secs(2) && last <= Duration::from_millis(2500));
         advance(last).await;
         breaker.half_open();
         for _ in 0..3 {

@@ -1,0 +1,171 @@
+//! Where the Redis is, who we are there, and how patient we are.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture};
+use larder::{Error, ErrorKind};
+use redis::{ConnectionInfo, IntoConnectionInfo};
+
+/// Who we are to the server.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// The ACL user; `None` for the default one.
+    pub user: Option<String>,
+    /// The password; `None` if there is none.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let password = self.password.as_ref().map(|_| "(hidden)");
+        f.debug_struct("Login").field("user", &self.user).field("password", &password).finish()
+    }
+}
+
+/// Where a login comes from. It is asked at each connect, so that a rotated password needs no restart.
+pub trait Credentials: Send + Sync + 'static {
+    /// The login that is valid now.
+    fn current(&self) -> BoxFuture<'_, Result<Login, Error>>;
+}
+
+impl Credentials for Login {
+    fn current(&self) -> BoxFuture<'_, Result<Login, Error>> {
+        future::ready(Ok(self.clone())).boxed()
+    }
+}
+
+/// Which servers.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One server.
+    Single(ConnectionInfo),
+    /// The master these sentinels name, asked for at each connect. Database and protocol are those of `master`; sentinels log in as
+    /// their own addresses say.
+    Sentinel {
+        /// The sentinels.
+        nodes: Vec<ConnectionInfo>,
+        /// What they call the master.
+        service: String,
+        /// The database's number.
+        db: i64,
+    },
+    /// A cluster, of which these nodes are known.
+    Cluster(Vec<ConnectionInfo>),
+}
+
+/// How the Redis is used.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// Which servers.
+    pub target: Target,
+    /// Who we are there.
+    pub credentials: Arc<dyn Credentials>,
+    /// Certificates, asked for at each connect as the login is; none for the roots of the system. Without a `rediss://` address unused.
+    #[cfg(feature = "tls")]
+    pub certificates: Option<Arc<dyn Fn() -> redis::TlsCertificates + Send + Sync>>,
+    /// The pub/sub channel on which invalidations are announced. Processes that share keys must share it.
+    pub channel: String,
+    /// The most it may take to connect and log in.
+    pub connect_within: Duration,
+    /// The most an answer may take, for callers without a deadline of their own, and for the `PING`s.
+    pub answer_within: Duration,
+    /// How often to `PING` a connection.
+    pub ping_every: Duration,
+    /// How long to wait before the second attempt to connect; it doubles …
+    pub backoff: Duration,
+    /// … up to this. A wrong password waits as long from the start.
+    pub longest_backoff: Duration,
+    /// How long writes pause when the server says it cannot take any.
+    pub write_pause: Duration,
+}
+
+impl RedisConfig {
+    /// One server, as in `redis://user:password@host:6379/0` or `rediss://host` (feature `tls`).
+    pub fn single(url: &str) -> Result<Self, Error> {
+        let info = parse(url)?;
+        Ok(Self::new(login(&info), Target::Single(info)))
+    }
+
+    /// The master that the sentinels at `urls` call `service`; log in to it as `login` says.
+    pub fn sentinel(urls: &[&str], service: &str, login: Login) -> Result<Self, Error> {
+        let nodes = parse_all(urls)?;
+        Ok(Self::new(login, Target::Sentinel { nodes, service: service.to_owned(), db: 0 }))
+    }
+
+    /// A cluster; the login is that of the first URL.
+    pub fn cluster(urls: &[&str]) -> Result<Self, Error> {
+        let nodes = parse_all(urls)?;
+        Ok(Self::new(login(&nodes[0]), Target::Cluster(nodes)))
+    }
+
+    fn new(login: Login, target: Target) -> Self {
+        Self {
+            target,
+            credentials: Arc::new(login),
+            #[cfg(feature = "tls")]
+            certificates: None,
+            channel: "larder".to_owned(),
+            connect_within: Duration::from_secs(1),
+            answer_within: Duration::from_millis(500),
+            ping_every: Duration::from_secs(1),
+            backoff: Duration::from_millis(50),
+            longest_backoff: Duration::from_secs(5),
+            write_pause: Duration::from_secs(1),
+        }
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}
+
+fn parse_all(urls: &[&str]) -> Result<Vec<ConnectionInfo>, Error> {
+    if urls.is_empty() {
+        return Err(Error::new(ErrorKind::Config, "name at least one Redis node"));
+    }
+    urls.iter().map(|url| parse(url)).collect()
+}
+
+/// The URL is not repeated in the error: it may hold a password.
+fn parse(url: &str) -> Result<ConnectionInfo, Error> {
+    let wrong =
+        |error| Error::caused(ErrorKind::Config, "a Redis URL is redis://[user:password@]host[:port][/db]", error);
+    let info = url.into_connection_info().map_err(wrong)?;
+    if !info.addr().is_supported() {
+        return Err(Error::new(ErrorKind::Config, "rediss:// needs the feature `tls` of larder-redis"));
+    }
+    Ok(info)
+}
+
+fn login(info: &ConnectionInfo) -> Login {
+    let settings = info.redis_settings();
+    Login { user: settings.username().map(str::to_owned), password: settings.password().map(str::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_shows_a_password() {
+        let config = RedisConfig::single("redis://ann:secret@localhost:7000/2").unwrap();
+        let login = Login { user: Some("ann".into()), password: Some("secret".into()) };
+        assert!(!format!("{config:?} {login:?}").contains("secret"));
+        let error = RedisConfig::single("redis://ann:secret@local host").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn the_login_comes_from_the_url() {
+        let config = RedisConfig::single("redis://ann:secret@localhost").unwrap();
+        let login = config.credentials.current().await.unwrap();
+        assert_eq!((login.user.as_deref(), login.password.as_deref()), (Some("ann"), Some("secret")));
+        assert_eq!(RedisConfig::cluster(&[]).unwrap_err().kind(), ErrorKind::Config);
+    }
+}

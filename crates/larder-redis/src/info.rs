@@ -1,0 +1,82 @@
+//! What the server says about itself.
+
+use larder::{Error, ErrorKind};
+use redis::{Value, cmd};
+
+use crate::link::Link;
+
+/// Figures out of `INFO`; 0 where the server does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerInfo {
+    /// Bytes in use.
+    pub used_memory: u64,
+    /// Bytes it may use; 0 for no limit.
+    pub maxmemory: u64,
+    /// Keys evicted since it started.
+    pub evicted_keys: u64,
+    /// Keys expired since it started.
+    pub expired_keys: u64,
+    /// Connections.
+    pub connected_clients: u64,
+    /// Replicas that are connected.
+    pub connected_replicas: u64,
+    /// By how many bytes the slowest replica lags.
+    pub replication_lag: u64,
+}
+
+pub(crate) async fn server_info(link: &Link) -> Result<ServerInfo, Error> {
+    let answer = link.call(async |mut conn| conn.one(&cmd("INFO")).await).await?;
+    match answer {
+        Value::BulkString(text) => Ok(parse(&String::from_utf8_lossy(&text))),
+        Value::VerbatimString { text, .. } => Ok(parse(&text)),
+        _ => Err(Error::new(ErrorKind::Config, "figures of one server are to be had from a single server alone")),
+    }
+}
+
+fn parse(text: &str) -> ServerInfo {
+    let mut info = ServerInfo::default();
+    let (mut offset, mut slowest) = (0_u64, None::<u64>);
+    for (field, value) in text.lines().filter_map(|line| line.trim().split_once(':')) {
+        let number = value.parse().unwrap_or(0);
+        match field {
+            "used_memory" => info.used_memory = number,
+            "maxmemory" => info.maxmemory = number,
+            "evicted_keys" => info.evicted_keys = number,
+            "expired_keys" => info.expired_keys = number,
+            "connected_clients" => info.connected_clients = number,
+            "connected_slaves" => info.connected_replicas = number,
+            "master_repl_offset" => offset = number,
+            _ if field.strip_prefix("slave").is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit())) => {
+                let at = value.split(',').find_map(|part| part.strip_prefix("offset=")?.parse().ok());
+                slowest = slowest.into_iter().chain(at).min();
+            }
+            _ => {}
+        }
+    }
+    info.replication_lag = slowest.map_or(0, |slowest| offset.saturating_sub(slowest));
+    info
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_are_found() {
+        let text = "# Memory\r\nused_memory:1000\r\nmaxmemory:2000\r\n# Stats\r\nevicted_keys:3\r\nexpired_keys:4\r\n\
+            connected_clients:5\r\nconnected_slaves:2\r\nslave0:ip=127.0.0.1,port=1,state=online,offset=90,lag=0\r\n\
+            slave1:ip=127.0.0.1,port=2,state=online,offset=70,lag=1\r\nslave_read_only:1\r\nmaster_repl_offset:100\r\n";
+        let expected = ServerInfo {
+            used_memory: 1000,
+            maxmemory: 2000,
+            evicted_keys: 3,
+            expired_keys: 4,
+            connected_clients: 5,
+            connected_replicas: 2,
+            replication_lag: 30,
+        };
+        assert_eq!(parse(text), expected);
+        assert_eq!(parse("nonsense\0:\n:"), ServerInfo::default());
+    }
+}

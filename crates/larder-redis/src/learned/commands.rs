@@ -1,0 +1,130 @@
+//! The few commands that are understood.
+
+use std::time::Duration;
+
+use redis::{Arg, Cmd};
+
+/// A command that says something about keys.
+#[derive(Debug, PartialEq)]
+pub(super) enum Command<'a> {
+    /// `GET`, or `MGET` of several.
+    Get(Vec<&'a [u8]>),
+    /// `SET`, with the lifetime the caller gave.
+    Set { key: &'a [u8], value: &'a [u8], given: Option<Duration> },
+    /// `DEL` or `UNLINK`.
+    Delete(Vec<&'a [u8]>),
+}
+
+impl Command<'_> {
+    pub(super) fn keys(&self) -> &[&[u8]] {
+        match self {
+            Self::Get(keys) | Self::Delete(keys) => keys,
+            Self::Set { key, .. } => std::slice::from_ref(key),
+        }
+    }
+}
+
+/// What a command is, if it is one of those. A `SET` whose end is not ours to choose (`NX`, `XX`, `GET`, `KEEPTTL`, a point in time,
+/// anything unknown) is not.
+pub(super) fn parse(cmd: &Cmd) -> Option<Command<'_>> {
+    let mut args = cmd.args_iter().map(|arg| match arg {
+        Arg::Simple(bytes) => Some(bytes),
+        _ => None,
+    });
+    let name = args.next()??;
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    // Most commands are told by their length.
+    match name.len() {
+        3 if is("GET") => Some(Command::Get(vec![args.next()??])).filter(|_| args.next().is_none()),
+        4 if is("MGET") => Some(Command::Get(args.collect::<Option<_>>()?)),
+        3 if is("SET") => {
+            let (key, value) = (args.next()??, args.next()??);
+            let given = match (args.next(), args.next(), args.next()) {
+                (None, ..) => None,
+                (Some(unit), Some(number), None) => Some(lifetime(unit?, number?)?),
+                _ => return None,
+            };
+            Some(Command::Set { key, value, given })
+        }
+        3 if is("DEL") => Some(Command::Delete(args.collect::<Option<_>>()?)),
+        6 if is("UNLINK") => Some(Command::Delete(args.collect::<Option<_>>()?)),
+        _ => None,
+    }
+}
+
+fn lifetime(unit: &[u8], number: &[u8]) -> Option<Duration> {
+    let number: u64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    match unit {
+        unit if unit.eq_ignore_ascii_case(b"EX") => Some(Duration::from_secs(number)),
+        unit if unit.eq_ignore_ascii_case(b"PX") => Some(Duration::from_millis(number)),
+        _ => None,
+    }
+}
+
+/// The same `SET`, with this lifetime.
+pub(super) fn with_lifetime(cmd: &Cmd, ttl: Duration) -> Cmd {
+    let mut with = Cmd::new();
+    for arg in cmd.args_iter().take(3) {
+        if let Arg::Simple(bytes) = arg {
+            with.arg(bytes);
+        }
+    }
+    // 1 ms at least, for Redis refuses 0.
+    with.arg("PX").arg(ttl.as_millis().clamp(1, 1 << 48).to_string());
+    with.set_no_response(cmd.is_no_response());
+    with
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::cmd;
+
+    use super::*;
+
+    fn make(words: &[&str]) -> Cmd {
+        let mut made = cmd(words[0]);
+        words[1..].iter().for_each(|word| {
+            made.arg(*word);
+        });
+        made
+    }
+
+    #[test]
+    fn what_is_understood_and_what_is_not() {
+        let set = |given| Some(Command::Set { key: b"k", value: b"v", given });
+        assert_eq!(parse(&make(&["get", "k"])), Some(Command::Get(vec![b"k"])));
+        assert_eq!(parse(&make(&["MGET", "a", "b"])), Some(Command::Get(vec![b"a", b"b"])));
+        assert_eq!(parse(&make(&["UNLINK", "a", "b"])), Some(Command::Delete(vec![b"a", b"b"])));
+        assert_eq!(parse(&make(&["SET", "k", "v"])), set(None));
+        assert_eq!(parse(&make(&["SET", "k", "v", "ex", "5"])), set(Some(Duration::from_secs(5))));
+        assert_eq!(parse(&make(&["SET", "k", "v", "PX", "5"])), set(Some(Duration::from_millis(5))));
+        for other in [
+            &["SET", "k", "v", "NX"][..],
+            &["SET", "k", "v", "KEEPTTL"],
+            &["SET", "k", "v", "EXAT", "99999999999"],
+            &["SET", "k", "v", "EX", "5", "NX"],
+            &["SET", "k", "v", "EX", "five"],
+            &["SET", "k", "v", "NX", "EX", "5"],
+            &["SET", "k"],
+            &["GET"],
+            &["SETEX", "k", "5", "v"],
+            &["EVAL", "return redis.call('SET', 'k', 'v')", "0"],
+            &["HGET", "h", "f"],
+        ] {
+            assert_eq!(parse(&make(other)), None, "{other:?}");
+        }
+        assert_eq!(parse(&Cmd::new()), None);
+    }
+
+    #[test]
+    fn a_lifetime_is_added_or_replaced() {
+        let expected = make(&["SET", "k", "v", "PX", "1500"]).get_packed_command();
+        for before in [&["SET", "k", "v"][..], &["SET", "k", "v", "EX", "9"]] {
+            assert_eq!(with_lifetime(&make(before), Duration::from_millis(1500)).get_packed_command(), expected);
+        }
+        assert_eq!(
+            with_lifetime(&make(&["SET", "k", ""]), Duration::ZERO).get_packed_command(),
+            make(&["SET", "k", "", "PX", "1"]).get_packed_command()
+        );
+    }
+}
