@@ -13,13 +13,14 @@ use larder_policy::{PolicySpec, admission, eviction};
 use larder_sim::{CapacitySpec, Experiment, Lifetimes, Metric, Source, Weigh};
 use larder_trace::{Columns, FORMATS, Options};
 
+pub(crate) use crate::demo_args::DemoArgs;
 use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
 pub(crate) use crate::freshness_args::FreshnessArgs;
 
 /// Replays traces through cache policies and says which one serves them best.
 ///
-/// Without a command it runs a demonstration on a synthetic workload.
+/// Without a command it runs the demonstration: a small service with its caches, for ten seconds.
 #[derive(Debug, Parser)]
 #[command(name = "larder", version, max_term_width = 120)]
 pub(crate) struct Cli {
@@ -29,6 +30,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a small service: two tiers before a database that changes, beside LRU with one lifetime for all
+    Demo(DemoArgs),
     /// Replay traces through policies and print what each hits and misses
     Replay(ReplayArgs),
     /// Compare policies: reductions against FIFO, LRU and the best, and the gap to Bélády closed
@@ -49,6 +52,18 @@ pub(crate) enum Command {
     Policies,
     /// List the trace formats and the generators
     Formats,
+}
+
+impl Command {
+    /// What runs where no command is given: the demonstration with its defaults.
+    pub(crate) fn demo() -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            options: DemoArgs,
+        }
+        Self::Demo(Alone::parse_from(["larder"]).options)
+    }
 }
 
 #[derive(Debug, Args)]

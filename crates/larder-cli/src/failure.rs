@@ -32,6 +32,22 @@ impl From<larder_model::Error> for Failure {
     }
 }
 
+impl From<larder::Error> for Failure {
+    fn from(error: larder::Error) -> Self {
+        match error.kind() {
+            larder::ErrorKind::Config => Self::Usage(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Of the demonstration's database.
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(format!("the database: {error}"))
+    }
+}
+
 /// Of converting: here stdout is written by the trace's writer.
 impl From<larder_trace::Error> for Failure {
     fn from(error: larder_trace::Error) -> Self {

@@ -109,7 +109,7 @@ impl FreshnessArgs {
 }
 
 /// A share above 0 and below 1, as `1%` or `0.01`.
-fn parse_share(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     let (number, scale) = match text.strip_suffix('%') {
         Some(number) => (number, 0.01),
         None => (text, 1.0),

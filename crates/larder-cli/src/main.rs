@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod demo_args;
 mod explain_args;
 mod failure;
 mod freshness_args;
@@ -21,18 +22,18 @@ use failure::Failure;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr();
-    let done = match &cli.command {
-        None => commands::demo::run(),
-        Some(Command::Replay(args)) => commands::replay::run(args),
-        Some(Command::Compare(args)) => commands::compare::run(args),
-        Some(Command::Curve(args)) => commands::curve::run(args),
-        Some(Command::Train(args)) => commands::train::run(args),
-        Some(Command::Explain(args)) => commands::explain::run(args),
-        Some(Command::Stats(args)) => commands::stats::run(args),
-        Some(Command::Freshness(args)) => commands::freshness::run(args),
-        Some(Command::Convert(args)) => commands::convert::run(args),
-        Some(Command::Policies) => commands::list::policies(),
-        Some(Command::Formats) => commands::list::formats(),
+    let done = match &cli.command.unwrap_or_else(Command::demo) {
+        Command::Demo(args) => commands::demo::run(args),
+        Command::Replay(args) => commands::replay::run(args),
+        Command::Compare(args) => commands::compare::run(args),
+        Command::Curve(args) => commands::curve::run(args),
+        Command::Train(args) => commands::train::run(args),
+        Command::Explain(args) => commands::explain::run(args),
+        Command::Stats(args) => commands::stats::run(args),
+        Command::Freshness(args) => commands::freshness::run(args),
+        Command::Convert(args) => commands::convert::run(args),
+        Command::Policies => commands::list::policies(),
+        Command::Formats => commands::list::formats(),
     };
     match done {
         // Whoever read our output has read enough, as `head` does.

@@ -30,6 +30,14 @@ impl Bar {
         self.0.set_message(format!("{doing}: {done} of {of}"));
     }
 
+    /// Shows a share of 1 that is done and how things stand; `words` are made only if somebody sees them.
+    pub(crate) fn say(&self, share: f64, words: impl FnOnce() -> String) {
+        if !self.0.is_hidden() {
+            self.0.set_position((share * STEPS as f64) as u64);
+            self.0.set_message(words());
+        }
+    }
+
     /// Takes the bar off the screen.
     pub(crate) fn clear(&self) {
         self.0.finish_and_clear();

@@ -28,7 +28,8 @@ fn parameters_of_policies() {
 #[test]
 fn options_of_commands() {
     let file = file();
-    let commands = file.iter().filter(|(name, _)| *name != "eviction" && *name != "admission");
+    let others = ["admission", "cache", "eviction"];
+    let commands = file.iter().filter(|(name, _)| !others.contains(&name.as_str()));
     let mut compared = 0;
     for (command, table) in commands {
         let written = table.as_table().unwrap().iter().map(|(option, value)| (option.clone(), text(value))).collect();
@@ -39,9 +40,18 @@ fn options_of_commands() {
     assert!(compared > 15, "the help text was not understood");
 }
 
+/// That no setting is missing is checked where the settings are declared, in `larder`.
+#[test]
+fn settings_of_a_cache() {
+    assert_eq!(larder::Config::from_toml(&text_of_file(), "cache").unwrap(), larder::Config::default());
+}
+
 fn file() -> Table {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../larder.toml");
-    std::fs::read_to_string(path).unwrap().parse().unwrap()
+    text_of_file().parse().unwrap()
+}
+
+fn text_of_file() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../larder.toml")).unwrap()
 }
 
 fn numbers(table: &Table) -> BTreeMap<String, f64> {

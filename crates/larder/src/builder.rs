@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_policy::freshness::{Engine, Freshness};
-use larder_policy::{Capacity, PolicySpec, Shard, ttl};
+use larder_policy::{Capacity, Policy, PolicySpec, Shard, ttl};
 
 use crate::behind::{Behind, Sink};
 use crate::cache::{Cache, Inner};
 use crate::clock::Clock;
 use crate::codec::{Codec, Seal};
+use crate::config::Config;
 use crate::hash::KeyHasher;
 use crate::key::{Key, KeyRules};
 use crate::limits::{Limits, LoadLimit};
@@ -31,6 +32,8 @@ const MOST_SEGMENTS: usize = 64;
 /// How often expired entries are let go.
 const TICK: Duration = Duration::from_secs(1);
 
+type MakePolicy = Box<dyn Fn(Capacity, u64) -> Policy + Send + Sync>;
+
 /// A cache to be: every setting has a default except the capacity.
 ///
 /// ```
@@ -49,6 +52,7 @@ pub struct Builder<K, V> {
     name: String,
     capacity: Option<Capacity>,
     policy: String,
+    own_policy: Option<MakePolicy>,
     rules: Rules,
     segments: Option<usize>,
     weigher: Option<Weigher<K, V>>,
@@ -74,28 +78,47 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(crate) fn new() -> Self {
+        let Config { name, capacity, policy, rules, segments, loads, key_rules, tier, lease } = Config::default();
         Self {
-            name: "cache".into(),
-            capacity: None,
-            policy: "learned".into(),
-            rules: Rules::default(),
-            segments: None,
+            name,
+            capacity,
+            policy,
+            own_policy: None,
+            rules,
+            segments,
             weigher: None,
             digest: None,
             loader: None,
             remote: None,
-            tier: TierConfig::default(),
+            tier,
             seal: None,
-            lease: None,
-            loads: 1024,
+            lease,
+            loads,
             load_limit: None,
-            key_rules: KeyRules::default(),
+            key_rules,
             clock: Clock::default(),
             seed: None,
             recorder: None,
             codec: None,
             writes: Writes::Nowhere,
         }
+    }
+
+    /// All that is plain data at once, such as [`Config::from_toml`] reads it. A capacity in bytes needs
+    /// [`weigh`](Self::weigh) too.
+    #[must_use]
+    pub fn config(self, config: Config) -> Self {
+        let Config { name, capacity, policy, rules, segments, loads, key_rules, tier, lease } = config;
+        Self { name, capacity, policy, rules, segments, loads, key_rules, tier, lease, ..self }
+    }
+
+    /// The settings in the table `[cache]` of a TOML document.
+    ///
+    /// # Errors
+    /// As [`Config::from_toml`].
+    #[cfg(feature = "config")]
+    pub fn from_toml(text: &str) -> Result<Self, Error> {
+        Ok(Self::new().config(Config::from_toml(text, "cache")?))
     }
 
     /// What it is called in metrics and traces, and its keys' namespace in the remote tier: letters, digits, `.`, `_` and `-`.
@@ -110,16 +133,28 @@ where
         Self { capacity: Some(Capacity::objects(entries)), ..self }
     }
 
-    /// At most so many bytes, an entry's being what `weigh` says: of key and value, as the allocator sees them.
+    /// At most so many bytes, an entry's being what [`weigh`](Self::weigh) says.
     #[must_use]
     pub fn capacity_bytes(self, bytes: u64, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
-        Self { capacity: Some(Capacity::bytes(bytes)), weigher: Some(Arc::new(weigh)), ..self }
+        Self { capacity: Some(Capacity::bytes(bytes)), ..self }.weigh(weigh)
+    }
+
+    /// What an entry weighs where the capacity is in bytes: key and value, as the allocator sees them.
+    #[must_use]
+    pub fn weigh(self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
+        Self { weigher: Some(Arc::new(weigh)), ..self }
     }
 
     /// Who is kept: `learned` unless said otherwise, or any other policy `larder policies` lists, with its parameters.
     #[must_use]
     pub fn policy(self, policy: impl Into<String>) -> Self {
         Self { policy: policy.into(), ..self }
+    }
+
+    /// Who is kept, by a policy of your own, made for each segment's capacity and seed. Lifetimes stay the cache's.
+    #[must_use]
+    pub fn policy_with(self, make: impl Fn(Capacity, u64) -> Policy + Send + Sync + 'static) -> Self {
+        Self { own_policy: Some(Box::new(make)), ..self }
     }
 
     /// How stale an answer may be. A lifetime of five minutes for everything unless said otherwise; with
@@ -282,6 +317,9 @@ where
     pub fn build(self) -> Result<Cache<K, V>, Error> {
         let wrong = |what: String| Error::new(ErrorKind::Config, what);
         let capacity = self.capacity.ok_or_else(|| wrong("no capacity is given: call Builder::capacity".into()))?;
+        if capacity.most_objects().is_none() && self.weigher.is_none() {
+            return Err(wrong("a capacity in bytes needs to know what entries weigh: call Builder::weigh".into()));
+        }
         if !names::is_namespace(&self.name) {
             return Err(wrong(format!("a cache cannot be called '{}': letters, digits, '.', '_', '-'", self.name)));
         }
@@ -296,10 +334,11 @@ where
             None => default_segments(capacity),
         };
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let make = self.own_policy;
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
         let segments = shares(capacity.limit, count).enumerate().map(move |(at, limit)| {
             let (own, seed) = (Capacity { limit, ..capacity }, seed.wrapping_add(at as u64));
-            let mut policy = spec.build(own, seed);
+            let mut policy = make.as_ref().map_or_else(|| spec.build(own, seed), |make| make(own, seed));
             policy.ttl = Some(Box::new(ttl::Given));
             let engine = freshness.clone().map(|freshness| Engine::new(freshness, seed));
             Segment::new(Shard::new(own, policy), engine, seed)

@@ -11,7 +11,7 @@ use crate::cache::Inner;
 use crate::fetched::{Fetched, Found};
 use crate::flight::Flight;
 use crate::key::Key;
-use crate::load::Target;
+use crate::load::{Offer, Target};
 use crate::remote::Name;
 use crate::shared::Seen;
 use crate::store::Step;
@@ -99,16 +99,21 @@ where
         self.runtime.handle().spawn(async move {
             let mut waiting = Vec::new();
             let mut seen = inner.ask_remote(names).await.into_iter();
-            for (target, landing) in targets.into_iter().zip(landings) {
+            for (mut target, landing) in targets.into_iter().zip(landings) {
                 let mut seen = seen.next();
-                if let Some(answer) = inner.from_log(&target) {
+                if let Some(answer) = inner.take_logged(&target) {
                     landing.land(answer);
                     continue;
                 }
-                match inner.from_remote(&target, &mut seen) {
-                    Some(found) => landing.land(Ok(found)),
-                    None => waiting.push((target, landing, seen.and_then(|seen| seen.fence))),
-                }
+                let doubted = match inner.take_remote(&mut target, &mut seen) {
+                    Offer::Good(found) => {
+                        landing.land(Ok(found));
+                        continue;
+                    }
+                    Offer::Doubtful(found) => Some(found),
+                    Offer::Nothing => None,
+                };
+                waiting.push((target, landing, doubted, seen.and_then(|seen| seen.fence)));
             }
             if waiting.is_empty() {
                 return;
@@ -118,7 +123,7 @@ where
             let loaded = inner.ask(async move { load(keys).await }).await;
             match loaded {
                 Ok(mut loaded) => {
-                    for (target, landing, fence) in waiting {
+                    for (target, landing, _, fence) in waiting {
                         let fetched = loaded.remove(&target.flight.key).unwrap_or_else(Fetched::absent);
                         let shared = inner.shared.as_ref();
                         let fill = shared.and_then(|shared| Some((shared.name(&target.flight.key.text()), fence?)));
@@ -126,9 +131,9 @@ where
                     }
                 }
                 Err(error) => {
-                    for (target, landing, ..) in waiting {
+                    for (target, landing, doubted, _) in waiting {
                         inner.store.failed(target.hash, &target.flight);
-                        landing.land(Err(error.clone()));
+                        landing.land(doubted.ok_or_else(|| error.clone()));
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_policy::freshness::Audit;
+use larder_policy::freshness::{Audit, Decision};
 use larder_policy::{KeyHash, Time};
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -30,6 +30,14 @@ pub(crate) struct Target<K, V> {
     pub(crate) hash: KeyHash,
     pub(crate) flight: Arc<Flight<K, V>>,
     pub(crate) audit: Option<Audit>,
+}
+
+/// What the remote tier has to offer.
+pub(crate) enum Offer<V> {
+    Good(Found<Option<V>>),
+    /// To be served only if the origin cannot be asked.
+    Doubtful(Found<Option<V>>),
+    Nothing,
 }
 
 impl<K, V> Inner<K, V>
@@ -128,12 +136,12 @@ where
         Landing { inner: self.clone(), hash: target.hash, flight: target.flight.clone(), has_landed: false }
     }
 
-    async fn bring(&self, target: Target<K, V>, load: Option<Load<V>>) -> Answer<V> {
-        if let Some(answer) = self.from_log(&target) {
+    async fn bring(&self, mut target: Target<K, V>, load: Option<Load<V>>) -> Answer<V> {
+        if let Some(answer) = self.take_logged(&target) {
             return answer;
         }
         let Some(shared) = &self.shared else {
-            return self.from_origin(&target, load, None).await;
+            return self.ask_origin(&target, load, None).await;
         };
         let name = {
             let text = target.flight.key.text();
@@ -142,15 +150,17 @@ where
         };
         let now = || self.store.clock.now();
         let mut seen = shared.get(std::slice::from_ref(&name), now()).await.pop();
-        if let Some(found) = self.from_remote(&target, &mut seen) {
-            return Ok(found);
-        }
+        let doubted = match self.take_remote(&mut target, &mut seen) {
+            Offer::Good(found) => return Ok(found),
+            Offer::Doubtful(found) => Some(found),
+            Offer::Nothing => None,
+        };
         let lease = if load.is_some() { shared.lease(&name).await } else { Lease::Unknown };
         if matches!(lease, Lease::Taken)
             && let Some(brought) = shared.wait_for(&name, now).await
         {
             seen = Some(brought);
-            if let Some(found) = self.from_remote(&target, &mut seen) {
+            if let Offer::Good(found) = self.take_remote(&mut target, &mut seen) {
                 return Ok(found);
             }
         }
@@ -158,7 +168,10 @@ where
             Some(Seen { fence, found }) => (fence, found),
             None => (None, None),
         };
-        let answer = self.from_origin(&target, load, fence.map(|fence| (name, fence))).await;
+        let answer = self.ask_origin(&target, load, fence.map(|fence| (name, fence))).await;
+        if let (Err(_), Some(found)) = (&answer, doubted) {
+            return Ok(found);
+        }
         match (answer, fallback) {
             // What the other processes have is better than nothing, if the user wants it.
             (Err(_), Some((brought, _))) if self.may_serve_stale(&brought) => {
@@ -176,7 +189,7 @@ where
     }
 
     /// Takes what was written and the origin may not have yet.
-    pub(crate) fn from_log(&self, target: &Target<K, V>) -> Option<Answer<V>> {
+    pub(crate) fn take_logged(&self, target: &Target<K, V>) -> Option<Answer<V>> {
         let fetched = match self.pending(&target.flight.key.text())? {
             Ok(fetched) => fetched,
             Err(error) => return Some(Err(error)),
@@ -187,30 +200,38 @@ where
         Some(Ok(Found { value, tier: Tier::Local, age: Duration::ZERO, is_stale: false }))
     }
 
-    /// Takes what the remote tier has, if it is fresh and new enough, and keeps it. An audit is a question to the origin.
-    pub(crate) fn from_remote(&self, target: &Target<K, V>, seen: &mut Option<Seen<V>>) -> Option<Found<Option<V>>> {
-        let Target { hash, flight, audit: None } = target else { return None };
-        let as_of = match &seen.as_ref()?.found {
-            Some((brought, true)) => brought.as_of,
-            _ => return None,
+    /// Takes what the remote tier has, if it is fresh and new enough, and keeps it. The process that loaded it could not know how
+    /// often this one reads it: the engine here has its say. An audit is a question to the origin.
+    pub(crate) fn take_remote(&self, target: &mut Target<K, V>, seen: &mut Option<Seen<V>>) -> Offer<V> {
+        let Target { hash, flight, audit } = target;
+        let Some((Some((brought, true)), None)) = seen.as_ref().map(|seen| (&seen.found, *audit)) else {
+            return Offer::Nothing;
         };
+        let as_of = brought.as_of;
         if !self.store.floors.admits(*hash, as_of) || !self.store.is_newer(*hash, as_of, |own| *own == flight.key) {
-            return None;
+            return Offer::Nothing;
         }
-        let (brought, _) = seen.as_mut()?.found.take()?;
+        let Some((brought, _)) = seen.as_mut().and_then(|seen| seen.found.take()) else { return Offer::Nothing };
         let value = brought.fetched.value.clone();
-        self.store.count(*hash, |counts| counts.remote_hits += 1);
         self.store.land(*hash, flight, brought);
         let age = self.store.clock.now().since(as_of);
-        Some(Found { value, tier: Tier::Remote, age, is_stale: false })
+        let decision = if value.is_some() { self.store.judge(*hash, &flight.key) } else { Decision::Serve };
+        let found = Found { value, tier: Tier::Remote, age, is_stale: false };
+        match decision {
+            Decision::Serve | Decision::ServeAndRefresh => {
+                self.store.count(*hash, |counts| counts.remote_hits += 1);
+                return Offer::Good(found);
+            }
+            Decision::Audit(drawn) => {
+                self.store.count(*hash, |counts| counts.audits += 1);
+                *audit = Some(drawn);
+            }
+            Decision::Load => {}
+        }
+        Offer::Doubtful(found)
     }
 
-    async fn from_origin(
-        &self,
-        target: &Target<K, V>,
-        load: Option<Load<V>>,
-        fill: Option<(Name, Fence)>,
-    ) -> Answer<V> {
+    async fn ask_origin(&self, target: &Target<K, V>, load: Option<Load<V>>, fill: Option<(Name, Fence)>) -> Answer<V> {
         let load = load.ok_or_else(abandoned)?;
         let as_of = self.store.clock.now();
         let fetched = match self.ask(load).await {

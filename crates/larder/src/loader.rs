@@ -1,8 +1,6 @@
 //! Where values come from: the origin, behind a closure at the call or a loader the cache knows.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::hash::Hash;
 
 use futures_util::future::{BoxFuture, FutureExt};
 
@@ -20,16 +18,6 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub trait Loader<K, V>: Send + Sync + 'static {
     /// Loads one value. [`Error::not_found`] and [`Fetched::absent`] both say that there is none.
     fn load(&self, key: K) -> BoxFuture<'static, Result<Fetched<V>, BoxError>>;
-
-    /// Loads several at once; keys missing from the answer have no value. `None` where the origin has no such way, and then they
-    /// are loaded one by one.
-    fn load_many(&self, keys: Vec<K>) -> Option<BoxFuture<'static, Result<HashMap<K, Fetched<V>>, BoxError>>>
-    where
-        K: Eq + Hash,
-    {
-        let _ = keys;
-        None
-    }
 }
 
 impl<K, V, F, Fut, T, E> Loader<K, V> for F

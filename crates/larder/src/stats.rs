@@ -59,9 +59,14 @@ counts! {
 }
 
 impl Counts {
+    /// Reads in all.
+    pub fn reads(&self) -> u64 {
+        self.hits + self.misses
+    }
+
     /// The share of reads served from memory; 0 before the first.
     pub fn hit_ratio(&self) -> f64 {
-        let reads = self.hits + self.misses;
+        let reads = self.reads();
         if reads == 0 { 0.0 } else { self.hits as f64 / reads as f64 }
     }
 }
@@ -99,20 +104,26 @@ pub struct StaleRate {
 }
 
 impl StaleRate {
-    /// Of several parts, each with its reads: rates weighted by reads, and the half-widths of independent intervals added in
-    /// quadrature.
-    pub(crate) fn pooled(parts: &[(Measured, f64)]) -> Option<Self> {
+    /// Of several parts or processes, each with its reads: rates weighted by reads, and the half-widths of independent intervals
+    /// added in quadrature. `None` where nothing was read.
+    pub fn pooled(parts: &[(Self, f64)]) -> Option<Self> {
         let reads: f64 = parts.iter().map(|(_, reads)| reads).sum();
         if reads <= 0.0 {
             return None;
         }
-        let mean = |of: fn(&Measured) -> f64| parts.iter().map(|(part, n)| of(part) * n / reads).sum::<f64>();
+        let mean = |of: fn(&Self) -> f64| parts.iter().map(|(part, n)| of(part) * n / reads).sum::<f64>();
         let width =
-            |of: fn(&Measured) -> f64| parts.iter().map(|(part, n)| (of(part) * n / reads).powi(2)).sum::<f64>().sqrt();
+            |of: fn(&Self) -> f64| parts.iter().map(|(part, n)| (of(part) * n / reads).powi(2)).sum::<f64>().sqrt();
         let rate = mean(|part| part.rate);
         let low = (rate - width(|part| part.rate - part.low)).max(0.0);
         let high = (rate + width(|part| part.high - part.rate)).min(1.0);
         Some(Self { rate, low, high, is_certifiable: parts.iter().all(|(part, _)| part.is_certifiable) })
+    }
+}
+
+impl From<Measured> for StaleRate {
+    fn from(Measured { rate, low, high, is_certifiable }: Measured) -> Self {
+        Self { rate, low, high, is_certifiable }
     }
 }
 
@@ -122,7 +133,7 @@ mod tests {
 
     #[test]
     fn parts_are_pooled_by_their_reads() {
-        let part = |rate: f64| Measured { rate, low: rate - 0.04, high: rate + 0.04, is_certifiable: true };
+        let part = |rate: f64| StaleRate { rate, low: rate - 0.04, high: rate + 0.04, is_certifiable: true };
         assert_eq!(StaleRate::pooled(&[(part(0.1), 0.0)]), None);
         let one = StaleRate::pooled(&[(part(0.1), 5.0)]).unwrap();
         assert!((one.low - 0.06).abs() < 1e-12 && (one.high - 0.14).abs() < 1e-12);

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use larder_policy::freshness::{Audit, Evidence};
+use larder_policy::freshness::{Audit, Decision, Evidence};
 use larder_policy::{Access, KeyHash, Op, Time};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::clock::Clock;
-use crate::entry::Entry;
+use crate::entry::{Entry, Life};
 use crate::fetched::{Fetched, Found, Options};
 use crate::flight::Flight;
 use crate::floors::Floors;
@@ -26,7 +26,7 @@ use crate::stats::{Counts, StaleRate, Stats};
 
 /// On a cache line of its own (two, for the prefetcher's sake), so that one segment's lock does not slow down its neighbours.
 #[repr(align(128))]
-struct Aligned<T>(T);
+struct Aligned<K, V>(Mutex<Segment<K, V>>);
 
 /// Whether a resident still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) type Weigher<K, V> = Arc<dyn Fn(&K, &V) -> u32 + Send + Sync>;
 pub(crate) type Digest<V> = Arc<dyn Fn(&V) -> u64 + Send + Sync>;
 
 pub(crate) struct Store<K, V> {
-    segments: Box<[Aligned<Mutex<Segment<K, V>>>]>,
+    segments: Box<[Aligned<K, V>]>,
     pub(crate) hasher: KeyHasher,
     pub(crate) clock: Clock,
     pub(crate) rules: Rules,
@@ -60,7 +60,7 @@ pub(crate) struct Store<K, V> {
 pub(crate) enum Step<K, V> {
     Serve(Found<Option<V>>),
     /// Serve, and renew meanwhile, unless somebody already does.
-    Renew(Found<Option<V>>, Option<(Arc<Flight<K, V>>, Option<Audit>)>),
+    Renew(Found<Option<V>>, Option<Renewal<K, V>>),
     /// Wait for a load, which this reader is to begin or another has begun. Served meanwhile: a stale value, in an emergency.
     Wait {
         flight: Arc<Flight<K, V>>,
@@ -70,6 +70,9 @@ pub(crate) enum Step<K, V> {
     /// Nothing is there, and a load cannot be shared.
     Nothing,
 }
+
+/// A flight that the reader is to begin, and the audit it is for.
+pub(crate) type Renewal<K, V> = (Arc<Flight<K, V>>, Option<Audit>);
 
 /// A finished load, on its way into the store.
 pub(crate) struct Brought<V> {
@@ -274,6 +277,19 @@ where
         kept
     }
 
+    /// What the engine says to a read that the remote tier can serve; without one there is nothing to say.
+    pub(crate) fn judge(&self, hash: KeyHash, key: &K) -> Decision {
+        let now = self.clock.now();
+        let segment = &mut *self.segment(hash).lock();
+        let Some(engine) = &mut segment.engine else { return Decision::Serve };
+        let subject = match segment.kernel.peek(hash).filter(|entry| entry.key == *key).map(|entry| &entry.life) {
+            Some(Life::Judged { subject, .. }) => *subject,
+            // Memory did not want it.
+            _ => engine.subject(hash, &key.text(), 1, 0),
+        };
+        engine.read(subject, now, true)
+    }
+
     /// Whether `as_of` is later than what memory knows about the key.
     pub(crate) fn is_newer(&self, hash: KeyHash, as_of: Time, is_it: impl Fn(&K) -> bool) -> bool {
         let segment = self.segment(hash).lock();
@@ -436,8 +452,10 @@ where
             stats.weight += segment.kernel.used();
             stats.capacity += segment.kernel.capacity().limit;
             stats.metadata_bytes += segment.bytes();
-            let reads = (segment.counts.hits + segment.counts.misses) as f64;
-            rates.extend(segment.engine.as_ref().and_then(|engine| engine.measured(None)).map(|rate| (rate, reads)));
+            let reads = segment.counts.reads() as f64;
+            rates.extend(
+                segment.engine.as_ref().and_then(|engine| engine.measured(None)).map(|rate| (rate.into(), reads)),
+            );
         }
         stats.stale_rate = StaleRate::pooled(&rates);
         stats

@@ -1,4 +1,5 @@
 //! What is kept over a restart, what is recorded, and what is hot.
+#![allow(clippy::unwrap_used, reason = "outside of test functions, but in tests alone")]
 
 use std::convert::Infallible;
 use std::future::pending;

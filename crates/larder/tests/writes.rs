@@ -1,4 +1,5 @@
 //! Writing through and behind the cache, and what readers see then.
+#![allow(clippy::unwrap_used, reason = "outside of test functions, but in tests alone")]
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,0 +1,45 @@
+//! The main job: a small service on embedded defaults, run for a few seconds beside two ways that need no learning.
+
+mod arm;
+mod control;
+mod origin;
+mod report;
+mod service;
+mod traffic;
+
+use std::time::Duration;
+
+use self::arm::Way;
+use self::report::Outcome;
+use self::service::Service;
+use self::traffic::Traffic;
+use crate::demo_args::DemoArgs;
+use crate::failure::Failure;
+use crate::progress::Bar;
+
+/// The lifetime many services have.
+const USUAL: Duration = Duration::from_secs(300);
+
+pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
+    let requests = options.rate.get().saturating_mul(options.seconds);
+    let traffic = Traffic::read(&options.trace, requests, options.seed)?;
+    let control = control::ttl_for(options.objective, &traffic.rates(options.rate.get() as f64));
+    let ways = [Way::larder(options.objective)?, Way::one_ttl("same rate", control), Way::one_ttl("300s", USUAL)];
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("no threads to run on: {error}")))?;
+    let service = {
+        // The caches' own tasks run there too.
+        let _inside = runtime.enter();
+        Service::new(traffic, ways, options)?
+    };
+    if !options.json {
+        report::introduce(&service, options);
+    }
+    let bar = Bar::new("demo");
+    let run = runtime.block_on(service.run(options, &bar))?;
+    bar.clear();
+    let outcome = Outcome::new(&service, run, options)?;
+    if options.json { super::print_json([outcome]) } else { outcome.print() }
+}

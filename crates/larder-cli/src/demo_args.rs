@@ -1,0 +1,67 @@
+//! The options of `larder demo`.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::freshness_args::parse_share;
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Two processes' caches share a second tier, and behind it lies a SQLite file whose rows change while they are read. Every
+read goes to three arms, one after the other, each with caches, a second tier and a loader of its own:
+  larder     the learned policy, lifetimes from the objective
+  same rate  LRU, one lifetime for all, set from the true rates of reads and changes to meet the objective: what nobody
+             knows in production
+  300s       LRU, the lifetime many services have
+The truth is the row's version in the file when a read begins. Traffic and changes repeat with the seed; timing does not.
+
+Examples:
+  larder demo --seconds 30 --objective 0.5%
+  larder demo --trace access.log.gz --capacity 5000
+  larder demo --json
+
+Exit status: 0 on success, 1 on failure, 2 on bad usage.")]
+pub(crate) struct DemoArgs {
+    /// Whose reads to send, in order and again from its beginning: a trace or a generator. Its sets change rows too
+    #[arg(long, value_name = "TRACE", default_value = "gen:zipf:alpha=0.8/keys=3_000")]
+    pub(crate) trace: PathBuf,
+
+    /// How long to run
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+
+    /// The share of reads that may be stale
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = parse_share)]
+    pub(crate) objective: f64,
+
+    /// Entries in the memory of each process
+    #[arg(long, value_name = "N", default_value = "600")]
+    pub(crate) capacity: NonZeroU64,
+
+    /// Readers; each waits for an answer before it asks again
+    #[arg(long, value_name = "N", default_value = "128")]
+    pub(crate) workers: NonZeroUsize,
+
+    /// Reads a second, at most, of all readers together
+    #[arg(long, value_name = "N", default_value = "20000")]
+    pub(crate) rate: NonZeroU64,
+
+    /// What the network to the origin takes, there and back
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = humantime::parse_duration)]
+    pub(crate) origin_delay: Duration,
+
+    /// What the network to the second tier takes, there and back
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = humantime::parse_duration)]
+    pub(crate) remote_delay: Duration,
+
+    /// The seed of traffic, changes and policies
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,91 @@
+//! The demonstration, run for a second: its figures fit together, and with the truth.
+#![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn demo(options: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .args(["demo", "--json", "--seconds", "1", "--rate", "4000"])
+        .args(options)
+        .env_remove("LARDER_LOG")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{errors}");
+    let mut outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let arms = outcome["arms"].as_array_mut().unwrap();
+    assert_eq!(
+        arms.iter().map(|arm| arm["arm"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["larder", "same rate", "300s"]
+    );
+    for arm in arms {
+        check(arm);
+    }
+    outcome
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// What holds for every arm of every run.
+fn check(arm: &Value) {
+    let reads = number(&arm["reads"]);
+    assert!(reads > 0, "{arm:#}");
+    assert_eq!(number(&arm["errors"]), 0, "{arm:#}");
+    let tiers = ["memory", "second_tier", "origin"].map(|tier| number(&arm[tier]["reads"]));
+    assert_eq!(tiers.iter().sum::<u64>(), reads, "{arm:#}");
+    assert!(number(&arm["loads"]) < reads, "a cache saves loads: {arm:#}");
+    assert_eq!(arm["stale_rate"].as_f64().unwrap(), number(&arm["stale"]) as f64 / reads as f64);
+    assert!(arm["all"]["p50_us"].as_f64().unwrap() <= arm["all"]["p99_us"].as_f64().unwrap());
+}
+
+#[test]
+fn the_engines_interval_reaches_the_truth_and_the_control_is_another_way() {
+    let outcome = demo(&[]);
+    assert_eq!((number(&outcome["seed"]), &outcome["processes"]), (1, &2.into()));
+    assert!(number(&outcome["changes"]) > 0);
+    let arms = outcome["arms"].as_array().unwrap();
+    assert_eq!(arms[0]["policy"], "learned");
+    let measured = &arms[0]["measured"];
+    let [low, high] = ["low", "high"].map(|end| measured[end].as_f64().unwrap());
+    let truth = arms[0]["stale_rate"].as_f64().unwrap();
+    // An interval of 95 % may miss the truth, but not by its own width.
+    let width = high - low;
+    assert!((low - width..=high + width).contains(&truth), "{truth} is far from {low} to {high}");
+    assert!(width < 1.0, "something was measured");
+    for control in &arms[1..] {
+        assert!(control["policy"] == "lru" && control["measured"].is_null(), "{control:#}");
+    }
+    assert_eq!((arms[2]["ttl"].as_f64(), number(&arms[2]["reads"])), (Some(300.0), number(&arms[0]["reads"])));
+    assert!(arms[1]["ttl"].as_f64().unwrap() < 300.0);
+}
+
+#[test]
+fn one_worker_is_enough() {
+    demo(&["--workers", "1", "--capacity", "1", "--trace", "gen:zipf:keys=50"]);
+}
+
+#[test]
+fn a_trace_of_ones_own_is_sent_with_its_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.csv");
+    let rows: String =
+        (0..2000).map(|row| format!("{row},{},1,{}\n", row % 37, ["get", "get", "set"][row % 3])).collect();
+    std::fs::write(&path, format!("time,key,size,op\n{rows}")).unwrap();
+    // No network: some thousand reads within the second, so that the writes are many.
+    let outcome = demo(&["--trace", path.to_str().unwrap(), "--origin-delay", "0s", "--remote-delay", "0s"]);
+    assert_eq!((&outcome["trace"], number(&outcome["rows"])), (&"own".into(), 37));
+    let reads = number(&outcome["arms"][0]["reads"]);
+    assert!(number(&outcome["changes"]) >= reads / 2, "a third of the trace writes: {outcome:#}");
+}
+
+#[test]
+fn a_trace_without_reads_is_refused() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_larder")).args(["demo", "--trace", "gen:zipf:reads=0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("has no reads"));
+}
