@@ -32,7 +32,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "freshness",
-        about: "replay every trace that tells when values change; write docs/freshness.md and its picture",
+        about: "replay every trace that tells when values change; write docs/freshness.md and its picture [evicting]",
         run: freshness::run,
     },
     Task {

@@ -18,8 +18,8 @@ const ENOUGH: f64 = 30.0;
 const OF_LOADS: f64 = 0.05;
 const OF_READS: f64 = 0.0003;
 /// Stale reads the bias of the forecast remembers, and for how many an unbiased one counts; it lies within a range.
-const COMPARED: f64 = 60.0;
-const SHRINK: f64 = 10.0;
+const COMPARED: f64 = 300.0;
+const SHRINK: f64 = 40.0;
 const BIAS: (f64, f64) = (0.5, 3.0);
 /// Reads between adjustments of the scale.
 const STEP: u32 = 200;
@@ -104,9 +104,20 @@ impl Audits {
     }
 
     /// The probability with which to audit a hit foreseen to be stale with probability `stale`.
-    #[inline]
-    pub(super) fn probability(&self, stale: f64) -> f64 {
+    fn probability(&self, stale: f64) -> f64 {
         (self.scale * (stale / self.objective).sqrt().clamp(SPREAD.0, SPREAD.1)).min(MOST)
+    }
+
+    /// Draws a hit foreseen to be stale with probability `stale`, `unit` being uniform between 0 and 1: the probability it was
+    /// drawn with, if it was.
+    #[inline]
+    pub(super) fn draw(&self, stale: f64, unit: f64) -> Option<f64> {
+        // Most are out whatever they were foreseen to be.
+        if unit >= self.scale * SPREAD.1 {
+            return None;
+        }
+        let probability = self.probability(stale);
+        (unit < probability).then_some(probability)
     }
 
     /// What the origin said of a hit that was drawn: stale wholly, not, or (a grace) with some probability.

@@ -6,7 +6,7 @@ use super::hours::Hours;
 use super::notices::Notices;
 use super::plan::ClassId;
 use super::posterior::Posterior;
-use super::prior::Prior;
+use super::prior::{LogRate, Prior};
 use super::surge::Surge;
 use crate::KeyHash;
 
@@ -54,7 +54,7 @@ impl Class {
     }
 
     /// Learns from a key's posterior after a look; the distribution follows at every look at first, then now and then.
-    pub(super) fn observe(&mut self, key: Posterior, weight: f64, all: Prior) {
+    pub(super) fn observe(&mut self, key: LogRate, weight: f64, all: Prior) {
         self.prior.observe(key, weight);
         self.looks += 1;
         if self.looks < 64 || self.looks.is_multiple_of(32) {

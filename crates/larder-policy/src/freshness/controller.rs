@@ -18,11 +18,13 @@ const CALM: f64 = 0.15;
 /// The set point lies within these multiples of the objective.
 const SET_POINT: (f64, f64) = (0.4, 1.4);
 /// The debt that moves the set point is that of so many reads.
-const HORIZON: (f64, f64) = (3000.0, 60_000.0);
+const HORIZON: (f64, f64) = (3000.0, 150_000.0);
 /// Stale reads that the bias of the forecast remembers, and for how many an unbiased one counts; it lies within a range.
 const MEMORY: f64 = 50.0;
 const SHRINK: f64 = 5.0;
 const BIAS: (f64, f64) = (0.3, 5.0);
+/// A threshold that fell to so much of its height begins an era.
+const FALLEN: f64 = 0.9;
 /// Reads the share foreseen is averaged over.
 const AVERAGE: (f64, f64) = (500.0, 1000.0);
 
@@ -31,6 +33,9 @@ const AVERAGE: (f64, f64) = (500.0, 1000.0);
 pub(super) struct Controller {
     objective: f64,
     threshold: f64,
+    /// Counts what makes older decisions void: the threshold fell by a tenth, to this.
+    era: u32,
+    fallen: f64,
     /// Moving sums of stale reads foreseen, and of reads.
     foreseen: f64,
     window: f64,
@@ -49,6 +54,8 @@ impl Controller {
         Self {
             objective,
             threshold: 2.0 * objective,
+            era: 0,
+            fallen: 2.0 * objective,
             foreseen: 0.0,
             window: 0.0,
             reads: 0.0,
@@ -62,6 +69,12 @@ impl Controller {
     #[inline]
     pub(super) fn threshold(&self) -> f64 {
         self.threshold
+    }
+
+    /// Rises when the threshold has fallen so far that what it allowed before must be asked again.
+    #[inline]
+    pub(super) fn era(&self) -> u32 {
+        self.era
     }
 
     /// A read came in.
@@ -114,6 +127,11 @@ impl Controller {
         let step = if error > 0.0 { FALL * error * (1.0 + STORM * (error - 0.2).max(0.0)) } else { RISE * error };
         let most = (400.0 * self.objective).min(4.0);
         self.threshold = (self.threshold * (-calm * step).exp()).clamp(0.02 * self.objective, most);
+        if self.threshold < FALLEN * self.fallen {
+            self.era = self.era.wrapping_add(1);
+            self.fallen = self.threshold;
+        }
+        self.fallen = self.fallen.max(self.threshold);
         let keep = 1.0 - f64::from(STEP) / (self.reads / 4.0).clamp(AVERAGE.0, AVERAGE.1);
         self.foreseen *= keep;
         self.window *= keep;

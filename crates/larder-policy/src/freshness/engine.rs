@@ -5,6 +5,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::audit::{Audits, Measured};
+use super::checkpoint::Checkpoint;
 use super::class::{Class, Classes};
 use super::controller::Controller;
 use super::experts::{Expert, Experts, Life};
@@ -12,9 +13,10 @@ use super::flips::Flips;
 use super::hours::Hours;
 use super::objective::{Freshness, Goal};
 use super::plan::{ClassId, Decision, Evidence, Lifetimes, Loaded, Subject};
-use super::prior::Prior;
+use super::prior::{LogRate, Prior};
 use super::profile::Profile;
 use super::record::{Cached, Changes, NONE, Reads, Record, epoch, seconds};
+use super::regression::Inputs;
 use super::rent::idle_lifetime;
 use super::rule::{self, Hazard};
 use super::surge::Surge;
@@ -26,6 +28,9 @@ const STARTING_LOOKS: u64 = 50;
 const FORGET: f64 = 0.01;
 /// Changes a key must have shown before it gets hours of its own.
 const CHANGES_FOR_HOURS: u16 = 2;
+/// Where memory costs, a value leaves after so many times the lifetime foreseen for it: a read decides anew, and may still
+/// serve it somewhat later.
+const EXPIRED: u32 = 3;
 /// Keys remembered unless said otherwise.
 const MOST_KEYS: usize = 1 << 24;
 
@@ -121,20 +126,30 @@ impl Engine {
     }
 
     /// Decides on a read; `is_cached` says whether the store still holds the value.
+    #[inline]
     pub fn read(&mut self, subject: Subject, now: Time, is_cached: bool) -> Decision {
         let slot = self.slot(subject, now);
         let record = &mut self.records[slot];
-        let class = &mut self.classes.all[usize::from(record.class.0)];
         if let Some(gap) = record.reads.read(now) {
-            class.first_gap(gap);
+            self.classes.all[usize::from(record.class.0)].first_gap(gap);
         }
-        let group = &mut self.groups[usize::from(class.group)];
+        let group = &mut self.groups[usize::from(record.group)];
         group.controller.read();
         group.audits.read();
-        if !is_cached {
-            record.cached.loaded = None;
+        record.cached.is_held &= is_cached;
+        if record.cached.is_held
+            && let Some(stale) = record.cached.checkpoint.stale(now, group.controller.era())
+        {
+            return serve(record, group, &mut self.rng, stale);
         }
-        let Some(loaded) = record.cached.loaded else { return Decision::Load };
+        self.consider(slot, now)
+    }
+
+    /// Decides on a read that the last checkpoint does not answer.
+    fn consider(&mut self, slot: usize, now: Time) -> Decision {
+        let record = &self.records[slot];
+        let group = &self.groups[usize::from(record.group)];
+        let Some(loaded) = record.cached.loaded.filter(|_| record.cached.is_held) else { return Decision::Load };
         let age = seconds(loaded, now);
         let freshness = &group.freshness;
         match freshness.goal {
@@ -142,7 +157,8 @@ impl Engine {
             Goal::NeverStale => return if now < record.cached.lease { Decision::Serve } else { Decision::Load },
             Goal::StaleReads(_) => {}
         }
-        if age >= freshness.most.as_secs_f64() {
+        let most = freshness.most.as_secs_f64();
+        if age >= most {
             return Decision::Load;
         }
         if let Some(ttl) = freshness.starting
@@ -151,18 +167,17 @@ impl Engine {
             return if age < ttl.as_secs_f64() { Decision::Serve } else { Decision::Load };
         }
         let grace = freshness.grace.as_secs_f64();
-        let hazard = self.hazard(slot, age - grace);
-        let record = &mut self.records[slot];
+        let hazard = self.hazard_of(record, age - grace);
+        let stale = hazard.stale();
         if record.flips.is_marked() {
             // Any of its values is as good as another: no part of the objective.
-            let group = &self.groups[usize::from(self.classes.all[usize::from(record.class.0)].group)];
-            let is_fresh = hazard.stale() < group.most_stale;
-            return if is_fresh { Decision::Serve } else { Decision::Load };
+            return if stale < group.most_stale { Decision::Serve } else { Decision::Load };
         }
-        let group = &mut self.groups[usize::from(self.classes.all[usize::from(record.class.0)].group)];
-        let (rate, stale) = (record.reads.rate(), hazard.stale());
+        let (rate, threshold) = (record.reads.rate(), group.controller.threshold());
         let index = self.experts.index(hazard, rate, grace);
-        let is_fresh = index < group.controller.threshold() && stale < group.most_stale;
+        let is_fresh = index < threshold && stale < group.most_stale;
+        let record = &mut self.records[slot];
+        let group = &mut self.groups[usize::from(record.group)];
         let is_young = age < group.freshness.least.as_secs_f64();
         if !is_fresh && !is_young {
             let ahead = rule::refresh_ahead_pays(rate, age, group.freshness.loads_per_wait);
@@ -173,13 +188,14 @@ impl Engine {
             record.cached.stale += stale as f32;
             return Decision::ServeAndRefresh;
         }
-        group.controller.served(stale);
-        let probability = group.audits.probability(stale);
-        if self.rng.unit() < probability {
-            return Decision::Audit(super::Audit { probability, stale });
+        if is_fresh && grace == 0.0 {
+            // Under a constant hazard the index grows at most with the square of the age, the chance with the age.
+            let growth = (threshold / index).sqrt().min(group.most_stale / stale);
+            let reach = (age * growth).min(most);
+            record.cached.checkpoint =
+                Checkpoint::new(loaded, hazard, reach, record.cached.logical.into(), group.controller.era());
         }
-        record.cached.stale += stale as f32;
-        Decision::Serve
+        serve(record, group, &mut self.rng, stale)
     }
 
     /// A value was loaded, and is now cached unless a notice came after the load began.
@@ -188,7 +204,7 @@ impl Engine {
         let before = self.records[slot].cached;
         let since = before.loaded.unwrap_or(now);
         let age = seconds(since, now);
-        let group = usize::from(self.classes.all[usize::from(self.records[slot].class.0)].group);
+        let group = usize::from(self.records[slot].group);
         let flips = &mut self.records[slot].flips;
         let was_marked = flips.is_marked();
         let mut exact = None;
@@ -218,7 +234,8 @@ impl Engine {
         }
         let grace = self.groups[group].freshness.grace.as_secs_f64();
         if let (Some(_), Some(changed), false) = (before.loaded, changed, is_marked || self.is_frozen) {
-            let (whole, served) = (self.hazard(slot, age).stale(), f64::from(before.stale));
+            let foreseen = self.foresee(&self.records[slot], since, age);
+            let (whole, served) = (foreseen.hazard.stale(), f64::from(before.stale));
             let share = if whole > 1e-12 { 1.0 / whole } else { 1.0 };
             let shape = self.groups[group].audits.bias();
             // Of what was served, what is now known: nothing was stale if nothing changed, and if something did, each read
@@ -230,7 +247,7 @@ impl Engine {
                 self.groups[group].audits.found(audit, stale);
                 self.groups[group].controller.correct(audit.stale, stale);
             }
-            self.learn(slot, since, now, changed, exact);
+            self.learn(slot, &foreseen, since, now, changed, exact);
         }
         if load.audit.is_none() {
             self.groups[group].audits.loaded();
@@ -238,12 +255,16 @@ impl Engine {
         let record = &mut self.records[slot];
         let is_valid = record.cached.noticed <= load.began || record.cached.noticed == Time(0);
         record.cached.loaded = is_valid.then_some(load.began.min(now));
+        record.cached.is_held = is_valid;
         record.cached.lease = load.lease.map_or(Time(0), |lease| load.began.plus(lease));
         record.cached.stale = 0.0;
+        record.cached.checkpoint = Checkpoint::NONE;
         if let (Evidence::ChangedAt(at), true) = (load.evidence, record.changes.looks == 0) {
             record.changes.last = at.min(now);
         }
-        self.lifetimes(slot, subject.size, group)
+        let lifetimes = self.lifetimes(slot, subject.size, group);
+        self.records[slot].cached.logical = lifetimes.logical.as_secs_f32();
+        lifetimes
     }
 
     /// The origin's value changed: a write notice, an invalidation, or the caller's own write. What is cached is no longer
@@ -253,7 +274,7 @@ impl Engine {
         let class = usize::from(self.records[slot].class.0);
         if let (Some(loaded), false) = (self.records[slot].cached.loaded, self.is_frozen) {
             let age = seconds(loaded, now);
-            let h = self.multiplier(slot, loaded, age);
+            let h = self.life(&self.records[slot], loaded, age).multiplier();
             let class = &mut self.classes.all[class];
             class.notices.noticed();
             let share = class.notices.share();
@@ -265,6 +286,7 @@ impl Engine {
         record.changes.last = record.changes.last.max(now);
         record.cached.noticed = now;
         record.cached.loaded = None;
+        record.cached.is_held = false;
     }
 
     /// The origin did not answer. Serves what is cached up to the hard maximum; until [`recovered`](Self::recovered) nothing
@@ -273,9 +295,11 @@ impl Engine {
         self.is_frozen = true;
         let Some(slot) = self.find(subject.key) else { return Decision::Load };
         let record = &self.records[slot];
-        let group = &self.groups[usize::from(self.classes.all[usize::from(record.class.0)].group)];
+        let group = &self.groups[usize::from(record.group)];
         match record.cached.loaded {
-            Some(loaded) if seconds(loaded, now) < group.freshness.most.as_secs_f64() => Decision::Serve,
+            Some(loaded) if record.cached.is_held && seconds(loaded, now) < group.freshness.most.as_secs_f64() => {
+                Decision::Serve
+            }
             _ => Decision::Load,
         }
     }
@@ -324,14 +348,19 @@ impl Engine {
             }
         };
         let logical = logical.clamp(freshness.least, freshness.most);
-        let between = f64::from(record.reads.count) / record.reads.rate();
-        let idle = idle_lifetime(f64::from(record.reads.count), between, f64::from(size), freshness.rent);
-        let physical = Duration::try_from_secs_f64(idle).unwrap_or(freshness.most).min(freshness.most);
-        Lifetimes { physical, logical }
+        let end = ends_by(freshness, logical);
+        Lifetimes { physical: idle_worth(&record.reads, size, freshness).min(end), logical }
     }
 
-    fn hazard(&self, slot: usize, age: f64) -> Hazard {
-        self.hazard_of(&self.records[slot], age)
+    /// For how much longer a value just read is worth its memory: its physical lifetime, which each read renews. `None` where
+    /// memory costs nothing, so that nothing needs renewing, or where nothing is cached.
+    pub fn worth(&self, subject: Subject) -> Option<Duration> {
+        let record = &self.records[self.find(subject.key)?];
+        let freshness = &self.groups[usize::from(record.group)].freshness;
+        let age = record.reads.last.since(record.cached.loaded?);
+        let end = ends_by(freshness, Duration::try_from_secs_f32(record.cached.logical).unwrap_or_default());
+        let worth = idle_worth(&record.reads, subject.size, freshness).min(end.saturating_sub(age));
+        (freshness.rent > 0.0).then_some(worth)
     }
 
     /// What is expected of the value now cached within `age` seconds of its load.
@@ -339,8 +368,14 @@ impl Engine {
         if age.is_nan() || age <= 0.0 {
             return Hazard { expected: 0.0, age: 0.0 };
         }
-        let loaded = record.cached.loaded.unwrap_or(record.reads.last);
-        self.experts.hazard(record.changes.seen, &self.life(record, loaded, age))
+        self.foresee(record, record.cached.loaded.unwrap_or(record.reads.last), age).hazard
+    }
+
+    /// What the experts say of the life of `age` seconds from `loaded`.
+    fn foresee(&self, record: &Record, loaded: Time, age: f64) -> Foreseen {
+        let life = self.life(record, loaded, age);
+        let inputs = life.inputs();
+        Foreseen { life, inputs, hazard: self.experts.hazard(record.changes.seen, &inputs, age) }
     }
 
     fn life(&self, record: &Record, loaded: Time, age: f64) -> Life {
@@ -365,26 +400,18 @@ impl Engine {
         }
     }
 
-    /// The hazard multiplier of a life beside the key's own rate.
-    fn multiplier(&self, slot: usize, loaded: Time, age: f64) -> f64 {
-        let life = self.life(&self.records[slot], loaded, age);
-        life.hours_of_class * life.hours_of_key.sqrt() * life.surge
-    }
-
-    /// Learns from a look at the origin at the end of a life.
-    fn learn(&mut self, slot: usize, loaded: Time, now: Time, changed: bool, exact: Option<Time>) {
-        let age = seconds(loaded, now);
+    /// Learns from a look at the origin at the end of a life that was foreseen so.
+    fn learn(&mut self, slot: usize, foreseen: &Foreseen, loaded: Time, now: Time, changed: bool, exact: Option<Time>) {
+        let Foreseen { life, inputs, hazard: Hazard { expected, age } } = *foreseen;
         if age <= 0.0 {
             return;
         }
         self.looks += 1;
-        let life = self.life(&self.records[slot], loaded, age);
         let (start, end) = (epoch(loaded), epoch(now));
-        let h = self.multiplier(slot, loaded, age);
+        let h = life.multiplier();
         let record = &mut self.records[slot];
         let class = &mut self.classes.all[usize::from(record.class.0)];
-        let expected = self.experts.hazard(record.changes.seen, &life).expected;
-        self.experts.observe(record.changes.seen, &life, changed);
+        self.experts.observe(record.changes.seen, &inputs, age, changed);
         let (change, phase) = places(record, loaded, age);
         self.by_change[usize::from(record.changes.seen > 0)].observe(change, expected, changed);
         if record.changes.seen > 1 {
@@ -424,8 +451,9 @@ impl Engine {
             }
         }
         let weight = if changes.looks <= 4 { 1.0 } else { 4.0 / f64::from(changes.looks) };
-        self.prior.observe(changes.rate, weight);
-        class.observe(changes.rate, weight, self.prior);
+        let rate = LogRate::from(changes.rate);
+        self.prior.observe(rate, weight);
+        class.observe(rate, weight, self.prior);
     }
 
     #[inline]
@@ -449,8 +477,9 @@ impl Engine {
         let record = Record {
             key: subject.key,
             class: subject.class,
+            group: class.group,
             changes: Changes { rate: class.gamma, born: now, last: now, hours: NONE, seen: 0, looks: 0 },
-            cached: Cached { loaded: None, lease: Time(0), noticed: Time(0), stale: 0.0 },
+            cached: Cached::default(),
             reads: Reads::new(now, gap),
             flips: Flips::default(),
         };
@@ -471,6 +500,37 @@ impl Engine {
         self.index.insert_unique(subject.key.0, slot as u32, |&slot| records[slot as usize].key.0);
         slot
     }
+}
+
+/// A life with what the experts make of it.
+struct Foreseen {
+    life: Life,
+    inputs: Inputs,
+    hazard: Hazard,
+}
+
+/// Serves a value that is stale with probability `stale`: charges the budget, and draws for an audit.
+#[inline]
+fn serve(record: &mut Record, group: &mut Group, rng: &mut Rng, stale: f64) -> Decision {
+    group.controller.served(stale);
+    if let Some(probability) = group.audits.draw(stale, rng.unit()) {
+        return Decision::Audit(super::Audit { probability, stale });
+    }
+    record.cached.stale += stale as f32;
+    Decision::Serve
+}
+
+/// For how long an entry that nobody reads is worth its memory.
+fn idle_worth(reads: &Reads, size: u32, freshness: &Freshness) -> Duration {
+    let count = f64::from(reads.count);
+    let idle = idle_lifetime(count, count / reads.rate(), f64::from(size), freshness.rent);
+    Duration::try_from_secs_f64(idle).unwrap_or(Duration::MAX)
+}
+
+/// The end of a physical lifetime, read or not: the hard maximum, and where memory costs, a while after the value is too old
+/// to be served.
+fn ends_by(freshness: &Freshness, logical: Duration) -> Duration {
+    if freshness.rent > 0.0 { logical.saturating_mul(EXPIRED).min(freshness.most) } else { freshness.most }
 }
 
 /// Where the middle of a life lies in the profiles: log₂ of the seconds since the last change, and of that in units of the

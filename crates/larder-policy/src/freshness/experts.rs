@@ -52,8 +52,14 @@ pub(super) struct Life {
 }
 
 impl Life {
+    /// The hazard multiplier beside the key's own rate.
+    pub(super) fn multiplier(&self) -> f64 {
+        self.hours_of_class * self.hours_of_key.sqrt() * self.surge
+    }
+
+    /// What the experts see of it.
     #[inline]
-    fn inputs(&self) -> Inputs {
+    pub(super) fn inputs(&self) -> Inputs {
         let half = self.age / 2.0;
         [
             1.0,
@@ -95,11 +101,10 @@ impl Experts {
         Self { expert, stages: std::array::from_fn(|_| regression.clone()) }
     }
 
-    /// The changes expected within a life.
+    /// The changes expected within a life of `age` seconds.
     #[inline]
-    pub(super) fn hazard(&self, seen: u16, life: &Life) -> Hazard {
-        let expected = self.stages[self.stage(seen)].expected(&life.inputs(), life.age);
-        Hazard { expected, age: life.age }
+    pub(super) fn hazard(&self, seen: u16, inputs: &Inputs, age: f64) -> Hazard {
+        Hazard { expected: self.stages[self.stage(seen)].expected(inputs, age), age }
     }
 
     /// What to compare with the threshold: the index, or for a plain lifetime the chance of being stale.
@@ -112,9 +117,9 @@ impl Experts {
     }
 
     /// Learns whether something changed within a life.
-    pub(super) fn observe(&mut self, seen: u16, life: &Life, changed: bool) {
+    pub(super) fn observe(&mut self, seen: u16, inputs: &Inputs, age: f64, changed: bool) {
         let stage = self.stage(seen);
-        self.stages[stage].observe(&life.inputs(), life.age, changed);
+        self.stages[stage].observe(inputs, age, changed);
     }
 
     /// A plain lifetime has one scale for all keys.
@@ -166,13 +171,13 @@ mod tests {
             let since_change = 60.0 * (rng.unit() * 6.0).exp();
             let rate = (rng.unit() * 4.0 - 2.0).exp() / 3600.0;
             let age = 20.0 + rng.unit() * 300.0;
-            let life = life(age, since_change, rate);
+            let inputs = life(age, since_change, rate).inputs();
             let changed = rng.unit() < 1.0 - (-age * truth(since_change + age / 2.0, rate)).exp();
             if at >= count {
-                let stale = experts.hazard(9, &life).stale().clamp(1e-9, 1.0 - 1e-9);
+                let stale = experts.hazard(9, &inputs, age).stale().clamp(1e-9, 1.0 - 1e-9);
                 sum -= if changed { stale.ln() } else { (1.0 - stale).ln() };
             }
-            experts.observe(9, &life, changed);
+            experts.observe(9, &inputs, age, changed);
         }
         sum / f64::from(count)
     }

@@ -92,11 +92,13 @@ impl Hours {
     }
 
     fn resum(&mut self) {
-        let ratio = |hour: usize| (self.seen[hour] + self.shrink) / (self.expected[hour] + self.shrink);
-        let scale = if self.is_scaled { HOURS as f32 / (0..HOURS).map(ratio).sum::<f32>() } else { 1.0 };
+        // All at once: the divisions are most of what an observation costs.
+        let ratios: [f32; HOURS] =
+            std::array::from_fn(|hour| (self.seen[hour] + self.shrink) / (self.expected[hour] + self.shrink));
+        let scale = if self.is_scaled { HOURS as f32 / ratios.iter().sum::<f32>() } else { 1.0 };
         let mut sum = [0.0; HOURS + 1];
         for hour in 0..HOURS {
-            sum[hour + 1] = sum[hour] + ratio(hour) * scale;
+            sum[hour + 1] = sum[hour] + ratios[hour] * scale;
         }
         self.sum = sum;
     }

@@ -19,9 +19,10 @@
 //! ```
 //!
 //! One file an idea: the [posterior](Posterior) of a key's rate, the prior of its class, the [index rule](rule), the surge,
-//! the hours of the day, the experts and their hedge, the controller, audits, flips, notices, memory rent.
+//! the hours of the day, the experts and their hedge, the checkpoint between two looks at them, the controller, audits, flips, notices, memory rent.
 
 mod audit;
+mod checkpoint;
 mod class;
 mod controller;
 mod engine;

@@ -24,6 +24,20 @@ pub(super) struct Prior {
     seen: f64,
 }
 
+/// The first two moments of ln λ of one key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogRate {
+    mean: f64,
+    variance: f64,
+}
+
+impl From<Posterior> for LogRate {
+    fn from(key: Posterior) -> Self {
+        let variance = trigamma(key.alpha()).min(UNKNOWN_SPREAD * UNKNOWN_SPREAD);
+        Self { mean: digamma(key.alpha()) - key.beta().ln(), variance }
+    }
+}
+
 impl Default for Prior {
     fn default() -> Self {
         Self { mean: UNKNOWN_RATE.ln(), variance: UNKNOWN_SPREAD * UNKNOWN_SPREAD, seen: 0.0 }
@@ -31,15 +45,13 @@ impl Default for Prior {
 }
 
 impl Prior {
-    /// Learns from a key's posterior; `weight` falls with a key's number of observations, so that no key dominates.
-    pub(super) fn observe(&mut self, key: Posterior, weight: f64) {
-        let log = digamma(key.alpha()) - key.beta().ln();
+    /// Learns from what is known of a key; `weight` falls with a key's number of observations, so that no key dominates.
+    pub(super) fn observe(&mut self, key: LogRate, weight: f64) {
         self.seen = (self.seen + weight).min(MEMORY);
         let step = weight / (self.seen + 2.0);
-        let off = log - self.mean;
+        let off = key.mean - self.mean;
         self.mean += step * off;
-        self.variance +=
-            step * (off * off + trigamma(key.alpha()).min(UNKNOWN_SPREAD * UNKNOWN_SPREAD) - self.variance);
+        self.variance += step * (off * off + key.variance - self.variance);
     }
 
     /// This class where it is known, `all` where it is not.
@@ -72,7 +84,7 @@ mod tests {
         let mut prior = Prior::default();
         for at in 0..2000 {
             let rate: f64 = if at % 2 == 0 { 1.0 / 60.0 } else { 1.0 / 3600.0 };
-            prior.observe(Posterior::new(50.0, 50.0 / rate), 1.0);
+            prior.observe(Posterior::new(50.0, 50.0 / rate).into(), 1.0);
         }
         let (one, other) = ((1.0f64 / 60.0).ln(), (1.0f64 / 3600.0).ln());
         assert!((prior.log_rate() - (one + other) / 2.0).abs() < 0.1);
@@ -85,10 +97,10 @@ mod tests {
     #[test]
     fn a_new_class_is_taken_for_all() {
         let mut all = Prior::default();
-        (0..500).for_each(|_| all.observe(Posterior::new(50.0, 5000.0), 1.0));
+        (0..500).for_each(|_| all.observe(Posterior::new(50.0, 5000.0).into(), 1.0));
         let mut class = Prior::default();
         assert_eq!(class.backed_by(all).gamma(), all.gamma());
-        (0..500).for_each(|_| class.observe(Posterior::new(50.0, 50.0), 1.0));
+        (0..500).for_each(|_| class.observe(Posterior::new(50.0, 50.0).into(), 1.0));
         assert!(class.backed_by(all).gamma().mean() > 0.5);
     }
 }

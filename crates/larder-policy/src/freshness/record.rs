@@ -1,5 +1,6 @@
 //! What the engine keeps of each key: what is known of its changes, and of the value now cached.
 
+use super::checkpoint::Checkpoint;
 use super::flips::Flips;
 use super::plan::ClassId;
 use super::posterior::Posterior;
@@ -27,17 +28,23 @@ pub(super) const NONE: u32 = u32::MAX;
 // The posterior with its times: the memory that learning costs a key.
 const _: () = assert!(size_of::<Changes>() <= 40);
 
-/// The value now cached.
-#[derive(Clone, Copy, Debug)]
+/// The value now cached, or last cached: one that the store let go of is still something to compare a load with.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cached {
-    /// When it was loaded; `None` where nothing valid is cached.
+    /// When it was loaded; `None` where nothing is known, or what was known is known to have changed.
     pub(super) loaded: Option<Time>,
+    /// Whether the store has it.
+    pub(super) is_held: bool,
     /// Until when the origin promises to announce changes.
     pub(super) lease: Time,
     /// The last notice.
     pub(super) noticed: Time,
     /// Stale reads foreseen among those served since the load.
     pub(super) stale: f32,
+    /// The lifetime foreseen at the load, in seconds.
+    pub(super) logical: f32,
+    /// What the last look at the hazard said.
+    pub(super) checkpoint: Checkpoint,
 }
 
 /// How often it is read.
@@ -81,6 +88,8 @@ impl Reads {
 pub(super) struct Record {
     pub(super) key: KeyHash,
     pub(super) class: ClassId,
+    /// Its class's.
+    pub(super) group: u16,
     pub(super) changes: Changes,
     pub(super) cached: Cached,
     pub(super) reads: Reads,

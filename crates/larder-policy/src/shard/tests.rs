@@ -56,6 +56,21 @@ fn the_expired_are_not_served_and_leave_by_lookup_or_tick() {
 }
 
 #[test]
+fn the_end_of_a_life_moves() {
+    let mut shard = shard("lru", Capacity::objects(10));
+    set(&mut shard, &access('a', 0, 1), 'a', Some(Duration::from_secs(10)));
+    set(&mut shard, &access('b', 0, 1), 'b', None);
+    assert!(shard.expire_at(key('a'), Time(30 * SECOND)) && shard.expire_at(key('b'), Time(5 * SECOND)));
+    assert!(!shard.expire_at(key('c'), Time(5 * SECOND)), "not resident");
+    assert!(shard.lookup(&access('a', 20 * SECOND, 1)).is_hit());
+    let mut work = Work::default();
+    shard.tick(Time(20 * SECOND), &mut work);
+    assert_eq!(letters(&work.expired), "b");
+    assert!(!shard.lookup(&access('a', 30 * SECOND, 1)).is_hit());
+    shard.validate();
+}
+
+#[test]
 fn extremes_of_time() {
     let mut shard = shard("lru", Capacity::objects(10));
     set(&mut shard, &access('a', 5, 1), 'a', Some(Duration::ZERO));

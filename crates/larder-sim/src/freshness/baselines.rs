@@ -155,6 +155,14 @@ impl Policy for Baseline<'_> {
             _ => 0.0,
         };
         memory.loaded = at;
-        None
+        // What its rule will not serve again leaves the store, as with `EX`.
+        let lifetime = match self.rule {
+            Rule::Static => knob,
+            Rule::ClassStatic(lifetimes) => knob * lifetimes[key as usize],
+            Rule::Alex | Rule::Quantile | Rule::Aimd => memory.lifetime,
+            // These decide at each read.
+            Rule::HotLonger | Rule::KnownRate => self.most,
+        };
+        Duration::try_from_secs_f64(lifetime.min(self.most)).ok()
     }
 }

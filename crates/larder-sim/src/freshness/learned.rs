@@ -27,7 +27,9 @@ const NOTED: u64 = 16;
 impl Learned {
     pub(super) fn new(freshness: Freshness, expert: Expert, workload: &Workload, seed: u64) -> Self {
         let mut engine = Engine::new(freshness, seed).with_expert(expert);
-        let subjects = workload.keys.iter().map(|key| engine.subject(key.hash, "", key.size, 0)).collect();
+        let subjects = workload.keys.iter().map(|key| engine.subject(key.hash, "", key.size, 0));
+        // The store counts objects, and so does the rent.
+        let subjects = subjects.map(|subject| Subject { size: 1, ..subject }).collect();
         Self { engine, subjects, audit: None, lifetimes: Vec::new(), loads: 0 }
     }
 
@@ -79,6 +81,10 @@ impl Policy for Learned {
             self.lifetimes.push((key, lifetimes.logical.as_secs_f32()));
         }
         Some(lifetimes.physical)
+    }
+
+    fn worth(&self, key: u32) -> Option<Duration> {
+        self.engine.worth(self.subjects[key as usize])
     }
 
     fn noticed(&mut self, key: u32, at: Time) {

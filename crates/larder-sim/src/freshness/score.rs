@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder_policy::{Access, Capacity, Lookup, Op, PolicySpec, Shard, Time};
+use larder_policy::{Access, Capacity, Lookup, Op, PolicySpec, Shard, Time, Work};
 
 use super::workload::{Event, Key};
 
@@ -28,6 +28,11 @@ pub(super) trait Policy {
     /// The value of `key` was loaded; `changed` compares it with the one held before, where there was one. Returns how long
     /// it is worth holding, if that is limited.
     fn loaded(&mut self, key: u32, at: Time, changed: Option<bool>) -> Option<Duration>;
+
+    /// For how much longer `key`, just served, is worth holding, where that differs from what the load said.
+    fn worth(&self, _key: u32) -> Option<Duration> {
+        None
+    }
 
     /// The origin says that `key` changed.
     fn noticed(&mut self, _key: u32, _at: Time) {}
@@ -107,6 +112,7 @@ pub(super) fn score(
     let mut shard: Option<Shard<u32>> =
         store.limit.as_ref().map(|(capacity, spec)| Shard::new(*capacity, spec.build(*capacity, store.seed)));
     let mut evicted = Vec::new();
+    let mut work = Work::default();
     for event in events {
         let state = &mut states[event.key as usize];
         if event.is_write {
@@ -128,6 +134,10 @@ pub(super) fn score(
         score.windows[window].0 += 1;
         let key = &keys[event.key as usize];
         let access = Access { key: key.hash, at: event.at, size: key.size, cost: 0, op: Op::Get };
+        if let Some(shard) = &mut shard {
+            shard.tick(event.at, &mut work);
+            work.expired.clear();
+        }
         let miss = match shard.as_mut().map(|shard| shard.lookup(&access)) {
             Some(Lookup::Miss(miss)) => {
                 state.is_held = false;
@@ -145,7 +155,12 @@ pub(super) fn score(
             }
         }
         match act {
-            Act::Serve if state.is_held => continue,
+            Act::Serve if state.is_held => {
+                if let (Some(shard), Some(worth)) = (&mut shard, policy.worth(event.key)) {
+                    shard.expire_at(key.hash, event.at.plus(worth));
+                }
+                continue;
+            }
             Act::Audit => score.audits += 1,
             _ => score.loads += 1,
         }
@@ -153,11 +168,20 @@ pub(super) fn score(
         let changed = (state.is_known && !state.is_told).then_some(state.has_changed);
         let worth = policy.loaded(event.key, event.at, changed);
         *state = State { is_held: true, is_known: true, ..State::default() };
-        if let (Some(shard), Some(miss)) = (&mut shard, miss) {
-            let mut plan = shard.plan(&access, miss, None);
-            plan.ttl = worth;
-            shard.insert(&access, event.key, &plan, &mut evicted);
-            evicted.clear();
+        match (&mut shard, miss) {
+            (Some(shard), Some(miss)) => {
+                let mut plan = shard.plan(&access, miss, None);
+                plan.ttl = worth;
+                shard.insert(&access, event.key, &plan, &mut evicted);
+                evicted.clear();
+            }
+            // A reload of what is resident: the new value begins a new life.
+            (Some(shard), None) => {
+                if let Some(worth) = worth {
+                    shard.expire_at(key.hash, event.at.plus(worth));
+                }
+            }
+            (None, _) => {}
         }
     }
     score
@@ -206,6 +230,33 @@ mod tests {
         assert_eq!(run(&events, 1).stale, 1, "outdated by 1 s is within a grace of 1 s");
         assert_eq!(run(&events, 3).stale, 0);
         assert!((score.worst_window() - 1.0).abs() < 1e-9, "windows of one read");
+    }
+
+    /// Serves whatever is there; holding pays for ten seconds after a read.
+    struct Renting;
+
+    impl Policy for Renting {
+        fn read(&mut self, _: u32, _: Time, is_cached: bool) -> Act {
+            if is_cached { Act::Serve } else { Act::Load }
+        }
+
+        fn loaded(&mut self, _: u32, _: Time, _: Option<bool>) -> Option<Duration> {
+            Some(Duration::from_secs(10))
+        }
+
+        fn worth(&self, _: u32) -> Option<Duration> {
+            Some(Duration::from_secs(10))
+        }
+    }
+
+    #[test]
+    fn reads_renew_what_a_store_holds() {
+        let key = Key { hash: KeyHash(1), size: 1, first: Time(0), last: Time(0), writes: 0, reads: 0 };
+        let events = [1, 8, 15, 24, 40, 41].map(|second| event(second, false, false));
+        let lru = "lru".parse().unwrap();
+        let store = Store { limit: Some((Capacity::objects(10), &lru)), seed: 1 };
+        let score = score(&events, 6, &[key], Duration::ZERO, &store, &mut Renting);
+        assert_eq!((score.reads, score.loads), (6, 2), "gone at 34 s");
     }
 
     #[test]

@@ -254,3 +254,62 @@ fn memory_is_bounded_and_runs_repeat() {
     };
     assert_eq!(run(1), run(1));
 }
+
+#[test]
+fn what_the_store_let_go_of_is_still_evidence() {
+    let mut engine = engine(0.01);
+    let subject = engine.subject(KeyHash(7), "", 1, 0);
+    let hour = |at: u64| Time(at * 3_600_000_000);
+    let mut load = |at: u64, digest: u64| {
+        assert_eq!(engine.read(subject, hour(at), false), Decision::Load);
+        engine.loaded(subject, hour(at), Loaded::new(hour(at), Evidence::Digest(digest)));
+        engine.looks
+    };
+    assert_eq!([load(1, 5), load(2, 5), load(3, 6)], [0, 1, 2]);
+    // A notice has told of the change: nothing is to be learned from finding it.
+    engine.changed(subject, hour(4));
+    engine.read(subject, hour(5), false);
+    engine.loaded(subject, hour(5), Loaded::new(hour(5), Evidence::Digest(7)));
+    assert_eq!(engine.looks, 2);
+}
+
+#[test]
+fn a_hot_value_is_not_served_after_a_notice_or_once_it_is_gone() {
+    let mut engine = engine(0.01);
+    let subject = engine.subject(KeyHash(7), "", 1, 0);
+    let at = |millis: u64| Time(1_000_000 + millis * 1000);
+    let warm = |engine: &mut Engine, from: u64| {
+        engine.loaded(subject, at(from), Loaded::new(at(from), Evidence::Unchanged));
+        for millis in 1..50 {
+            assert!(engine.read(subject, at(from + millis), true).is_served(), "{millis}");
+        }
+    };
+    engine.read(subject, at(0), false);
+    warm(&mut engine, 0);
+    engine.changed(subject, at(50));
+    assert_eq!(engine.read(subject, at(50), true), Decision::Load);
+    warm(&mut engine, 60);
+    assert_eq!(engine.read(subject, at(111), false), Decision::Load);
+    assert_eq!(engine.read(subject, at(111), true), Decision::Load, "it was gone: what is there now was not loaded");
+}
+
+#[test]
+fn reads_renew_what_memory_is_worth() {
+    let secs = Duration::from_secs;
+    let read_twice = |rent: f64| {
+        let freshness = Freshness::stale_reads(0.01).unwrap().max_ttl(secs(10_000)).rent(rent);
+        let mut engine = Engine::new(freshness, 1);
+        let subject = engine.subject(KeyHash(7), "", 100, 0);
+        engine.read(subject, Time(1_000_000), false);
+        let lifetimes = engine.loaded(subject, Time(1_000_000), Loaded::new(Time(1_000_000), Evidence::Changed));
+        engine.read(subject, Time(2_000_000), true);
+        (lifetimes, engine.worth(subject))
+    };
+    let (free, renewed) = read_twice(0.0);
+    assert_eq!((free.physical, renewed), (secs(10_000), None), "free memory needs no renewing");
+    let (cheap, renewed) = read_twice(1e-9);
+    assert_eq!(cheap.physical, (3 * cheap.logical).min(secs(10_000)), "what has long expired leaves");
+    assert_eq!(renewed.unwrap().as_secs(), (cheap.physical - secs(1)).as_secs());
+    let (dear, _) = read_twice(1.0);
+    assert_eq!(dear.physical, Duration::ZERO);
+}
