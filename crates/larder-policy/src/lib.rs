@@ -25,6 +25,7 @@
 
 mod access;
 pub mod admission;
+mod capacity;
 mod dense;
 mod error;
 pub mod eviction;
@@ -49,13 +50,14 @@ mod values;
 mod wheel;
 
 pub use access::{Access, KeyHash, Op, Time};
+pub use capacity::{Capacity, Weigh};
 pub use error::{Error, ErrorKind};
 pub use params::{Param, Params};
 pub use plan::{Plan, Refusal, Verdict};
 pub use policy::{Host, Policy, PolicySpec};
 pub use predict::{Predictor, Reuse};
 pub use rng::Rng;
-pub use shard::{Capacity, Evicted, Inserted, Lookup, Miss, Shard, Weigh, Work};
+pub use shard::{Evicted, Inserted, Lookup, Miss, Shard, Work};
 pub use slots::Slot;
 
 /// Compiles and runs the README's example.

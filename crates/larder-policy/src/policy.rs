@@ -4,12 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::Capacity;
 use crate::admission::{self, Admission, AdmissionEntry};
 use crate::eviction::{self, Eviction, EvictionEntry, Setup};
 use crate::learned::Prior;
 use crate::params::{Param, Params};
 use crate::predict::Predictor;
-use crate::shard::Capacity;
 use crate::ttl::Ttl;
 use crate::{Error, ErrorKind};
 
