@@ -1,16 +1,20 @@
 //! The whole cache policy over one set of keys: index, slots, weights, expiry, admission, eviction, lifetimes.
 
+mod work;
+
 use std::time::Duration;
 
 use crate::eviction::{Arrival, Eviction, Fate, Removal, slots};
 use crate::index::Index;
-use crate::learned::{Example, Explanation, Standing};
+use crate::learned::{Explanation, Standing};
 use crate::plan::{Plan, Refusal, Verdict};
 use crate::policy::Policy;
 use crate::slots::{NIL, Slot, SlotVec};
 use crate::values::Values;
 use crate::wheel::Wheel;
 use crate::{Access, Capacity, KeyHash, Reuse, Time};
+
+pub use work::Work;
 
 /// What a lookup found.
 #[derive(Debug)]
@@ -233,10 +237,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// Moves the end of a resident's life to `expiry`; whether the key is resident.
     pub fn expire_at(&mut self, key: KeyHash, expiry: Time) -> bool {
         let slot = self.find(key).filter(|&slot| self.entries[slot].is_resident());
-        if let Some(slot) = slot {
-            self.wheel.schedule(slot, expiry);
-        }
-        slot.is_some()
+        slot.map(|slot| self.wheel.schedule(slot, expiry)).is_some()
     }
 
     /// Lets time pass: hands out what has expired. To be called now and then; a late call delays the freeing of
@@ -545,21 +546,6 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         self.index.remove(self.entries[slot].key.0, slot);
         self.entries[slot] = Entry { key: KeyHash(u64::from(self.free)), weight: 0, place: NIL };
         self.free = slot.0;
-    }
-}
-
-/// What a tick hands out.
-#[derive(Debug)]
-pub struct Work<V> {
-    /// Entries whose time has passed, and those a lookup let go of.
-    pub expired: Vec<Evicted<V>>,
-    /// What a learned policy learned from, once [`Shard::record_examples`] was called.
-    pub examples: Vec<Example>,
-}
-
-impl<V> Default for Work<V> {
-    fn default() -> Self {
-        Self { expired: Vec::new(), examples: Vec::new() }
     }
 }
 
