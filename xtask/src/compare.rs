@@ -1,6 +1,6 @@
 //! The comparison of every policy on every real trace, as a page.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -31,10 +31,10 @@ What the traces are, and where they come from, is in `MANIFEST.tsv` beside them.
 /// Writes the page: equal objects on all eviction traces, then bytes on those that carry sizes.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<bool> {
     ensure!(arguments.is_empty(), "compare takes no arguments");
-    let folder = traces(&project.root);
+    let folder = project.traces();
     let manifest = folder.join("MANIFEST.tsv");
     let manifest = std::fs::read_to_string(&manifest).with_context(|| format!("reading {}", manifest.display()))?;
-    let program = build(&project.root)?;
+    let program = project.larder()?;
     let objects = larder(&program, &folder, &eviction_traces(&manifest, false)?, &["--markdown"])?;
     let sized = eviction_traces(&manifest, true)?;
     let bytes = larder(&program, &folder, &sized, &["--weigh", "bytes", "--markdown"])?;
@@ -67,10 +67,6 @@ fn pictures(project: &Project, program: &Path, folder: &Path) -> Result<bool> {
     Ok(true)
 }
 
-fn traces(root: &Path) -> PathBuf {
-    root.join(std::env::var_os("LARDER_TRACES").map_or_else(|| "../shared/traces".into(), PathBuf::from))
-}
-
 /// The names of the traces good for measuring eviction; with `sized`, those whose sizes are bytes.
 fn eviction_traces(manifest: &str, sized: bool) -> Result<Vec<String>> {
     let mut lines = manifest.lines().map(|line| line.split('\t').collect::<Vec<_>>());
@@ -82,12 +78,6 @@ fn eviction_traces(manifest: &str, sized: bool) -> Result<Vec<String>> {
         is_for_eviction && (!sized || row.get(sizes) == Some(&"yes"))
     };
     Ok(lines.filter(is_wanted).map(|row| format!("{}.csv.zst", row[name])).collect())
-}
-
-fn build(root: &Path) -> Result<PathBuf> {
-    let status = Command::new("cargo").args(["build", "--release", "-p", "larder-cli"]).current_dir(root).status()?;
-    ensure!(status.success(), "larder does not build");
-    Ok(root.join("target/release/larder"))
 }
 
 /// Runs beside the traces, so that the command in the page holds names and no paths.

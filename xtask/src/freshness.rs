@@ -2,7 +2,7 @@
 
 mod page;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -124,8 +124,8 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<bool> {
     let is_one_section = arguments == [EVICTING];
     ensure!(arguments.is_empty() || is_one_section, "freshness takes no arguments but '{EVICTING}'");
     let root = &project.root;
-    let folder = root.join(std::env::var_os("LARDER_TRACES").map_or_else(|| "../shared/traces".into(), PathBuf::from));
-    let program = build(root)?;
+    let folder = project.traces();
+    let program = project.larder()?;
     let larder = Larder { program: &program, folder: &folder };
     if is_one_section {
         let figures = Figures { evicting: measure_evicting(&larder)?, ..Figures::default() };
@@ -137,7 +137,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<bool> {
     let figures = measure(&larder)?;
     std::fs::write(root.join(PAGE), page::page(&figures)).with_context(|| format!("writing {PAGE}"))?;
     println!("wrote {PAGE}");
-    let report = larder.target(root).join("freshness");
+    let report = project.metadata.target_directory.as_std_path().join("freshness");
     larder.run(
         &[
             "pge-outages-2020.csv.zst",
@@ -222,16 +222,4 @@ impl Larder<'_> {
         ensure!(output.status.success(), "larder freshness: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
-
-    /// Where built things lie.
-    fn target(&self, root: &Path) -> PathBuf {
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
-    }
-}
-
-fn build(root: &Path) -> Result<PathBuf> {
-    let status = Command::new("cargo").args(["build", "--release", "-p", "larder-cli"]).current_dir(root).status()?;
-    ensure!(status.success(), "larder does not build");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/larder"))
 }

@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask tidy|docs|compare|freshness|instructions`.
+//! The project's own tasks: `cargo xtask tidy|docs|compare|freshness|experiments|instructions`.
 #![forbid(unsafe_code)]
 
 mod compare;
 mod docs;
+mod experiments;
 mod freshness;
 mod instructions;
 mod project;
@@ -34,6 +35,11 @@ const TASKS: &[Task] = &[
         name: "freshness",
         about: "replay every trace that tells when values change; write docs/freshness.md and its picture [evicting]",
         run: freshness::run,
+    },
+    Task {
+        name: "experiments",
+        about: "repeat experiments whose truth is known; write docs/experiments.md [PROGRAM: a larder that is built]",
+        run: experiments::run,
     },
     Task {
         name: "instructions",

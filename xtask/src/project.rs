@@ -25,6 +25,19 @@ impl Project {
         std::fs::read_to_string(self.root.join(path)).ok()
     }
 
+    /// Builds the `larder` program, and says where it is.
+    pub(crate) fn larder(&self) -> Result<PathBuf> {
+        let mut cargo = Command::new("cargo");
+        let status = cargo.args(["build", "--release", "-p", "larder-cli"]).current_dir(&self.root).status()?;
+        ensure!(status.success(), "larder does not build");
+        Ok(self.metadata.target_directory.as_std_path().join("release/larder"))
+    }
+
+    /// The folder of the real traces.
+    pub(crate) fn traces(&self) -> PathBuf {
+        self.root.join(std::env::var_os("LARDER_TRACES").map_or_else(|| "../shared/traces".into(), PathBuf::from))
+    }
+
     /// The path below the top folder, with slashes.
     pub(crate) fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().replace('\\', "/")

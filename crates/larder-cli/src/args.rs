@@ -84,6 +84,27 @@ pub(crate) struct ReplayArgs {
     #[arg(short, long = "capacity", value_name = "SIZE,…", value_delimiter = ',', default_value = "0.1%,1%,10%")]
     pub(crate) capacities: Vec<CapacitySpec>,
 
+    /// Run two policies as the arms of an experiment instead, the one on trial first: what a service would be told of its effect, next to
+    /// the truth
+    #[arg(long, value_name = "TREATMENT,CONTROL", value_delimiter = ',', conflicts_with_all = ["policies", "report"])]
+    pub(crate) arms: Vec<PolicySpec>,
+
+    /// Roll the one on trial out as a service would: step by step, with guardrails, and back again
+    #[arg(long, requires = "arms")]
+    pub(crate) rollout: bool,
+
+    /// The share of the keys that an experiment's ghosts see [default: as many as fill 1024 objects a shard]
+    #[arg(long, value_name = "SHARE", requires = "arms")]
+    pub(crate) ghosts: Option<f64>,
+
+    /// Shards of an experiment, half of them an arm
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse_shards)]
+    pub(crate) shards: usize,
+
+    /// Slices of an experiment: looks at the evidence
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) slices: u64,
+
     /// Print one JSON object a line for each trace, policy and size
     #[arg(long)]
     pub(crate) json: bool,
@@ -492,6 +513,11 @@ fn parse_inner_share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "not a share between 0 and 1".to_owned())
 }
 
+fn parse_shards(text: &str) -> Result<usize, String> {
+    let shards = text.parse().ok().filter(|shards| (2..=65_536).contains(shards));
+    shards.ok_or_else(|| "not a number from 2 to 65536".to_owned())
+}
+
 fn parse_columns(text: &str) -> Result<Columns, larder_trace::Error> {
     Columns::parse(text)
 }
@@ -515,6 +541,7 @@ fn replay_help() -> String {
   larder replay cdn.csv.zst --weigh bytes --capacity 64MiB,5% --policy gdsf,lhd --json
   larder replay gen:zipf:alpha=0.9/keys=100000 --policy lru+tinylfu,belady --report report
   zcat trace.csv.gz | larder replay - --capacity 5000 --json
+  larder replay trace.csv.zst --arms learned,wtinylfu --capacity 5%
 
 Policies (EVICTION[:NAME=VALUE/…][+ADMISSION[:NAME=VALUE/…]]; `larder policies` has their parameters):\n",
     );

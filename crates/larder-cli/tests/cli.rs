@@ -424,3 +424,26 @@ fn explain_refuses_what_it_cannot_do() {
         assert!(text(&output.stderr).contains(advice), "{args:?}: {}", text(&output.stderr));
     }
 }
+
+#[test]
+fn arms_are_told_next_to_the_truth() {
+    let args = ["replay", TRACE, "--arms", "clock,lru", "--capacity", "5%", "--shards", "8", "--slices", "20"];
+    let found = records(&[&args[..], &["--json"]].concat());
+    let [record] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((&record["treatment"], &record["control"]), (&"clock".into(), &"lru".into()));
+    assert_eq!(record["effects"].as_array().unwrap().len(), 3);
+    assert!(record["refusals"].as_array().unwrap().iter().any(|reason| reason.as_str().unwrap().contains("shards")));
+    let table = text(&run(&args).stdout);
+    assert!(table.contains("clock against lru") && table.contains("No conclusion: "), "{table}");
+
+    let found = records(&[&args[..], &["--rollout", "--json"]].concat());
+    assert_eq!(found[0]["slices"], 20);
+    assert_eq!(found[0]["events"][0]["event"], "ramped");
+    assert!(text(&run(&[&args[..], &["--rollout"]].concat()).stdout).contains("clock in place of lru"));
+
+    for wrong in
+        [&["--arms", "lru"][..], &["--arms", "lru,fifo", "--policy", "lru"], &["--arms", "lru,belady"], &["--rollout"]]
+    {
+        assert_eq!(run(&[&["replay", TRACE][..], wrong].concat()).status.code(), Some(2), "{wrong:?}");
+    }
+}

@@ -4,9 +4,9 @@ use larder_policy::{Access, Op};
 use larder_trace::{Reader, Request};
 
 use crate::progress::{Observer, Stage};
-use crate::sample::Sample;
 use crate::series::Series;
 use crate::{BATCH, Error};
+use larder_policy::Sample;
 
 /// Consecutive accesses of one lane.
 #[derive(Debug, Default)]

@@ -23,6 +23,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod arms;
 mod capacity;
 mod cell;
 mod compare;
@@ -38,12 +39,13 @@ mod oracle;
 mod progress;
 mod replay;
 mod report;
-mod sample;
+mod rollout;
 mod series;
 mod source;
 pub mod stats;
 mod survey;
 
+pub use arms::{ArmsRecord, ArmsRun, EffectRecord};
 pub use capacity::{CapacitySpec, LEAST_OBJECTS};
 pub use cell::{Cell, CellSetup, Lifetimes, Tally};
 pub use compare::{Comparison, Metric, Summary, compare, gap_closed, reduction, summarise};
@@ -52,12 +54,13 @@ pub use error::{Error, ErrorKind};
 pub use examples::{Collecting, Examples};
 pub use experiment::{CellOutcome, CellRecord, Experiment, Outcome};
 pub use feed::Totals;
-pub use larder_policy::Weigh;
+pub use larder_policy::{Sample, Weigh};
 pub use oracle::{NextAccess, Oracle};
 pub use progress::{Observer, Stage};
 pub use replay::{ReplayOptions, Replayed, replay};
 pub use report::{FreshnessReport, Report, reliability};
-pub use sample::Sample;
+
+pub use rollout::{RolloutEvent, RolloutRecord};
 pub use series::Series;
 pub use source::Source;
 pub use survey::Survey;

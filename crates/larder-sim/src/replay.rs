@@ -17,7 +17,7 @@ use crate::Error;
 use crate::cell::{Cell, Lifetimes, Tally};
 use crate::feed::{Batch, Feed, Totals};
 use crate::progress::Observer;
-use crate::sample::Sample;
+use larder_policy::Sample;
 
 /// Decoded batches kept, half a megabyte each for a lane of the whole trace.
 const WINDOW: usize = 16;

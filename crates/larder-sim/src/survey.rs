@@ -6,8 +6,8 @@ use larder_trace::{Carries, Reader, Request};
 use crate::hash::KeySet;
 use crate::oracle::{Future, NextAccess};
 use crate::progress::{Observer, Stage};
-use crate::sample::Sample;
 use crate::{BATCH, Error};
+use larder_policy::Sample;
 
 /// Batches the decoder may be ahead.
 const BATCHES_AHEAD: usize = 4;

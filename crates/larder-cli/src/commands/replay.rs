@@ -4,13 +4,16 @@ use std::io::{self, IsTerminal, Write};
 
 use larder_sim::{CellRecord, Outcome};
 
-use super::{command_line, print_json, write_report};
+use super::{arms, command_line, print_json, write_report};
 use crate::args::ReplayArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::table::{self, Style};
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    if !args.arms.is_empty() {
+        return arms::run(args);
+    }
     if args.report.is_some() {
         args.traces.require_distinct_names()?;
     }

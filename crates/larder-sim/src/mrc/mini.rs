@@ -20,8 +20,8 @@ use crate::cell::{Cell, CellSetup, Lifetimes};
 use crate::experiment::ratio;
 use crate::progress::Observer;
 use crate::replay::{ReplayOptions, replay};
-use crate::sample::Sample;
 use crate::{Error, LEAST_OBJECTS, Source, Survey};
+use larder_policy::Sample;
 
 /// Sampled keys that keep the error of a typical curve near a percentage point.
 const KEYS_WANTED: f64 = 8192.0;

@@ -1,8 +1,6 @@
 //! Spatial sampling: keep all requests of some keys, none of the others.
 
-use larder_policy::KeyHash;
-
-use crate::Error;
+use crate::{Error, ErrorKind, KeyHash};
 
 /// A fixed-rate sample of the keys by hash (Waldspurger, Park, Garthwaite, Ahmad, "Efficient MRC Construction with
 /// SHARDS", FAST 2015). Different seeds take different keys.
@@ -20,7 +18,7 @@ impl Sample {
     /// A rate that is not above 0 and at most 1.
     pub fn new(rate: f64, seed: u64) -> Result<Self, Error> {
         if !(rate > 0.0 && rate <= 1.0) {
-            return Err(Error::option(format!("sample rate {rate} is not above 0 and at most 1")));
+            return Err(Error::new(ErrorKind::BadValue, format!("sample rate {rate} is not above 0 and at most 1")));
         }
         // 2^64 does not fit: the cast saturates, and `takes` passes everything at a rate of 1.
         let threshold = (rate * 2f64.powi(64)) as u64;

@@ -1,0 +1,94 @@
+//! What must not get worse while a policy is on trial.
+
+use super::normal::upper_quantile;
+use super::trial::{Tally, Trial};
+
+/// Slices before the first look: fewer do not tell how much slices differ.
+const LEAST_SLICES: u64 = 8;
+/// Slices at which the hit ratio's bound is narrowest.
+const SOON: u64 = 16;
+
+/// How much worse a treatment may be. Each is tested one-sided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Guardrails {
+    /// The hit ratio may lose this much (0.005: half a percentage point).
+    pub hit_ratio: f64,
+    /// Loads of the origin may rise by this share.
+    pub origin_loads: f64,
+    /// The 99th percentile of the latency may rise by this share.
+    pub p99: f64,
+    /// The share of answers that may be stale, where there is an objective.
+    pub stale: Option<f64>,
+    /// The probability that a guardrail is hit although the treatment is within its margin.
+    pub alpha: f64,
+}
+
+impl Default for Guardrails {
+    fn default() -> Self {
+        Self { hit_ratio: 0.005, origin_loads: 0.02, p99: 0.05, stale: None, alpha: 0.01 }
+    }
+}
+
+/// Why a treatment was rolled back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Breach {
+    /// The hit ratio is surely lower than the guardrail allows.
+    HitRatio {
+        /// What the treated shards gain is at most this.
+        at_most: f64,
+    },
+    /// So are loads of the origin higher.
+    OriginLoads {
+        /// The p-value.
+        p: f64,
+    },
+    /// So is the latency.
+    Latency {
+        /// The p-value.
+        p: f64,
+    },
+    /// So is the share of stale answers.
+    Stale {
+        /// The share is at least this.
+        at_least: f64,
+    },
+    /// The trial concluded that the treatment is worse, if within the guardrails.
+    Worse {
+        /// The effect on the hit ratio.
+        effect: f64,
+    },
+    /// Somebody asked for it.
+    Asked,
+}
+
+impl Guardrails {
+    /// The guardrail that was hit, if any. To be asked after each slice: the hit ratio's interval holds at all times; the others are looked at
+    /// after 8, 16, 32, … slices, the k-th time at a level of α/(k(k+1)), which sums up to α.
+    pub(crate) fn breach(&self, trial: &Trial, before: Option<&Trial>) -> Option<Breach> {
+        if trial.counted() < LEAST_SLICES {
+            return None;
+        }
+        let at_most = trial.own_gain_at_most(self.alpha, SOON);
+        if at_most < -self.hit_ratio {
+            return Some(Breach::HitRatio { at_most });
+        }
+        if !trial.counted().is_power_of_two() {
+            return None;
+        }
+        let look = f64::from(trial.counted().ilog2() - LEAST_SLICES.ilog2() + 1);
+        let alpha = self.alpha / (look * (look + 1.0));
+        let surely = |margin, value: fn(&Tally) -> Option<f64>| {
+            trial.compare_by(before, margin, value).map(|comparison| comparison.p_more).filter(|&p| p < alpha)
+        };
+        if let Some(p) = surely(self.origin_loads, Tally::loads_an_access) {
+            return Some(Breach::OriginLoads { p });
+        }
+        if let Some(p) = surely(self.p99, Tally::mean_p99) {
+            return Some(Breach::Latency { p });
+        }
+        let (rate, error) = trial.stale_rate();
+        let at_least = rate - upper_quantile(alpha) * error;
+        self.stale.filter(|&objective| at_least > objective).map(|_| Breach::Stale { at_least })
+    }
+}

@@ -1,0 +1,303 @@
+//! A policy's way into service, and out of it again.
+
+use std::time::Duration;
+
+use super::arms::{Arm, Arms};
+use super::counts::ShardSlice;
+use super::guardrails::{Breach, Guardrails};
+use super::refusal::BIASED;
+use super::trial::{Report, Trial};
+use crate::{Error, ErrorKind, Time};
+
+/// How an experiment is run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How many shards there are.
+    pub shards: usize,
+    /// The seed of the assignment.
+    pub seed: u64,
+    /// The share of the shards that is never treated.
+    pub holdout: f64,
+    /// The shares of the shards that are treated, one after the other.
+    pub ramp: Vec<f64>,
+    /// Slices before the treatment begins: what the shards are like without it.
+    pub baseline: u64,
+    /// Slices of each step of the ramp, after its burn-in. At the last step they do not count yet: a policy that learns or counts goes on settling
+    /// for longer than it takes to fill a cache.
+    pub step: u64,
+    /// Slices after which the interval is to be narrowest.
+    pub horizon: u64,
+    /// The probability that a difference is claimed where there is none.
+    pub alpha: f64,
+    /// What leads to a rollback.
+    pub guardrails: Guardrails,
+    /// How long nothing is tried after a rollback; doubles with each.
+    pub cool_down: Duration,
+}
+
+impl Settings {
+    /// The defaults, for a number of shards.
+    pub fn new(shards: usize, seed: u64) -> Self {
+        Self {
+            shards,
+            seed,
+            holdout: 0.05,
+            ramp: vec![0.05, 0.25, 0.5],
+            baseline: 20,
+            step: 20,
+            horizon: 100,
+            alpha: 0.05,
+            guardrails: Guardrails::default(),
+            cool_down: Duration::from_secs(3600),
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |what: &str| Err(Error::new(ErrorKind::BadValue, format!("experiment: {what}")));
+        let is_share = |share: f64| share > 0.0 && share < 1.0;
+        let Guardrails { hit_ratio, origin_loads, p99, stale, alpha } = self.guardrails;
+        if self.shards < 2 {
+            return wrong("two arms take two shards");
+        }
+        if !(self.holdout >= 0.0 && self.holdout < 1.0) {
+            return wrong("the hold-out is not a share from 0 to below 1");
+        }
+        if self.ramp.is_empty() || !self.ramp.iter().all(|&share| is_share(share)) || !self.ramp.is_sorted() {
+            return wrong("the ramp is not a list of rising shares between 0 and 1");
+        }
+        if ![self.alpha, alpha].into_iter().all(|alpha| alpha > 0.0 && alpha < 0.5) {
+            return wrong("alpha is not between 0 and 0.5");
+        }
+        if ![hit_ratio, origin_loads, p99].into_iter().chain(stale).all(|margin| margin.is_finite() && margin >= 0.0) {
+            return wrong("a guardrail is not a number of at least 0");
+        }
+        Ok(())
+    }
+}
+
+/// Where an experiment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing is treated yet: the shards are observed.
+    Baseline,
+    /// A step of the ramp, counted from 0.
+    Ramping {
+        /// Which.
+        step: usize,
+    },
+    /// The treatment has won: all but the hold-out is treated.
+    Adopted,
+    /// Rolled back: nothing is treated until then.
+    CoolingDown {
+        /// The end of it.
+        until: Time,
+    },
+}
+
+/// What happened at the end of a slice, for logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// More shards are treated.
+    Ramped {
+        /// The share of all shards that is.
+        share: f64,
+    },
+    /// The treatment won, and is on wherever it may be.
+    Adopted {
+        /// Its effect on the hit ratio.
+        effect: f64,
+    },
+    /// The treatment is off everywhere.
+    RolledBack {
+        /// Why.
+        breach: Breach,
+        /// When it may be tried again.
+        until: Time,
+    },
+    /// The cool-down is over: a new baseline under a new assignment.
+    Restarted,
+}
+
+/// An experiment over the shards of a cache: told once a slice what they counted, it says which arm each belongs to.
+///
+/// ```text
+/// Baseline ──▶ Ramping 5 % ──▶ 25 % ──▶ 50 % ──▶ Adopted
+///    ▲             │            │         │         │   a guardrail is hit, or the treatment is worse
+///    └─ CoolingDown ◀───────────┴─────────┴─────────┘
+/// ```
+///
+/// The host compares [`arm`](Self::arm) with what each shard runs after each slice, and swaps the policy of those that changed sides
+/// ([`Shard::swap_policy`](crate::Shard::swap_policy)); the entries stay.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    settings: Settings,
+    arms: Arms,
+    state: State,
+    baseline: Trial,
+    /// Since the last change of sides, for the guardrails: harm shows at once.
+    guard: Trial,
+    /// The same after the burn-in, for the effect.
+    measured: Trial,
+    /// Whether the last step has settled.
+    settled: bool,
+    rollbacks: u32,
+    traffic: u64,
+}
+
+impl Experiment {
+    /// Begins with the baseline.
+    ///
+    /// # Errors
+    /// Settings out of range.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        settings.check()?;
+        let arms = Arms::new(settings.shards, settings.holdout, settings.seed);
+        let trial = || Trial::new(arms.clone(), false);
+        let (baseline, guard, measured) = (trial(), trial(), trial());
+        let state = State::Baseline;
+        Ok(Self { settings, arms, state, baseline, guard, measured, settled: false, rollbacks: 0, traffic: 0 })
+    }
+
+    /// The arm a shard belongs to now.
+    pub fn arm(&self, shard: usize) -> Arm {
+        self.arms.arm(shard)
+    }
+
+    /// Where it is.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Accesses counted in the last slice, of all shards: for [`Probe::end_slice`](super::Probe::end_slice).
+    pub fn traffic(&self) -> u64 {
+        self.traffic
+    }
+
+    /// How often the treatment was rolled back.
+    pub fn rollbacks(&self) -> u32 {
+        self.rollbacks
+    }
+
+    /// What is known under the present assignment, after its burn-in.
+    pub fn report(&self) -> Report {
+        self.measured.report(self.settings.alpha, self.settings.horizon, self.past())
+    }
+
+    /// Ends a slice: takes what each shard counted, by shard, and says what changes.
+    pub fn end_slice(&mut self, now: Time, slice: &[ShardSlice]) -> Option<Event> {
+        self.traffic = slice.iter().map(|slice| slice.accesses.requests).sum();
+        match self.state {
+            State::Baseline => {
+                self.baseline.push(slice);
+                self.end_baseline()
+            }
+            State::CoolingDown { until } => (now >= until).then(|| {
+                self.restart();
+                Event::Restarted
+            }),
+            State::Ramping { .. } | State::Adopted => {
+                self.guard.push(slice);
+                self.measured.push(slice);
+                self.judge(now)
+            }
+        }
+    }
+
+    /// Takes the treatment off everywhere, now.
+    pub fn roll_back(&mut self, now: Time, breach: Breach) -> Event {
+        let factor = 1 << self.rollbacks.min(10);
+        let until = now.plus(self.settings.cool_down.saturating_mul(factor));
+        self.rollbacks += 1;
+        self.arms.treat(0.0);
+        self.state = State::CoolingDown { until };
+        Event::RolledBack { breach, until }
+    }
+
+    /// Ends a cool-down early.
+    pub fn resume(&mut self) {
+        if matches!(self.state, State::CoolingDown { .. }) {
+            self.restart();
+        }
+    }
+
+    fn past(&self) -> Option<&Trial> {
+        (self.baseline.counted() > 0).then_some(&self.baseline)
+    }
+
+    fn end_baseline(&mut self) -> Option<Event> {
+        if self.baseline.counted() < self.settings.baseline {
+            return None;
+        }
+        // Ghosts that do not stand for the control would judge the treatment wrongly.
+        let Settings { alpha, horizon, .. } = self.settings;
+        if self.baseline.effects(alpha, horizon)[0].bias.abs() > BIASED {
+            self.baseline = Trial::new(self.arms.clone(), false);
+            return None;
+        }
+        Some(self.ramp(0))
+    }
+
+    fn judge(&mut self, now: Time) -> Option<Event> {
+        let Settings { horizon, step: slices, guardrails, .. } = self.settings;
+        if let Some(breach) = guardrails.breach(&self.guard, self.past()) {
+            return Some(self.roll_back(now, breach));
+        }
+        match self.state {
+            State::Ramping { step } if step + 1 < self.settings.ramp.len() => {
+                (self.measured.counted() >= slices).then(|| self.ramp(step + 1))
+            }
+            State::Ramping { .. } if !self.settled => {
+                if self.measured.counted() >= slices {
+                    self.measured = self.measured.afresh();
+                    self.settled = true;
+                }
+                None
+            }
+            State::Ramping { .. } => {
+                let report = self.measured.findings(self.settings.alpha, horizon, self.past());
+                let effect = report.effects[0].estimate;
+                match report.better()? {
+                    true => {
+                        self.treat(1.0 - self.settings.holdout);
+                        self.state = State::Adopted;
+                        Some(Event::Adopted { effect })
+                    }
+                    false => Some(self.roll_back(now, Breach::Worse { effect })),
+                }
+            }
+            _ => {
+                // What was long ago must not outweigh what is.
+                if self.guard.counted() >= horizon {
+                    self.guard = Trial::new(self.arms.clone(), false);
+                }
+                None
+            }
+        }
+    }
+
+    fn ramp(&mut self, step: usize) -> Event {
+        let share = self.settings.ramp[step];
+        self.treat(share);
+        self.state = State::Ramping { step };
+        Event::Ramped { share }
+    }
+
+    fn treat(&mut self, share: f64) {
+        self.arms.treat(share);
+        self.guard = Trial::new(self.arms.clone(), false);
+        self.measured = Trial::new(self.arms.clone(), true);
+        self.settled = false;
+    }
+
+    /// Never within a test: under a new assignment everything is counted anew.
+    fn restart(&mut self) {
+        let seed = self.settings.seed.wrapping_add(u64::from(self.rollbacks));
+        self.arms = Arms::new(self.settings.shards, self.settings.holdout, seed);
+        let trial = || Trial::new(self.arms.clone(), false);
+        (self.baseline, self.guard, self.measured) = (trial(), trial(), trial());
+        self.state = State::Baseline;
+    }
+}
+
+#[cfg(test)]
+mod tests;

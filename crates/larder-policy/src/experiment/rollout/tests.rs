@@ -1,0 +1,208 @@
+//! The rollout on made-up counts: a host whose treated shards gain, lose, or get slow.
+
+use super::super::counts::{BUCKETS, Measures, Trials, Weighed};
+use super::super::refusal::Refusal;
+use super::*;
+use crate::Rng;
+
+const SHARDS: usize = 64;
+const REQUESTS: u64 = 1000;
+
+/// What treated shards are like beside the others.
+#[derive(Clone, Copy, Default)]
+struct Treated {
+    /// Hits gained of 1000 accesses.
+    gain: f64,
+    /// Factor less 1.
+    slower: f64,
+    loads: f64,
+    stale: f64,
+}
+
+struct Host {
+    experiment: Experiment,
+    rng: Rng,
+    slices: u64,
+    treated: Treated,
+}
+
+impl Host {
+    fn new(treated: Treated, seed: u64) -> Self {
+        let guardrails = Guardrails { stale: Some(0.01), ..Guardrails::default() };
+        let experiment = Experiment::new(Settings { guardrails, ..Settings::new(SHARDS, seed) }).unwrap();
+        Self { experiment, rng: Rng::new(seed), slices: 0, treated }
+    }
+
+    fn shard(&mut self, shard: usize) -> ShardSlice {
+        let Treated { gain, slower, loads, stale } = match self.experiment.arm(shard) {
+            Arm::Treatment => self.treated,
+            Arm::Control => Treated::default(),
+        };
+        let rng = &mut self.rng;
+        let mut wobble = |size: f64| size * (rng.unit() - 0.5) * 12f64.sqrt();
+        let weighed = |requests: f64| Weighed { requests: requests.max(0.0).round() as u64, ..Weighed::default() };
+        let accesses = weighed(REQUESTS as f64);
+        let (hits, ghost_hits) = (weighed(700.0 + gain + wobble(4.0)), weighed(700.0));
+        // Shards differ, and each stays what it is.
+        let own = 1.0 + shard as f64 / SHARDS as f64;
+        let measures = Measures {
+            origin_loads: weighed(300.0 * own * (1.0 + loads) + wobble(5.0)).requests,
+            checked: 200,
+            stale: weighed(200.0 * (0.005 + stale) + wobble(1.0)).requests,
+            p99: own * (1.0 + slower) * (50_000.0 + wobble(1000.0)),
+        };
+        ShardSlice {
+            accesses,
+            hits,
+            tail: Trials { accesses, hits, ghost_hits },
+            turnovers: 0.5,
+            // Many keys, each asked for a few times.
+            sketch: [4; BUCKETS],
+            measures,
+            ..ShardSlice::default()
+        }
+    }
+
+    /// One slice; what happened, and in which slice.
+    fn step(&mut self) -> Option<(u64, Event)> {
+        let slice: Vec<ShardSlice> = (0..SHARDS).map(|shard| self.shard(shard)).collect();
+        self.slices += 1;
+        let event = self.experiment.end_slice(self.now(), &slice)?;
+        Some((self.slices, event))
+    }
+
+    fn now(&self) -> Time {
+        Time(self.slices * 10_000_000)
+    }
+
+    fn run(&mut self, slices: u64) -> Vec<(u64, Event)> {
+        (0..slices).filter_map(|_| self.step()).collect()
+    }
+
+    fn treated(&self) -> usize {
+        (0..SHARDS).filter(|&shard| self.experiment.arm(shard) == Arm::Treatment).count()
+    }
+}
+
+#[test]
+fn a_better_policy_climbs_and_is_adopted_but_for_the_hold_out() {
+    let mut host = Host::new(Treated { gain: 5.0, ..Treated::default() }, 1);
+    let events = host.run(200);
+    let shares: Vec<f64> = events
+        .iter()
+        .filter_map(|(_, event)| if let Event::Ramped { share } = event { Some(*share) } else { None })
+        .collect();
+    assert_eq!(shares, [0.05, 0.25, 0.5]);
+    let Some((_, Event::Adopted { effect })) = events.last() else { panic!("{events:?}") };
+    assert!((effect - 0.005).abs() < 0.001, "{effect}");
+    assert_eq!((host.experiment.state(), host.treated()), (State::Adopted, SHARDS - 4));
+    let report = host.experiment.report();
+    assert!(report.refusals.contains(&Refusal::FewShards { arm: Arm::Control, shards: 4 }), "{:?}", report.refusals);
+}
+
+#[test]
+fn a_poisoned_policy_is_rolled_back_within_20_slices_and_tried_again_later() {
+    let mut host = Host::new(Treated { gain: -30.0, ..Treated::default() }, 2);
+    let events = host.run(40);
+    let [(began, Event::Ramped { .. }), (ended, Event::RolledBack { breach, until })] = events[..] else {
+        panic!("{events:?}")
+    };
+    assert!(matches!(breach, Breach::HitRatio { at_most } if at_most < -0.005), "{breach:?}");
+    assert!(ended - began <= 20, "{events:?}");
+    assert_eq!((host.treated(), host.experiment.rollbacks()), (0, 1));
+    // An hour of ten-second slices, then a new baseline; the second cool-down is twice as long.
+    assert_eq!(until, Time(ended * 10_000_000).plus(Duration::from_secs(3600)));
+    let events = host.run(450);
+    assert_eq!(events[0], (ended + 360, Event::Restarted));
+    let Some((at, Event::RolledBack { until, .. })) = events.last() else { panic!("{events:?}") };
+    assert_eq!(*until, Time(at * 10_000_000).plus(Duration::from_secs(7200)));
+}
+
+#[test]
+fn slow_loading_and_stale_policies_are_rolled_back_for_that() {
+    let harm = |treated: Treated| {
+        let mut host = Host::new(treated, 3);
+        let events = host.run(120);
+        let breach = events
+            .iter()
+            .find_map(|(_, event)| if let Event::RolledBack { breach, .. } = event { Some(*breach) } else { None });
+        breach.unwrap_or_else(|| panic!("{events:?}"))
+    };
+    assert!(matches!(harm(Treated { slower: 0.15, ..Treated::default() }), Breach::Latency { .. }));
+    assert!(matches!(harm(Treated { loads: 0.1, ..Treated::default() }), Breach::OriginLoads { .. }));
+    assert!(matches!(harm(Treated { stale: 0.02, ..Treated::default() }), Breach::Stale { .. }));
+}
+
+#[test]
+fn a_slightly_worse_policy_is_found_out_at_the_last_step() {
+    let mut host = Host::new(Treated { gain: -3.0, ..Treated::default() }, 4);
+    let events = host.run(200);
+    let last = events.iter().find_map(|(_, event)| match event {
+        Event::RolledBack { breach, .. } => Some(*breach),
+        _ => None,
+    });
+    assert!(matches!(last, Some(Breach::Worse { effect }) if effect < 0.0), "{events:?}");
+}
+
+#[test]
+fn an_equal_policy_is_never_rolled_back_in_1000_slices() {
+    for seed in 0..3 {
+        let mut host = Host::new(Treated::default(), 10 + seed);
+        let events = host.run(1000);
+        assert!(events.iter().all(|(_, event)| !matches!(event, Event::RolledBack { .. })), "{events:?}");
+        assert_eq!(host.experiment.state(), State::Ramping { step: 2 }, "nothing is claimed: {events:?}");
+    }
+}
+
+#[test]
+fn a_person_can_roll_back_and_resume() {
+    let mut host = Host::new(Treated::default(), 5);
+    host.run(30);
+    assert!(host.treated() > 0);
+    let now = host.now();
+    host.experiment.roll_back(now, Breach::Asked);
+    assert_eq!(host.treated(), 0);
+    assert_eq!(host.run(5), []);
+    host.experiment.resume();
+    assert_eq!(host.experiment.state(), State::Baseline);
+}
+
+#[test]
+fn lost_requests_and_dominant_keys_are_no_base_for_a_conclusion() {
+    let mut host = Host::new(Treated { gain: 5.0, ..Treated::default() }, 6);
+    while host.experiment.state() != (State::Ramping { step: 2 }) {
+        host.step();
+    }
+    for _ in 0..30 {
+        let mut slice: Vec<ShardSlice> = (0..SHARDS).map(|shard| host.shard(shard)).collect();
+        for (shard, slice) in slice.iter_mut().enumerate() {
+            let lost = 50 * u64::from(host.experiment.arm(shard) == Arm::Treatment);
+            slice.accesses.requests -= lost;
+            slice.tail.accesses.requests -= lost;
+        }
+        slice[7].hottest = 0.9;
+        host.slices += 1;
+        let now = host.now();
+        host.experiment.end_slice(now, &slice);
+    }
+    let refusals = host.experiment.report().refusals;
+    assert!(refusals.iter().any(|refusal| matches!(refusal, Refusal::Mismatch { .. })), "{refusals:?}");
+    assert!(refusals.iter().any(|refusal| matches!(refusal, Refusal::DominantKey { share } if *share > 0.01)));
+    assert!(refusals.iter().all(|refusal| !refusal.to_string().is_empty()));
+    assert_eq!(host.experiment.report().better(), None);
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let good = || Settings::new(SHARDS, 1);
+    for bad in [
+        Settings { shards: 1, ..good() },
+        Settings { holdout: 1.0, ..good() },
+        Settings { ramp: vec![], ..good() },
+        Settings { ramp: vec![0.5, 0.25], ..good() },
+        Settings { alpha: 0.0, ..good() },
+        Settings { guardrails: Guardrails { p99: f64::NAN, ..Guardrails::default() }, ..good() },
+    ] {
+        assert_eq!(Experiment::new(bad).unwrap_err().kind(), ErrorKind::BadValue);
+    }
+}

@@ -1,0 +1,352 @@
+//! One assignment of shards to arms, from its first slice to its report.
+
+use super::arms::{Arm, Arms};
+use super::counts::{BUCKETS, ShardSlice, Weighed, Weighting};
+use super::effect::{ByArm, Effect, Gain, Interval, Ratio, Strata, sum_of_variances};
+use super::normal::{student_quantile, upper_tail};
+use super::permutation::{Comparison, compare};
+use super::refusal::{self, Refusal};
+use super::sequence::{Settled, Slices, anytime_width};
+
+/// The evidence under one assignment. Assignments never change within a trial.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    arms: Arms,
+    /// Turnovers of the treatment's capacity that are passed over.
+    burn_in: f64,
+    turnovers: f64,
+    shards: Vec<Tally>,
+    slices: Slices,
+    counted: u64,
+    hottest: f64,
+}
+
+/// Picks the head or the tail.
+type Stratum = fn(&Strata) -> Gain;
+
+/// What a shard counted over the trial.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    strata: [Strata; 3],
+    accesses: Weighed,
+    hits: Weighed,
+    sampled: u64,
+    sketch: [i64; BUCKETS],
+    origin_loads: u64,
+    checked: u64,
+    stale: u64,
+    p99: f64,
+    p99s: u32,
+}
+
+/// What a trial says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The effect on the hit ratio: by requests, by bytes, by cost.
+    pub effects: [Effect; 3],
+    /// Slices counted after the burn-in.
+    pub slices: u64,
+    /// Accesses counted after the burn-in.
+    pub requests: u64,
+    /// How the slices were merged.
+    pub settled: Settled,
+    /// How often the treatment has turned its capacity over.
+    pub turnovers: f64,
+    /// So many equally popular keys would tell as much as the sampled ones outside the head.
+    pub effective_keys: f64,
+    /// The share of the traffic that goes to the head, the hottest keys.
+    pub head_share: f64,
+    /// Loads of the origin an access, as a ratio to the same before the treatment where that is known.
+    pub origin_loads: Option<Comparison>,
+    /// The 99th percentile of the latency, likewise.
+    pub p99: Option<Comparison>,
+    /// Why nothing may be concluded, if anything.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Report {
+    /// Whether the treatment is better, as far as requests go: `None` where that is open or may not be said.
+    pub fn better(&self) -> Option<bool> {
+        let interval = self.effects[0].anytime;
+        (self.refusals.is_empty() && interval.excludes_zero()).then_some(interval.low > 0.0)
+    }
+}
+
+impl Trial {
+    /// Before its first slice. With `burn_in`, what comes before the treatment has turned its capacity over twice does not count.
+    pub fn new(arms: Arms, burn_in: bool) -> Self {
+        let shards = vec![Tally::default(); arms.shards()];
+        let burn_in = if burn_in { refusal::BURN_IN } else { 0.0 };
+        Self { arms, burn_in, turnovers: 0.0, shards, slices: Slices::default(), counted: 0, hottest: 0.0 }
+    }
+
+    /// The same trial as if it had only just become warm.
+    pub(crate) fn afresh(&self) -> Self {
+        Self { turnovers: self.turnovers, ..Self::new(self.arms.clone(), false) }
+    }
+
+    /// Adds a slice, with what each shard counted, by shard.
+    pub fn push(&mut self, slice: &[ShardSlice]) {
+        let burning = self.turnovers < self.burn_in;
+        let treated = || (0..).zip(slice).filter(|(shard, _)| self.arms.arm(*shard) == Arm::Treatment);
+        self.turnovers += treated().map(|(_, slice)| slice.turnovers).sum::<f64>() / treated().count().max(1) as f64;
+        if burning {
+            return;
+        }
+        self.counted += 1;
+        let requests: u64 = slice.iter().map(|slice| slice.accesses.requests).sum();
+        let mut sums = [ByArm::default(); 3];
+        self.hottest = 0.0;
+        for (shard, (tally, slice)) in self.shards.iter_mut().zip(slice).enumerate() {
+            for (at, weighting) in Weighting::ALL.into_iter().enumerate() {
+                let strata = Strata::of(slice, weighting);
+                match self.arms.arm(shard) {
+                    Arm::Treatment => sums[at].treatment.add(&strata),
+                    Arm::Control => sums[at].control.add(&strata),
+                }
+                tally.strata[at].add(&strata);
+            }
+            tally.add(slice);
+            let share = slice.accesses.requests as f64 / requests.max(1) as f64;
+            self.hottest = self.hottest.max(slice.hottest * share);
+        }
+        self.slices.push(&sums);
+    }
+
+    /// Slices counted after the burn-in.
+    pub fn counted(&self) -> u64 {
+        self.counted
+    }
+
+    /// Whether the burn-in is over.
+    pub fn is_warm(&self) -> bool {
+        self.turnovers >= self.burn_in
+    }
+
+    /// What is known so far: intervals of level 1 − `alpha`, the anytime ones narrowest after `horizon` slices. `before` is a trial of the
+    /// same shards before the treatment: their own past makes them comparable.
+    pub fn report(&self, alpha: f64, horizon: u64, before: Option<&Self>) -> Report {
+        Report {
+            origin_loads: self.compare_by(before, 0.0, Tally::loads_an_access),
+            p99: self.compare_by(before, 0.0, Tally::mean_p99),
+            ..self.findings(alpha, horizon, before)
+        }
+    }
+
+    /// The report without what takes permutations to know: cheap enough for each slice.
+    pub(crate) fn findings(&self, alpha: f64, horizon: u64, before: Option<&Self>) -> Report {
+        let settled = self.slices.settle(0);
+        let mut report = Report {
+            effects: self.effects(alpha, horizon),
+            slices: self.counted,
+            requests: self.shards.iter().map(|tally| tally.accesses.requests).sum(),
+            settled,
+            turnovers: self.turnovers,
+            effective_keys: self.effective_keys(),
+            head_share: self.slices.total()[0].head_share(),
+            origin_loads: None,
+            p99: None,
+            refusals: Vec::new(),
+        };
+        report.refusals = self.refusals(&report, before);
+        report
+    }
+
+    /// The effects alone.
+    pub(crate) fn effects(&self, alpha: f64, horizon: u64) -> [Effect; 3] {
+        let totals = self.slices.total();
+        [0, 1, 2].map(|at| self.effect(at, &totals[at], alpha, horizon))
+    }
+
+    /// What the treated shards gain at most on their own traffic, surely at level 1 − `alpha` at all times: other shards are not spoken of, so that
+    /// it takes no more than the slices, and a few shards tell as soon as many.
+    pub(crate) fn own_gain_at_most(&self, alpha: f64, horizon: u64) -> f64 {
+        let settled = self.slices.settle_own();
+        let (slices, horizon) = (settled.slices as f64, horizon as f64 / settled.width as f64);
+        // One-sided: each tail of the interval has half.
+        let width = anytime_width(slices, horizon, 2.0 * alpha, (slices - 1.0).max(1.0));
+        self.slices.total()[0].own_effect() + settled.standard_error * width
+    }
+
+    /// Compares a value of the shards between the arms, each as a ratio to its own past where that is known.
+    pub(crate) fn compare_by(
+        &self,
+        before: Option<&Self>,
+        margin: f64,
+        value: impl Fn(&Tally) -> Option<f64>,
+    ) -> Option<Comparison> {
+        let of = |arm: Arm| -> Vec<f64> {
+            let shards = (0..self.shards.len()).filter(|&shard| self.arms.arm(shard) == arm);
+            let value = |shard: usize| {
+                let now = value(&self.shards[shard])?;
+                match before.and_then(|before| value(before.shards.get(shard)?)) {
+                    Some(past) if past > 0.0 => Some(now / past),
+                    Some(_) => None,
+                    None => before.is_none().then_some(now),
+                }
+            };
+            shards.filter_map(value).collect()
+        };
+        compare(&of(Arm::Treatment), &of(Arm::Control), margin, self.counted)
+    }
+
+    /// Stale answers by checked ones in the treatment arm, with its standard error.
+    pub(crate) fn stale_rate(&self) -> (f64, f64) {
+        let treated = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == Arm::Treatment);
+        let clusters = treated.map(|(_, tally)| Gain { hits: tally.stale as f64, size: tally.checked as f64 });
+        let ratio = Ratio::of(clusters.clone());
+        let checked: f64 = clusters.map(|cluster| cluster.size).sum();
+        // Few shards may happen to agree: at least the error of independent answers.
+        let binomial = ratio.value * (1.0 - ratio.value) / checked.max(1.0);
+        (ratio.value, ratio.variance.max(binomial).sqrt())
+    }
+
+    fn effect(&self, at: usize, total: &ByArm, alpha: f64, horizon: u64) -> Effect {
+        let ratio = |arm: Arm, stratum: Stratum| {
+            let shards = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == arm);
+            Ratio::of(shards.map(|(_, tally)| stratum(&tally.strata[at])))
+        };
+        let weights = total.weights();
+        let strata: [(f64, Stratum); 2] = [(weights.tail, |strata| strata.tail), (weights.head, |strata| strata.head)];
+        let variances = strata.map(|(weight, stratum)| {
+            let (treatment, control) = (ratio(Arm::Treatment, stratum), ratio(Arm::Control, stratum));
+            let of = |one: Ratio, other: Ratio| {
+                let (variance, df) = one.variance_beside(other);
+                (weight * weight * variance, df)
+            };
+            [of(treatment, control), of(control, treatment)]
+        });
+        let (variance, by_shards) = sum_of_variances(variances.as_flattened());
+        let shard_error = variance.sqrt();
+        let settled = self.slices.settle(at);
+        let (estimate, slice_error) = (total.effect(), settled.standard_error);
+        let by_slices = (settled.slices as f64 - 1.0).max(1.0);
+        let slices = settled.slices as f64;
+        let horizon = horizon as f64 / settled.width as f64;
+        let width = |df| anytime_width(slices, horizon, alpha, df);
+        // Slices show what changes with time, shards what a split biases in all slices alike.
+        let half = (slice_error * width(by_slices)).max(shard_error * width(by_shards));
+        let weighting = Weighting::ALL[at];
+        Effect {
+            weighting,
+            estimate,
+            bias: total.bias(),
+            treatment: self.hit_ratio(Arm::Treatment, weighting),
+            control: self.hit_ratio(Arm::Control, weighting),
+            shard_error,
+            slice_error,
+            fixed: Interval::around(estimate, shard_error * student_quantile(alpha / 2.0, by_shards)),
+            anytime: Interval::around(estimate, half),
+        }
+    }
+
+    fn hit_ratio(&self, arm: Arm, weighting: Weighting) -> f64 {
+        let (mut hits, mut accesses) = (0.0, 0.0);
+        for (_, tally) in self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == arm) {
+            hits += tally.hits.by(weighting);
+            accesses += tally.accesses.by(weighting);
+        }
+        if accesses > 0.0 { hits / accesses } else { 0.0 }
+    }
+
+    /// (Σn)²/Σn² over the sampled keys outside the head.
+    fn effective_keys(&self) -> f64 {
+        let sampled: f64 = self.shards.iter().map(|tally| tally.sampled as f64).sum();
+        let squares: f64 = self.shards.iter().flat_map(|tally| tally.sketch).map(|count| (count as f64).powi(2)).sum();
+        if squares > 0.0 { sampled * sampled / squares } else { 0.0 }
+    }
+
+    /// The probability of such a change in the arms' shares of traffic since `before`, if the shards changed at random.
+    fn mismatch(&self, before: &Self) -> Option<f64> {
+        let requests = |trial: &Self| trial.shards.iter().map(|tally| tally.accesses.requests as f64).sum::<f64>();
+        let (now, past) = (requests(self), requests(before));
+        let treated = self.arms.count(Arm::Treatment) as f64;
+        let shards = self.shards.len() as f64;
+        if now == 0.0 || past == 0.0 || treated == 0.0 || treated == shards {
+            return None;
+        }
+        let change =
+            |(tally, old): (&Tally, &Tally)| tally.accesses.requests as f64 / now - old.accesses.requests as f64 / past;
+        let changes: Vec<f64> = self.shards.iter().zip(&before.shards).map(change).collect();
+        let arm = changes.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == Arm::Treatment);
+        let moved: f64 = arm.map(|(_, change)| change).sum();
+        let variance = changes.iter().map(|change| change * change).sum::<f64>() / (shards - 1.0);
+        // Of a sum over a draw without replacement.
+        let error = (treated * (shards - treated) / shards * variance).sqrt();
+        (error > 0.0).then(|| 2.0 * upper_tail(moved.abs() / error))
+    }
+
+    fn refusals(&self, report: &Report, before: Option<&Self>) -> Vec<Refusal> {
+        let few = [Arm::Treatment, Arm::Control].into_iter().filter_map(|arm| {
+            let shards = self.arms.count(arm);
+            (shards < refusal::LEAST_SHARDS).then_some(Refusal::FewShards { arm, shards })
+        });
+        let mut refusals: Vec<Refusal> = few.collect();
+        if report.turnovers < refusal::BURN_IN {
+            refusals.push(Refusal::BurningIn { turnovers: report.turnovers });
+        }
+        if report.settled.slices < refusal::LEAST_SLICES {
+            refusals.push(Refusal::FewSlices { slices: report.settled.slices });
+        }
+        if report.slices > 0 && report.effective_keys < refusal::LEAST_KEYS {
+            refusals.push(Refusal::FewKeys { effective: report.effective_keys });
+        }
+        if self.hottest > refusal::DOMINANT {
+            refusals.push(Refusal::DominantKey { share: self.hottest });
+        }
+        if let Some(p) = before.and_then(|before| self.mismatch(before)).filter(|&p| p < refusal::MISMATCH) {
+            refusals.push(Refusal::Mismatch { p });
+        }
+        if report.settled.lag1 > refusal::CORRELATED {
+            refusals.push(Refusal::Autocorrelated { lag1: report.settled.lag1 });
+        }
+        let gain = report.effects[0].bias;
+        if gain.abs() > refusal::BIASED {
+            refusals.push(Refusal::Biased { gain });
+        }
+        refusals
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            strata: [Strata::default(); 3],
+            accesses: Weighed::default(),
+            hits: Weighed::default(),
+            sampled: 0,
+            sketch: [0; BUCKETS],
+            origin_loads: 0,
+            checked: 0,
+            stale: 0,
+            p99: 0.0,
+            p99s: 0,
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, slice: &ShardSlice) {
+        self.accesses += slice.accesses;
+        self.hits += slice.hits;
+        self.sampled += slice.tail.accesses.requests;
+        self.sketch.iter_mut().zip(slice.sketch).for_each(|(sum, count)| *sum += count);
+        let measures = slice.measures;
+        self.origin_loads += measures.origin_loads;
+        self.checked += measures.checked;
+        self.stale += measures.stale;
+        if measures.p99 > 0.0 {
+            self.p99 += measures.p99;
+            self.p99s += 1;
+        }
+    }
+
+    pub(crate) fn loads_an_access(&self) -> Option<f64> {
+        let known = self.origin_loads > 0 && self.accesses.requests > 0;
+        known.then(|| self.origin_loads as f64 / self.accesses.requests as f64)
+    }
+
+    pub(crate) fn mean_p99(&self) -> Option<f64> {
+        (self.p99s > 0).then(|| self.p99 / f64::from(self.p99s))
+    }
+}

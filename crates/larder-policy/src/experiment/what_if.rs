@@ -1,0 +1,161 @@
+//! What the hit ratio would be with more memory, or less.
+
+use std::time::Duration;
+
+use super::ghost::Ghost;
+use crate::{Access, Capacity, Error, Op, Policy, Sample};
+
+/// Sizes looked at, as multiples of the capacity.
+const SCALES: [f64; 6] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
+/// Bytes of a GiB.
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// Ghosts of several sizes beside one shard, over a share of its keys: a miss-ratio curve of live traffic (SHARDS: Waldspurger et al., FAST 2015;
+/// miniature simulation: ATC 2017).
+pub struct WhatIf {
+    sample: Sample,
+    ghosts: Vec<Ghost>,
+    curve: SizeCurve,
+}
+
+/// The hit ratio by size. The sum over the shards of a cache begins with the default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SizeCurve {
+    rate: f64,
+    /// The shards' capacities, in units of weight.
+    capacity: f64,
+    accesses: u64,
+    /// Misses of the sampled keys at each scale.
+    misses: [u64; SCALES.len()],
+}
+
+/// A point of a curve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SizePoint {
+    /// The size as a multiple of what there is.
+    pub scale: f64,
+    /// The size in units of weight.
+    pub capacity: f64,
+    /// The share of accesses that would hit.
+    pub hit_ratio: f64,
+}
+
+/// What memory and loads cost, in one currency.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prices {
+    /// A GiB for an hour.
+    pub gib_hour: f64,
+    /// A load from the origin.
+    pub load: f64,
+}
+
+impl WhatIf {
+    /// Beside a shard of `capacity`, over a share of its keys. `policy` builds the policy for each ghost's capacity.
+    ///
+    /// # Errors
+    /// A rate that is not above 0 and at most 1.
+    pub fn new(capacity: Capacity, rate: f64, seed: u64, policy: impl Fn(Capacity) -> Policy) -> Result<Self, Error> {
+        let ghost = |scale: f64| {
+            let limit = (capacity.limit as f64 * scale * rate).round() as u64;
+            let capacity = Capacity { limit: limit.max(1), ..capacity };
+            Ghost::new(capacity, policy(capacity))
+        };
+        Ok(Self {
+            sample: Sample::new(rate, seed)?,
+            ghosts: SCALES.map(ghost).into(),
+            curve: SizeCurve { rate, capacity: capacity.limit as f64, ..SizeCurve::default() },
+        })
+    }
+
+    /// Notes an access, as [`Probe::record`](super::Probe::record) does. Gets and sets count alike.
+    #[inline]
+    pub fn record(&mut self, access: &Access, given: Option<Duration>) {
+        self.curve.accesses += u64::from(access.op != Op::Delete);
+        if self.sample.takes(access.key) {
+            self.ask_ghosts(access, given);
+        }
+    }
+
+    /// What was counted since the last call.
+    pub fn take(&mut self) -> SizeCurve {
+        let next = SizeCurve { accesses: 0, misses: [0; SCALES.len()], ..self.curve };
+        std::mem::replace(&mut self.curve, next)
+    }
+
+    /// Bytes allocated.
+    pub fn bytes(&self) -> usize {
+        self.ghosts.iter().map(Ghost::bytes).sum()
+    }
+
+    fn ask_ghosts(&mut self, access: &Access, given: Option<Duration>) {
+        for (ghost, misses) in self.ghosts.iter_mut().zip(&mut self.curve.misses) {
+            let hit = ghost.ask(access, given);
+            *misses += u64::from(!hit && access.op != Op::Delete);
+        }
+    }
+}
+
+impl SizeCurve {
+    /// Adds another shard of the same cache.
+    pub fn add_shard(&mut self, other: &Self) {
+        self.capacity += other.capacity;
+        self.rate = other.rate;
+        self.extend(other);
+    }
+
+    /// Adds what the same shards counted later.
+    pub fn extend(&mut self, later: &Self) {
+        self.accesses += later.accesses;
+        self.misses.iter_mut().zip(later.misses).for_each(|(sum, misses)| *sum += misses);
+    }
+
+    /// Accesses counted.
+    pub fn accesses(&self) -> u64 {
+        self.accesses
+    }
+
+    /// By size, ascending. Misses are set against the accesses the sample should have had, not those it had: whether a hot key is among the
+    /// sampled ones changes the hits, hardly the misses (SHARDS-adj).
+    pub fn points(&self) -> Vec<SizePoint> {
+        let expected = self.accesses as f64 * self.rate;
+        let mut least = 1.0f64;
+        let point = |(scale, misses): (f64, u64)| {
+            let ratio = if expected > 0.0 { misses as f64 / expected } else { 1.0 };
+            // More memory does not harm: where the estimate says so, it is noise.
+            least = least.min(ratio);
+            SizePoint { scale, capacity: self.capacity * scale, hit_ratio: 1.0 - least }
+        };
+        SCALES.into_iter().zip(self.misses).map(point).collect()
+    }
+
+    /// The hit ratio at a multiple of the size there is, between the sizes looked at by the logarithm; `None` outside of 1/4 to 8, or without
+    /// accesses.
+    pub fn hit_ratio_at(&self, scale: f64) -> Option<f64> {
+        let points = self.points();
+        let inside = self.accesses > 0 && scale >= SCALES[0] && scale <= SCALES[SCALES.len() - 1];
+        let after = points.iter().position(|point| point.scale >= scale).filter(|_| inside)?;
+        let (high, low) = (points[after], points[after.saturating_sub(1)]);
+        let part = if after == 0 { 1.0 } else { (scale / low.scale).ln() / (high.scale / low.scale).ln() };
+        Some(low.hit_ratio + part * (high.hit_ratio - low.hit_ratio))
+    }
+
+    /// The multiple of the size that there is at which the hit ratio is reached; `None` where none of the sizes looked at reaches it.
+    pub fn scale_for(&self, hit_ratio: f64) -> Option<f64> {
+        let points = self.points();
+        let after = points.iter().position(|point| point.hit_ratio >= hit_ratio).filter(|_| self.accesses > 0)?;
+        let (high, low) = (points[after], points[after.saturating_sub(1)]);
+        let rise = high.hit_ratio - low.hit_ratio;
+        let part = if rise > 0.0 { (hit_ratio - low.hit_ratio) / rise } else { 1.0 };
+        Some(low.scale * (high.scale / low.scale).powf(part))
+    }
+
+    /// What each size costs in an hour: its memory, and the loads its misses cause. `bytes` is the memory of the size that there is, and
+    /// `requests` come in an hour.
+    pub fn hourly_costs(&self, prices: Prices, bytes: f64, requests: f64) -> Vec<(SizePoint, f64)> {
+        let cost = |point: SizePoint| {
+            let memory = bytes * point.scale / GIB * prices.gib_hour;
+            (point, memory + (1.0 - point.hit_ratio) * requests * prices.load)
+        };
+        self.points().into_iter().map(cost).collect()
+    }
+}

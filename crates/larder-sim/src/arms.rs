@@ -1,0 +1,322 @@
+//! Two policies as arms of an experiment over a trace, next to the truth: what each does when it has all shards.
+
+use std::time::Duration;
+
+use larder_policy::experiment::{Arm, Arms, Effect, Ghost, Measures, Probe, Report, ShardSlice, Trial, ghost_rate};
+use larder_policy::ttl::{Fixed, Given};
+use larder_policy::{Access, Capacity, KeyHash, Op, Policy, PolicySpec, Weigh};
+use larder_trace::Request;
+use serde::Serialize;
+
+use crate::progress::{Observer, Stage};
+use crate::{BATCH, CapacitySpec, Error, Lifetimes, Source, Survey};
+
+/// An experiment over a trace.
+///
+/// Each shard runs both policies for real, and a ghost of the control. The statistics see, of each shard, only the policy of its arm, as
+/// they would in a service; the truth sees both.
+#[derive(Clone, Debug)]
+pub struct ArmsRun {
+    /// The policy on trial.
+    pub treatment: PolicySpec,
+    /// The one it is compared with.
+    pub control: PolicySpec,
+    /// The size, divided among the shards.
+    pub capacity: CapacitySpec,
+    /// What an entry weighs.
+    pub weigh: Weigh,
+    /// Shards, half of them treated.
+    pub shards: usize,
+    /// Slices that the trace is cut into.
+    pub slices: u64,
+    /// The share of the keys that ghosts see; `None` takes as many as fill ghosts of 1024 objects.
+    pub ghosts: Option<f64>,
+    /// The probability that a difference is claimed where there is none.
+    pub alpha: f64,
+    /// The seed of the assignment and of the policies' random choices.
+    pub seed: u64,
+    /// Whether only gets count.
+    pub gets_only: bool,
+    /// What becomes of lifetimes.
+    pub lifetimes: Lifetimes,
+}
+
+/// One experiment on one trace, for scripts. Effects are differences of hit ratios (0.01 is a percentage point).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArmsRecord {
+    /// The trace's name.
+    pub trace: String,
+    /// The policy on trial.
+    pub treatment: String,
+    /// The one it is compared with.
+    pub control: String,
+    /// The size in objects or bytes.
+    pub capacity: u64,
+    /// The size as it was asked for.
+    pub capacity_spec: String,
+    /// Shards of both arms.
+    pub shards: usize,
+    /// Accesses counted after the burn-in, of all.
+    pub requests: u64,
+    /// Slices they came in.
+    pub slices: u64,
+    /// The share of the keys that ghosts saw.
+    pub ghost_rate: f64,
+    /// By requests, by bytes, by cost.
+    pub effects: Vec<EffectRecord>,
+    /// `treatment`, `control`, or nothing where it is open or may not be said.
+    pub winner: Option<&'static str>,
+    /// The slice after which there was a winner for the first time.
+    pub first_won: Option<u64>,
+    /// Why nothing may be concluded.
+    pub refusals: Vec<String>,
+    /// The share of the traffic of the hottest keys.
+    pub head_share: f64,
+    /// So many equal keys would tell as much as the others.
+    pub effective_keys: f64,
+}
+
+/// The effect by one weighting, and the truth.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EffectRecord {
+    /// `requests`, `bytes` or `cost`.
+    pub weighting: &'static str,
+    /// What the experiment says.
+    pub effect: f64,
+    /// The interval for who looks once.
+    pub fixed: [f64; 2],
+    /// The interval for who looks as often as they like.
+    pub anytime: [f64; 2],
+    /// What the control gains over its own ghosts.
+    pub bias: f64,
+    /// The truth: both policies with all shards, on the same accesses.
+    pub truth: f64,
+    /// The treatment's hit ratio with all shards.
+    pub treatment_hit_ratio: f64,
+    /// The control's.
+    pub control_hit_ratio: f64,
+}
+
+/// A store shard: both policies for real, and the probe beside that of its arm.
+struct Pair {
+    treatment: Ghost,
+    control: Ghost,
+    probe: Probe,
+    treatment_hits: [f64; 3],
+    control_hits: [f64; 3],
+    accesses: [f64; 3],
+}
+
+impl ArmsRun {
+    /// Runs the experiment: a pass to survey the trace, and one to replay it.
+    ///
+    /// # Errors
+    /// The trace cannot be read, a capacity does not fit it, or a policy must know the future.
+    pub fn run(&self, source: &mut Source, observer: &dyn Observer) -> Result<ArmsRecord, Error> {
+        let (survey, whole) = self.survey(source, observer)?;
+        let mut hall = Hall::new(self, whole, &survey)?;
+        let mut reader = source.open()?;
+        let mut batch: Vec<Request> = Vec::with_capacity(BATCH);
+        let mut rows = 0;
+        loop {
+            batch.clear();
+            let read = reader.read(&mut batch, BATCH)?;
+            if read == 0 {
+                break;
+            }
+            batch.iter().for_each(|request| hall.answer(request));
+            rows += read as u64;
+            observer.progress(Stage::Replay, rows, reader.progress());
+        }
+        Ok(hall.finish(source.name(), whole))
+    }
+
+    /// Rejects what cannot be an arm, and finds the size of a shard.
+    pub(crate) fn survey(&self, source: &mut Source, observer: &dyn Observer) -> Result<(Survey, Capacity), Error> {
+        if let Some(oracle) = [&self.treatment, &self.control].into_iter().find(|spec| spec.eviction().needs_oracle) {
+            return Err(Error::option(format!("policy {oracle} must know the future: it cannot be an arm")));
+        }
+        if self.shards < 2 {
+            return Err(Error::option("two arms take two shards"));
+        }
+        source.make_repeatable()?;
+        let (survey, _) = Survey::take(&mut *source.open()?, &[], observer)?;
+        let whole = self.capacity.resolve(self.weigh, Some(&survey))?;
+        Ok((survey, whole))
+    }
+
+    /// The share of the keys ghosts see.
+    pub(crate) fn ghost_rate(&self, whole: Capacity, survey: &Survey) -> f64 {
+        let objects = match self.weigh {
+            Weigh::Objects => whole.limit as f64,
+            Weigh::Bytes => whole.limit as f64 / survey.mean_size().max(1.0),
+        };
+        self.ghosts.unwrap_or_else(|| ghost_rate(objects / self.shards as f64))
+    }
+
+    /// A shard's part of the capacity; the rest goes to the first shards, one unit each.
+    pub(crate) fn part(&self, whole: Capacity, shard: usize) -> Capacity {
+        let (shards, shard) = (self.shards as u64, shard as u64);
+        Capacity { limit: (whole.limit / shards + u64::from(shard < whole.limit % shards)).max(1), ..whole }
+    }
+
+    /// The policy of an arm in a shard; the ghosts' is the control's own, with the same random choices.
+    pub(crate) fn policy(&self, arm: Arm, shard: usize, capacity: Capacity) -> Policy {
+        let seed = KeyHash::mix(self.seed.wrapping_add((shard as u64) << 32)).0;
+        let mut policy = match arm {
+            Arm::Treatment => self.treatment.build(capacity, !seed),
+            Arm::Control => self.control.build(capacity, seed),
+        };
+        policy.ttl = match self.lifetimes {
+            Lifetimes::Ignored => None,
+            Lifetimes::Given => Some(Box::new(Given)),
+            Lifetimes::Fixed(span) => Some(Box::new(Fixed(span))),
+        };
+        policy
+    }
+
+    /// The probe beside a shard.
+    pub(crate) fn probe(&self, shard: usize, part: Capacity, rate: f64) -> Result<Probe, Error> {
+        let seed = KeyHash::mix(self.seed ^ 0x0067_686f_7374).0;
+        Ok(Probe::new(part, rate, self.gets_only, seed, |capacity| self.policy(Arm::Control, shard, capacity))?)
+    }
+
+    /// Whose shard a key is: keyed by the seed, as in a service by its secret.
+    #[inline]
+    pub(crate) fn shard_of(&self, key: KeyHash) -> usize {
+        let hash = KeyHash::mix(key.0 ^ KeyHash::mix(self.seed ^ 0x0073_6861_7264).0).0;
+        ((u128::from(hash) * self.shards as u128) >> 64) as usize
+    }
+}
+
+/// All shards, and the trial that watches them.
+struct Hall<'a> {
+    run: &'a ArmsRun,
+    pairs: Vec<Pair>,
+    arms: Arms,
+    trial: Trial,
+    rate: f64,
+    /// Rows of a slice, and those left of this one.
+    rows: u64,
+    left: u64,
+    traffic: u64,
+    first_won: Option<u64>,
+}
+
+impl<'a> Hall<'a> {
+    fn new(run: &'a ArmsRun, whole: Capacity, survey: &Survey) -> Result<Self, Error> {
+        let rate = run.ghost_rate(whole, survey);
+        let pair = |shard: usize| -> Result<Pair, Error> {
+            let part = run.part(whole, shard);
+            Ok(Pair {
+                treatment: Ghost::new(part, run.policy(Arm::Treatment, shard, part)),
+                control: Ghost::new(part, run.policy(Arm::Control, shard, part)),
+                probe: run.probe(shard, part, rate)?,
+                treatment_hits: [0.0; 3],
+                control_hits: [0.0; 3],
+                accesses: [0.0; 3],
+            })
+        };
+        let mut arms = Arms::new(run.shards, 0.0, run.seed);
+        arms.treat(0.5);
+        let rows = (survey.rows / run.slices.max(1)).max(1);
+        Ok(Self {
+            run,
+            pairs: (0..run.shards).map(pair).collect::<Result<_, _>>()?,
+            trial: Trial::new(arms.clone(), true),
+            arms,
+            rate,
+            rows,
+            left: rows,
+            traffic: 0,
+            first_won: None,
+        })
+    }
+
+    fn answer(&mut self, request: &Request) {
+        let access = request.access();
+        let shard = self.run.shard_of(access.key);
+        let given = (request.ttl > 0).then(|| Duration::from_secs(u64::from(request.ttl)));
+        let counts = match access.op {
+            Op::Get => self.trial.is_warm(),
+            Op::Set => self.trial.is_warm() && !self.run.gets_only,
+            Op::Delete => false,
+        };
+        self.pairs[shard].answer(&access, given, self.arms.arm(shard), counts);
+        self.left -= 1;
+        if self.left == 0 {
+            self.end_slice();
+        }
+    }
+
+    fn end_slice(&mut self) {
+        self.left = self.rows;
+        let traffic = self.traffic;
+        let slice: Vec<ShardSlice> =
+            self.pairs.iter_mut().map(|pair| pair.probe.end_slice(traffic, Measures::default())).collect();
+        self.traffic = slice.iter().map(|slice| slice.accesses.requests).sum();
+        let counted = self.trial.counted();
+        self.trial.push(&slice);
+        // Looked at in every slice, as a dashboard is.
+        if self.first_won.is_none() && self.trial.counted() > counted && self.report().better().is_some() {
+            self.first_won = Some(self.trial.counted());
+        }
+    }
+
+    fn report(&self) -> Report {
+        self.trial.report(self.run.alpha, self.run.slices / 2, None)
+    }
+
+    fn finish(self, trace: &str, whole: Capacity) -> ArmsRecord {
+        let report = self.report();
+        let sum = |of: fn(&Pair) -> &[f64; 3], at: usize| self.pairs.iter().map(|pair| of(pair)[at]).sum::<f64>();
+        let effect = |(at, effect): (usize, &Effect)| {
+            let accesses = sum(|pair| &pair.accesses, at).max(1.0);
+            let treatment_hit_ratio = sum(|pair| &pair.treatment_hits, at) / accesses;
+            let control_hit_ratio = sum(|pair| &pair.control_hits, at) / accesses;
+            EffectRecord {
+                weighting: ["requests", "bytes", "cost"][at],
+                effect: effect.estimate,
+                fixed: [effect.fixed.low, effect.fixed.high],
+                anytime: [effect.anytime.low, effect.anytime.high],
+                bias: effect.bias,
+                truth: treatment_hit_ratio - control_hit_ratio,
+                treatment_hit_ratio,
+                control_hit_ratio,
+            }
+        };
+        ArmsRecord {
+            trace: trace.to_owned(),
+            treatment: self.run.treatment.to_string(),
+            control: self.run.control.to_string(),
+            capacity: whole.limit,
+            capacity_spec: self.run.capacity.to_string(),
+            shards: self.run.shards,
+            requests: report.requests,
+            slices: report.slices,
+            ghost_rate: self.rate,
+            effects: report.effects.iter().enumerate().map(effect).collect(),
+            winner: report.better().map(|better| if better { "treatment" } else { "control" }),
+            first_won: self.first_won,
+            refusals: report.refusals.iter().map(ToString::to_string).collect(),
+            head_share: report.head_share,
+            effective_keys: report.effective_keys,
+        }
+    }
+}
+
+impl Pair {
+    fn answer(&mut self, access: &Access, given: Option<Duration>, arm: Arm, counts: bool) {
+        let treatment = self.treatment.ask(access, given);
+        let control = self.control.ask(access, given);
+        self.probe.record(access, if arm == Arm::Treatment { treatment } else { control }, given);
+        if counts {
+            let weights = [1.0, f64::from(access.size), f64::from(access.cost)];
+            for (at, weight) in weights.into_iter().enumerate() {
+                self.accesses[at] += weight;
+                self.treatment_hits[at] += if treatment { weight } else { 0.0 };
+                self.control_hits[at] += if control { weight } else { 0.0 };
+            }
+        }
+    }
+}
