@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 const KEYS: u64 = 20;
 /// No answer may be older.
-const MOST: Duration = Duration::from_secs(2);
+const MOST: Duration = Duration::from_secs(1);
 /// Between the origin's answer and the reader's look at the clock on a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -111,7 +111,10 @@ async fn no_answer_is_older_than_allowed_and_none_is_anothers() {
                     match fastrand::u32(..20) {
                         0 => {
                             origin.write(key);
-                            cache.remove(&key).await.unwrap();
+                            // Of changes of odd keys nobody hears: their lifetime alone ends them, in whichever tier.
+                            if key.is_multiple_of(2) {
+                                cache.remove(&key).await.unwrap();
+                            }
                         }
                         _ => drop(read(&cache, &origin, key).await),
                     }
@@ -130,7 +133,7 @@ async fn no_answer_is_older_than_allowed_and_none_is_anothers() {
             4 => server.tell::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap(),
             _ => server.tell::<()>(&["FLUSHALL"]).unwrap(),
         }
-        sleep(Duration::from_millis(300)).await;
+        sleep(Duration::from_millis(500)).await;
     }
     for task in tasks {
         task.await.unwrap();
@@ -147,5 +150,14 @@ async fn no_answer_is_older_than_allowed_and_none_is_anothers() {
         read(&caches[0], &origin, 0).await == expected && read(&caches[1], &origin, 0).await == expected
     })
     .await;
-    assert!(caches[1].stats().counts.remote_hits > 0, "the tier was of use");
+    let mut fresh = KEYS..;
+    eventually("what one loads the other takes from the tier", mended, async || {
+        let key = fresh.next().unwrap();
+        read(&caches[0], &origin, key).await;
+        sleep(Duration::from_millis(100)).await;
+        let loads = origin.loads.load(Relaxed);
+        read(&caches[1], &origin, key).await;
+        origin.loads.load(Relaxed) == loads
+    })
+    .await;
 }

@@ -54,7 +54,7 @@ where
     {
         let load = move || async move {
             match tokio::task::spawn_blocking(load).await {
-                Ok(loaded) => loaded.map(Into::into).map_err(crate::loader::failed),
+                Ok(loaded) => loaded.map(Into::into).map_err(Error::from_loader),
                 Err(error) => Err(Error::caused(ErrorKind::Panicked, "the loader panicked", error)),
             }
         };

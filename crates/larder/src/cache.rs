@@ -143,7 +143,7 @@ where
         E: Into<BoxError>,
     {
         let make =
-            move || -> Load<V> { Box::pin(async move { load().await.map(Into::into).map_err(crate::loader::failed) }) };
+            move || -> Load<V> { Box::pin(async move { load().await.map(Into::into).map_err(Error::from_loader) }) };
         present(self.inner.read(key, Some(make)).await?)
     }
 
@@ -180,7 +180,7 @@ where
     {
         let load = move |keys| -> crate::bulk::BulkLoad<K, V> {
             Box::pin(async move {
-                let loaded = load(keys).await.map_err(crate::loader::failed)?;
+                let loaded = load(keys).await.map_err(Error::from_loader)?;
                 Ok(loaded.into_iter().map(|(key, value)| (key, value.into())).collect())
             })
         };

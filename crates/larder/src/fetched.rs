@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use larder_policy::Time;
+use larder_policy::freshness::Evidence;
 
 use crate::remote::Name;
 
@@ -26,6 +27,26 @@ impl<V> Fetched<V> {
     #[must_use]
     pub fn changed_at(self, since_epoch: Duration) -> Self {
         Self { changed_at: Some(Time(0).plus(since_epoch)), ..self }
+    }
+
+    /// What it tells about the origin's changes: when the value last changed, or what it is now, by its version or else its `digest`.
+    pub fn evidence(&self, digest: Option<&(dyn Fn(&V) -> u64 + Send + Sync)>) -> Evidence {
+        match (self.changed_at, self.options.version, &self.value, digest) {
+            (Some(at), ..) => Evidence::ChangedAt(at),
+            (None, Some(version), ..) => Evidence::Digest(version),
+            (None, None, Some(value), Some(digest)) => Evidence::Digest(digest(value)),
+            _ => Evidence::Unknown,
+        }
+    }
+
+    /// The longest it may be served, where the loader said so.
+    pub fn ttl(&self) -> Option<Duration> {
+        self.options.ttl
+    }
+
+    /// The value, if the origin has one.
+    pub fn into_value(self) -> Option<V> {
+        self.value
     }
 
     /// The settings of the entry it becomes.

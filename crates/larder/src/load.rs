@@ -104,7 +104,7 @@ where
     {
         let loader = self.loader.as_ref()?;
         let load = loader.load(key.to_owned());
-        Some(Box::pin(async move { load.await.map_err(crate::loader::failed) }))
+        Some(Box::pin(async move { load.await.map_err(Error::from_loader) }))
     }
 
     async fn wait(&self, flight: &Flight<K, V>, has_stale: bool) -> Answer<V> {

@@ -33,10 +33,12 @@ where
     }
 }
 
-/// A user's error as one of ours; our own pass through.
-pub(crate) fn failed(error: impl Into<BoxError>) -> Error {
-    match error.into().downcast::<Error>() {
-        Ok(own) => *own,
-        Err(other) => Error::caused(ErrorKind::Loader, format!("the load failed: {other}"), other),
+impl Error {
+    /// Whatever a loader failed with, as one of ours; our own pass through.
+    pub fn from_loader(error: impl Into<BoxError>) -> Self {
+        match error.into().downcast::<Self>() {
+            Ok(own) => *own,
+            Err(other) => Self::caused(ErrorKind::Loader, format!("the load failed: {other}"), other),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use larder_policy::freshness::{Audit, Decision, Evidence};
+use larder_policy::freshness::{Audit, Decision};
 use larder_policy::{Access, KeyHash, Op, Time};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -365,16 +365,12 @@ where
     }
 
     fn arrival(&self, key: K, hash: KeyHash, brought: Brought<V>, op: Op, generation: u32) -> Arrival<K, V> {
-        let Brought { fetched: Fetched { value, options, changed_at }, as_of, cost, audit, fresh_until } = brought;
+        let Brought { fetched, as_of, cost, audit, fresh_until } = brought;
+        let evidence = fetched.evidence(self.digest.as_deref());
+        let Fetched { value, options, .. } = fetched;
         let size = match (&self.weigher, &value) {
             (Some(weigher), Some(value)) => weigher(&key, value),
             _ => 1,
-        };
-        let evidence = match (changed_at, options.version, &value, &self.digest) {
-            (Some(at), ..) => Evidence::ChangedAt(at),
-            (None, Some(version), ..) => Evidence::Digest(version),
-            (None, None, Some(value), Some(digest)) => Evidence::Digest(digest(value)),
-            _ => Evidence::Unknown,
         };
         Arrival { key, hash, value, size, op, as_of, generation, cost, evidence, audit, options, fresh_until }
     }

@@ -7,6 +7,9 @@ use super::Name;
 
 /// The longest name, in bytes.
 pub const MAX_BYTES: usize = 512;
+/// What follows the namespace in the name of a tag's mark, and of its own.
+pub(super) const TAG: &str = "!tag:";
+pub(super) const ALL: &str = "!all";
 
 /// The name of a key.
 pub fn key(namespace: &str, key: &str) -> Name {
@@ -15,12 +18,12 @@ pub fn key(namespace: &str, key: &str) -> Name {
 
 /// The name of the mark that says when a tag was invalidated.
 pub fn tag(namespace: &str, tag: &str) -> Name {
-    [namespace, "!tag:", tag].concat().into()
+    [namespace, TAG, tag].concat().into()
 }
 
 /// The name of the mark that says when the whole namespace was.
 pub fn all(namespace: &str) -> Name {
-    [namespace, "!all"].concat().into()
+    [namespace, ALL].concat().into()
 }
 
 /// The name of the lease on a key.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::counts::count;
+use super::counts::{add, count};
 use super::{Core, Entry, Reply};
 use crate::remote::envelope::{Fence, fence_of};
 use crate::remote::{Envelope, Kind, Mismatch, Name, names};
@@ -17,25 +18,17 @@ const SKEW: u64 = 50_000;
 pub(super) async fn get(core: &Core, names: &[Name]) -> Result<Vec<Reply>, Error> {
     let until = core.gate.until();
     let epoch = core.marks.epoch();
-    let ask = |names: &[Name]| {
-        let names = names.to_vec();
-        async move {
-            let answers = core.gate.call(until, || core.store.get(&names)).await?;
-            if answers.len() == names.len() {
-                return Ok(answers);
-            }
-            core.store.distrust();
-            Err(Error::new(ErrorKind::Remote, "the remote tier gave more or fewer answers than were asked for"))
-        }
-    };
-
     // The namespaces' marks come with the values; those of tags only once the values name them.
-    let mut asked = names.to_vec();
-    asked.extend(unknown(core, names.iter().map(|name| names::all(names::namespace(name)))));
-    let mut answers = ask(&asked).await?;
-    for (mark, answer) in asked[names.len()..].iter().zip(answers.split_off(names.len())) {
-        core.marks.learn(epoch, mark, read_mark(core, mark, answer.as_ref())?);
+    let mut marks = Resolved::default();
+    for name in names {
+        marks.want(core, names::namespace(name), None);
     }
+    let unknown = marks.unknown();
+    let mut answers = match unknown.is_empty() {
+        true => ask(core, until, names).await?,
+        false => ask(core, until, &[names, &unknown].concat()).await?,
+    };
+    marks.learn(core, epoch, &unknown, answers.split_off(names.len()))?;
     let mut envelopes = Vec::with_capacity(names.len());
     for (name, answer) in names.iter().zip(&answers) {
         envelopes.push(match answer {
@@ -43,36 +36,93 @@ pub(super) async fn get(core: &Core, names: &[Name]) -> Result<Vec<Reply>, Error
             None => None,
         });
     }
-    let tags = names.iter().zip(&envelopes).flat_map(|(name, envelope)| {
-        let tags = envelope.iter().flat_map(|envelope| &envelope.tags);
-        tags.map(|tag| names::tag(names::namespace(name), tag))
-    });
-    let tags = unknown(core, tags);
-    if !tags.is_empty() {
-        for (mark, answer) in tags.iter().zip(ask(&tags).await?) {
-            core.marks.learn(epoch, mark, read_mark(core, mark, answer.as_ref())?);
+    for (name, envelope) in names.iter().zip(&envelopes) {
+        for tag in envelope.iter().flat_map(|envelope| &envelope.tags) {
+            marks.want(core, names::namespace(name), Some(tag));
         }
     }
-    Ok((names.iter().zip(answers).zip(envelopes))
-        .map(|((name, bytes), envelope)| {
-            let found = envelope.and_then(|envelope| judge(core, name, envelope));
-            count(if found.is_some() { &core.gate.counts.hits } else { &core.gate.counts.misses });
-            let fence = bytes.and_then(|bytes| fence_of(&bytes)).unwrap_or_default();
-            // Asked last: an invalidation may have begun while the answer was on its way.
-            if core.outbox.covers(name) {
-                return Reply { fence: None, found: None };
-            }
-            Reply { fence: Some(fence), found }
-        })
-        .collect())
+    let unknown = marks.unknown();
+    if !unknown.is_empty() {
+        marks.learn(core, epoch, &unknown, ask(core, until, &unknown).await?)?;
+    }
+    // An announcement that came meanwhile may be of any of them.
+    if core.marks.epoch() != epoch {
+        marks.renew(core);
+    }
+    let now = core.store.now();
+    let replies = names.iter().zip(answers).zip(envelopes).map(|((name, bytes), envelope)| {
+        let found = envelope.and_then(|envelope| judge(core, name, envelope, &marks, now));
+        let fence = bytes.and_then(|bytes| fence_of(&bytes)).unwrap_or_default();
+        // Asked last: an invalidation may have begun while the answer was on its way.
+        if core.outbox.covers(name) {
+            return Reply { fence: None, found: None };
+        }
+        Reply { fence: Some(fence), found }
+    });
+    let replies: Vec<_> = replies.collect();
+    let hits = replies.iter().filter(|reply| reply.found.is_some()).count();
+    add(&core.gate.counts.hits, hits);
+    add(&core.gate.counts.misses, replies.len() - hits);
+    Ok(replies)
 }
 
-/// Those whose state has to be read, each once.
-fn unknown(core: &Core, marks: impl Iterator<Item = Name>) -> Vec<Name> {
-    let mut unknown: Vec<_> = marks.filter(|mark| core.marks.at(mark).is_none()).collect();
-    unknown.sort_unstable();
-    unknown.dedup();
-    unknown
+async fn ask(core: &Core, until: Instant, names: &[Name]) -> Result<Vec<Option<Bytes>>, Error> {
+    let answers = core.gate.call(until, || core.store.get(names)).await?;
+    if answers.len() == names.len() {
+        return Ok(answers);
+    }
+    core.store.distrust();
+    Err(Error::new(ErrorKind::Remote, "the remote tier gave more or fewer answers than were asked for"))
+}
+
+/// The marks that matter to one call, each looked up once.
+#[derive(Default)]
+struct Resolved {
+    all: Vec<(Name, Option<u64>)>,
+}
+
+impl Resolved {
+    fn want(&mut self, core: &Core, space: &str, tag: Option<&str>) {
+        if self.find(space, tag).is_none() {
+            let mark = tag.map_or_else(|| names::all(space), |tag| names::tag(space, tag));
+            let at = core.marks.at(&mark);
+            self.all.push((mark, at));
+        }
+    }
+
+    /// Those whose state has to be read.
+    fn unknown(&self) -> Vec<Name> {
+        self.all.iter().filter(|(_, at)| at.is_none()).map(|(mark, _)| mark.clone()).collect()
+    }
+
+    fn learn(&mut self, core: &Core, epoch: u64, read: &[Name], answers: Vec<Option<Bytes>>) -> Result<(), Error> {
+        for (mark, answer) in read.iter().zip(answers) {
+            let at = read_mark(core, mark, answer.as_ref())?;
+            core.marks.learn(epoch, mark, at);
+            self.all.iter_mut().filter(|(known, _)| known == mark).for_each(|(_, known)| *known = Some(at));
+        }
+        Ok(())
+    }
+
+    fn renew(&mut self, core: &Core) {
+        self.all.iter_mut().for_each(|(mark, at)| *at = core.marks.at(mark));
+    }
+
+    /// When the namespace or its tag was invalidated; 0 for never. There are few: a search beats a map.
+    fn find(&self, space: &str, tag: Option<&str>) -> Option<&(Name, Option<u64>)> {
+        self.all.iter().find(|(mark, _)| {
+            mark.strip_prefix(space).is_some_and(|rest| match tag {
+                None => rest == names::ALL,
+                Some(tag) => rest.strip_prefix(names::TAG).is_some_and(|own| own == tag),
+            })
+        })
+    }
+
+    /// Whether a value from `as_of` is outdated by a mark, or by one that an announcement took away while we read.
+    fn outdates(&self, space: &str, tag: Option<&str>, as_of: u64) -> bool {
+        let at = self.find(space, tag).and_then(|(_, at)| *at);
+        at.is_none_or(|at| at != 0 && as_of <= at.saturating_add(SKEW))
+    }
 }
 
 /// What the bytes say; `None` if they are not what they should be. An error if they are another key's: then none of the answers
@@ -106,9 +156,8 @@ fn read_mark(core: &Core, name: &Name, bytes: Option<&Bytes>) -> Result<u64, Err
 }
 
 /// What of an envelope may be used now.
-fn judge(core: &Core, name: &Name, envelope: Envelope) -> Option<Entry> {
+fn judge(core: &Core, name: &Name, envelope: Envelope, marks: &Resolved, now: u64) -> Option<Entry> {
     let counts = &core.gate.counts;
-    let now = core.store.now();
     if envelope.kind == Kind::Invalidated {
         return None;
     }
@@ -121,13 +170,10 @@ fn judge(core: &Core, name: &Name, envelope: Envelope) -> Option<Entry> {
         return None;
     }
     let space = names::namespace(name);
-    let marks = std::iter::once(names::all(space)).chain(envelope.tags.iter().map(|tag| names::tag(space, tag)));
-    for mark in marks {
-        // A mark an announcement took away while we read is as good as one from this moment.
-        if core.marks.at(&mark).is_none_or(|at| at != 0 && envelope.as_of <= at.saturating_add(SKEW)) {
-            count(&counts.outdated);
-            return None;
-        }
+    let mut own = std::iter::once(None).chain(envelope.tags.iter().map(|tag| Some(&**tag)));
+    if own.any(|tag| marks.outdates(space, tag, envelope.as_of)) {
+        count(&counts.outdated);
+        return None;
     }
     Some(Entry {
         payload: (envelope.kind == Kind::Value).then_some(envelope.payload),

@@ -1,0 +1,471 @@
+//! What both faces share: every decision, and nothing of moka's.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use larder::{Clock, Counts, Error, ErrorKind, Fetched, Found, Key, Refresh, StaleRate, Tier, Time};
+use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded};
+use larder_policy::{Access, Capacity, KeyHash, Op, PolicySpec};
+use moka::ops::compute;
+use parking_lot::Mutex;
+
+use crate::directory::Directory;
+use crate::fences::{Fences, Ticket};
+use crate::held::Held;
+use crate::looks::Looks;
+use crate::plugin::Settings;
+use crate::rings::{Place, Rings};
+use crate::stats::{Capabilities, Stats};
+
+pub(crate) type Digest<V> = Box<dyn Fn(&V) -> u64 + Send + Sync>;
+pub(crate) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u32 + Send + Sync>;
+
+/// What to do with a value that moka holds.
+#[derive(Debug)]
+pub(crate) enum Judged {
+    Serve,
+    /// Serve it, and load it anew meanwhile.
+    Renew(Option<Audit>),
+    /// Load it anew first.
+    Reload,
+}
+
+/// Why a load leaves nothing in moka.
+pub(crate) enum Passed<V> {
+    /// Its value was not let in, or a write overtook it: it is for the readers alone.
+    Unkept(Held<V>),
+    Failed(Error),
+    /// The entry to be loaded anew has left meanwhile.
+    Gone,
+}
+
+/// An entry of moka's beside the one a reader saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Same,
+    /// Somebody has loaded or written it meanwhile.
+    Newer,
+    Gone,
+}
+
+pub(crate) struct Core<K, V> {
+    settings: Settings,
+    pub(crate) clock: Clock,
+    hasher: ahash::RandomState,
+    digest: Option<Digest<V>>,
+    weigher: Option<Weigher<K, V>>,
+    engine: Option<Mutex<Engine>>,
+    looks: Looks,
+    rings: Rings,
+    directory: Option<Directory>,
+    fences: Arc<Fences>,
+    renewals: Mutex<HashSet<KeyHash>>,
+    /// Without hits, which the rings know.
+    counts: Mutex<Counts>,
+    outdated: AtomicU64,
+    skipped: AtomicU64,
+}
+
+/// What a core is made of.
+pub(crate) struct Setup<K, V> {
+    pub(crate) settings: Settings,
+    /// Keys whose changes are remembered.
+    pub(crate) most_keys: usize,
+    pub(crate) admission: Option<(PolicySpec, Capacity)>,
+    pub(crate) digest: Option<Digest<V>>,
+    pub(crate) weigher: Option<Weigher<K, V>>,
+    pub(crate) clock: Clock,
+    pub(crate) seed: Option<u64>,
+    pub(crate) fences: Arc<Fences>,
+}
+
+/// When a load, or a write, began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Began {
+    at: Time,
+    ticket: Ticket,
+}
+
+/// How a value came.
+enum Origin {
+    /// Loaded, for moka had none.
+    Missed,
+    /// Loaded in place of what moka has.
+    Renewed(Option<Audit>),
+    /// By the service, or ahead of traffic.
+    Given,
+}
+
+impl<K, V> Core<K, V> {
+    pub(crate) fn new(setup: Setup<K, V>) -> Self {
+        let Setup { settings, most_keys, admission, digest, weigher, clock, seed, fences } = setup;
+        let hasher = match seed {
+            Some(seed) => ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x1a5d_e500),
+            None => ahash::RandomState::new(),
+        };
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        let engine = settings.learns().then(|| {
+            let engine = Engine::new(settings.freshness.clone(), seed);
+            Mutex::new(engine.with_most_keys(most_keys))
+        });
+        Self {
+            looks: Looks::new(clock.now()),
+            settings,
+            clock,
+            hasher,
+            digest,
+            weigher,
+            engine,
+            rings: Rings::new(),
+            directory: admission.map(|(policy, capacity)| Directory::new(capacity, &policy, seed)),
+            fences,
+            renewals: Mutex::default(),
+            counts: Mutex::default(),
+            outdated: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+        }
+    }
+
+    /// Decides on a hit.
+    #[inline]
+    pub(crate) fn judge(&self, held: &Held<V>, now: Time) -> Judged {
+        let place = self.hit(held, now);
+        if let (Some(engine), Some(subject), false) = (&self.engine, held.subject(), held.is_stale())
+            && self.looks.is_drawn(place, held.key)
+        {
+            return match engine.lock().read(subject, now, true) {
+                Decision::Serve => Judged::Serve,
+                Decision::ServeAndRefresh => Judged::Renew(None),
+                Decision::Audit(audit) => Judged::Renew(Some(audit)),
+                Decision::Load => self.outdated(),
+            };
+        }
+        if now < held.renew_from || now < held.retry_at {
+            Judged::Serve
+        } else if now < held.fresh_until {
+            Judged::Renew(None)
+        } else {
+            self.outdated()
+        }
+    }
+
+    /// Decides on a hit of a reader who cannot load. The engine is not asked: what it would want checked, nobody would check, and
+    /// the measured stale rate would come out too low.
+    #[inline]
+    pub(crate) fn may_serve(&self, held: &Held<V>, now: Time) -> bool {
+        self.hit(held, now);
+        let may = now < held.fresh_until.max(held.retry_at);
+        if !may {
+            self.outdated();
+        }
+        may
+    }
+
+    #[inline]
+    fn hit(&self, held: &Held<V>, now: Time) -> Place {
+        let place = self.rings.record(held.key);
+        if place.is_round() {
+            self.breathe(now);
+        }
+        place
+    }
+
+    #[cold]
+    fn outdated(&self) -> Judged {
+        self.outdated.fetch_add(1, Ordering::Relaxed);
+        self.count(|counts| counts.misses += 1);
+        Judged::Reload
+    }
+
+    /// What is due now and then.
+    #[cold]
+    fn breathe(&self, now: Time) {
+        self.looks.pace(self.rings.recorded(), now);
+        if let Some(directory) = &self.directory {
+            directory.relieve(&self.rings, &self.clock, now);
+        }
+    }
+
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Counts)) {
+        count(&mut self.counts.lock());
+    }
+
+    /// A read was answered by a load: its own, or one that others began after it had asked.
+    pub(crate) fn joined(&self, others: bool) {
+        if others {
+            self.count(|counts| {
+                counts.misses += 1;
+                counts.coalesced += 1;
+            });
+        }
+    }
+
+    /// Beside the entry that a reader saw, what moka holds now.
+    pub(crate) fn standing(seen: &Held<V>, now: Option<&Held<V>>) -> Standing {
+        match now {
+            None => Standing::Gone,
+            Some(own) if (own.as_of, own.retry_at) == (seen.as_of, seen.retry_at) => Standing::Same,
+            Some(_) => Standing::Newer,
+        }
+    }
+
+    /// Lets a renewal begin, if none of the key is under way, nor `most` are. An audit is never skipped, which would falsify the
+    /// measure: where there are too many, its reader waits for it.
+    pub(crate) fn renewal(self: &Arc<Self>, key: KeyHash, audit: Option<Audit>, most: usize) -> Option<Renewal<K, V>> {
+        let mut renewals = self.renewals.lock();
+        let is_crowded = renewals.len() >= most;
+        if is_crowded && audit.is_none() {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        if !renewals.insert(key) {
+            return None;
+        }
+        drop(renewals);
+        self.count(|counts| match audit {
+            Some(_) => counts.audits += 1,
+            None => counts.refreshes += 1,
+        });
+        Some(Renewal { core: self.clone(), key, is_crowded })
+    }
+
+    /// What it may do on this host.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        Capabilities::on_moka(self.directory.is_some())
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut counts = *self.counts.lock();
+        counts.hits = self.rings.recorded().saturating_sub(self.outdated.load(Ordering::Relaxed));
+        let engine = self.engine.as_ref().map(|engine| engine.lock());
+        let measured = engine.as_ref().and_then(|engine| engine.measured(None));
+        let beside = self.directory.as_ref().map_or(0, Directory::bytes) + self.rings.bytes();
+        Stats {
+            counts,
+            unheard: self.directory.as_ref().map_or(0, |_| self.rings.lost()),
+            skipped: self.skipped.load(Ordering::Relaxed),
+            metadata_bytes: beside + engine.map_or(0, |engine| engine.bytes()),
+            stale_rate: measured.map(|measured| StaleRate {
+                rate: measured.rate,
+                low: measured.low,
+                high: measured.high,
+                is_certifiable: measured.is_certifiable,
+            }),
+        }
+    }
+}
+
+impl<K: Key, V: Clone> Core<K, V> {
+    pub(crate) fn hash<Q: Key + ?Sized>(&self, key: &Q) -> KeyHash {
+        KeyHash(self.hasher.hash_one(key))
+    }
+
+    /// A load, or a write, begins.
+    pub(crate) fn begin(&self) -> Began {
+        Began { ticket: self.fences.ticket(), at: self.clock.now() }
+    }
+
+    /// A load of a key that moka does not hold has ended.
+    pub(crate) fn missed(
+        &self,
+        key: &K,
+        began: Began,
+        loaded: Result<Fetched<V>, Error>,
+    ) -> Result<Held<V>, Passed<V>> {
+        self.count(|counts| counts.misses += 1);
+        match loaded {
+            Ok(fetched) => self.brought(key, began, fetched, Origin::Missed),
+            Err(error) => {
+                self.count(|counts| counts.load_errors += 1);
+                Err(Passed::Failed(error))
+            }
+        }
+    }
+
+    /// A load of a key that moka holds, as `seen`, has ended: what to do in moka, and what to tell readers if that removes it.
+    pub(crate) fn renewed(
+        &self,
+        key: &K,
+        seen: &Held<V>,
+        audit: Option<Audit>,
+        began: Began,
+        loaded: Result<Fetched<V>, Error>,
+        failure: &mut Option<Error>,
+    ) -> Result<compute::Op<Held<V>>, Passed<V>> {
+        let error = match loaded {
+            Ok(fetched) => match self.brought(key, began, fetched, Origin::Renewed(audit)) {
+                Ok(held) => return Ok(compute::Op::Put(held)),
+                Err(Passed::Failed(absent)) => {
+                    *failure = Some(absent);
+                    return Ok(compute::Op::Remove);
+                }
+                Err(passed) => return Err(passed),
+            },
+            Err(error) => error,
+        };
+        self.count(|counts| counts.load_errors += 1);
+        let now = self.clock.now();
+        if let (Some(engine), Some(subject)) = (&self.engine, seen.subject()) {
+            engine.lock().failed(subject, now);
+        }
+        let end = seen.fresh_until.plus(self.settings.stale_if_error);
+        if now < seen.fresh_until {
+            Ok(compute::Op::Nop)
+        } else if now < end && now < seen.as_of.plus(self.settings.freshness.most()) {
+            tracing::debug!(%error, "a stale value is kept");
+            self.count(|counts| counts.stale += 1);
+            Ok(compute::Op::Put(Held { retry_at: now.plus(self.settings.error_pause), ..seen.clone() }))
+        } else {
+            *failure = Some(error);
+            Ok(compute::Op::Remove)
+        }
+    }
+
+    /// The service has written a value to the origin, and is about to put it into moka.
+    pub(crate) fn written(&self, key: &K, value: V) -> Held<V> {
+        self.count(|counts| counts.writes += 1);
+        self.notice(key);
+        self.given(key, value, Op::Set)
+    }
+
+    /// A value comes ahead of traffic.
+    pub(crate) fn warmed(&self, key: &K, value: V) -> Held<V> {
+        self.given(key, value, Op::Get)
+    }
+
+    fn given(&self, key: &K, value: V, op: Op) -> Held<V> {
+        let began = self.begin();
+        let evidence = self.digest.as_ref().map_or(Evidence::Unknown, |digest| Evidence::Digest(digest(&value)));
+        let held = self.hold(key, value, began, evidence, None, &Origin::Given);
+        if let Some(directory) = &self.directory {
+            let access = Access { key: held.key, at: began.at, size: held.size, cost: 0, op };
+            directory.admit(&self.rings, &access);
+        }
+        held
+    }
+
+    /// The origin's value has changed: loads that began before are void, and the key's lifetime learns from it.
+    pub(crate) fn changed<Q: Key + ?Sized>(&self, key: &Q) {
+        self.count(|counts| counts.removals += 1);
+        self.notice(key);
+        if let Some(directory) = &self.directory {
+            directory.forget(self.hash(key));
+        }
+    }
+
+    fn notice<Q: Key + ?Sized>(&self, key: &Q) {
+        let (hash, now) = (self.hash(key), self.clock.now());
+        self.fences.raise(hash);
+        if let Some(engine) = &self.engine {
+            let text = key.text();
+            let mut engine = engine.lock();
+            let subject = engine.subject(hash, &text, 1, 0);
+            engine.changed(subject, now);
+        }
+    }
+
+    /// Takes in what a load brought, if it may be kept.
+    fn brought(&self, key: &K, began: Began, fetched: Fetched<V>, origin: Origin) -> Result<Held<V>, Passed<V>> {
+        let took = micros(self.clock.now().since(began.at));
+        self.count(|counts| {
+            counts.loads += 1;
+            counts.load_micros += u64::from(took);
+        });
+        let (evidence, ttl) = (fetched.evidence(self.digest.as_deref()), fetched.ttl());
+        let Some(value) = fetched.into_value() else { return Err(Passed::Failed(Error::not_found())) };
+        let held = self.hold(key, value, began, evidence, ttl, &origin);
+        if !self.fences.admit(held.key, began.ticket) {
+            self.count(|counts| counts.fenced += 1);
+            return Err(Passed::Unkept(held));
+        }
+        if let (Some(directory), Origin::Missed) = (&self.directory, &origin) {
+            let access = Access { key: held.key, at: self.clock.now(), size: held.size, cost: took, op: Op::Get };
+            if !directory.admit(&self.rings, &access) {
+                self.count(|counts| counts.refused += 1);
+                return Err(Passed::Unkept(held));
+            }
+        }
+        Ok(held)
+    }
+
+    /// A value with its lifetime.
+    fn hold(
+        &self,
+        key: &K,
+        value: V,
+        began: Began,
+        evidence: Evidence,
+        ttl: Option<Duration>,
+        origin: &Origin,
+    ) -> Held<V> {
+        let (hash, now) = (self.hash(key), self.clock.now());
+        let Began { at: as_of, ticket } = began;
+        let size = self.weigher.as_ref().map_or(1, |weigh| weigh(key, &value));
+        let (class, lifetime) = match &self.engine {
+            Some(engine) => {
+                let text = key.text();
+                let mut engine = engine.lock();
+                let subject = engine.subject(hash, &text, size, 0);
+                engine.recovered();
+                if matches!(origin, Origin::Missed) && self.looks.is_miss_drawn() {
+                    engine.read(subject, as_of, false);
+                }
+                let mut load = Loaded::new(as_of, evidence);
+                if let Origin::Renewed(audit) = origin {
+                    load.audit = *audit;
+                }
+                // A lifetime that the loader gave is the longest, and then no read needs the engine.
+                (ttl.is_none().then_some(subject.class), engine.loaded(subject, now, load).logical)
+            }
+            None => {
+                let usual = self.settings.freshness.fixed().unwrap_or(self.settings.freshness.most());
+                (None, ttl.unwrap_or(usual).mul_f64(1.0 - self.settings.jitter * fastrand::f64()))
+            }
+        };
+        let lifetime = ttl.map_or(lifetime, |ttl| ttl.min(lifetime));
+        let fresh_until = as_of.plus(lifetime);
+        let renew_from = match self.settings.refresh {
+            _ if self.engine.is_some() => fresh_until,
+            Refresh::AtEnd => fresh_until,
+            Refresh::Ahead(share) => as_of.plus(lifetime.mul_f64(share.clamp(0.0, 1.0))),
+            Refresh::Early(beta) => {
+                let cost = now.since(as_of).as_micros() as f64;
+                let ahead = -(1.0 - fastrand::f64()).max(f64::MIN_POSITIVE).ln() * beta * cost;
+                Time(fresh_until.0.saturating_sub(ahead as u64))
+            }
+        };
+        Held { value, key: hash, as_of, fresh_until, renew_from, retry_at: Time(0), ticket, size, class }
+    }
+}
+
+/// A renewal under way, whatever becomes of it.
+pub(crate) struct Renewal<K, V> {
+    core: Arc<Core<K, V>>,
+    key: KeyHash,
+    /// It is not to be left to the background.
+    pub(crate) is_crowded: bool,
+}
+
+impl<K, V> Drop for Renewal<K, V> {
+    fn drop(&mut self) {
+        self.core.renewals.lock().remove(&self.key);
+    }
+}
+
+impl<V: Clone> Passed<V> {
+    /// What a reader gets whose load this was, or who waited for it.
+    pub(crate) fn answer(&self, now: Time) -> Result<Found<V>, Error> {
+        match self {
+            Self::Unkept(held) => Ok(held.clone().found(Tier::Origin, now)),
+            Self::Failed(error) => Err(error.clone()),
+            Self::Gone => Err(Error::new(ErrorKind::Loader, "the entry left while it was loaded anew")),
+        }
+    }
+}
+
+/// A span in µs, at most an hour and some.
+fn micros(span: Duration) -> u32 {
+    u32::try_from(span.as_micros()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,257 @@
+//! The plug-in on a `moka::future::Cache`.
+
+use std::borrow::Borrow;
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use larder::{BoxError, Error, Fetched, Found, Key, Tier};
+use larder_policy::freshness::Audit;
+use moka::Entry;
+use moka::ops::compute::{CompResult, Op};
+use tokio::runtime::Handle;
+
+use crate::core::{Core, Judged, Passed, Standing};
+use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH};
+
+/// Renewals at once.
+const MOST_RENEWALS: usize = 256;
+
+/// A `moka::future::Cache` that larder looks after. Clones are the same cache.
+pub struct Cache<K, V, S = RandomState> {
+    moka: moka::future::Cache<K, Held<V>, S>,
+    core: Arc<Core<K, V>>,
+}
+
+impl<K, V, S: Clone> Clone for Cache<K, V, S> {
+    fn clone(&self) -> Self {
+        Self { moka: self.moka.clone(), core: self.core.clone() }
+    }
+}
+
+impl<K, V, S> Cache<K, V, S>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Clone + Send + Sync + 'static,
+{
+    /// Lets `plugin` look after `moka`, which was best built with its [expiry](Plugin::expiry).
+    pub fn attach(moka: moka::future::Cache<K, Held<V>, S>, plugin: Plugin<K, V>) -> Self {
+        let core = plugin.into_core(moka.policy().max_capacity());
+        Self { moka, core: Arc::new(core) }
+    }
+
+    /// What moka holds, if it is fresh. Nothing is loaded, renewed or checked at the origin.
+    pub async fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let held = self.moka.get(key).await?;
+        self.core.may_serve(&held, self.core.clock.now()).then_some(held.value)
+    }
+
+    /// The value of a key, loaded by `load` if moka has none that is fresh enough. Of all who ask at once one loads; if that one is cancelled
+    /// or panics, another does. Where the value is to be renewed, or checked to measure the stale rate, `load` runs behind
+    /// the caller's back, in the tokio runtime this is called in; outside of one it is waited for.
+    ///
+    /// # Errors
+    /// Those of the load, and [`ErrorKind::NotFound`](larder::ErrorKind::NotFound) if it brings nothing; where a stale value may be
+    /// served instead, it is.
+    pub async fn get_with<Q, F, Fut, T, E>(&self, key: &Q, load: F) -> Result<V, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        Ok(self.find_with(key, load).await?.value)
+    }
+
+    /// As [`get_with`](Self::get_with), with what is known about the value: where it came from, its age, whether it is stale.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn find_with<Q, F, Fut, T, E>(&self, key: &Q, load: F) -> Result<Found<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let mut load = Some(load);
+        loop {
+            let asked = self.core.clock.now();
+            let held = match self.moka.try_get_with_by_ref(key, self.bring(key, &mut load)).await {
+                Ok(held) => held,
+                Err(passed) => return passed.answer(self.core.clock.now()),
+            };
+            if load.is_none() || held.as_of > asked {
+                self.core.joined(load.is_some());
+                return Ok(held.found(Tier::Origin, self.core.clock.now()));
+            }
+            match self.core.judge(&held, asked) {
+                Judged::Serve => return Ok(held.found(Tier::Local, asked)),
+                Judged::Renew(audit) => {
+                    if let Some(load) = load {
+                        self.renew(key, &held, audit, load).await;
+                    }
+                    return Ok(held.found(Tier::Local, asked));
+                }
+                Judged::Reload => match self.reload(key, &held, &mut load).await {
+                    Err(Passed::Gone) => {}
+                    Err(passed) => return passed.answer(self.core.clock.now()),
+                    Ok(held) => return Ok(held.found(Tier::Origin, self.core.clock.now())),
+                },
+            }
+        }
+    }
+
+    /// Keeps a value that the service has written to the origin. Loads under way that began before it are not kept.
+    pub async fn insert(&self, key: K, value: V) {
+        let held = self.core.written(&key, value);
+        self.moka.insert(key, held).await;
+    }
+
+    /// The origin's value of a key has changed: what is cached is no longer served, what is being loaded is not kept, and the key's
+    /// lifetime learns from it.
+    pub async fn changed<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        self.core.changed(key);
+        self.moka.invalidate(key).await;
+    }
+
+    /// Offers values ahead of traffic, and says how many moka keeps. A full cache with TinyLFU refuses what it has never been asked
+    /// for, so each key is first asked for several times.
+    pub async fn prewarm(&self, entries: impl IntoIterator<Item = (K, V)>) -> Prewarmed {
+        let mut keys = Vec::new();
+        for (key, value) in entries {
+            if !self.moka.contains_key(&key) {
+                for _ in 0..PHANTOM_GETS {
+                    self.moka.get(&key).await;
+                }
+                self.moka.insert(key.clone(), self.core.warmed(&key, value)).await;
+            }
+            keys.push(key);
+            if keys.len() % WARM_BATCH == 0 {
+                self.moka.run_pending_tasks().await;
+            }
+        }
+        self.moka.run_pending_tasks().await;
+        Prewarmed { offered: keys.len(), kept: keys.iter().filter(|&key| self.moka.contains_key(key)).count() }
+    }
+
+    /// What larder can do here.
+    pub fn capabilities(&self) -> Capabilities {
+        self.core.capabilities()
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// The moka cache itself. What is read there is not learned from, and may be older than the objective allows.
+    pub fn moka(&self) -> &moka::future::Cache<K, Held<V>, S> {
+        &self.moka
+    }
+
+    /// Loads what moka does not have.
+    async fn bring<Q, F, Fut, T, E>(&self, key: &Q, load: &mut Option<F>) -> Result<Held<V>, Passed<V>>
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let load = load.take().ok_or(Passed::Gone)?;
+        let (key, began) = (key.to_owned(), self.core.begin());
+        let loaded = load().await.map(Into::into).map_err(Error::from_loader);
+        self.core.missed(&key, began, loaded)
+    }
+
+    /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done.
+    async fn reload<Q, F, Fut, T, E>(&self, key: &Q, seen: &Held<V>, load: &mut Option<F>) -> Result<Held<V>, Passed<V>>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let (owned, mut failure) = (key.to_owned(), None);
+        let entry = self.moka.entry_by_ref(key);
+        let done =
+            entry.and_try_compute_with(|entry| self.revise(&owned, seen, entry, load, None, &mut failure)).await?;
+        match done {
+            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
+                Ok(entry.into_value())
+            }
+            CompResult::Removed(_) | CompResult::StillNone(_) => Err(failure.map_or(Passed::Gone, Passed::Failed)),
+        }
+    }
+
+    /// Loads anew behind the reader's back what is still served.
+    async fn renew<Q, F, Fut, T, E>(&self, key: &Q, seen: &Held<V>, audit: Option<Audit>, load: F)
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let Some(renewal) = self.core.renewal(seen.key, audit, MOST_RENEWALS) else { return };
+        let (own, key, seen) = (self.clone(), key.to_owned(), seen.clone());
+        let runtime = Handle::try_current().ok().filter(|_| !renewal.is_crowded);
+        let task = async move {
+            let _renewal = renewal;
+            let (mut load, mut failure) = (Some(load), None);
+            let entry = own.moka.entry_by_ref(&key);
+            let renewed = entry
+                .and_try_compute_if_nobody_else(|entry| own.revise(&key, &seen, entry, &mut load, audit, &mut failure));
+            // What comes of it is in the counts; whoever reads next finds out what there is.
+            let _ = renewed.await;
+        };
+        match runtime {
+            Some(runtime) => drop(runtime.spawn(task)),
+            None => task.await,
+        }
+    }
+
+    /// Beside the entry as it is now, loads anew what a reader saw.
+    async fn revise<F, Fut, T, E>(
+        &self,
+        key: &K,
+        seen: &Held<V>,
+        entry: Option<Entry<K, Held<V>>>,
+        load: &mut Option<F>,
+        audit: Option<Audit>,
+        failure: &mut Option<Error>,
+    ) -> Result<Op<Held<V>>, Passed<V>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        match Core::<K, V>::standing(seen, entry.as_ref().map(Entry::value)) {
+            Standing::Newer => return Ok(Op::Nop),
+            Standing::Gone => return Err(Passed::Gone),
+            Standing::Same => {}
+        }
+        let load = load.take().ok_or(Passed::Gone)?;
+        let began = self.core.begin();
+        let loaded = load().await.map(Into::into).map_err(Error::from_loader);
+        self.core.renewed(key, seen, audit, began, loaded, failure)
+    }
+}

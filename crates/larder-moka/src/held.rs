@@ -1,0 +1,66 @@
+//! What a moka cache holds: a value, with what must be known to judge it.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use larder::{Found, Tier, Time};
+use larder_policy::KeyHash;
+use larder_policy::freshness::{ClassId, Subject};
+
+use crate::fences::Ticket;
+
+/// A value in a moka cache that larder looks after. Code that reads the moka cache itself sees through it by `Deref`.
+///
+/// What is known about the value travels with it, so that a read needs no second look-up, and no table beside moka's can tell of
+/// another value than the one that is read. It costs 56 bytes an entry.
+#[derive(Clone, Debug)]
+pub struct Held<V> {
+    pub(crate) value: V,
+    pub(crate) key: KeyHash,
+    /// When the origin said so.
+    pub(crate) as_of: Time,
+    /// As foreseen when it was loaded; where the engine is asked, it decides anew.
+    pub(crate) fresh_until: Time,
+    pub(crate) renew_from: Time,
+    /// Its last load failed: until then nobody tries again. Zero as long as none has.
+    pub(crate) retry_at: Time,
+    pub(crate) ticket: Ticket,
+    /// What it weighs, for the engine.
+    pub(crate) size: u32,
+    /// Its class, where the engine decides on reads.
+    pub(crate) class: Option<ClassId>,
+}
+
+impl<V> Held<V> {
+    /// The value.
+    pub fn into_value(self) -> V {
+        self.value
+    }
+
+    /// For how long it was expected to stay fresh when it was loaded.
+    pub fn lifetime(&self) -> Duration {
+        self.fresh_until.since(self.as_of)
+    }
+
+    /// Whether it was kept beyond its time because a load failed.
+    pub fn is_stale(&self) -> bool {
+        self.retry_at > Time(0)
+    }
+
+    pub(crate) fn subject(&self) -> Option<Subject> {
+        self.class.map(|class| Subject { key: self.key, class, size: self.size })
+    }
+
+    pub(crate) fn found(self, tier: Tier, now: Time) -> Found<V> {
+        let (age, is_stale) = (now.since(self.as_of), self.is_stale());
+        Found { value: self.value, tier, age, is_stale }
+    }
+}
+
+impl<V> Deref for Held<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.value
+    }
+}

@@ -1,0 +1,253 @@
+//! From settings to something a moka cache can be attached to.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::{Clock, Error, ErrorKind, Freshness, Key, Refresh};
+use larder_policy::{Capacity, PolicySpec};
+
+use crate::core::{Core, Digest, Setup, Weigher};
+use crate::expiry::Expiry;
+use crate::fences::Fences;
+
+/// Keys whose changes are remembered: four for each that moka can hold, but no fewer than these, and these where it has no bound.
+const LEAST_KEYS: usize = 1 << 14;
+const MOST_KEYS: usize = 1 << 20;
+
+/// What larder does for one moka cache, as plain data.
+pub(crate) struct Settings {
+    pub(crate) freshness: Freshness,
+    pub(crate) refresh: Refresh,
+    pub(crate) jitter: f64,
+    pub(crate) stale_if_error: Duration,
+    pub(crate) error_pause: Duration,
+}
+
+impl Settings {
+    /// Whether lifetimes are learned.
+    pub(crate) fn learns(&self) -> bool {
+        self.freshness.fixed().is_none()
+    }
+}
+
+/// What looks after one moka cache: build it, give its [`expiry`](Self::expiry) to the moka builder, and attach the cache with
+/// [`future::Cache::attach`](crate::future::Cache::attach) or [`sync::Cache::attach`](crate::sync::Cache::attach).
+///
+/// ```
+/// use larder_moka::{Freshness, Held, Plugin, sync};
+///
+/// let plugin = Plugin::builder().freshness(Freshness::stale_reads(0.01)?).digest_by_hash().build()?;
+/// let moka: moka::sync::Cache<u64, Held<String>> =
+///     moka::sync::Cache::builder().max_capacity(10_000).expire_after(plugin.expiry()).build();
+/// let users = sync::Cache::attach(moka, plugin);
+/// let ada = users.get_with(&1, || Ok::<_, std::io::Error>("Ada".to_owned()))?;
+/// assert_eq!(users.get(&1), Some(ada));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Plugin<K, V> {
+    settings: Settings,
+    admission: Option<PolicySpec>,
+    digest: Option<Digest<V>>,
+    weigher: Option<Weigher<K, V>>,
+    clock: Clock,
+    seed: Option<u64>,
+    fences: Arc<Fences>,
+}
+
+impl<K: Key + Clone, V> Plugin<K, V> {
+    /// A plug-in to be.
+    pub fn builder() -> Builder<K, V> {
+        Builder {
+            settings: Settings {
+                freshness: Freshness::fixed_ttl(Duration::from_secs(300)),
+                refresh: Refresh::AtEnd,
+                jitter: 0.1,
+                stale_if_error: Duration::from_secs(3600),
+                error_pause: Duration::from_secs(1),
+            },
+            admission: None,
+            digest: None,
+            weigher: None,
+            clock: Clock::system(),
+            seed: None,
+        }
+    }
+
+    /// For moka's builder: `moka::future::Cache::builder().expire_after(plugin.expiry())`. Without it, what is too old is not
+    /// served either, but keeps its memory until moka evicts it.
+    pub fn expiry(&self) -> Expiry {
+        Expiry {
+            fences: self.fences.clone(),
+            most: self.settings.freshness.most(),
+            stale_if_error: self.settings.stale_if_error,
+            learns: self.settings.learns(),
+        }
+    }
+
+    /// For a cache that holds at most `capacity`: none decides on admission where moka has no bound.
+    pub(crate) fn into_core(self, capacity: Option<u64>) -> Core<K, V> {
+        let Self { settings, admission, digest, weigher, clock, seed, fences } = self;
+        let capacity = capacity.map(|limit| match weigher {
+            Some(_) => Capacity::bytes(limit),
+            None => Capacity::objects(limit),
+        });
+        let objects = capacity.and_then(Capacity::most_objects);
+        let most_keys = objects.map_or(MOST_KEYS, |objects| objects.saturating_mul(4).max(LEAST_KEYS));
+        let admission = admission.zip(capacity);
+        Core::new(Setup { settings, most_keys, admission, digest, weigher, clock, seed, fences })
+    }
+}
+
+/// A plug-in to be: every setting has a default.
+pub struct Builder<K, V> {
+    settings: Settings,
+    admission: Option<String>,
+    digest: Option<Digest<V>>,
+    weigher: Option<Weigher<K, V>>,
+    clock: Clock,
+    seed: Option<u64>,
+}
+
+impl<K: Key + Clone, V> Builder<K, V> {
+    /// How stale an answer may be; a lifetime of five minutes for everything unless said otherwise. With
+    /// [`Freshness::stale_reads`] lifetimes are learned, which needs evidence: a [`digest`](Self::digest), or versions or times of
+    /// change from the loader ([`Fetched`](larder::Fetched)).
+    #[must_use]
+    pub fn freshness(mut self, freshness: Freshness) -> Self {
+        self.settings.freshness = freshness;
+        self
+    }
+
+    /// How to see whether the origin's value changed: a number that differs where values differ.
+    #[must_use]
+    pub fn digest(self, digest: impl Fn(&V) -> u64 + Send + Sync + 'static) -> Self {
+        Self { digest: Some(Box::new(digest)), ..self }
+    }
+
+    /// As [`digest`](Self::digest), by the value's `Hash`.
+    #[must_use]
+    pub fn digest_by_hash(self) -> Self
+    where
+        V: Hash,
+    {
+        // Compared within this process alone.
+        let hasher = ahash::RandomState::new();
+        self.digest(move |value| {
+            let mut state = std::hash::BuildHasher::build_hasher(&hasher);
+            value.hash(&mut state);
+            state.finish()
+        })
+    }
+
+    /// With a fixed lifetime, when entries are loaded ahead of their end. [`Refresh::Early`] draws once a load, not once a read.
+    /// With a stale-rate objective the engine decides instead: see [`Freshness::refresh_ahead`].
+    #[must_use]
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.settings.refresh = refresh;
+        self
+    }
+
+    /// The share by which fixed lifetimes are shortened at random, so that what was loaded together does not end together; 0.1
+    /// unless said otherwise.
+    #[must_use]
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.settings.jitter = share;
+        self
+    }
+
+    /// For how long after its time a value may be served while the origin fails; an hour unless said otherwise.
+    #[must_use]
+    pub fn stale_if_error(mut self, longest: Duration) -> Self {
+        self.settings.stale_if_error = longest;
+        self
+    }
+
+    /// After a failed load, for how long a stale value is served without trying again; a second unless said otherwise.
+    #[must_use]
+    pub fn error_pause(mut self, pause: Duration) -> Self {
+        self.settings.error_pause = pause;
+        self
+    }
+
+    /// Lets a policy of larder's, such as `learned`, decide which loaded values moka is given at all. moka then decides by itself
+    /// who leaves, and with its TinyLFU also whether a newcomer stays. Whether that gains anything depends on the traffic: see
+    /// `docs/moka.md`. Off unless said otherwise.
+    #[must_use]
+    pub fn admission(self, policy: impl Into<String>) -> Self {
+        Self { admission: Some(policy.into()), ..self }
+    }
+
+    /// What entries weigh, where moka has a weigher: the same, for moka does not tell.
+    #[must_use]
+    pub fn weigh(self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
+        Self { weigher: Some(Box::new(weigh)), ..self }
+    }
+
+    /// Another clock, for tests and replays. moka goes on by its own.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Makes hashes and random choices repeatable, for tests: whoever knows the seed can flood the directory.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// The plug-in.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], saying which setting is wrong.
+    pub fn build(self) -> Result<Plugin<K, V>, Error> {
+        let Self { settings, admission, digest, weigher, clock, seed } = self;
+        let wrong = |what: String| Error::new(ErrorKind::Config, what);
+        if !(0.0..1.0).contains(&settings.jitter) {
+            return Err(wrong(format!("a jitter of {} is not at least 0 and below 1", settings.jitter)));
+        }
+        match settings.refresh {
+            Refresh::Ahead(share) if !(share > 0.0 && share <= 1.0) => {
+                return Err(wrong(format!("a refresh ahead after {share} of the lifetime: above 0 and up to 1")));
+            }
+            Refresh::Early(beta) if !(beta > 0.0 && beta.is_finite()) => {
+                return Err(wrong(format!("an early refresh with β = {beta}: β is above 0, and 1 is a good one")));
+            }
+            _ => {}
+        }
+        let admission = admission.map(|policy| parse(&policy)).transpose()?;
+        Ok(Plugin { settings, admission, digest, weigher, clock, seed, fences: Arc::new(Fences::new()) })
+    }
+}
+
+fn parse(policy: &str) -> Result<PolicySpec, Error> {
+    let spec: PolicySpec = policy.parse()?;
+    if spec.eviction().needs_oracle {
+        let what = format!("the policy '{policy}' knows the future and serves replays alone");
+        return Err(Error::new(ErrorKind::Config, what));
+    }
+    Ok(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let refused = |builder: Builder<u64, u64>| builder.build().err().unwrap();
+        let plain = Plugin::<u64, u64>::builder;
+        for (builder, word) in [
+            (plain().jitter(1.0), "jitter"),
+            (plain().jitter(f64::NAN), "jitter"),
+            (plain().refresh(Refresh::Ahead(0.0)), "ahead"),
+            (plain().refresh(Refresh::Early(f64::INFINITY)), "β"),
+            (plain().admission("belady"), "future"),
+            (plain().admission("no such"), "no such"),
+        ] {
+            let error = refused(builder);
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains(word), "{error}");
+        }
+        assert!(plain().build().is_ok());
+    }
+}

@@ -1,0 +1,247 @@
+//! The plug-in on a `moka::sync::Cache`.
+
+use std::borrow::Borrow;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use larder::{BoxError, Error, Fetched, Found, Key, Tier};
+use larder_policy::freshness::Audit;
+use moka::Entry;
+use moka::ops::compute::{CompResult, Op};
+
+use crate::core::{Core, Judged, Passed, Standing};
+use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH};
+
+/// Renewals at once, each on a thread of its own while it lasts.
+const MOST_RENEWALS: usize = 16;
+
+/// A `moka::sync::Cache` that larder looks after. Clones are the same cache.
+pub struct Cache<K, V, S = RandomState> {
+    moka: moka::sync::Cache<K, Held<V>, S>,
+    core: Arc<Core<K, V>>,
+}
+
+impl<K, V, S: Clone> Clone for Cache<K, V, S> {
+    fn clone(&self) -> Self {
+        Self { moka: self.moka.clone(), core: self.core.clone() }
+    }
+}
+
+impl<K, V, S> Cache<K, V, S>
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Clone + Send + Sync + 'static,
+{
+    /// Lets `plugin` look after `moka`, which was best built with its [expiry](Plugin::expiry).
+    pub fn attach(moka: moka::sync::Cache<K, Held<V>, S>, plugin: Plugin<K, V>) -> Self {
+        let core = plugin.into_core(moka.policy().max_capacity());
+        Self { moka, core: Arc::new(core) }
+    }
+
+    /// What moka holds, if it is fresh. Nothing is loaded, renewed or checked at the origin.
+    pub fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let held = self.moka.get(key)?;
+        self.core.may_serve(&held, self.core.clock.now()).then_some(held.value)
+    }
+
+    /// The value of a key, loaded by `load` if moka has none that is fresh enough. Of all who ask at once one loads; if it
+    /// panics, another does. Where the value is to be renewed, or checked to measure the stale rate, `load` runs on a thread
+    /// of its own.
+    ///
+    /// # Errors
+    /// Those of the load, and [`ErrorKind::NotFound`](larder::ErrorKind::NotFound) if it brings nothing; where a stale value may be
+    /// served instead, it is.
+    pub fn get_with<Q, F, T, E>(&self, key: &Q, load: F) -> Result<V, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Result<T, E> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        Ok(self.find_with(key, load)?.value)
+    }
+
+    /// As [`get_with`](Self::get_with), with what is known about the value: where it came from, its age, whether it is stale.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find_with<Q, F, T, E>(&self, key: &Q, load: F) -> Result<Found<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Result<T, E> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let mut load = Some(load);
+        loop {
+            let asked = self.core.clock.now();
+            let held = match self.moka.try_get_with_by_ref(key, || self.bring(key, &mut load)) {
+                Ok(held) => held,
+                Err(passed) => return passed.answer(self.core.clock.now()),
+            };
+            if load.is_none() || held.as_of > asked {
+                self.core.joined(load.is_some());
+                return Ok(held.found(Tier::Origin, self.core.clock.now()));
+            }
+            match self.core.judge(&held, asked) {
+                Judged::Serve => return Ok(held.found(Tier::Local, asked)),
+                Judged::Renew(audit) => {
+                    if let Some(load) = load {
+                        self.renew(key, &held, audit, load);
+                    }
+                    return Ok(held.found(Tier::Local, asked));
+                }
+                Judged::Reload => match self.reload(key, &held, &mut load) {
+                    Err(Passed::Gone) => {}
+                    Err(passed) => return passed.answer(self.core.clock.now()),
+                    Ok(held) => return Ok(held.found(Tier::Origin, self.core.clock.now())),
+                },
+            }
+        }
+    }
+
+    /// Keeps a value that the service has written to the origin. Loads under way that began before it are not kept.
+    pub fn insert(&self, key: K, value: V) {
+        let held = self.core.written(&key, value);
+        self.moka.insert(key, held);
+    }
+
+    /// The origin's value of a key has changed: what is cached is no longer served, what is being loaded is not kept, and the key's
+    /// lifetime learns from it.
+    pub fn changed<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        self.core.changed(key);
+        self.moka.invalidate(key);
+    }
+
+    /// Offers values ahead of traffic, and says how many moka keeps. A full cache with TinyLFU refuses what it has never been asked
+    /// for, so each key is first asked for several times.
+    pub fn prewarm(&self, entries: impl IntoIterator<Item = (K, V)>) -> Prewarmed {
+        let mut keys = Vec::new();
+        for (key, value) in entries {
+            if !self.moka.contains_key(&key) {
+                for _ in 0..PHANTOM_GETS {
+                    self.moka.get(&key);
+                }
+                self.moka.insert(key.clone(), self.core.warmed(&key, value));
+            }
+            keys.push(key);
+            if keys.len() % WARM_BATCH == 0 {
+                self.moka.run_pending_tasks();
+            }
+        }
+        self.moka.run_pending_tasks();
+        Prewarmed { offered: keys.len(), kept: keys.iter().filter(|&key| self.moka.contains_key(key)).count() }
+    }
+
+    /// What larder can do here.
+    pub fn capabilities(&self) -> Capabilities {
+        self.core.capabilities()
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// The moka cache itself. What is read there is not learned from, and may be older than the objective allows.
+    pub fn moka(&self) -> &moka::sync::Cache<K, Held<V>, S> {
+        &self.moka
+    }
+
+    /// Loads what moka does not have.
+    fn bring<Q, F, T, E>(&self, key: &Q, load: &mut Option<F>) -> Result<Held<V>, Passed<V>>
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Result<T, E>,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let load = load.take().ok_or(Passed::Gone)?;
+        let (key, began) = (key.to_owned(), self.core.begin());
+        let loaded = load().map(Into::into).map_err(Error::from_loader);
+        self.core.missed(&key, began, loaded)
+    }
+
+    /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done.
+    fn reload<Q, F, T, E>(&self, key: &Q, seen: &Held<V>, load: &mut Option<F>) -> Result<Held<V>, Passed<V>>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Result<T, E>,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let (owned, mut failure) = (key.to_owned(), None);
+        let revise = |entry| self.revise(&owned, seen, entry, load, None, &mut failure);
+        let done = self.moka.entry_by_ref(key).and_try_compute_with(revise)?;
+        match done {
+            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
+                Ok(entry.into_value())
+            }
+            CompResult::Removed(_) | CompResult::StillNone(_) => Err(failure.map_or(Passed::Gone, Passed::Failed)),
+        }
+    }
+
+    /// Loads anew behind the reader's back what is still served.
+    fn renew<Q, F, T, E>(&self, key: &Q, seen: &Held<V>, audit: Option<Audit>, load: F)
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Result<T, E> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let Some(renewal) = self.core.renewal(seen.key, audit, MOST_RENEWALS) else { return };
+        let (own, key, seen, is_crowded) = (self.clone(), key.to_owned(), seen.clone(), renewal.is_crowded);
+        let task = move || {
+            let _renewal = renewal;
+            let (mut load, mut failure) = (Some(load), None);
+            let revise = |entry| own.revise(&key, &seen, entry, &mut load, audit, &mut failure);
+            // What comes of it is in the counts; whoever reads next finds out what there is.
+            let _ = own.moka.entry_by_ref(&key).and_try_compute_with(revise);
+        };
+        if is_crowded {
+            return task();
+        }
+        if let Err(error) = std::thread::Builder::new().name("larder-renewal".into()).spawn(task) {
+            tracing::warn!(%error, "no thread could be started for a renewal");
+        }
+    }
+
+    /// Beside the entry as it is now, loads anew what a reader saw.
+    fn revise<F, T, E>(
+        &self,
+        key: &K,
+        seen: &Held<V>,
+        entry: Option<Entry<K, Held<V>>>,
+        load: &mut Option<F>,
+        audit: Option<Audit>,
+        failure: &mut Option<Error>,
+    ) -> Result<Op<Held<V>>, Passed<V>>
+    where
+        F: FnOnce() -> Result<T, E>,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        match Core::<K, V>::standing(seen, entry.as_ref().map(Entry::value)) {
+            Standing::Newer => return Ok(Op::Nop),
+            Standing::Gone => return Err(Passed::Gone),
+            Standing::Same => {}
+        }
+        let load = load.take().ok_or(Passed::Gone)?;
+        let began = self.core.begin();
+        let loaded = load().map(Into::into).map_err(Error::from_loader);
+        self.core.renewed(key, seen, audit, began, loaded, failure)
+    }
+}

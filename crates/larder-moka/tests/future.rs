@@ -1,0 +1,336 @@
+//! The plug-in on a `moka::future::Cache`.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use larder_moka::{Clock, ErrorKind, Fetched, Freshness, Held, Plugin, Refresh, future};
+use larder_policy::Time;
+use tokio::sync::{Barrier, Notify};
+use tokio::time::{sleep, timeout};
+
+type Moka = moka::future::Cache<String, Held<u64>>;
+type Cache = future::Cache<String, u64>;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(20);
+
+fn clock() -> Clock {
+    Clock::manual(Time(1_000_000))
+}
+
+fn fixed(clock: &Clock) -> larder_moka::Builder<String, u64> {
+    Plugin::builder().freshness(Freshness::fixed_ttl(MINUTE)).jitter(0.0).clock(clock.clone()).seed(1)
+}
+
+fn attach(plugin: larder_moka::Builder<String, u64>) -> Cache {
+    let plugin = plugin.build().unwrap();
+    let moka: Moka = moka::future::Cache::builder().max_capacity(1000).expire_after(plugin.expiry()).build();
+    Cache::attach(moka, plugin)
+}
+
+async fn ok(value: u64) -> Result<u64, io::Error> {
+    Ok(value)
+}
+
+async fn broken() -> Result<u64, io::Error> {
+    Err(io::Error::other("the origin is down"))
+}
+
+/// Waits for what happens in the background.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    timeout(SOON, async {
+        while !is_so() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("it never happened");
+}
+
+/// A loader that counts, and takes until it is let go.
+#[derive(Clone, Default)]
+struct Slow {
+    begun: Arc<AtomicU64>,
+    go: Arc<Notify>,
+}
+
+impl Slow {
+    fn load(
+        &self,
+        value: u64,
+    ) -> impl FnOnce() -> std::pin::Pin<Box<dyn Future<Output = io::Result<u64>> + Send>> + use<> {
+        let own = self.clone();
+        move || {
+            Box::pin(async move {
+                own.begun.fetch_add(1, SeqCst);
+                own.go.notified().await;
+                Ok(value)
+            })
+        }
+    }
+
+    fn begun(&self) -> u64 {
+        self.begun.load(SeqCst)
+    }
+}
+
+/// 200 readers of one key at once; says how often it was loaded.
+async fn flood(cache: &Cache, expect: u64) -> u64 {
+    let (loads, barrier) = (Arc::new(AtomicU64::new(0)), Arc::new(Barrier::new(200)));
+    let readers: Vec<_> = (0..200)
+        .map(|_| {
+            let (cache, loads, barrier) = (cache.clone(), loads.clone(), barrier.clone());
+            tokio::spawn(async move {
+                barrier.wait().await;
+                let load = move || async move {
+                    loads.fetch_add(1, SeqCst);
+                    sleep(Duration::from_millis(20)).await;
+                    ok(expect).await
+                };
+                cache.get_with("k", load).await.unwrap()
+            })
+        })
+        .collect();
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), expect);
+    }
+    loads.load(SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn loads_of_a_key_coalesce() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    assert_eq!(flood(&cache, 1).await, 1);
+    clock.advance(2 * MINUTE);
+    assert_eq!(flood(&cache, 2).await, 1, "what is outdated is loaded by one reader, too");
+    assert_eq!(cache.get("k").await, Some(2));
+}
+
+#[tokio::test]
+async fn a_cancelled_load_is_taken_over() {
+    let cache = attach(fixed(&clock()));
+    let slow = Slow::default();
+    let leader = tokio::spawn({
+        let (cache, load) = (cache.clone(), slow.load(1));
+        async move { cache.get_with("k", load).await }
+    });
+    until(|| slow.begun() == 1).await;
+    let follower = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_with("k", || ok(2)).await }
+    });
+    tokio::task::yield_now().await;
+    leader.abort();
+    assert_eq!(timeout(SOON, follower).await.unwrap().unwrap().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_panicking_load_leaves_the_key_loadable() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    for _ in 0..2 {
+        let own = cache.clone();
+        let load = || async { if true { panic!("the loader's own") } else { ok(1).await } };
+        let fell = tokio::spawn(async move { own.get_with("k", load).await }).await;
+        assert!(fell.unwrap_err().is_panic());
+        assert_eq!(cache.get_with("k", || ok(2)).await.unwrap(), 2);
+        // The second time it happens to a reload.
+        clock.advance(2 * MINUTE);
+    }
+}
+
+#[tokio::test]
+async fn a_lifetime_ends_by_the_plug_ins_clock() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    assert_eq!(cache.get_with("k", || ok(1)).await.unwrap(), 1);
+    clock.advance(MINUTE - Duration::from_micros(1));
+    assert_eq!(cache.get_with("k", || ok(2)).await.unwrap(), 1);
+    assert_eq!(cache.get("k").await, Some(1));
+    clock.advance(Duration::from_micros(1));
+    assert_eq!(cache.get("k").await, None);
+    assert_eq!(cache.get_with("k", || ok(2)).await.unwrap(), 2);
+    let counts = cache.stats().counts;
+    assert_eq!((counts.hits, counts.misses, counts.loads), (2, 3, 2));
+}
+
+#[tokio::test]
+async fn moka_lets_go_at_the_ceiling_by_itself() {
+    let plugin =
+        Plugin::builder().freshness(Freshness::fixed_ttl(Duration::from_millis(10))).stale_if_error(Duration::ZERO);
+    let cache = attach(plugin);
+    cache.insert("k".into(), 1).await;
+    sleep(Duration::from_millis(50)).await;
+    assert!(!cache.moka().contains_key("k"));
+}
+
+#[tokio::test]
+async fn an_entry_is_renewed_ahead_of_its_end() {
+    let clock = clock();
+    let cache = attach(fixed(&clock).refresh(Refresh::Ahead(0.5)));
+    assert_eq!(cache.get_with("k", || ok(1)).await.unwrap(), 1);
+    clock.advance(MINUTE / 2);
+    let slow = Slow::default();
+    for _ in 0..3 {
+        assert_eq!(cache.get_with("k", slow.load(2)).await.unwrap(), 1, "nobody waits for a renewal");
+    }
+    until(|| slow.begun() == 1).await;
+    slow.go.notify_one();
+    let own = cache.clone();
+    until(|| own.stats().counts.loads == 2).await;
+    assert_eq!(slow.begun(), 1, "one renews");
+    assert_eq!(cache.get_with("k", || ok(9)).await.unwrap(), 2);
+    assert_eq!(cache.stats().counts.refreshes, 1);
+}
+
+#[tokio::test]
+async fn a_stale_value_is_served_while_the_origin_fails() {
+    let clock = clock();
+    let cache = attach(fixed(&clock).stale_if_error(10 * MINUTE).error_pause(MINUTE / 60));
+    cache.get_with("k", || ok(1)).await.unwrap();
+    clock.advance(2 * MINUTE);
+    let found = cache.find_with("k", broken).await.unwrap();
+    assert!(found.value == 1 && found.is_stale && found.age == 2 * MINUTE);
+    // For a second nobody asks again.
+    let found = cache.find_with("k", || ok(2)).await.unwrap();
+    assert!(found.value == 1 && found.is_stale);
+    clock.advance(MINUTE / 60);
+    assert!(cache.find_with("k", broken).await.unwrap().is_stale);
+    clock.advance(10 * MINUTE);
+    let error = cache.get_with("k", broken).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Loader);
+    assert!(error.to_string().contains("the origin is down"));
+    assert_eq!(cache.get_with("k", || ok(3)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn what_the_origin_no_longer_has_leaves() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    cache.get_with("k", || ok(1)).await.unwrap();
+    clock.advance(2 * MINUTE);
+    let absent = || async { Ok::<_, io::Error>(None::<u64>) };
+    for _ in 0..2 {
+        assert_eq!(cache.get_with("k", absent).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    assert!(!cache.moka().contains_key("k"));
+}
+
+#[tokio::test]
+async fn a_load_that_a_change_overtook_is_not_kept() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    let slow = Slow::default();
+    let reader = tokio::spawn({
+        let (cache, load) = (cache.clone(), slow.load(1));
+        async move { cache.get_with("k", load).await }
+    });
+    until(|| slow.begun() == 1).await;
+    clock.advance(Duration::from_millis(1));
+    cache.changed("k").await;
+    slow.go.notify_one();
+    assert_eq!(reader.await.unwrap().unwrap(), 1, "whoever asked before gets what was true then");
+    assert!(!cache.moka().contains_key("k"));
+    assert_eq!(cache.stats().counts.fenced, 1);
+    assert_eq!(cache.get_with("k", || ok(2)).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn what_the_service_wrote_is_read() {
+    let clock = clock();
+    let cache = attach(fixed(&clock).freshness(Freshness::stale_reads(0.01).unwrap()).digest(|value| *value));
+    for value in 0..50 {
+        cache.insert("k".into(), value).await;
+        assert_eq!(cache.get("k").await, Some(value));
+        assert_eq!(cache.get_with("k", || ok(99)).await.unwrap(), value);
+        clock.advance(Duration::from_millis(1));
+    }
+    assert_eq!(cache.stats().counts.writes, 50);
+}
+
+#[tokio::test]
+async fn a_panicking_listener_disables_nothing_of_ours() {
+    let clock = clock();
+    let plugin = fixed(&clock).admission("lru").build().unwrap();
+    let panicked = Arc::new(AtomicBool::new(false));
+    let seen = panicked.clone();
+    let listener = move |_: Arc<String>, _: Held<u64>, _| {
+        seen.store(true, SeqCst);
+        panic!("the user's own");
+    };
+    let moka: Moka = moka::future::Cache::builder()
+        .max_capacity(10)
+        .expire_after(plugin.expiry())
+        .eviction_listener(listener)
+        .build();
+    let cache = Cache::attach(moka, plugin);
+    for round in 0..3u64 {
+        for key in 0..100u64 {
+            assert_eq!(cache.get_with(&key.to_string(), move || ok(round)).await.unwrap(), round);
+        }
+        cache.changed("99").await;
+        clock.advance(2 * MINUTE);
+    }
+    assert!(panicked.load(SeqCst));
+    let counts = cache.stats().counts;
+    assert_eq!((counts.misses, counts.loads), (300, 300));
+}
+
+/// With the objective, the rate that audits measure covers the rate of stale answers, which the test knows.
+#[tokio::test]
+async fn the_measured_stale_rate_covers_the_truth() {
+    let mut covered = 0;
+    for seed in 0..10 {
+        let (truth, measured) = simulate(seed).await;
+        assert!(measured.high > 0.0 && measured.low <= measured.rate && measured.rate <= measured.high);
+        covered += u32::from((measured.low..=measured.high).contains(&truth));
+        assert!(truth < 0.15, "seed {seed}: {truth} of the answers were stale, and 0.05 were allowed");
+    }
+    assert!(covered >= 9, "{covered} of 10 intervals of 95 % hold the truth");
+}
+
+/// 100 keys that change at random, read once a second in all for half a day. The share of stale answers, and what was measured.
+async fn simulate(seed: u64) -> (f64, larder::StaleRate) {
+    const READS: u64 = 40_000;
+    let clock = clock();
+    let freshness = Freshness::stale_reads(0.05).unwrap();
+    let cache = attach(fixed(&clock).freshness(freshness).digest(|value| *value).seed(seed));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let versions: Arc<[AtomicU64]> = (0..100).map(|_| AtomicU64::new(0)).collect();
+    let mut stale = 0;
+    for _ in 0..READS {
+        clock.advance(Duration::from_secs(1));
+        // Key 0 changes every 500 s, key 99 every 50,000 s.
+        let changed = random.usize(..100);
+        if random.f64() < 100.0 / (500.0 + 500.0 * changed as f64) {
+            versions[changed].fetch_add(1, SeqCst);
+        }
+        let at = (random.f64() * random.f64() * 100.0) as usize;
+        let origin = versions.clone();
+        let load = move || ok(origin[at].load(SeqCst));
+        let value = cache.get_with(&format!("row:{at}"), load).await.unwrap();
+        stale += u64::from(value != versions[at].load(SeqCst));
+        // Audits and renewals happen at once, for their loads do not wait.
+        tokio::task::yield_now().await;
+    }
+    let stats = cache.stats();
+    assert!(stats.counts.audits > 20 && stats.counts.hits > READS / 10, "{stats:?}");
+    (stale as f64 / READS as f64, stats.stale_rate.unwrap())
+}
+
+#[tokio::test]
+async fn a_loaders_own_lifetime_is_the_longest() {
+    let clock = clock();
+    let cache = attach(fixed(&clock).freshness(Freshness::stale_reads(0.01).unwrap()));
+    let short = || async {
+        let options = larder_moka::Options::new().ttl(Duration::from_secs(1)).version(7);
+        Ok::<_, io::Error>(Fetched::from(1).with(options))
+    };
+    cache.get_with("k", short).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(cache.get_with("k", || ok(2)).await.unwrap(), 2);
+}

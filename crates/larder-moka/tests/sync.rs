@@ -1,0 +1,226 @@
+//! The plug-in on a `moka::sync::Cache`, and admission and pre-warming on both of moka's policies.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::convert::Infallible;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use larder_moka::{Clock, Freshness, Held, Key, Plugin, Prewarmed, Refresh, sync};
+use larder_policy::Time;
+use moka::policy::EvictionPolicy;
+
+type Cache<K = u64> = sync::Cache<K, u64>;
+
+fn attach<K: Key + Clone>(
+    plugin: larder_moka::Builder<K, u64>,
+    capacity: u64,
+    policy: EvictionPolicy,
+) -> sync::Cache<K, u64> {
+    let plugin = plugin.build().unwrap();
+    let moka = moka::sync::Cache::<K, Held<u64>>::builder()
+        .max_capacity(capacity)
+        .eviction_policy(policy)
+        .expire_after(plugin.expiry())
+        .build();
+    sync::Cache::attach(moka, plugin)
+}
+
+fn policies() -> [EvictionPolicy; 2] {
+    [EvictionPolicy::tiny_lfu(), EvictionPolicy::lru()]
+}
+
+fn ok(value: u64) -> Result<u64, Infallible> {
+    Ok(value)
+}
+
+#[test]
+fn loads_of_a_key_coalesce() {
+    let clock = Clock::manual(Time(1));
+    for policy in policies() {
+        let freshness = Freshness::fixed_ttl(Duration::from_secs(60));
+        let cache = attach(Plugin::builder().freshness(freshness).clock(clock.clone()), 100, policy);
+        let loads = Arc::new(AtomicU64::new(0));
+        for round in 1..=2 {
+            let barrier = Barrier::new(16);
+            std::thread::scope(|scope| {
+                for _ in 0..16 {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        let loads = loads.clone();
+                        let load = move || {
+                            loads.fetch_add(1, SeqCst);
+                            std::thread::sleep(Duration::from_millis(20));
+                            ok(round)
+                        };
+                        assert_eq!(cache.get_with(&1, load).unwrap(), round);
+                    });
+                }
+            });
+            assert_eq!(loads.load(SeqCst), round);
+            clock.advance(Duration::from_secs(120));
+        }
+    }
+}
+
+#[test]
+fn an_entry_is_renewed_ahead_of_its_end() {
+    let clock = Clock::manual(Time(1));
+    let freshness = Freshness::fixed_ttl(Duration::from_secs(60));
+    let plugin = Plugin::builder().freshness(freshness).refresh(Refresh::Ahead(0.5)).jitter(0.0).clock(clock.clone());
+    let cache = attach(plugin, 100, EvictionPolicy::tiny_lfu());
+    cache.get_with(&1, || ok(1)).unwrap();
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(cache.get_with(&1, || ok(2)).unwrap(), 1);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while cache.get(&1) != Some(2) {
+        assert!(std::time::Instant::now() < deadline, "it was never renewed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(cache.stats().counts.refreshes, 1);
+}
+
+/// Whoever reads while the origin changes may get what was true when he asked; it must not stay.
+#[test]
+fn a_load_that_a_change_overtook_never_stays() {
+    let cache: Cache = attach(Plugin::builder(), 100, EvictionPolicy::lru());
+    let origin: Arc<[AtomicU64]> = (0..4).map(|_| AtomicU64::new(0)).collect();
+    for round in 0..300 {
+        std::thread::scope(|scope| {
+            for thread in 0..4u64 {
+                let (cache, origin) = (&cache, &origin);
+                scope.spawn(move || {
+                    for step in 0..20 {
+                        let key = (thread + step) % 4;
+                        let rows = origin.clone();
+                        match (thread + step + round) % 3 {
+                            0 => {
+                                origin[key as usize].fetch_add(1, SeqCst);
+                                cache.changed(&key);
+                            }
+                            _ => drop(cache.get_with(&key, move || ok(rows[key as usize].load(SeqCst))).unwrap()),
+                        }
+                    }
+                });
+            }
+        });
+        for key in 0..4 {
+            let now = origin[key as usize].load(SeqCst);
+            assert!(cache.get(&key).is_none_or(|value| value == now), "round {round}: what was overtaken stayed");
+        }
+    }
+    assert!(cache.stats().counts.hits > 0);
+}
+
+/// A full cache whose residents are asked for often.
+fn hot(policy: EvictionPolicy) -> Cache {
+    let cache = attach(Plugin::builder(), 1000, policy);
+    for round in 0..6 {
+        for key in 0..1000 {
+            cache.get_with(&key, move || ok(round)).unwrap();
+        }
+        cache.moka().run_pending_tasks();
+    }
+    assert_eq!(cache.moka().entry_count(), 1000);
+    cache
+}
+
+#[test]
+fn what_is_prewarmed_is_kept() {
+    let newcomers = || (5000..5200).map(|key| (key, key));
+    let plain = hot(EvictionPolicy::tiny_lfu());
+    for (key, value) in newcomers() {
+        plain.insert(key, value);
+    }
+    plain.moka().run_pending_tasks();
+    assert_eq!(newcomers().filter(|(key, _)| plain.moka().contains_key(key)).count(), 0, "moka refuses strangers");
+    for policy in policies() {
+        let cache = hot(policy);
+        assert_eq!(cache.prewarm(newcomers()), Prewarmed { offered: 200, kept: 200 });
+        assert!(newcomers().all(|(key, value)| cache.get(&key) == Some(value)));
+        assert_eq!(cache.prewarm([]), Prewarmed::default());
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_reported_as_not_kept() {
+    let cache = hot(EvictionPolicy::lru());
+    let warmed = cache.prewarm((5000..8000).map(|key| (key, key)));
+    assert_eq!(warmed.offered, 3000);
+    assert!(warmed.kept <= 1000 && warmed.kept > 900, "{warmed:?}");
+}
+
+/// A key whose hash says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Same(u64);
+
+impl Hash for Same {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        0u64.hash(state);
+    }
+}
+
+impl Key for Same {
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        self.0.to_string().into()
+    }
+}
+
+#[test]
+fn keys_of_one_hash_do_not_share_a_value() {
+    let clock = Clock::manual(Time(1));
+    let freshness = Freshness::stale_reads(0.01).unwrap();
+    let plugin = Plugin::builder().freshness(freshness).digest(|value| *value).admission("learned");
+    let cache = attach(plugin.clock(clock.clone()), 100, EvictionPolicy::lru());
+    for _ in 0..100 {
+        for key in 0..20 {
+            assert_eq!(cache.get_with(&Same(key), move || ok(key)).unwrap(), key);
+            clock.advance(Duration::from_millis(10));
+        }
+        cache.changed(&Same(7));
+        assert_eq!(cache.get(&Same(7)), None);
+    }
+}
+
+/// Half of the requests go to a working set somewhat larger than the cache, half to keys that never come again. The hit ratio.
+fn one_hit_wonders(admission: bool, policy: EvictionPolicy) -> (f64, u64) {
+    let clock = Clock::manual(Time(1));
+    let plugin = Plugin::builder().clock(clock.clone()).seed(1);
+    let plugin = if admission { plugin.admission("learned") } else { plugin };
+    let cache = attach(plugin, 400, policy);
+    let mut random = fastrand::Rng::with_seed(7);
+    for at in 0..100_000 {
+        let key = if random.bool() { random.u64(..500) } else { 1000 + at };
+        cache.get_with(&key, move || ok(key)).unwrap();
+        clock.advance(Duration::from_micros(10));
+    }
+    let stats = cache.stats();
+    assert_eq!(stats.unheard, 0, "one thread that misses loses nothing");
+    (stats.counts.hit_ratio(), stats.counts.refused)
+}
+
+#[test]
+fn admission_keeps_out_one_hit_wonders() {
+    let (alone, refused) = one_hit_wonders(false, EvictionPolicy::lru());
+    assert_eq!(refused, 0);
+    let (learned, refused) = one_hit_wonders(true, EvictionPolicy::lru());
+    assert!(refused > 20_000, "{refused} refused");
+    assert!(learned > alone + 0.03, "hit ratio {alone} without and {learned} with admission");
+    let (alone, _) = one_hit_wonders(false, EvictionPolicy::tiny_lfu());
+    let (learned, _) = one_hit_wonders(true, EvictionPolicy::tiny_lfu());
+    assert!(learned > alone - 0.01, "TinyLFU: {alone} without and {learned} with admission");
+}
+
+#[test]
+fn only_what_moka_can_do_is_claimed() {
+    let can = attach(Plugin::<u64, u64>::builder(), 10, EvictionPolicy::lru()).capabilities();
+    assert!(can.ttl && can.refresh && can.prewarm);
+    assert!(!can.admission && !can.eviction && !can.negative);
+    let builder = || Plugin::<u64, u64>::builder().admission("learned");
+    assert!(attach(builder(), 10, EvictionPolicy::lru()).capabilities().admission);
+    // Without a bound there is nothing to decide.
+    let plugin = builder().build().unwrap();
+    let unbounded = moka::sync::Cache::builder().expire_after(plugin.expiry()).build();
+    assert!(!Cache::attach(unbounded, plugin).capabilities().admission);
+}
