@@ -1,3 +1,5 @@
+//! The quick start, which the READMEs show from here on.
+
 use larder::{Cache, Freshness};
 
 #[tokio::main]

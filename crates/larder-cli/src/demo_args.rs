@@ -13,9 +13,9 @@ use crate::freshness_args::parse_share;
 Two processes' caches share a second tier, and behind it lies a SQLite file whose rows change while they are read. Every
 read goes to three arms, one after the other, each with caches, a second tier and a loader of its own:
   larder     the learned policy, lifetimes from the objective
-  same rate  LRU, one lifetime for all, set from the true rates of reads and changes to meet the objective: what nobody
-             knows in production
-  300s       LRU, the lifetime many services have
+  lru-tuned  LRU, one lifetime for all, set from the true rates of reads and changes to meet the objective: rates that
+             nobody knows in production
+  lru-300s   LRU, the lifetime many services have
 The truth is the row's version in the file when a read begins. Traffic and changes repeat with the seed; timing does not.
 
 Examples:

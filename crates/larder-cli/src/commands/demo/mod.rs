@@ -24,7 +24,7 @@ pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
     let requests = options.rate.get().saturating_mul(options.seconds);
     let traffic = Traffic::read(&options.trace, requests, options.seed)?;
     let control = control::ttl_for(options.objective, &traffic.rates(options.rate.get() as f64));
-    let ways = [Way::larder(options.objective)?, Way::one_ttl("same rate", control), Way::one_ttl("300s", USUAL)];
+    let ways = [Way::larder(options.objective)?, Way::one_ttl("lru-tuned", control), Way::one_ttl("lru-300s", USUAL)];
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -114,32 +114,45 @@ impl Origin {
     ) -> Result<u64, Failure> {
         let mut changes = Changes::new(traffic, seed);
         let mut database = self.connection()?;
+        let mut written = vec![0; self.len()];
         let mut changed = 0;
-        while !stop.load(Ordering::Relaxed) {
+        loop {
+            // Asked first: what came in before the end is still done.
+            let is_last = stop.load(Ordering::Relaxed);
             let now = start.elapsed().as_secs_f64();
             let due: Vec<Row> = std::iter::from_fn(|| changes.until(now)).chain(asked.try_iter()).collect();
             if !due.is_empty() {
-                self.write(&mut database, traffic, &due)?;
+                self.write(&mut database, traffic, &due, &mut written)?;
                 changed += due.len() as u64;
+            }
+            if is_last {
+                return Ok(changed);
             }
             std::thread::sleep(PACE);
         }
-        Ok(changed)
     }
 
-    fn write(&self, database: &mut Connection, traffic: &Traffic, due: &[Row]) -> Result<(), Failure> {
+    /// Changes rows; one may be due twice. `written` are the versions in the file, which has this one writer.
+    fn write(
+        &self,
+        database: &mut Connection,
+        traffic: &Traffic,
+        due: &[Row],
+        written: &mut [u32],
+    ) -> Result<(), Failure> {
         let transaction = database.transaction()?;
         {
             let mut update = transaction
-                .prepare_cached("UPDATE item SET version = version + 1, changed_at = ?2, body = ?3 WHERE key = ?1")?;
+                .prepare_cached("UPDATE item SET version = ?2, changed_at = ?3, body = ?4 WHERE key = ?1")?;
             for &row in due {
-                let body = body(row, self.version(row) + 1);
-                update.execute(params![&*traffic.keys[row as usize], since_epoch().as_micros() as i64, body])?;
+                let version = &mut written[row as usize];
+                *version += 1;
+                let changed_at = since_epoch().as_micros() as i64;
+                update.execute(params![&*traffic.keys[row as usize], *version, changed_at, body(row, *version)])?;
             }
         }
         transaction.commit()?;
-        // One writer: nobody else counts up.
-        due.iter().for_each(|&row| _ = self.versions[row as usize].fetch_add(1, Ordering::Release));
+        due.iter().for_each(|&row| self.versions[row as usize].store(written[row as usize], Ordering::Release));
         Ok(())
     }
 
@@ -192,7 +205,8 @@ mod tests {
         ask.send(3).unwrap();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| origin.change(&traffic, &asked, Instant::now(), 1, &stop));
+            let (origin, traffic, stop_it) = (&origin, &traffic, &stop);
+            let writer = scope.spawn(move || origin.change(traffic, &asked, Instant::now(), 1, stop_it));
             while origin.version(3) < 2 {
                 std::thread::sleep(PACE);
             }

@@ -136,13 +136,8 @@ impl Outcome {
         let mut lines = Vec::new();
         let measured = ours.measured.as_ref().map_or_else(String::new, |measured| {
             let holds = (measured.low..=measured.high).contains(&ours.stale_rate);
-            let certain = if measured.is_certifiable { "" } else { ", too few checks to certify it yet" };
-            format!(
-                "; it measured {} to {} itself, which {} the truth{certain}",
-                percent(measured.low),
-                percent(measured.high),
-                if holds { "holds" } else { "misses" }
-            )
+            let certain = if measured.is_certifiable { "" } else { ", and is still too wide to certify the objective" };
+            format!("; its own interval {} the truth{certain}", if holds { "holds" } else { "misses" })
         });
         let kept = if ours.stale_rate <= self.objective { "kept" } else { "missed" };
         lines.push(format!(
@@ -182,12 +177,18 @@ const ROWS: &[(&str, Cell)] = &[
     ("  ahead of their end", |arm| count(arm.refreshes)),
     ("  to audit", |arm| count(arm.audits)),
     ("stale reads, in truth", |arm| percent(arm.stale_rate)),
-    ("  as measured by itself", |arm| arm.measured.as_ref().map_or_else(|| "-".into(), |own| percent(own.rate))),
+    ("  as measured by itself", measured),
     ("p50 / p99, all", |arm| times(&arm.all)),
     ("  memory", |arm| times(&arm.memory.latency)),
     ("  second tier", |arm| times(&arm.second_tier.latency)),
     ("  origin", |arm| times(&arm.origin.latency)),
 ];
+
+/// The estimate and its interval.
+fn measured(arm: &ArmOutcome) -> String {
+    let Some(own) = &arm.measured else { return "-".into() };
+    format!("{} ({} to {})", percent(own.rate), percent(own.low), percent(own.high))
+}
 
 fn lifetime(arm: &ArmOutcome) -> String {
     match arm.ttl {
