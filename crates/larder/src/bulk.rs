@@ -132,7 +132,7 @@ where
                 }
                 Err(error) => {
                     for (target, landing, doubted, _) in waiting {
-                        inner.store.failed(target.hash, &target.flight);
+                        inner.store.failed(target.hash, &target.flight, target.audit);
                         landing.land(doubted.ok_or_else(|| error.clone()));
                     }
                 }

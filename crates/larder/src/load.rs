@@ -232,13 +232,16 @@ where
     }
 
     async fn ask_origin(&self, target: &Target<K, V>, load: Option<Load<V>>, fill: Option<(Name, Fence)>) -> Answer<V> {
-        let load = load.ok_or_else(abandoned)?;
+        let Some(load) = load else {
+            self.store.forgo(target.hash, target.audit);
+            return Err(abandoned());
+        };
         let as_of = self.store.clock.now();
         let fetched = match self.ask(load).await {
             Ok(fetched) => fetched,
             Err(error) if error.kind() == ErrorKind::NotFound => Fetched::absent(),
             Err(error) => {
-                self.store.failed(target.hash, &target.flight);
+                self.store.failed(target.hash, &target.flight, target.audit);
                 return Err(error);
             }
         };

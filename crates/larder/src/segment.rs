@@ -283,6 +283,17 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         usable
     }
 
+    /// Nobody will ask the origin about a hit that was drawn for an audit.
+    pub(crate) fn forgo(&mut self, hash: KeyHash, audit: Option<Audit>) {
+        if let Some(audit) = audit
+            && let Some(Life::Judged { subject, .. }) = self.kernel.peek(hash).map(|entry| entry.life)
+            && let Some(engine) = &mut self.engine
+        {
+            self.counts.audits -= 1;
+            engine.forgo(subject, audit);
+        }
+    }
+
     /// Lets time pass: what has expired leaves.
     pub(crate) fn tick(&mut self, now: Time) {
         let mut work = Work { expired: std::mem::take(&mut self.gone), ..Work::default() };

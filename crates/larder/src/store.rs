@@ -190,9 +190,11 @@ where
         let access = Access::get(hash, self.clock.now());
         let mut segment = self.segment(hash).lock();
         match self.look(&mut segment, &access, key) {
-            Seen::Fresh(found) | Seen::Renew(found, None) => Some(found),
-            // Nobody will check: this read is no audit.
-            Seen::Renew(found, Some(_)) => Some(found),
+            Seen::Fresh(found) => Some(found),
+            Seen::Renew(found, audit) => {
+                segment.forgo(hash, audit);
+                Some(found)
+            }
             Seen::Stale(..) | Seen::Miss => None,
         }
     }
@@ -219,7 +221,8 @@ where
         };
         if let Some(flight) = segment.flights.get(&hash) {
             let is_same = flight.key.borrow() == key;
-            if let Some((found, _)) = renewed {
+            if let Some((found, audit)) = renewed {
+                segment.forgo(hash, audit);
                 return Step::Renew(found, None);
             }
             if !is_same {
@@ -266,6 +269,7 @@ where
                 || !self.floors.admits(hash, arrival.as_of);
             if is_void {
                 segment.counts.fenced += 1;
+                segment.forgo(hash, arrival.audit);
                 (false, Vec::new())
             } else {
                 if self.rules.consistency == Consistency::MonotonicReads {
@@ -299,6 +303,13 @@ where
     /// Whether the key is resident; this is no access.
     pub(crate) fn holds(&self, key: &K, hash: KeyHash) -> bool {
         self.segment(hash).lock().kernel.peek(hash).is_some_and(|entry| entry.key == *key)
+    }
+
+    /// Nobody will ask the origin about a hit that was drawn for an audit.
+    pub(crate) fn forgo(&self, hash: KeyHash, audit: Option<Audit>) {
+        if audit.is_some() {
+            self.segment(hash).lock().forgo(hash, audit);
+        }
     }
 
     /// Loads of the key under way are not kept and not joined.
@@ -358,9 +369,10 @@ where
     }
 
     /// A load failed. Says whether what is resident may be served meanwhile.
-    pub(crate) fn failed(&self, hash: KeyHash, flight: &Flight<K, V>) -> bool {
+    pub(crate) fn failed(&self, hash: KeyHash, flight: &Flight<K, V>, audit: Option<Audit>) -> bool {
         let mut segment = self.segment(hash).lock();
         segment.counts.load_errors += 1;
+        segment.forgo(hash, audit);
         segment.failed(hash, self.clock.now(), &self.rules, |own| *own == flight.key)
     }
 

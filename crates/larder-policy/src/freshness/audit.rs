@@ -141,6 +141,14 @@ impl Audits {
         self.heaviest = self.heaviest.max(1.0 / audit.probability);
     }
 
+    /// A hit was drawn and nobody asked the origin. The reads it stood for leave the count, so that what remains is as unbiased
+    /// as if it had been drawn from them alone.
+    pub(super) fn forgone(&mut self, audit: Audit) {
+        if audit.probability > 0.0 {
+            self.all_reads = (self.all_reads - 1.0 / audit.probability).max(0.0);
+        }
+    }
+
     /// By how much more audits find stale than the forecast says, shrunk to 1 while they have found little.
     pub(super) fn bias(&self) -> f64 {
         ((self.compared.1 + SHRINK) / (self.compared.0 + SHRINK)).clamp(BIAS.0, BIAS.1)
@@ -202,6 +210,27 @@ mod tests {
             }
         }
         (stale_reads / reads as f64, audits.measured().unwrap())
+    }
+
+    #[test]
+    fn what_was_drawn_and_not_asked_leaves_the_rate_unbiased() {
+        let mut rng = crate::Rng::new(1);
+        let mut audits = Audits::new(0.05);
+        for _ in 0..400_000 {
+            audits.read();
+            let (stale, unit) = (if rng.unit() < 0.5 { 0.02 } else { 0.08 }, rng.unit());
+            let Some(probability) = audits.draw(stale, unit) else { continue };
+            let audit = Audit { probability, stale };
+            // Half of them are never asked.
+            if rng.unit() < 0.5 {
+                audits.forgone(audit);
+            } else {
+                audits.found(audit, if rng.unit() < stale { 1.0 } else { 0.0 });
+            }
+        }
+        let measured = audits.measured().unwrap();
+        assert!(measured.low < 0.05 && 0.05 < measured.high, "{measured:?}");
+        assert!((measured.rate - 0.05).abs() < 0.015, "{measured:?}");
     }
 
     #[test]

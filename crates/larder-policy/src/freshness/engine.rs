@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
-use super::audit::{Audits, Measured};
+use super::audit::{Audit, Audits, Measured};
 use super::checkpoint::Checkpoint;
 use super::class::{Class, Classes};
 use super::controller::Controller;
@@ -196,6 +196,15 @@ impl Engine {
                 Checkpoint::new(loaded, hazard, reach, record.cached.logical.into(), group.controller.era());
         }
         serve(record, group, &mut self.rng, stale)
+    }
+
+    /// The origin was not asked about a hit drawn for an audit: another load is under way, or it failed.
+    pub fn forgo(&mut self, subject: Subject, audit: Audit) {
+        let group = &mut self.groups[usize::from(self.classes.all[usize::from(subject.class.0)].group)];
+        group.audits.forgone(audit);
+        if let Some(slot) = self.find(subject.key) {
+            self.records[slot].cached.stale += audit.stale as f32;
+        }
     }
 
     /// A value was loaded, and is now cached unless a notice came after the load began.
