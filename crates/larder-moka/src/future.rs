@@ -13,7 +13,7 @@ use moka::ops::compute::{CompResult, Op};
 use tokio::runtime::Handle;
 
 use crate::core::{Core, Judged, Passed, Standing};
-use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH};
+use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
 /// Renewals at once.
 const MOST_RENEWALS: usize = 256;
@@ -132,20 +132,23 @@ where
     /// Offers values ahead of traffic, and says how many moka keeps. A full cache with TinyLFU refuses what it has never been asked
     /// for, so each key is first asked for several times.
     pub async fn prewarm(&self, entries: impl IntoIterator<Item = (K, V)>) -> Prewarmed {
-        let mut keys = Vec::new();
-        for (key, value) in entries {
-            if !self.moka.contains_key(&key) {
-                for _ in 0..PHANTOM_GETS {
-                    self.moka.get(&key).await;
-                }
-                self.moka.insert(key.clone(), self.core.warmed(&key, value)).await;
+        let (mut entries, mut keys) = (entries.into_iter(), Vec::new());
+        loop {
+            let batch: Vec<_> = entries.by_ref().take(WARM_BATCH).collect();
+            if batch.is_empty() {
+                break;
             }
-            keys.push(key);
-            if keys.len() % WARM_BATCH == 0 {
+            for _ in 0..WARM_TRIES {
+                for (key, value) in batch.iter().filter(|(key, _)| !self.moka.contains_key(key)) {
+                    for _ in 0..PHANTOM_GETS {
+                        self.moka.get(key).await;
+                    }
+                    self.moka.insert(key.clone(), self.core.warmed(key, value.clone())).await;
+                }
                 self.moka.run_pending_tasks().await;
             }
+            keys.extend(batch.into_iter().map(|(key, _)| key));
         }
-        self.moka.run_pending_tasks().await;
         Prewarmed { offered: keys.len(), kept: keys.iter().filter(|&key| self.moka.contains_key(key)).count() }
     }
 

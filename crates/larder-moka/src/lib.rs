@@ -28,6 +28,8 @@ pub use stats::{Capabilities, Prewarmed, Stats};
 const PHANTOM_GETS: usize = 8;
 /// moka hears of so many gets before it drops some: it is made to listen after each such number of keys.
 const WARM_BATCH: usize = 16;
+/// What was refused all the same, for those who would leave are asked for as often, is offered again: moka counts no further than 15.
+const WARM_TRIES: usize = 3;
 
 /// Compiles and runs the README's examples.
 #[cfg(doctest)]

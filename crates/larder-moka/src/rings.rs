@@ -103,10 +103,16 @@ impl Rings {
 mod tests {
     use super::*;
 
+    fn record(rings: &Rings, many: u64) {
+        for key in 1..=many {
+            rings.record(KeyHash(key));
+        }
+    }
+
     #[test]
     fn what_is_not_overwritten_is_handed_out_once_and_in_order() {
         let rings = Rings::new();
-        (1..=100).for_each(|key| _ = rings.record(KeyHash(key)));
+        record(&rings, 100);
         let mut taken = Vec::new();
         rings.take(|key| taken.push(key.0));
         rings.take(|key| taken.push(key.0));
@@ -118,7 +124,7 @@ mod tests {
     fn every_loss_is_counted() {
         let rings = Rings::new();
         let many = 3 * SLOTS as u64 + 7;
-        (1..=many).for_each(|key| _ = rings.record(KeyHash(key)));
+        record(&rings, many);
         let mut taken = Vec::new();
         rings.take(|key| taken.push(key.0));
         assert_eq!(taken, (many - SLOTS as u64 + 1..=many).collect::<Vec<_>>());
@@ -131,7 +137,7 @@ mod tests {
         let mut taken = 0;
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (1..=20_000).for_each(|key| _ = rings.record(KeyHash(key))));
+                scope.spawn(|| record(&rings, 20_000));
             }
             for _ in 0..200 {
                 rings.take(|_| taken += 1);

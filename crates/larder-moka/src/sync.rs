@@ -11,7 +11,7 @@ use moka::Entry;
 use moka::ops::compute::{CompResult, Op};
 
 use crate::core::{Core, Judged, Passed, Standing};
-use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH};
+use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
 /// Renewals at once, each on a thread of its own while it lasts.
 const MOST_RENEWALS: usize = 16;
@@ -128,20 +128,23 @@ where
     /// Offers values ahead of traffic, and says how many moka keeps. A full cache with TinyLFU refuses what it has never been asked
     /// for, so each key is first asked for several times.
     pub fn prewarm(&self, entries: impl IntoIterator<Item = (K, V)>) -> Prewarmed {
-        let mut keys = Vec::new();
-        for (key, value) in entries {
-            if !self.moka.contains_key(&key) {
-                for _ in 0..PHANTOM_GETS {
-                    self.moka.get(&key);
-                }
-                self.moka.insert(key.clone(), self.core.warmed(&key, value));
+        let (mut entries, mut keys) = (entries.into_iter(), Vec::new());
+        loop {
+            let batch: Vec<_> = entries.by_ref().take(WARM_BATCH).collect();
+            if batch.is_empty() {
+                break;
             }
-            keys.push(key);
-            if keys.len() % WARM_BATCH == 0 {
+            for _ in 0..WARM_TRIES {
+                for (key, value) in batch.iter().filter(|(key, _)| !self.moka.contains_key(key)) {
+                    for _ in 0..PHANTOM_GETS {
+                        self.moka.get(key);
+                    }
+                    self.moka.insert(key.clone(), self.core.warmed(key, value.clone()));
+                }
                 self.moka.run_pending_tasks();
             }
+            keys.extend(batch.into_iter().map(|(key, _)| key));
         }
-        self.moka.run_pending_tasks();
         Prewarmed { offered: keys.len(), kept: keys.iter().filter(|&key| self.moka.contains_key(key)).count() }
     }
 

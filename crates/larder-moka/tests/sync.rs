@@ -134,7 +134,9 @@ fn what_is_prewarmed_is_kept() {
         plain.insert(key, value);
     }
     plain.moka().run_pending_tasks();
-    assert_eq!(newcomers().filter(|(key, _)| plain.moka().contains_key(key)).count(), 0, "moka refuses strangers");
+    let kept = newcomers().filter(|(key, _)| plain.moka().contains_key(key)).count();
+    // moka hashes with a secret of its own: a stranger may share the counts of a known key.
+    assert!(kept <= 5, "moka refuses strangers, and kept {kept}");
     for policy in policies() {
         let cache = hot(policy);
         assert_eq!(cache.prewarm(newcomers()), Prewarmed { offered: 200, kept: 200 });
