@@ -1,4 +1,5 @@
 //! The cache that serves misses what the replay says it would.
+#![allow(clippy::unwrap_used, reason = "outside of test functions, but in tests alone")]
 
 use std::convert::Infallible;
 
