@@ -170,8 +170,8 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     /// Keeps what was loaded or written, if it may be kept. Says whether it was.
     pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) -> bool {
-        if arrival.op == Op::Set {
-            // A write is an access too.
+        if arrival.op == Op::Set && self.kernel.peek(arrival.hash).is_some() {
+            // A write of a resident is an access; one that follows a miss was counted as that.
             let Arrival { hash: key, size, cost, op, .. } = arrival;
             let _ = self.kernel.lookup(&Access { key, at: now, size, cost, op });
         }

@@ -20,7 +20,7 @@ Times larder's embedded store and its peers on the same work in the same run, an
 
   --out FILE        write the page there too
   --rounds N        alternating runs of each, of which the median counts (default 3)
-  --operations N    operations a thread and run (default 2000000)
+  --operations N    operations a thread and run (default 500000)
   --only TEXT       contenders whose name holds this text
   --help            this text";
 
@@ -69,7 +69,7 @@ fn measure<K: Key>(keys_are: &'static str, settings: &Settings) -> Result<Sectio
 }
 
 fn parse() -> Result<Option<Settings>> {
-    let mut settings = Settings { out: None, rounds: 3, operations: 2_000_000, only: String::new() };
+    let mut settings = Settings { out: None, rounds: 3, operations: 500_000, only: String::new() };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
