@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use larder::{Clock, Counts, Error, ErrorKind, Fetched, Found, Key, Refresh, StaleRate, Tier, Time};
+use larder::{Clock, Counts, Error, ErrorKind, Fetched, Found, Key, Refresh, Rules, StaleRate, Tier, Time};
 use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded};
 use larder_policy::{Access, Capacity, KeyHash, Op, PolicySpec};
 use moka::ops::compute;
@@ -15,7 +15,6 @@ use crate::directory::Directory;
 use crate::fences::{Fences, Ticket};
 use crate::held::Held;
 use crate::looks::Looks;
-use crate::plugin::Settings;
 use crate::rings::{Place, Rings};
 use crate::stats::{Capabilities, Stats};
 
@@ -51,7 +50,7 @@ pub(crate) enum Standing {
 }
 
 pub(crate) struct Core<K, V> {
-    settings: Settings,
+    rules: Rules,
     pub(crate) clock: Clock,
     hasher: ahash::RandomState,
     digest: Option<Digest<V>>,
@@ -70,7 +69,7 @@ pub(crate) struct Core<K, V> {
 
 /// What a core is made of.
 pub(crate) struct Setup<K, V> {
-    pub(crate) settings: Settings,
+    pub(crate) rules: Rules,
     /// Keys whose changes are remembered.
     pub(crate) most_keys: usize,
     pub(crate) admission: Option<(PolicySpec, Capacity)>,
@@ -100,19 +99,19 @@ enum Origin {
 
 impl<K, V> Core<K, V> {
     pub(crate) fn new(setup: Setup<K, V>) -> Self {
-        let Setup { settings, most_keys, admission, digest, weigher, clock, seed, fences } = setup;
+        let Setup { rules, most_keys, admission, digest, weigher, clock, seed, fences } = setup;
         let hasher = match seed {
             Some(seed) => ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x1a5d_e500),
             None => ahash::RandomState::new(),
         };
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-        let engine = settings.learns().then(|| {
-            let engine = Engine::new(settings.freshness.clone(), seed);
+        let engine = rules.freshness.fixed().is_none().then(|| {
+            let engine = Engine::new(rules.freshness.clone(), seed);
             Mutex::new(engine.with_most_keys(most_keys))
         });
         Self {
             looks: Looks::new(clock.now()),
-            settings,
+            rules,
             clock,
             hasher,
             digest,
@@ -310,13 +309,13 @@ impl<K: Key, V: Clone> Core<K, V> {
         if let (Some(engine), Some(subject)) = (&self.engine, seen.subject()) {
             engine.lock().failed(subject, now);
         }
-        let end = seen.fresh_until.plus(self.settings.stale_if_error);
+        let end = seen.fresh_until.plus(self.rules.stale_if_error);
         if now < seen.fresh_until {
             Ok(compute::Op::Nop)
-        } else if now < end && now < seen.as_of.plus(self.settings.freshness.most()) {
+        } else if now < end && now < seen.as_of.plus(self.rules.freshness.most()) {
             tracing::debug!(%error, "a stale value is kept");
             self.count(|counts| counts.stale += 1);
-            Ok(compute::Op::Put(Held { retry_at: now.plus(self.settings.error_pause), ..seen.clone() }))
+            Ok(compute::Op::Put(Held { retry_at: now.plus(self.rules.error_pause), ..seen.clone() }))
         } else {
             *failure = Some(error);
             Ok(compute::Op::Remove)
@@ -420,20 +419,19 @@ impl<K: Key, V: Clone> Core<K, V> {
                 (ttl.is_none().then_some(subject.class), engine.loaded(subject, now, load).logical)
             }
             None => {
-                let usual = self.settings.freshness.fixed().unwrap_or(self.settings.freshness.most());
-                (None, ttl.unwrap_or(usual).mul_f64(1.0 - self.settings.jitter * fastrand::f64()))
+                let usual = self.rules.ttl();
+                (None, ttl.unwrap_or(usual).mul_f64(1.0 - self.rules.jitter * fastrand::f64()))
             }
         };
         let lifetime = ttl.map_or(lifetime, |ttl| ttl.min(lifetime));
         let fresh_until = as_of.plus(lifetime);
-        let renew_from = match self.settings.refresh {
+        let renew_from = match self.rules.refresh {
             _ if self.engine.is_some() => fresh_until,
             Refresh::AtEnd => fresh_until,
             Refresh::Ahead(share) => as_of.plus(lifetime.mul_f64(share.clamp(0.0, 1.0))),
             Refresh::Early(beta) => {
-                let cost = now.since(as_of).as_micros() as f64;
-                let ahead = -(1.0 - fastrand::f64()).max(f64::MIN_POSITIVE).ln() * beta * cost;
-                Time(fresh_until.0.saturating_sub(ahead as u64))
+                let ahead = Refresh::early(beta, now.since(as_of), fastrand::f64());
+                Time(fresh_until.0.saturating_sub(ahead.as_micros() as u64))
             }
         };
         Held { value, key: hash, as_of, fresh_until, renew_from, retry_at: Time(0), ticket, size, class }

@@ -1,10 +1,10 @@
-//! From settings to something a moka cache can be attached to.
+//! From rules to something a moka cache can be attached to.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::{Clock, Error, ErrorKind, Freshness, Key, Refresh};
+use larder::{Clock, Error, ErrorKind, Freshness, Key, Refresh, Rules};
 use larder_policy::{Capacity, PolicySpec};
 
 use crate::core::{Core, Digest, Setup, Weigher};
@@ -14,22 +14,6 @@ use crate::fences::Fences;
 /// Keys whose changes are remembered: four for each that moka can hold, but no fewer than these, and these where it has no bound.
 const LEAST_KEYS: usize = 1 << 14;
 const MOST_KEYS: usize = 1 << 20;
-
-/// What larder does for one moka cache, as plain data.
-pub(crate) struct Settings {
-    pub(crate) freshness: Freshness,
-    pub(crate) refresh: Refresh,
-    pub(crate) jitter: f64,
-    pub(crate) stale_if_error: Duration,
-    pub(crate) error_pause: Duration,
-}
-
-impl Settings {
-    /// Whether lifetimes are learned.
-    pub(crate) fn learns(&self) -> bool {
-        self.freshness.fixed().is_none()
-    }
-}
 
 /// What looks after one moka cache: build it, give its [`expiry`](Self::expiry) to the moka builder, and attach the cache with
 /// [`future::Cache::attach`](crate::future::Cache::attach) or [`sync::Cache::attach`](crate::sync::Cache::attach).
@@ -46,7 +30,7 @@ impl Settings {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Plugin<K, V> {
-    settings: Settings,
+    rules: Rules,
     admission: Option<PolicySpec>,
     digest: Option<Digest<V>>,
     weigher: Option<Weigher<K, V>>,
@@ -59,13 +43,7 @@ impl<K: Key + Clone, V> Plugin<K, V> {
     /// A plug-in to be.
     pub fn builder() -> Builder<K, V> {
         Builder {
-            settings: Settings {
-                freshness: Freshness::fixed_ttl(Duration::from_secs(300)),
-                refresh: Refresh::AtEnd,
-                jitter: 0.1,
-                stale_if_error: Duration::from_secs(3600),
-                error_pause: Duration::from_secs(1),
-            },
+            rules: Rules::default(),
             admission: None,
             digest: None,
             weigher: None,
@@ -79,15 +57,15 @@ impl<K: Key + Clone, V> Plugin<K, V> {
     pub fn expiry(&self) -> Expiry {
         Expiry {
             fences: self.fences.clone(),
-            most: self.settings.freshness.most(),
-            stale_if_error: self.settings.stale_if_error,
-            learns: self.settings.learns(),
+            most: self.rules.freshness.most(),
+            stale_if_error: self.rules.stale_if_error,
+            learns: self.rules.freshness.fixed().is_none(),
         }
     }
 
     /// For a cache that holds at most `capacity`: none decides on admission where moka has no bound.
     pub(crate) fn into_core(self, capacity: Option<u64>) -> Core<K, V> {
-        let Self { settings, admission, digest, weigher, clock, seed, fences } = self;
+        let Self { rules, admission, digest, weigher, clock, seed, fences } = self;
         let capacity = capacity.map(|limit| match weigher {
             Some(_) => Capacity::bytes(limit),
             None => Capacity::objects(limit),
@@ -95,13 +73,13 @@ impl<K: Key + Clone, V> Plugin<K, V> {
         let objects = capacity.and_then(Capacity::most_objects);
         let most_keys = objects.map_or(MOST_KEYS, |objects| objects.saturating_mul(4).max(LEAST_KEYS));
         let admission = admission.zip(capacity);
-        Core::new(Setup { settings, most_keys, admission, digest, weigher, clock, seed, fences })
+        Core::new(Setup { rules, most_keys, admission, digest, weigher, clock, seed, fences })
     }
 }
 
 /// A plug-in to be: every setting has a default.
 pub struct Builder<K, V> {
-    settings: Settings,
+    rules: Rules,
     admission: Option<String>,
     digest: Option<Digest<V>>,
     weigher: Option<Weigher<K, V>>,
@@ -115,7 +93,7 @@ impl<K: Key + Clone, V> Builder<K, V> {
     /// change from the loader ([`Fetched`](larder::Fetched)).
     #[must_use]
     pub fn freshness(mut self, freshness: Freshness) -> Self {
-        self.settings.freshness = freshness;
+        self.rules.freshness = freshness;
         self
     }
 
@@ -144,7 +122,7 @@ impl<K: Key + Clone, V> Builder<K, V> {
     /// With a stale-rate objective the engine decides instead: see [`Freshness::refresh_ahead`].
     #[must_use]
     pub fn refresh(mut self, refresh: Refresh) -> Self {
-        self.settings.refresh = refresh;
+        self.rules.refresh = refresh;
         self
     }
 
@@ -152,21 +130,21 @@ impl<K: Key + Clone, V> Builder<K, V> {
     /// unless said otherwise.
     #[must_use]
     pub fn jitter(mut self, share: f64) -> Self {
-        self.settings.jitter = share;
+        self.rules.jitter = share;
         self
     }
 
     /// For how long after its time a value may be served while the origin fails; an hour unless said otherwise.
     #[must_use]
     pub fn stale_if_error(mut self, longest: Duration) -> Self {
-        self.settings.stale_if_error = longest;
+        self.rules.stale_if_error = longest;
         self
     }
 
     /// After a failed load, for how long a stale value is served without trying again; a second unless said otherwise.
     #[must_use]
     pub fn error_pause(mut self, pause: Duration) -> Self {
-        self.settings.error_pause = pause;
+        self.rules.error_pause = pause;
         self
     }
 
@@ -201,22 +179,10 @@ impl<K: Key + Clone, V> Builder<K, V> {
     /// # Errors
     /// [`ErrorKind::Config`], saying which setting is wrong.
     pub fn build(self) -> Result<Plugin<K, V>, Error> {
-        let Self { settings, admission, digest, weigher, clock, seed } = self;
-        let wrong = |what: String| Error::new(ErrorKind::Config, what);
-        if !(0.0..1.0).contains(&settings.jitter) {
-            return Err(wrong(format!("a jitter of {} is not at least 0 and below 1", settings.jitter)));
-        }
-        match settings.refresh {
-            Refresh::Ahead(share) if !(share > 0.0 && share <= 1.0) => {
-                return Err(wrong(format!("a refresh ahead after {share} of the lifetime: above 0 and up to 1")));
-            }
-            Refresh::Early(beta) if !(beta > 0.0 && beta.is_finite()) => {
-                return Err(wrong(format!("an early refresh with β = {beta}: β is above 0, and 1 is a good one")));
-            }
-            _ => {}
-        }
+        let Self { rules, admission, digest, weigher, clock, seed } = self;
+        rules.check()?;
         let admission = admission.map(|policy| parse(&policy)).transpose()?;
-        Ok(Plugin { settings, admission, digest, weigher, clock, seed, fences: Arc::new(Fences::new()) })
+        Ok(Plugin { rules, admission, digest, weigher, clock, seed, fences: Arc::new(Fences::new()) })
     }
 }
 

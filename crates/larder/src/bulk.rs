@@ -61,7 +61,7 @@ where
                 }
                 // Another key of the same hash is being loaded; so few that one after the other will do.
                 Step::Nothing => {
-                    let flight = Flight::new(key, 0);
+                    let flight = Flight::new(key, 0, false);
                     led.push(Target { hash, flight: flight.clone(), audit: None });
                     awaited.push(Awaited { hash, flight, stale: None });
                 }
@@ -91,21 +91,21 @@ where
         load: impl FnOnce(Vec<K>) -> BulkLoad<K, V> + Send + 'static,
     ) {
         let inner = self.clone();
-        let landings: Vec<_> = targets.iter().map(|target| self.landing(target)).collect();
         let names = match &self.shared {
             Some(shared) => targets.iter().map(|target| shared.name(&target.flight.key.text())).collect(),
             None => Vec::new(),
         };
+        let landings: Vec<_> = targets.into_iter().map(|target| self.landing(target)).collect();
         self.runtime.handle().spawn(async move {
             let mut waiting = Vec::new();
             let mut seen = inner.ask_remote(names).await.into_iter();
-            for (mut target, landing) in targets.into_iter().zip(landings) {
+            for mut landing in landings {
                 let mut seen = seen.next();
-                if let Some(answer) = inner.take_logged(&target) {
+                if let Some(answer) = inner.take_logged(&landing.target) {
                     landing.land(answer);
                     continue;
                 }
-                let doubted = match inner.take_remote(&mut target, &mut seen) {
+                let doubted = match inner.take_remote(&mut landing.target, &mut seen) {
                     Offer::Good(found) => {
                         landing.land(Ok(found));
                         continue;
@@ -113,25 +113,28 @@ where
                     Offer::Doubtful(found) => Some(found),
                     Offer::Nothing => None,
                 };
-                waiting.push((target, landing, doubted, seen.and_then(|seen| seen.fence)));
+                waiting.push((landing, doubted, seen.and_then(|seen| seen.fence)));
             }
             if waiting.is_empty() {
                 return;
             }
-            let keys = waiting.iter().map(|(target, ..)| target.flight.key.clone()).collect();
+            let keys = waiting.iter().map(|(landing, ..)| landing.target.flight.key.clone()).collect();
             let as_of = inner.store.clock.now();
             let loaded = inner.ask(async move { load(keys).await }).await;
             match loaded {
                 Ok(mut loaded) => {
-                    for (target, landing, _, fence) in waiting {
+                    for (landing, _, fence) in waiting {
+                        let target = &landing.target;
                         let fetched = loaded.remove(&target.flight.key).unwrap_or_else(Fetched::absent);
                         let shared = inner.shared.as_ref();
                         let fill = shared.and_then(|shared| Some((shared.name(&target.flight.key.text()), fence?)));
-                        landing.land(Ok(inner.arrive(&target, fetched, as_of, fill)));
+                        let found = inner.arrive(target, fetched, as_of, fill);
+                        landing.land(Ok(found));
                     }
                 }
                 Err(error) => {
-                    for (target, landing, doubted, _) in waiting {
+                    for (landing, doubted, _) in waiting {
+                        let target = &landing.target;
                         inner.store.failed(target.hash, &target.flight, target.audit);
                         landing.land(doubted.ok_or_else(|| error.clone()));
                     }

@@ -204,11 +204,11 @@ where
         self.open()?;
         let inner = &*self.inner;
         let hash = inner.store.hasher.hash(&key);
-        let text = key.text().into_owned();
         let Some(shared) = &inner.shared else {
             inner.store.write(key, hash, value, options);
             return Ok(());
         };
+        let text = key.text().into_owned();
         inner.key_rules.check(&text)?;
         let fetched = Fetched::from(value.clone()).with(options.clone());
         inner.store.write(key, hash, value, options);

@@ -84,10 +84,9 @@ impl<K, V> Entry<K, V> {
     }
 
     /// For how long it is, or was when it was loaded expected to be, fresh.
-    pub(crate) fn lifetime(&self) -> Option<Duration> {
+    pub(crate) fn lifetime(&self) -> Duration {
         match self.life {
-            Life::Until { end, .. } => Some(end.since(self.as_of)),
-            Life::Judged { expected, .. } => Some(expected.since(self.as_of)),
+            Life::Until { end, .. } | Life::Judged { expected: end, .. } => end.since(self.as_of),
         }
     }
 

@@ -16,14 +16,16 @@ pub(crate) struct Flight<K, V> {
     pub(crate) key: K,
     /// Which generation of the whole cache it began in: a `clear` since then makes its answer void.
     pub(crate) generation: u32,
+    /// It renews what is served meanwhile: no reader waits for it.
+    pub(crate) renews: bool,
     /// The key was written or invalidated since it began: its answer is not kept, and nobody joins it any more.
     fenced: AtomicBool,
     answer: watch::Sender<Option<Answer<V>>>,
 }
 
 impl<K, V: Clone> Flight<K, V> {
-    pub(crate) fn new(key: K, generation: u32) -> Arc<Self> {
-        Arc::new(Self { key, generation, fenced: AtomicBool::new(false), answer: watch::Sender::new(None) })
+    pub(crate) fn new(key: K, generation: u32, renews: bool) -> Arc<Self> {
+        Arc::new(Self { key, generation, renews, fenced: AtomicBool::new(false), answer: watch::Sender::new(None) })
     }
 
     // Every access to the fence is made under the shard's lock, so the flag needs no ordering of its own.

@@ -124,24 +124,25 @@ where
 
     /// Brings a value as a task of its own; without a load, from the remote tier alone.
     fn depart(self: &Arc<Self>, target: Target<K, V>, load: Option<Load<V>>) {
-        let landing = self.landing(&target);
+        let mut landing = self.landing(target);
         let task = async move {
-            let answer = landing.inner.bring(target, load).await;
+            let inner = landing.inner.clone();
+            let answer = inner.bring(&mut landing.target, load).await;
             landing.land(answer);
         };
         self.runtime.handle().spawn(task.instrument(tracing::debug_span!("load", cache = %self.name)));
     }
 
-    pub(crate) fn landing(self: &Arc<Self>, target: &Target<K, V>) -> Landing<K, V> {
-        Landing { inner: self.clone(), hash: target.hash, flight: target.flight.clone(), has_landed: false }
+    pub(crate) fn landing(self: &Arc<Self>, target: Target<K, V>) -> Landing<K, V> {
+        Landing { inner: self.clone(), target, has_landed: false }
     }
 
-    async fn bring(&self, mut target: Target<K, V>, load: Option<Load<V>>) -> Answer<V> {
-        if let Some(answer) = self.take_logged(&target) {
+    async fn bring(&self, target: &mut Target<K, V>, load: Option<Load<V>>) -> Answer<V> {
+        if let Some(answer) = self.take_logged(target) {
             return answer;
         }
         let Some(shared) = &self.shared else {
-            return self.ask_origin(&target, load, None).await;
+            return self.ask_origin(target, load, None).await;
         };
         let name = {
             let text = target.flight.key.text();
@@ -150,7 +151,7 @@ where
         };
         let now = || self.store.clock.now();
         let mut seen = shared.get(std::slice::from_ref(&name), now()).await.pop();
-        let doubted = match self.take_remote(&mut target, &mut seen) {
+        let doubted = match self.take_remote(target, &mut seen) {
             Offer::Good(found) => return Ok(found),
             Offer::Doubtful(found) => Some(found),
             Offer::Nothing => None,
@@ -160,7 +161,7 @@ where
             && let Some(brought) = shared.wait_for(&name, now).await
         {
             seen = Some(brought);
-            if let Offer::Good(found) = self.take_remote(&mut target, &mut seen) {
+            if let Offer::Good(found) = self.take_remote(target, &mut seen) {
                 return Ok(found);
             }
         }
@@ -168,7 +169,7 @@ where
             Some(Seen { fence, found }) => (fence, found),
             None => (None, None),
         };
-        let answer = self.ask_origin(&target, load, fence.map(|fence| (name, fence))).await;
+        let answer = self.ask_origin(target, load, fence.map(|fence| (name, fence))).await;
         if let (Err(_), Some(found)) = (&answer, doubted) {
             return Ok(found);
         }
@@ -195,7 +196,14 @@ where
             Err(error) => return Some(Err(error)),
         };
         let value = fetched.value.clone();
-        let brought = Brought { fetched, as_of: self.store.clock.now(), cost: 0, audit: None, fresh_until: None };
+        let brought = Brought {
+            fetched,
+            as_of: self.store.clock.now(),
+            cost: 0,
+            audit: None,
+            from: Tier::Local,
+            fresh_until: None,
+        };
         self.store.land(target.hash, &target.flight, brought);
         Some(Ok(Found { value, tier: Tier::Local, age: Duration::ZERO, is_stale: false }))
     }
@@ -259,14 +267,9 @@ where
         let Target { hash, flight, audit } = target;
         let took = self.store.clock.now().since(as_of);
         let cost = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-        self.store.recovered(*hash);
-        self.store.count(*hash, |counts| {
-            counts.loads += 1;
-            counts.load_micros += u64::from(cost);
-        });
         let value = fetched.value.clone();
         let offer = fill.is_some().then(|| fetched.clone());
-        let brought = Brought { fetched, as_of, cost, audit: *audit, fresh_until: None };
+        let brought = Brought { fetched, as_of, cost, audit: *audit, from: Tier::Origin, fresh_until: None };
         self.store.land(*hash, flight, brought);
         // A value that is void here is void there; one the policy did not want here may be wanted there.
         if let (Some((name, fence)), Some(fetched), Some(shared)) = (fill, offer, &self.shared)
@@ -311,8 +314,7 @@ where
     V: Clone + Send + Sync + 'static,
 {
     inner: Arc<Inner<K, V>>,
-    hash: KeyHash,
-    flight: Arc<Flight<K, V>>,
+    pub(crate) target: Target<K, V>,
     has_landed: bool,
 }
 
@@ -322,10 +324,14 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(crate) fn land(mut self, answer: Answer<V>) {
+        self.end(answer);
+    }
+
+    fn end(&mut self, answer: Answer<V>) {
         self.has_landed = true;
         // Closed first: whoever comes between sees the store, or loads anew, and never waits for what has landed already.
-        self.inner.store.close(self.hash, &self.flight);
-        self.flight.land(answer);
+        self.inner.store.close(self.target.hash, &self.target.flight);
+        self.target.flight.land(answer);
     }
 }
 
@@ -336,8 +342,8 @@ where
 {
     fn drop(&mut self) {
         if !self.has_landed {
-            self.inner.store.close(self.hash, &self.flight);
-            self.flight.land(Err(abandoned()));
+            self.inner.store.forgo(self.target.hash, self.target.audit);
+            self.end(Err(abandoned()));
         }
     }
 }

@@ -74,14 +74,25 @@ impl Default for Rules {
     }
 }
 
+impl Refresh {
+    /// How long before its end XFetch would load a value whose load took `cost`: −ln(u) × β × cost, `unit` being uniform in
+    /// [0, 1).
+    pub fn early(beta: f64, cost: Duration, unit: f64) -> Duration {
+        Duration::from_micros((-(1.0 - unit).ln() * beta * cost.as_micros() as f64) as u64)
+    }
+}
+
 impl Rules {
     /// The lifetime of everything, or with another objective the hard maximum.
-    pub(crate) fn ttl(&self) -> Duration {
+    pub fn ttl(&self) -> Duration {
         self.freshness.fixed().unwrap_or(self.freshness.most())
     }
 
-    /// Fails with [`ErrorKind::Config`] where a value makes no sense.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Whether every value makes sense.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], naming the one that does not.
+    pub fn check(&self) -> Result<(), Error> {
         let wrong = |what: String| Err(Error::new(ErrorKind::Config, what));
         if !(0.0..1.0).contains(&self.jitter) {
             return wrong(format!("a jitter of {} is not at least 0 and below 1", self.jitter));

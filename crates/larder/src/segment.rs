@@ -132,8 +132,8 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
                 self.counts.hit(entry, now, on_hit);
                 let renews = match rules.refresh {
                     Refresh::Early(beta) => {
-                        let ahead = -self.rng.unit().max(f64::MIN_POSITIVE).ln() * beta * f64::from(entry.cost);
-                        now.plus(Duration::from_micros(ahead as u64)) >= end
+                        let cost = Duration::from_micros(u64::from(entry.cost));
+                        now.plus(Refresh::early(beta, cost, self.rng.unit())) >= end
                     }
                     Refresh::AtEnd | Refresh::Ahead(_) => true,
                 };
@@ -168,8 +168,8 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         Seen::Stale(Found { is_stale: true, ..found }, pause)
     }
 
-    /// Keeps what was loaded or written, if it may be kept. Says whether it was.
-    pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) -> bool {
+    /// Keeps what was loaded or written, if it may be kept.
+    pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) {
         if arrival.op == Op::Set && self.kernel.peek(arrival.hash).is_some() {
             // A write of a resident is an access; one that follows a miss was counted as that.
             let Arrival { hash: key, size, cost, op, .. } = arrival;
@@ -182,7 +182,8 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             && newer > version
         {
             self.counts.outrun += 1;
-            return false;
+            self.forgo(hash, audit);
+            return;
         }
         let shorten = |span: Duration, rng: &mut Rng| span.mul_f64(1.0 - rules.jitter * rng.unit());
         let (life, physical) = if value.is_none() {
@@ -222,21 +223,17 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let access = Access { key: hash, at: now, size, cost, op };
         let plan = self.kernel.plan(&access, Miss { reuse: Reuse::UNKNOWN, expired: false }, Some(physical));
         let already = self.gone.len();
-        let kept = match self.kernel.insert(&access, entry, &plan, &mut self.gone) {
-            Inserted::Stored => true,
-            Inserted::Replaced(entry) => {
-                self.gone.push(Evicted { key: hash, value: entry, weight: 0, why: Removal::Removed });
-                true
-            }
+        let left = match self.kernel.insert(&access, entry, &plan, &mut self.gone) {
+            Inserted::Stored => None,
+            Inserted::Replaced(entry) => Some(entry),
             Inserted::Refused(entry, why) => {
                 self.counts.refused += 1;
                 self.counts.too_heavy += u64::from(why == Refusal::TooHeavy);
-                self.gone.push(Evicted { key: hash, value: entry, weight: 0, why: Removal::Removed });
-                false
+                Some(entry)
             }
         };
+        self.gone.extend(left.map(|value| Evicted { key: hash, value, weight: 0, why: Removal::Removed }));
         self.count_gone(already);
-        kept
     }
 
     /// The key's value is no longer true: nothing that began before is kept, and what is resident leaves.
@@ -268,9 +265,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         }
     }
 
-    /// A load of a stale resident failed: for a while nobody tries again. Says whether the resident may be served meanwhile.
-    pub(crate) fn failed(&mut self, hash: KeyHash, now: Time, rules: &Rules, is_it: impl Fn(&K) -> bool) -> bool {
-        let Some(entry) = self.kernel.peek_mut(hash).filter(|entry| is_it(&entry.key)) else { return false };
+    /// A load of a stale resident failed: if it may be served meanwhile, nobody tries again for a while.
+    pub(crate) fn failed(&mut self, hash: KeyHash, now: Time, rules: &Rules, is_it: impl Fn(&K) -> bool) {
+        let Some(entry) = self.kernel.peek_mut(hash).filter(|entry| is_it(&entry.key)) else { return };
         let usable = match entry.life {
             Life::Until { end, .. } => now < end.plus(rules.stale_if_error),
             Life::Judged { subject, .. } => {
@@ -280,7 +277,15 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         if usable {
             entry.extra.get_or_insert_default().quiet_until = now.plus(rules.error_pause);
         }
-        usable
+    }
+
+    /// The origin answered, after so many µs.
+    pub(crate) fn loaded(&mut self, micros: u32) {
+        self.counts.loads += 1;
+        self.counts.load_micros += u64::from(micros);
+        if let Some(engine) = &mut self.engine {
+            engine.recovered();
+        }
     }
 
     /// Nobody will ask the origin about a hit that was drawn for an audit.

@@ -71,6 +71,7 @@ impl<V: 'static> Shared<V> {
                 as_of: Time(now.0.saturating_sub(entry.age.as_micros() as u64)),
                 cost: u32::try_from(entry.cost.as_micros()).unwrap_or(u32::MAX),
                 audit: None,
+                from: crate::Tier::Remote,
                 fresh_until: Some(now.plus(entry.fresh_for)),
             };
             Some((brought, entry.fresh_for > Duration::ZERO))

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::clock::Clock;
 use crate::entry::{Entry, Life};
-use crate::fetched::{Fetched, Found, Options};
+use crate::fetched::{Fetched, Found, Options, Tier};
 use crate::flight::Flight;
 use crate::floors::Floors;
 use crate::hash::KeyHasher;
@@ -27,6 +27,17 @@ use crate::stats::{Counts, StaleRate, Stats};
 /// On a cache line of its own (two, for the prefetcher's sake), so that one segment's lock does not slow down its neighbours.
 #[repr(align(128))]
 struct Aligned<K, V>(Mutex<Segment<K, V>>);
+
+impl<K: Key + Clone, V: Clone> Aligned<K, V> {
+    /// Changes the segment under its lock, and drops who left when that is free again.
+    fn change(&self, change: impl FnOnce(&mut Segment<K, V>)) {
+        let mut segment = self.0.lock();
+        change(&mut segment);
+        let gone = segment.take_gone();
+        drop(segment);
+        drop(gone);
+    }
+}
 
 /// Whether a resident still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +93,9 @@ pub(crate) struct Brought<V> {
     /// What the load cost, in µs.
     pub(crate) cost: u32,
     pub(crate) audit: Option<Audit>,
-    /// Another process loaded it, and it is fresh until then.
+    /// Who said so: the origin, another process by way of the remote tier, or the log of this one's writes.
+    pub(crate) from: Tier,
+    /// Until when another process takes it for fresh.
     pub(crate) fresh_until: Option<Time>,
 }
 
@@ -124,12 +137,21 @@ where
     }
 
     #[inline(always)]
-    fn segment(&self, hash: KeyHash) -> &Mutex<Segment<K, V>> {
+    fn at(&self, hash: KeyHash) -> &Aligned<K, V> {
         // The kernel's index uses the lowest and the highest bits.
-        &self.segments[(hash.0 >> 32) as usize & (self.segments.len() - 1)].0
+        &self.segments[(hash.0 >> 32) as usize & (self.segments.len() - 1)]
     }
 
-    pub(crate) fn lock_all(&self) -> impl Iterator<Item = MutexGuard<'_, Segment<K, V>>> {
+    #[inline(always)]
+    fn segment(&self, hash: KeyHash) -> &Mutex<Segment<K, V>> {
+        &self.at(hash).0
+    }
+
+    fn change(&self, hash: KeyHash, change: impl FnOnce(&mut Segment<K, V>)) {
+        self.at(hash).change(change);
+    }
+
+    fn lock_all(&self) -> impl Iterator<Item = MutexGuard<'_, Segment<K, V>>> {
         self.segments.iter().map(|segment| segment.0.lock())
     }
 
@@ -234,7 +256,7 @@ where
                 return Step::Wait { flight, leads: false, stale };
             }
         }
-        let flight = Flight::new(key.to_owned(), self.generation.load(Ordering::Relaxed));
+        let flight = Flight::new(key.to_owned(), self.generation.load(Ordering::Relaxed), renewed.is_some());
         segment.flights.insert(hash, flight.clone());
         match renewed {
             Some((found, audit)) => {
@@ -254,15 +276,18 @@ where
     }
 
     /// Keeps what a flight brought, unless the key was written or cleared since it began.
-    pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>) -> bool {
-        let is_load = brought.fresh_until.is_none();
+    pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>) {
+        let from = brought.from;
         let arrival = self.arrival(flight.key.clone(), hash, brought, Op::Get, flight.generation);
-        if is_load {
+        // The read that a renewal serves was a hit, and was recorded as one.
+        if !flight.renews {
             self.record(&flight.key, Op::Get, arrival.as_of, arrival.size, arrival.cost, arrival.options.ttl);
         }
         let now = self.clock.now();
-        let (kept, _gone) = {
-            let mut segment = self.segment(hash).lock();
+        self.change(hash, |segment| {
+            if from == Tier::Origin {
+                segment.loaded(arrival.cost);
+            }
             let is_void = flight.is_fenced()
                 || flight.generation != self.generation.load(Ordering::Relaxed)
                 || self.is_tag_removed(&arrival.options.tags, arrival.as_of)
@@ -270,15 +295,13 @@ where
             if is_void {
                 segment.counts.fenced += 1;
                 segment.forgo(hash, arrival.audit);
-                (false, Vec::new())
-            } else {
-                if self.rules.consistency == Consistency::MonotonicReads {
-                    self.floors.raise(hash, arrival.as_of);
-                }
-                (segment.keep(arrival, now, &self.rules), segment.take_gone())
+                return;
             }
-        };
-        kept
+            if self.rules.consistency == Consistency::MonotonicReads {
+                self.floors.raise(hash, arrival.as_of);
+            }
+            segment.keep(arrival, now, &self.rules);
+        });
     }
 
     /// What the engine says to a read that the remote tier can serve; without one there is nothing to say.
@@ -325,25 +348,23 @@ where
     /// For how long the engine takes the resident value to be fresh, from when the origin was asked.
     pub(crate) fn lifetime(&self, hash: KeyHash, is_it: impl Fn(&K) -> bool) -> Option<Duration> {
         let segment = self.segment(hash).lock();
-        segment.kernel.peek(hash).filter(|entry| is_it(&entry.key))?.lifetime()
+        segment.kernel.peek(hash).filter(|entry| is_it(&entry.key)).map(Entry::lifetime)
     }
 
     /// Keeps what the service wrote.
     pub(crate) fn write(&self, key: K, hash: KeyHash, value: V, options: Options) {
         let now = self.clock.now();
         let fetched = Fetched::from(value).with(options);
-        let brought = Brought { fetched, as_of: now, cost: 0, audit: None, fresh_until: None };
+        let brought = Brought { fetched, as_of: now, cost: 0, audit: None, from: Tier::Local, fresh_until: None };
         let arrival = self.arrival(key, hash, brought, Op::Set, self.generation.load(Ordering::Relaxed));
         self.floors.raise(hash, now);
         self.record(&arrival.key, Op::Set, now, arrival.size, 0, arrival.options.ttl);
-        let _gone = {
-            let mut segment = self.segment(hash).lock();
+        self.change(hash, |segment| {
             segment.counts.writes += 1;
             segment.fence(hash, |own| *own == arrival.key);
             segment.changed(hash, now, |own| *own == arrival.key);
             segment.keep(arrival, now, &self.rules);
-            segment.take_gone()
-        };
+        });
     }
 
     /// The key's value is no longer true.
@@ -368,16 +389,16 @@ where
         let _value = self.segment(hash).lock().forget(hash, now, |own| own.text() == text);
     }
 
-    /// A load failed. Says whether what is resident may be served meanwhile.
-    pub(crate) fn failed(&self, hash: KeyHash, flight: &Flight<K, V>, audit: Option<Audit>) -> bool {
+    /// A load failed.
+    pub(crate) fn failed(&self, hash: KeyHash, flight: &Flight<K, V>, audit: Option<Audit>) {
         let mut segment = self.segment(hash).lock();
         segment.counts.load_errors += 1;
         segment.forgo(hash, audit);
-        segment.failed(hash, self.clock.now(), &self.rules, |own| *own == flight.key)
+        segment.failed(hash, self.clock.now(), &self.rules, |own| *own == flight.key);
     }
 
     fn arrival(&self, key: K, hash: KeyHash, brought: Brought<V>, op: Op, generation: u32) -> Arrival<K, V> {
-        let Brought { fetched, as_of, cost, audit, fresh_until } = brought;
+        let Brought { fetched, as_of, cost, audit, fresh_until, .. } = brought;
         let evidence = fetched.evidence(self.digest.as_deref());
         let Fetched { value, options, .. } = fetched;
         let size = match (&self.weigher, &value) {
@@ -391,23 +412,10 @@ where
         count(&mut self.segment(hash).lock().counts);
     }
 
-    /// The origin answers again after it had failed.
-    pub(crate) fn recovered(&self, hash: KeyHash) {
-        if let Some(engine) = &mut self.segment(hash).lock().engine {
-            engine.recovered();
-        }
-    }
-
     /// Everything up to now is void.
     pub(crate) fn clear(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
-        for segment in &self.segments {
-            let _gone = {
-                let mut segment = segment.0.lock();
-                segment.empty();
-                segment.take_gone()
-            };
-        }
+        self.segments.iter().for_each(|segment| segment.change(|segment| segment.empty()));
     }
 
     pub(crate) fn remove_tag(&self, tag: &Name) {
@@ -424,23 +432,13 @@ where
         // No entry older than this can be resident.
         let longest = self.rules.freshness.most().saturating_add(self.rules.stale_if_error) + Duration::from_secs(60);
         self.tags.write().retain(|_, at| now.since(*at) < longest);
-        for segment in &self.segments {
-            let _gone = {
-                let mut segment = segment.0.lock();
-                segment.tick(now);
-                segment.take_gone()
-            };
-        }
+        self.segments.iter().for_each(|segment| segment.change(|segment| segment.tick(now)));
     }
 
     /// Changes the capacity to `limit`, shared by the segments as at the start.
     pub(crate) fn resize(&self, limit: u64) {
         for (segment, share) in self.segments.iter().zip(shares(limit, self.segments.len())) {
-            let _gone = {
-                let mut segment = segment.0.lock();
-                segment.resize(share);
-                segment.take_gone()
-            };
+            segment.change(|segment| segment.resize(share));
         }
     }
 

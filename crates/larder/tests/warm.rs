@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use larder::prewarm::{Ended, Limits};
 use larder::recorder::{self, Recorder};
+use larder::remote::InProcess;
 use larder::snapshot::Snapshots;
-use larder::{Cache, Clock, ErrorKind, Fetched, Options, Time};
+use larder::{Cache, Clock, ErrorKind, Fetched, Freshness, Options, Refresh, Rules, Tier, Time, codec};
 use larder_trace::Reader as _;
 
 const START: Time = Time(1_795_000_000_000_000);
@@ -99,4 +100,34 @@ async fn what_the_service_asked_for_can_be_replayed() {
     let keys: Vec<_> = requests.iter().map(|request| request.key).collect();
     assert!(keys[0] == keys[2] && keys[0] == keys[3] && keys[0] == keys[5] && keys[1] == keys[4] && keys[0] != keys[1]);
     assert!(requests.is_sorted_by_key(|request| request.at));
+}
+
+#[tokio::test]
+async fn a_read_is_recorded_once_whoever_answers_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.csv");
+    let recorder = Arc::new(Recorder::create(&path, recorder::Options::default()).unwrap());
+    let clock = Clock::manual(START);
+    let store = InProcess::new(1 << 20);
+    let builder = || {
+        let rules =
+            Rules { jitter: 0.0, freshness: Freshness::fixed_ttl(Duration::from_secs(100)), ..Rules::default() };
+        Cache::<u64, String>::builder().capacity(100).clock(clock.clone()).rules(rules).refresh(Refresh::Ahead(0.5))
+    };
+    let load = || async { Ok::<_, Infallible>("x".to_owned()) };
+    // Another process has it: the first read is answered by the remote tier, the second by memory, which renews it meanwhile.
+    let other = builder().remote(store.clone(), codec::Plain).build().unwrap();
+    other.insert(1, "x".into()).await.unwrap();
+    let cache = builder().remote(store, codec::Plain).recorder(recorder.clone()).build().unwrap();
+    assert_eq!(cache.find_with(&1, load).await.unwrap().tier, Tier::Remote);
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(cache.find_with(&1, load).await.unwrap().tier, Tier::Local);
+    let renewed = async {
+        // By whom does not matter: the remote tier's clock is not the manual one.
+        while cache.stats().counts.loads + cache.stats().counts.remote_hits < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), renewed).await.unwrap();
+    assert_eq!(recorder.finish().unwrap().written, 2);
 }
