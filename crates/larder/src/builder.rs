@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_policy::freshness::{Engine, Freshness};
-use larder_policy::{Capacity, Policy, PolicySpec, Shard, ttl};
+use larder_policy::{Capacity, Policy, PolicySpec, Shard};
 
 use crate::behind::{Behind, Sink};
 use crate::cache::{Cache, Inner};
@@ -16,13 +16,14 @@ use crate::hash::KeyHasher;
 use crate::key::{Key, KeyRules};
 use crate::limits::{Limits, LoadLimit};
 use crate::loader::Loader;
+use crate::proof::{self, Control, Part};
 use crate::recorder::Recorder;
 use crate::remote::{RemoteStore, Tier, TierConfig, names};
 use crate::rules::{Consistency, Refresh, Rules};
 use crate::runtime::Home;
 use crate::segment::Segment;
 use crate::shared::Shared;
-use crate::store::{Digest, Store, Weigher, shares};
+use crate::store::{Digest, Store, Weigher};
 use crate::writes::Writes;
 use crate::{Error, ErrorKind};
 
@@ -70,6 +71,7 @@ pub struct Builder<K, V> {
     recorder: Option<Arc<Recorder>>,
     codec: Option<Arc<dyn Codec<V>>>,
     writes: Writes,
+    control: Control,
 }
 
 impl<K, V> Builder<K, V>
@@ -101,6 +103,7 @@ where
             recorder: None,
             codec: None,
             writes: Writes::Nowhere,
+            control: Control::default(),
         }
     }
 
@@ -155,6 +158,12 @@ where
     #[must_use]
     pub fn policy_with(self, make: impl Fn(Capacity, u64) -> Policy + Send + Sync + 'static) -> Self {
         Self { own_policy: Some(Box::new(make)), ..self }
+    }
+
+    /// What the policy is measured against, and how it comes into service: beside W-TinyLFU from the start unless said otherwise.
+    #[must_use]
+    pub fn control(self, control: Control) -> Self {
+        Self { control, ..self }
     }
 
     /// How stale an answer may be. A lifetime of five minutes for everything unless said otherwise; with
@@ -325,26 +334,27 @@ where
         }
         self.rules.check()?;
         let spec: PolicySpec = self.policy.parse()?;
-        if spec.eviction().needs_oracle {
-            return Err(wrong(format!("the policy '{}' knows the future and serves replays alone", self.policy)));
-        }
+        proof::refuse_oracle(&spec)?;
         let count = match self.segments {
             Some(count) if count.is_power_of_two() => count,
             Some(count) => return Err(wrong(format!("{count} segments: their number must be a power of two"))),
-            None => default_segments(capacity),
+            None => self.control.segments().unwrap_or(0).max(default_segments(capacity)),
         };
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
-        let make = self.own_policy;
+        let own = self.own_policy;
+        let make = move |capacity: Capacity, seed: u64| {
+            own.as_ref().map_or_else(|| spec.build(capacity, seed), |make| make(capacity, seed))
+        };
+        let (parts, judge) = proof::parts(capacity, count, seed, make, &self.control)?;
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
-        let segments = shares(capacity.limit, count).enumerate().map(move |(at, limit)| {
-            let (own, seed) = (Capacity { limit, ..capacity }, seed.wrapping_add(at as u64));
-            let mut policy = make.as_ref().map_or_else(|| spec.build(own, seed), |make| make(own, seed));
-            policy.ttl = Some(Box::new(ttl::Given));
+        let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, seed }| {
             let engine = freshness.clone().map(|freshness| Engine::new(freshness, seed));
-            Segment::new(Shard::new(own, policy), engine, seed)
+            Segment::new(Shard::new(capacity, policy), engine, gauge, seed)
         });
+        let built_at = self.clock.now();
         let hasher = KeyHasher::new(self.seed, self.remote.is_some());
-        let store = Store::new(segments, hasher, self.clock, self.rules, self.weigher, self.digest, self.recorder);
+        let store =
+            Store::new(segments, hasher, self.clock, self.rules, self.weigher, self.digest, self.recorder, judge);
         let runtime = Home::find()?;
         let needs_codec = || wrong("no codec is given: call Builder::codec".into());
         if !matches!(self.writes, Writes::Nowhere) && self.codec.is_none() {
@@ -373,6 +383,8 @@ where
             key_rules: self.key_rules,
             is_closed: false.into(),
             runtime,
+            policy: self.policy,
+            built_at,
         });
         crate::upkeep::start(&inner, TICK);
         Ok(Cache { inner })

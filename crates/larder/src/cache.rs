@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use larder_policy::Time;
+use larder_policy::experiment::Event;
 use tokio::time::Instant;
 
 use crate::builder::Builder;
@@ -17,6 +19,7 @@ use crate::key::{Key, KeyRules};
 use crate::limits::Limits;
 use crate::loader::{BoxError, Load, Loader};
 use crate::remote::{Invalidation, names};
+use crate::report::{FreshnessReport, RemoteReport, Report};
 use crate::runtime::Home;
 use crate::shared::{Shared, Times, tolerate};
 use crate::stats::Stats;
@@ -55,6 +58,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) key_rules: KeyRules,
     pub(crate) is_closed: AtomicBool,
     pub(crate) runtime: Home,
+    pub(crate) policy: String,
+    pub(crate) built_at: Time,
 }
 
 impl<K, V> Clone for Cache<K, V>
@@ -292,6 +297,44 @@ where
         self.inner.store.stats()
     }
 
+    /// All that can be told about it at this moment, as plain data: what the metrics and the dashboard show.
+    pub fn report(&self) -> Report {
+        let Inner { name, store, shared, policy, built_at, .. } = &*self.inner;
+        let now = store.clock.now();
+        let Stats { counts, entries, weight, capacity, metadata_bytes, stale_rate } = store.stats();
+        let freshness = &store.rules.freshness;
+        Report {
+            name: name.clone(),
+            at: now.0 / 1000,
+            uptime: now.since(*built_at).as_secs_f64(),
+            policy: policy.clone(),
+            counts,
+            entries,
+            weight,
+            capacity,
+            is_in_bytes: store.weigher.is_some(),
+            metadata_bytes,
+            freshness: FreshnessReport {
+                objective: freshness.objective(),
+                ttl: freshness.fixed().map(|ttl| ttl.as_secs_f64()),
+                measured: stale_rate,
+            },
+            control: store.control(),
+            remote: shared.as_ref().map(|shared| RemoteReport::of(&shared.tier)),
+        }
+    }
+
+    /// Takes the policy off everywhere and lets its [control](Builder::control) decide, until [`resume`](Self::resume) or the end of the cool-down;
+    /// the entries stay. Whether there was a control.
+    pub fn roll_back(&self) -> bool {
+        self.inner.store.roll_back().inspect(|turn| self.inner.tell(turn)).is_some()
+    }
+
+    /// Lets the policy decide again after a rollback, as at the start. Whether there is a control it was measured against.
+    pub fn resume(&self) -> bool {
+        self.inner.store.resume()
+    }
+
     /// What the remote tier has done so far, where there is one.
     pub fn remote(&self) -> Option<&crate::remote::Tier> {
         self.inner.shared.as_ref().map(|shared| &*shared.tier)
@@ -336,6 +379,13 @@ where
             true => Err(Error::new(ErrorKind::Closed, "the cache is closed and takes no writes")),
             false => Ok(()),
         }
+    }
+}
+
+impl<K, V> Inner<K, V> {
+    /// Says what happened to the policy on trial.
+    pub(crate) fn tell(&self, turn: &Event) {
+        crate::proof::judge::tell(&self.name, turn);
     }
 }
 

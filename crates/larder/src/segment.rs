@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use larder_policy::eviction::Removal;
 use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded};
-use larder_policy::{Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work};
+use larder_policy::{
+    Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Policy, Refusal, Reuse, Rng, Shard, Time, Work,
+};
 
 use crate::entry::{Entry, Extra, Life};
 use crate::fetched::{Found, Options, Tier};
@@ -15,6 +17,7 @@ use crate::flight::Flight;
 use crate::hash::Hashed;
 use crate::key::Key;
 use crate::prewarm::Warmed;
+use crate::proof::gauge::Gauge;
 use crate::rules::{Refresh, Rules};
 use crate::stats::Counts;
 use crate::store::Standing;
@@ -27,6 +30,8 @@ pub(crate) struct Segment<K, V> {
     pub(crate) engine: Option<Engine>,
     pub(crate) flights: HashMap<KeyHash, Arc<Flight<K, V>>, Hashed>,
     pub(crate) counts: Counts,
+    /// What the policy is measured by, if it is.
+    pub(crate) gauge: Option<Box<Gauge>>,
     /// Entries that left; their values are dropped once the lock is free.
     pub(crate) gone: Vec<Evicted<Entry<K, V>>>,
     /// Keys warmed and not yet hit, once there have been any.
@@ -74,6 +79,14 @@ pub(crate) struct Arrival<K, V> {
 }
 
 impl Counts {
+    fn miss<V>(&mut self, gauge: Option<&mut Gauge>, access: &Access) -> Seen<V> {
+        self.misses += 1;
+        if let Some(gauge) = gauge {
+            gauge.miss(access);
+        }
+        Seen::Miss
+    }
+
     #[inline]
     fn hit<K, V>(&mut self, entry: &Entry<K, V>, now: Time, on_hit: impl FnOnce(&Entry<K, V>)) {
         self.hits += 1;
@@ -83,12 +96,18 @@ impl Counts {
 }
 
 impl<K: Key + Clone, V: Clone> Segment<K, V> {
-    pub(crate) fn new(kernel: Shard<Entry<K, V>>, engine: Option<Engine>, seed: u64) -> Self {
+    pub(crate) fn new(
+        kernel: Shard<Entry<K, V>>,
+        engine: Option<Engine>,
+        gauge: Option<Box<Gauge>>,
+        seed: u64,
+    ) -> Self {
         Self {
             kernel,
             engine,
             flights: HashMap::default(),
             counts: Counts::default(),
+            gauge,
             gone: Vec::new(),
             warmed: Arc::default(),
             rng: Rng::new(seed),
@@ -106,21 +125,26 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         on_hit: impl FnOnce(&Entry<K, V>),
     ) -> Seen<V> {
         let now = access.at;
+        let gauge = self.gauge.as_deref_mut();
         let Lookup::Hit(entry) = self.kernel.lookup(access) else {
-            self.counts.misses += 1;
-            return Seen::Miss;
+            return self.counts.miss(gauge, access);
         };
         let standing = standing(entry);
         // Another key of the same hash, or cleared: not this key's value.
         if standing == Standing::Void || !is_it(&entry.key) {
-            self.counts.misses += 1;
-            return Seen::Miss;
+            return self.counts.miss(gauge, access);
         }
         let found =
             Found { value: entry.value.clone(), tier: Tier::Local, age: now.since(entry.as_of), is_stale: false };
         let is_limited = entry.extra.as_ref().is_some_and(|extra| extra.limit.is_some_and(|limit| limit <= now));
         if is_limited || standing == Standing::Doubtful {
+            if let Some(gauge) = gauge {
+                gauge.miss(access);
+            }
             return Self::stale(&mut self.counts, found, entry, now);
+        }
+        if let Some(gauge) = gauge {
+            gauge.hit(access, entry);
         }
         match entry.life {
             Life::Until { end, .. } if end <= now => Self::stale(&mut self.counts, found, entry, now),
@@ -173,7 +197,11 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         if arrival.op == Op::Set && self.kernel.peek(arrival.hash).is_some() {
             // A write of a resident is an access; one that follows a miss was counted as that.
             let Arrival { hash: key, size, cost, op, .. } = arrival;
-            let _ = self.kernel.lookup(&Access { key, at: now, size, cost, op });
+            let access = Access { key, at: now, size, cost, op };
+            let _ = self.kernel.lookup(&access);
+            if let Some(gauge) = &mut self.gauge {
+                gauge.write(&access);
+            }
         }
         let Arrival { key, hash, value, size, op, as_of, generation, cost, evidence, audit, options, fresh_until } =
             arrival;
@@ -221,6 +249,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             entry.note(1, now);
         }
         let access = Access { key: hash, at: now, size, cost, op };
+        if let Some(gauge) = &mut self.gauge {
+            gauge.keep(&access, life);
+        }
         let plan = self.kernel.plan(&access, Miss { reuse: Reuse::UNKNOWN, expired: false }, Some(physical));
         let already = self.gone.len();
         let left = match self.kernel.insert(&access, entry, &plan, &mut self.gone) {
@@ -242,6 +273,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let entry = self.kernel.peek(hash).filter(|entry| is_it(&entry.key))?;
         if let (Life::Judged { subject, .. }, Some(engine)) = (entry.life, &mut self.engine) {
             engine.changed(subject, now);
+        }
+        if let Some(gauge) = &mut self.gauge {
+            gauge.remove(hash, now);
         }
         self.kernel.remove(hash)?.value
     }
@@ -310,6 +344,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     /// Lets everybody go; what the policy learned stays.
     pub(crate) fn empty(&mut self) {
+        if let Some(gauge) = &mut self.gauge {
+            gauge.clear();
+        }
         let keys: Vec<KeyHash> = self.kernel.iter().map(|(key, _)| key).collect();
         for key in keys {
             let entry = self.kernel.remove(key);
@@ -318,6 +355,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     }
 
     pub(crate) fn resize(&mut self, limit: u64) {
+        if let Some(gauge) = &mut self.gauge {
+            gauge.resize(limit);
+        }
         let already = self.gone.len();
         self.kernel.resize(limit, &mut self.gone);
         self.count_gone(already);
@@ -326,12 +366,22 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     /// Bytes held beside keys and values.
     pub(crate) fn bytes(&self) -> usize {
         let beside = size_of::<Entry<K, V>>() - size_of::<K>() - size_of::<V>();
-        self.kernel.metadata_bytes() + self.kernel.len() * beside + self.engine.as_ref().map_or(0, Engine::bytes)
+        self.kernel.metadata_bytes()
+            + self.kernel.len() * beside
+            + self.engine.as_ref().map_or(0, Engine::bytes)
+            + self.gauge.as_ref().map_or(0, |gauge| gauge.bytes())
     }
 
     /// Entries that left, for the caller to drop when the lock is free.
     pub(crate) fn take_gone(&mut self) -> Vec<Evicted<Entry<K, V>>> {
         std::mem::take(&mut self.gone)
+    }
+
+    /// Another policy decides from now on; the entries stay.
+    pub(crate) fn swap_policy(&mut self, policy: Policy, now: Time) {
+        let already = self.gone.len();
+        self.kernel.swap_policy(policy, now, &mut self.gone);
+        self.count_gone(already);
     }
 
     fn count_gone(&mut self, from: usize) {

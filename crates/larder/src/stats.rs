@@ -8,8 +8,16 @@ macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Numbers of things that happened, each since the cache was built.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[non_exhaustive]
         pub struct Counts { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Counts {
+            /// Names and values, for metrics.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
 
         impl AddAssign for Counts {
             fn add_assign(&mut self, other: Self) {
@@ -92,6 +100,7 @@ pub struct Stats {
 
 /// A stale rate that was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StaleRate {
     /// The unbiased estimate, as a share of reads.
     pub rate: f64,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use larder_policy::experiment::Event as Turn;
 use larder_policy::freshness::{Audit, Decision};
 use larder_policy::{Access, KeyHash, Op, Time};
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -18,8 +19,10 @@ use crate::floors::Floors;
 use crate::hash::KeyHasher;
 use crate::key::Key;
 use crate::prewarm::Warmed;
+use crate::proof::judge::Judge;
 use crate::recorder::{Event, Recorder};
 use crate::remote::Name;
+use crate::report::ControlReport;
 use crate::rules::{Consistency, Rules};
 use crate::segment::{Arrival, Pause, Seen, Segment};
 use crate::stats::{Counts, StaleRate, Stats};
@@ -65,6 +68,7 @@ pub(crate) struct Store<K, V> {
     tags: RwLock<HashMap<Name, Time>>,
     recorder: Option<Arc<Recorder>>,
     pub(crate) warmed: Arc<OnceLock<Warmed>>,
+    judge: Option<Mutex<Judge>>,
 }
 
 /// What a reader does next.
@@ -112,6 +116,7 @@ where
         weigher: Option<Weigher<K, V>>,
         digest: Option<Digest<V>>,
         recorder: Option<Arc<Recorder>>,
+        judge: Option<Judge>,
     ) -> Self {
         let warmed = Arc::<OnceLock<Warmed>>::default();
         let segments = segments.map(|mut segment| {
@@ -133,6 +138,7 @@ where
             tags: RwLock::default(),
             recorder,
             warmed,
+            judge: judge.map(Mutex::new),
         }
     }
 
@@ -435,6 +441,56 @@ where
         self.segments.iter().for_each(|segment| segment.change(|segment| segment.tick(now)));
     }
 
+    /// Ends a slice of the experiment, if there is one: what happened.
+    pub(crate) fn end_slice(&self) -> Option<Turn> {
+        let mut judge = self.judge.as_ref()?.lock();
+        let (now, traffic) = (self.clock.now(), judge.traffic());
+        let counted: Vec<_> = self
+            .lock_all()
+            .filter_map(|mut segment| {
+                let counts = segment.counts;
+                Some(segment.gauge.as_mut()?.end_slice(traffic, counts))
+            })
+            .collect();
+        let event = judge.end_slice(now, &counted);
+        self.change_sides(&mut judge, now);
+        event
+    }
+
+    /// Takes the policy on trial off everywhere; `None` where there is no control to take over.
+    pub(crate) fn roll_back(&self) -> Option<Turn> {
+        let mut judge = self.judge.as_ref()?.lock();
+        let now = self.clock.now();
+        let event = judge.roll_back(now);
+        self.change_sides(&mut judge, now);
+        Some(event)
+    }
+
+    /// Ends a cool-down; whether there was an experiment to resume.
+    pub(crate) fn resume(&self) -> bool {
+        let Some(judge) = &self.judge else { return false };
+        let mut judge = judge.lock();
+        judge.resume();
+        self.change_sides(&mut judge, self.clock.now());
+        true
+    }
+
+    /// How often the experiment is looked at, if there is one.
+    pub(crate) fn slice(&self) -> Option<Duration> {
+        self.judge.as_ref().map(|judge| judge.lock().slice)
+    }
+
+    fn change_sides(&self, judge: &mut Judge, now: Time) {
+        for (segment, policy) in judge.changes() {
+            self.segments[segment].change(|segment| segment.swap_policy(policy, now));
+        }
+    }
+
+    /// The policy beside its control.
+    pub(crate) fn control(&self) -> Option<ControlReport> {
+        Some(self.judge.as_ref()?.lock().report(self.clock.now()))
+    }
+
     /// Changes the capacity to `limit`, shared by the segments as at the start.
     pub(crate) fn resize(&self, limit: u64) {
         for (segment, share) in self.segments.iter().zip(shares(limit, self.segments.len())) {
@@ -483,6 +539,9 @@ where
     pub(crate) fn validate(&self) {
         for segment in self.lock_all() {
             segment.kernel.validate();
+            if let Some(gauge) = &segment.gauge {
+                gauge.validate();
+            }
         }
     }
 }

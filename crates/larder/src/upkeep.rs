@@ -18,6 +18,9 @@ where
 {
     let handle = inner.runtime.handle();
     handle.spawn(tick(Arc::downgrade(inner), every));
+    if let Some(slice) = inner.store.slice() {
+        handle.spawn(judge(Arc::downgrade(inner), slice));
+    }
     if let Some(shared) = &inner.shared {
         handle.spawn(listen(Arc::downgrade(inner), shared.tier.listen()));
     }
@@ -34,6 +37,23 @@ where
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
         inner.store.tick();
+    }
+}
+
+async fn judge<K, V>(inner: Weak<Inner<K, V>>, slice: Duration)
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    let mut slices = tokio::time::interval(slice);
+    slices.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    slices.tick().await;
+    loop {
+        slices.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        if let Some(turn) = inner.store.end_slice() {
+            inner.tell(&turn);
+        }
     }
 }
 

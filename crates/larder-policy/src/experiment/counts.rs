@@ -2,6 +2,7 @@
 
 use std::ops::{AddAssign, Sub};
 
+use super::own::Groups;
 use crate::Access;
 
 /// What an access counts for.
@@ -126,6 +127,8 @@ pub struct ShardSlice {
     /// A count sketch (Charikar, Chen, Farach-Colton 2002) of the sampled keys outside the head: squares sum up to about the sum of squared
     /// counts.
     pub(crate) sketch: [i64; BUCKETS],
+    /// The sampled keys outside the head in groups.
+    pub(crate) groups: Groups,
     /// What the host adds.
     pub measures: Measures,
 }
@@ -149,6 +152,7 @@ impl Default for ShardSlice {
             turnovers: 0.0,
             hottest: 0.0,
             sketch: [0; BUCKETS],
+            groups: Groups::default(),
             measures: Measures::default(),
         }
     }

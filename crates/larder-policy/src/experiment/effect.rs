@@ -161,9 +161,19 @@ impl ByArm {
             + head * (pull(self.treatment.head, part.treatment.head) - pull(self.control.head, part.control.head))
     }
 
+    /// What the treated shards gain over their ghosts, by access.
+    pub(crate) fn treated(&self) -> Gain {
+        self.treatment.whole()
+    }
+
+    /// The same of that gain.
+    pub(crate) fn treated_pull(&self, part: &Self) -> f64 {
+        pull(self.treated(), part.treated())
+    }
+
     /// The same of the treated shards' own effect.
     pub(crate) fn own_pull(&self, part: &Self) -> f64 {
-        pull(self.treatment.whole(), part.treatment.whole()) - pull(self.control.whole(), part.control.whole())
+        self.treated_pull(part) - pull(self.control.whole(), part.control.whole())
     }
 }
 

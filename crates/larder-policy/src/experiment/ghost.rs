@@ -24,10 +24,7 @@ impl Ghost {
 
     /// Carries out an access, and says whether it hit. `given` is the lifetime that the origin or the caller asked for.
     pub fn ask(&mut self, access: &Access, given: Option<Duration>) -> bool {
-        if self.expires && access.at >= self.next_tick {
-            self.shard.tick(access.at, &mut Work::default());
-            self.next_tick = access.at.plus(TICK);
-        }
+        self.pass(access.at);
         if access.op == Op::Delete {
             return self.shard.remove(access.key).is_some();
         }
@@ -36,11 +33,37 @@ impl Ghost {
             Lookup::Miss(miss) => (false, miss),
         };
         if !hit || access.op == Op::Set {
-            let plan = self.shard.plan(access, miss, given);
-            self.shard.insert(access, (), &plan, &mut self.evicted);
-            self.evicted.clear();
+            self.store(access, miss, given);
         }
         hit
+    }
+
+    /// Looks a key up and stores nothing: whether it hit.
+    pub(crate) fn look(&mut self, access: &Access) -> bool {
+        self.pass(access.at);
+        self.shard.lookup(access).is_hit()
+    }
+
+    /// Stores what a look missed; a resident keeps its place and gets the new lifetime.
+    pub(crate) fn fill(&mut self, access: &Access, given: Option<Duration>) {
+        match (self.shard.peek(access.key), given) {
+            (None, _) => self.store(access, Miss { reuse: Reuse::UNKNOWN, expired: false }, given),
+            (Some(()), Some(ttl)) => _ = self.shard.expire_at(access.key, access.at.plus(ttl)),
+            (Some(()), None) => {}
+        }
+    }
+
+    fn store(&mut self, access: &Access, miss: Miss, given: Option<Duration>) {
+        let plan = self.shard.plan(access, miss, given);
+        self.shard.insert(access, (), &plan, &mut self.evicted);
+        self.evicted.clear();
+    }
+
+    fn pass(&mut self, now: Time) {
+        if self.expires && now >= self.next_tick {
+            self.shard.tick(now, &mut Work::default());
+            self.next_tick = now.plus(TICK);
+        }
     }
 
     pub(crate) fn remove(&mut self, key: KeyHash) {
@@ -50,6 +73,12 @@ impl Ghost {
     pub(crate) fn resize(&mut self, limit: u64) {
         self.shard.resize(limit, &mut self.evicted);
         self.evicted.clear();
+    }
+
+    pub(crate) fn clear(&mut self) {
+        let limit = self.shard.capacity().limit;
+        self.resize(0);
+        self.resize(limit);
     }
 
     /// Lets another policy decide from now on; the entries stay.

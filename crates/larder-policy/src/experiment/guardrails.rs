@@ -1,5 +1,7 @@
 //! What must not get worse while a policy is on trial.
 
+use std::fmt;
+
 use super::normal::upper_quantile;
 use super::trial::{Tally, Trial};
 
@@ -60,6 +62,19 @@ pub enum Breach {
     },
     /// Somebody asked for it.
     Asked,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::HitRatio { at_most } => write!(f, "the hit ratio fell by at least {:.2} points", -at_most * 100.0),
+            Self::OriginLoads { p } => write!(f, "loads of the origin rose (p = {p:.0e})"),
+            Self::Latency { p } => write!(f, "the latency rose (p = {p:.0e})"),
+            Self::Stale { at_least } => write!(f, "at least {:.2} % of the answers were stale", at_least * 100.0),
+            Self::Worse { effect } => write!(f, "the hit ratio was {:.2} points lower", -effect * 100.0),
+            Self::Asked => f.write_str("somebody asked for it"),
+        }
+    }
 }
 
 impl Guardrails {

@@ -44,6 +44,14 @@ pub struct Probe {
 }
 
 #[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Among the hottest keys, each of which it sees.
+    Head(usize),
+    /// Among the sampled ones of all others.
+    Tail,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct HeadKey {
     key: KeyHash,
     weight: u32,
@@ -79,7 +87,8 @@ impl Probe {
         })
     }
 
-    /// Notes what the shard did about an access: of a miss, once the value is loaded and its size known. `given` is the lifetime the
+    /// Notes what the shard did about an access: of a miss, once the value is loaded and its size known, in one with its
+    /// [`fill`](Self::fill). `given` is the lifetime the
     /// origin or the caller asked for; of a hit, the one its value was stored with.
     #[inline]
     pub fn record(&mut self, access: &Access, hit: bool, given: Option<Duration>) {
@@ -87,23 +96,36 @@ impl Probe {
             self.ghost.ask(access, given);
             return;
         }
-        if self.counts(access) {
-            let one = Weighed::one(access);
-            self.slice.accesses += one;
-            if hit {
-                self.slice.hits += one;
-            }
-            self.hottest.note(access.key);
-        }
+        self.note(access, hit);
         if !hit {
             self.loaded += u64::from(self.capacity.weigh.weight(access));
         }
-        if self.filter >> (access.key.0 >> 58) & 1 == 1
-            && let Some(at) = self.head.iter().position(|head| head.key == access.key)
-        {
-            self.try_head(at, access, hit, given);
-        } else if self.sample.takes(access.key) {
-            self.try_tail(access, hit, given);
+        if let Some(place) = self.place(access.key) {
+            let ghost_hit = self.ghost.ask(access, given);
+            self.compare(place, access, hit, ghost_hit);
+        }
+    }
+
+    /// Notes a get that the shard could not answer, before it is known whether and what it will store. Its size and cost are not
+    /// known, and do not count.
+    #[inline]
+    pub fn miss(&mut self, access: &Access) {
+        self.note(access, false);
+        if let Some(place) = self.place(access.key) {
+            let ghost_hit = self.ghost.look(access);
+            self.compare(place, access, false, ghost_hit);
+        }
+    }
+
+    /// Notes what the shard is offered after a [`miss`](Self::miss), or in place of what it has, whether it keeps it or not.
+    #[inline]
+    pub fn fill(&mut self, access: &Access, given: Option<Duration>) {
+        self.loaded += u64::from(self.capacity.weigh.weight(access));
+        if let Some(place) = self.place(access.key) {
+            if let Place::Head(at) = place {
+                self.head[at].weight = self.capacity.weigh.weight(access);
+            }
+            self.ghost.fill(access, given);
         }
     }
 
@@ -130,6 +152,12 @@ impl Probe {
         self.fit_ghost();
     }
 
+    /// The shard was emptied.
+    pub fn clear(&mut self) {
+        self.ghost.clear();
+        self.head.iter_mut().for_each(|head| head.met = false);
+    }
+
     /// Bytes allocated.
     pub fn bytes(&self) -> usize {
         self.ghost.bytes() + self.hottest.bytes() + self.head.capacity() * size_of::<HeadKey>()
@@ -150,25 +178,45 @@ impl Probe {
         access.op == Op::Get || !self.gets_only
     }
 
-    fn try_head(&mut self, at: usize, access: &Access, hit: bool, given: Option<Duration>) {
-        self.head[at].weight = self.capacity.weigh.weight(access);
-        let ghost_hit = self.ghost.ask(access, given);
-        if !std::mem::replace(&mut self.head[at].met, true) {
-            // The ghost could not have held it before.
-            return;
-        }
+    #[inline]
+    fn note(&mut self, access: &Access, hit: bool) {
         if self.counts(access) {
-            count(&mut self.slice.head, access, hit, ghost_hit);
+            let one = Weighed::one(access);
+            self.slice.accesses += one;
+            if hit {
+                self.slice.hits += one;
+            }
+            self.hottest.note(access.key);
         }
     }
 
-    fn try_tail(&mut self, access: &Access, hit: bool, given: Option<Duration>) {
-        let ghost_hit = self.ghost.ask(access, given);
-        if self.counts(access) {
+    /// Where the ghost sees a key, if it does.
+    #[inline]
+    fn place(&self, key: KeyHash) -> Option<Place> {
+        if self.filter >> (key.0 >> 58) & 1 == 1
+            && let Some(at) = self.head.iter().position(|head| head.key == key)
+        {
+            return Some(Place::Head(at));
+        }
+        self.sample.takes(key).then_some(Place::Tail)
+    }
+
+    fn compare(&mut self, place: Place, access: &Access, hit: bool, ghost_hit: bool) {
+        if let Place::Head(at) = place {
+            let head = &mut self.head[at];
+            if hit {
+                head.weight = self.capacity.weigh.weight(access);
+            }
+            // Before the first time, the ghost could not have held it.
+            if std::mem::replace(&mut head.met, true) && self.counts(access) {
+                count(&mut self.slice.head, access, hit, ghost_hit);
+            }
+        } else if self.counts(access) {
             count(&mut self.slice.tail, access, hit, ghost_hit);
             // The bits of the key itself may have chosen the shard.
             let bits = KeyHash::mix(access.key.0 ^ 0x736b_6574_6368).0;
             self.slice.sketch[bits as usize % BUCKETS] += if bits >> 63 == 0 { 1 } else { -1 };
+            self.slice.groups.count(bits >> 32, hit, ghost_hit);
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::arms::{Arm, Arms};
 use super::counts::ShardSlice;
 use super::guardrails::{Breach, Guardrails};
-use super::refusal::BIASED;
+use super::own::OwnGain;
+use super::refusal::{BIASED, Refusal};
 use super::trial::{Report, Trial};
 use crate::{Error, ErrorKind, Time};
 
@@ -29,6 +30,9 @@ pub struct Settings {
     pub horizon: u64,
     /// The probability that a difference is claimed where there is none.
     pub alpha: f64,
+    /// Whether the treatment is on from the start wherever it may be, with nothing but its ghosts to compare it with; else it is ramped up
+    /// after a baseline.
+    pub adopted: bool,
     /// What leads to a rollback.
     pub guardrails: Guardrails,
     /// How long nothing is tried after a rollback; doubles with each.
@@ -47,6 +51,7 @@ impl Settings {
             step: 20,
             horizon: 100,
             alpha: 0.05,
+            adopted: false,
             guardrails: Guardrails::default(),
             cool_down: Duration::from_secs(3600),
         }
@@ -56,7 +61,7 @@ impl Settings {
         let wrong = |what: &str| Err(Error::new(ErrorKind::BadValue, format!("experiment: {what}")));
         let is_share = |share: f64| share > 0.0 && share < 1.0;
         let Guardrails { hit_ratio, origin_loads, p99, stale, alpha } = self.guardrails;
-        if self.shards < 2 {
+        if self.shards < if self.adopted { 1 } else { 2 } {
             return wrong("two arms take two shards");
         }
         if !(self.holdout >= 0.0 && self.holdout < 1.0) {
@@ -155,7 +160,10 @@ impl Experiment {
         let trial = || Trial::new(arms.clone(), false);
         let (baseline, guard, measured) = (trial(), trial(), trial());
         let state = State::Baseline;
-        Ok(Self { settings, arms, state, baseline, guard, measured, settled: false, rollbacks: 0, traffic: 0 })
+        let mut experiment =
+            Self { settings, arms, state, baseline, guard, measured, settled: false, rollbacks: 0, traffic: 0 };
+        experiment.begin();
+        Ok(experiment)
     }
 
     /// The arm a shard belongs to now.
@@ -181,6 +189,17 @@ impl Experiment {
     /// What is known under the present assignment, after its burn-in.
     pub fn report(&self) -> Report {
         self.measured.report(self.settings.alpha, self.settings.horizon, self.past())
+    }
+
+    /// What the treated shards gain over their own ghosts since the last change of sides: what there is to know where all are treated. With
+    /// it, why that says nothing yet.
+    pub fn own_gain(&self) -> (OwnGain, Vec<Refusal>) {
+        self.measured.own_gain(self.settings.alpha, self.settings.horizon)
+    }
+
+    /// How many shards an arm has now.
+    pub fn count(&self, arm: Arm) -> usize {
+        self.arms.count(arm)
     }
 
     /// Ends a slice: takes what each shard counted, by shard, and says what changes.
@@ -296,6 +315,14 @@ impl Experiment {
         let trial = || Trial::new(self.arms.clone(), false);
         (self.baseline, self.guard, self.measured) = (trial(), trial(), trial());
         self.state = State::Baseline;
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        if self.settings.adopted {
+            self.treat(1.0 - self.settings.holdout);
+            self.state = State::Adopted;
+        }
     }
 }
 

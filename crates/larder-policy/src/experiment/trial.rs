@@ -4,6 +4,7 @@ use super::arms::{Arm, Arms};
 use super::counts::{BUCKETS, ShardSlice, Weighed, Weighting};
 use super::effect::{ByArm, Effect, Gain, Interval, Ratio, Strata, sum_of_variances};
 use super::normal::{student_quantile, upper_tail};
+use super::own::{Groups, OwnGain};
 use super::permutation::{Comparison, compare};
 use super::refusal::{self, Refusal};
 use super::sequence::{Settled, Slices, anytime_width};
@@ -19,6 +20,8 @@ pub struct Trial {
     slices: Slices,
     counted: u64,
     hottest: f64,
+    /// The share of the keys that ghosts see.
+    rate: f64,
 }
 
 /// Picks the head or the tail.
@@ -32,6 +35,7 @@ pub(crate) struct Tally {
     hits: Weighed,
     sampled: u64,
     sketch: [i64; BUCKETS],
+    groups: Groups,
     origin_loads: u64,
     checked: u64,
     stale: u64,
@@ -77,7 +81,7 @@ impl Trial {
     pub fn new(arms: Arms, burn_in: bool) -> Self {
         let shards = vec![Tally::default(); arms.shards()];
         let burn_in = if burn_in { refusal::BURN_IN } else { 0.0 };
-        Self { arms, burn_in, turnovers: 0.0, shards, slices: Slices::default(), counted: 0, hottest: 0.0 }
+        Self { arms, burn_in, turnovers: 0.0, shards, slices: Slices::default(), counted: 0, hottest: 0.0, rate: 1.0 }
     }
 
     /// The same trial as if it had only just become warm.
@@ -107,6 +111,7 @@ impl Trial {
                 tally.strata[at].add(&strata);
             }
             tally.add(slice);
+            self.rate = slice.rate;
             let share = slice.accesses.requests as f64 / requests.max(1) as f64;
             self.hottest = self.hottest.max(slice.hottest * share);
         }
@@ -150,6 +155,19 @@ impl Trial {
         };
         report.refusals = self.refusals(&report, before);
         report
+    }
+
+    /// What the treated shards gain over their own ghosts, whatever the others do, and why that says nothing yet, if anything.
+    pub(crate) fn own_gain(&self, alpha: f64, horizon: u64) -> (OwnGain, Vec<Refusal>) {
+        let treated = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == Arm::Treatment);
+        let groups = treated.flat_map(|(_, tally)| tally.groups.gains());
+        let hit_ratio = self.hit_ratio(Arm::Treatment, Weighting::Requests);
+        let settled = self.slices.settle_treated();
+        let gain =
+            OwnGain::new(self.slices.total()[0].treated(), hit_ratio, settled, groups, self.rate, (alpha, horizon));
+        let mut refusals = Vec::new();
+        self.refuse_scant(self.turnovers, settled, &mut refusals);
+        (gain, refusals)
     }
 
     /// The effects alone.
@@ -282,29 +300,35 @@ impl Trial {
             (shards < refusal::LEAST_SHARDS).then_some(Refusal::FewShards { arm, shards })
         });
         let mut refusals: Vec<Refusal> = few.collect();
-        if report.turnovers < refusal::BURN_IN {
-            refusals.push(Refusal::BurningIn { turnovers: report.turnovers });
-        }
-        if report.settled.slices < refusal::LEAST_SLICES {
-            refusals.push(Refusal::FewSlices { slices: report.settled.slices });
-        }
-        if report.slices > 0 && report.effective_keys < refusal::LEAST_KEYS {
-            refusals.push(Refusal::FewKeys { effective: report.effective_keys });
-        }
-        if self.hottest > refusal::DOMINANT {
-            refusals.push(Refusal::DominantKey { share: self.hottest });
-        }
+        self.refuse_scant(report.turnovers, report.settled, &mut refusals);
         if let Some(p) = before.and_then(|before| self.mismatch(before)).filter(|&p| p < refusal::MISMATCH) {
             refusals.push(Refusal::Mismatch { p });
-        }
-        if report.settled.lag1 > refusal::CORRELATED {
-            refusals.push(Refusal::Autocorrelated { lag1: report.settled.lag1 });
         }
         let gain = report.effects[0].bias;
         if gain.abs() > refusal::BIASED {
             refusals.push(Refusal::Biased { gain });
         }
         refusals
+    }
+
+    /// Adds what makes the evidence too scant for any conclusion.
+    fn refuse_scant(&self, turnovers: f64, settled: Settled, refusals: &mut Vec<Refusal>) {
+        if turnovers < refusal::BURN_IN {
+            refusals.push(Refusal::BurningIn { turnovers });
+        }
+        if settled.slices < refusal::LEAST_SLICES {
+            refusals.push(Refusal::FewSlices { slices: settled.slices });
+        }
+        let effective = self.effective_keys();
+        if self.counted > 0 && effective < refusal::LEAST_KEYS {
+            refusals.push(Refusal::FewKeys { effective });
+        }
+        if self.hottest > refusal::DOMINANT {
+            refusals.push(Refusal::DominantKey { share: self.hottest });
+        }
+        if settled.lag1 > refusal::CORRELATED {
+            refusals.push(Refusal::Autocorrelated { lag1: settled.lag1 });
+        }
     }
 }
 
@@ -316,6 +340,7 @@ impl Default for Tally {
             hits: Weighed::default(),
             sampled: 0,
             sketch: [0; BUCKETS],
+            groups: Groups::default(),
             origin_loads: 0,
             checked: 0,
             stale: 0,
@@ -330,6 +355,7 @@ impl Tally {
         self.accesses += slice.accesses;
         self.hits += slice.hits;
         self.sampled += slice.tail.accesses.requests;
+        self.groups.add(slice);
         self.sketch.iter_mut().zip(slice.sketch).for_each(|(sum, count)| *sum += count);
         let measures = slice.measures;
         self.origin_loads += measures.origin_loads;

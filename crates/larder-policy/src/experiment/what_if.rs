@@ -56,8 +56,7 @@ impl WhatIf {
     /// A rate that is not above 0 and at most 1.
     pub fn new(capacity: Capacity, rate: f64, seed: u64, policy: impl Fn(Capacity) -> Policy) -> Result<Self, Error> {
         let ghost = |scale: f64| {
-            let limit = (capacity.limit as f64 * scale * rate).round() as u64;
-            let capacity = Capacity { limit: limit.max(1), ..capacity };
+            let capacity = Capacity { limit: ghost_limit(capacity.limit, scale, rate), ..capacity };
             Ghost::new(capacity, policy(capacity))
         };
         Ok(Self {
@@ -74,6 +73,38 @@ impl WhatIf {
         if self.sample.takes(access.key) {
             self.ask_ghosts(access, given);
         }
+    }
+
+    /// Notes a get that the shard could not answer, before it is known what it will store.
+    #[inline]
+    pub fn miss(&mut self, access: &Access) {
+        self.curve.accesses += 1;
+        if self.sample.takes(access.key) {
+            for (ghost, misses) in self.ghosts.iter_mut().zip(&mut self.curve.misses) {
+                *misses += u64::from(!ghost.look(access));
+            }
+        }
+    }
+
+    /// Notes what the shard is offered after a [`miss`](Self::miss), or in place of what it has.
+    #[inline]
+    pub fn fill(&mut self, access: &Access, given: Option<Duration>) {
+        if self.sample.takes(access.key) {
+            self.ghosts.iter_mut().for_each(|ghost| ghost.fill(access, given));
+        }
+    }
+
+    /// The shard was emptied.
+    pub fn clear(&mut self) {
+        self.ghosts.iter_mut().for_each(Ghost::clear);
+    }
+
+    /// The shard's capacity has changed.
+    pub fn resize(&mut self, limit: u64) {
+        for (ghost, scale) in self.ghosts.iter_mut().zip(SCALES) {
+            ghost.resize(ghost_limit(limit, scale, self.curve.rate));
+        }
+        self.curve.capacity = limit as f64;
     }
 
     /// What was counted since the last call.
@@ -93,6 +124,11 @@ impl WhatIf {
             *misses += u64::from(!hit && access.op != Op::Delete);
         }
     }
+}
+
+/// Room for a share of the keys at a multiple of the size.
+fn ghost_limit(limit: u64, scale: f64, rate: f64) -> u64 {
+    ((limit as f64 * scale * rate).round() as u64).max(1)
 }
 
 impl SizeCurve {

@@ -118,6 +118,14 @@ impl Freshness {
         self.most
     }
 
+    /// The share of reads that may be stale, where that is the objective.
+    pub fn objective(&self) -> Option<f64> {
+        match self.goal {
+            Goal::StaleReads(share) => Some(share),
+            _ => None,
+        }
+    }
+
     /// The lifetime of everything, where that is all there is to it.
     pub fn fixed(&self) -> Option<Duration> {
         match self.goal {

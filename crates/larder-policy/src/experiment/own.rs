@@ -1,0 +1,83 @@
+//! What a policy gains where it is on everywhere, and there is no other arm to compare it with.
+
+use super::counts::ShardSlice;
+use super::effect::{Gain, Interval, Ratio};
+use super::normal::student_quantile;
+use super::sequence::{Settled, anytime_width};
+
+/// Groups of a shard's sampled keys: with few shards, only keys tell how much another sample would say.
+pub(crate) const GROUPS: usize = 16;
+
+/// What the treated shards hit more than their own ghosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OwnGain {
+    /// In hit ratio, by requests.
+    pub estimate: f64,
+    /// The treated shards' real hit ratio, on all their traffic.
+    pub hit_ratio: f64,
+    /// The interval for who looks at any time, as often as they like.
+    pub anytime: Interval,
+    /// How the slices were merged.
+    pub settled: Settled,
+}
+
+impl OwnGain {
+    /// What the control would have hit.
+    pub fn control(&self) -> f64 {
+        (self.hit_ratio - self.estimate).clamp(0.0, 1.0)
+    }
+
+    /// The estimate with the wider of two intervals: by how much slices differ, and by how much groups of sampled keys do. Where nearly
+    /// all keys are sampled, another sample would say nearly the same: `rate` is the finite population's correction (Cochran,
+    /// "Sampling Techniques", 1977, 2.6).
+    pub(crate) fn new(
+        whole: Gain,
+        hit_ratio: f64,
+        settled: Settled,
+        groups: impl Iterator<Item = Gain> + Clone,
+        rate: f64,
+        (alpha, horizon): (f64, u64),
+    ) -> Self {
+        let estimate = whole.ratio();
+        let slices = settled.slices as f64;
+        let width = |df| anytime_width(slices, horizon as f64 / settled.width.max(1) as f64, alpha, df);
+        let by_slices = settled.standard_error * width((slices - 1.0).max(1.0));
+        let keys = Ratio::of(groups);
+        let df = (keys.clusters as f64 - 1.0).max(1.0);
+        // A split of the keys does not change with time: looking again does not draw it anew.
+        let by_keys = (keys.variance * (1.0 - rate).max(0.0)).sqrt() * student_quantile(alpha / 2.0, df);
+        let half = by_slices.max(by_keys);
+        Self { estimate, hit_ratio, anytime: Interval::around(estimate, half), settled }
+    }
+}
+
+/// Gained hits and accesses of the sampled keys outside the head, by group.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Groups([Group; GROUPS]);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Group {
+    gained: i64,
+    accesses: u64,
+}
+
+impl Groups {
+    /// Counts an access; any 4 bits of `bits` that do not depend on the shard.
+    #[inline]
+    pub(crate) fn count(&mut self, bits: u64, hit: bool, ghost_hit: bool) {
+        let group = &mut self.0[bits as usize % GROUPS];
+        group.gained += i64::from(hit) - i64::from(ghost_hit);
+        group.accesses += 1;
+    }
+
+    pub(crate) fn add(&mut self, slice: &ShardSlice) {
+        for (sum, more) in self.0.iter_mut().zip(&slice.groups.0) {
+            sum.gained += more.gained;
+            sum.accesses += more.accesses;
+        }
+    }
+
+    pub(crate) fn gains(&self) -> impl Iterator<Item = Gain> + Clone {
+        self.0.iter().map(|group| Gain { hits: group.gained as f64, size: group.accesses as f64 })
+    }
+}

@@ -1,0 +1,112 @@
+//! What stands beside a segment, under its lock.
+
+use larder_policy::experiment::{Measures, Probe, ShardSlice, SizeCurve, WhatIf};
+use larder_policy::{Access, Capacity, Error, KeyHash, Op, Policy, Time};
+
+use crate::entry::{Entry, Life};
+use crate::stats::Counts;
+
+/// Objects of all ghosts of the control together, at least: with few segments each has more.
+const OBJECTS: f64 = 8192.0;
+/// Of a segment's ghost, at least.
+const LEAST: f64 = 1024.0;
+/// Ghosts of other sizes see a smaller share of the keys.
+const SIZES: f64 = 0.25;
+
+pub(crate) struct Gauge {
+    probe: Probe,
+    sizes: WhatIf,
+    before: Counts,
+}
+
+impl Gauge {
+    /// Beside one of `segments` of a capacity. `control` builds the control policy.
+    pub(crate) fn new(
+        capacity: Capacity,
+        segments: usize,
+        seed: u64,
+        control: impl Fn(Capacity) -> Policy,
+    ) -> Result<Self, Error> {
+        let rate = rate(capacity, segments);
+        let probe = Probe::new(capacity, rate, true, seed, &control)?;
+        let sizes = WhatIf::new(capacity, (rate * SIZES).max(f64::MIN_POSITIVE), seed ^ 1, control)?;
+        Ok(Self { probe, sizes, before: Counts::default() })
+    }
+
+    /// A resident that is fresh, or of which the freshness engine has yet to decide: who is kept is judged, not for how long.
+    #[inline]
+    pub(crate) fn hit<K, V>(&mut self, access: &Access, entry: &Entry<K, V>) {
+        let given = match entry.life {
+            Life::Until { end, .. } if end <= access.at => return self.miss(access),
+            Life::Until { end, .. } => Some(end.since(entry.as_of)),
+            Life::Judged { .. } => None,
+        };
+        let access = Access { size: entry.size, cost: entry.cost, ..*access };
+        self.probe.record(&access, true, given);
+        self.sizes.record(&access, given);
+    }
+
+    #[cold]
+    pub(crate) fn miss(&mut self, access: &Access) {
+        self.probe.miss(access);
+        self.sizes.miss(access);
+    }
+
+    /// The service wrote a resident.
+    pub(crate) fn write(&mut self, access: &Access) {
+        self.probe.record(access, true, None);
+    }
+
+    /// A value on its way in.
+    pub(crate) fn keep(&mut self, access: &Access, life: Life) {
+        let given = match life {
+            Life::Until { end, .. } => Some(end.since(access.at)),
+            Life::Judged { .. } => None,
+        };
+        self.probe.fill(access, given);
+        self.sizes.fill(access, given);
+    }
+
+    pub(crate) fn remove(&mut self, key: KeyHash, at: Time) {
+        let access = Access { op: Op::Delete, ..Access::get(key, at) };
+        self.probe.record(&access, false, None);
+        self.sizes.record(&access, None);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.probe.clear();
+        self.sizes.clear();
+    }
+
+    pub(crate) fn resize(&mut self, limit: u64) {
+        self.probe.resize(limit);
+        self.sizes.resize(limit);
+    }
+
+    /// What was counted since the last call. `traffic` is what all segments counted in the slice before.
+    pub(crate) fn end_slice(&mut self, traffic: u64, counts: Counts) -> (ShardSlice, SizeCurve) {
+        let loads = |counts: &Counts| counts.loads + counts.load_errors;
+        let origin_loads = loads(&counts) - loads(&self.before);
+        self.before = counts;
+        let measures = Measures { origin_loads, ..Measures::default() };
+        (self.probe.end_slice(traffic, measures), self.sizes.take())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.probe.bytes() + self.sizes.bytes()
+    }
+
+    pub(crate) fn validate(&self) {
+        self.probe.validate();
+    }
+}
+
+/// The share of a segment's keys that its ghost sees.
+fn rate(capacity: Capacity, segments: usize) -> f64 {
+    let objects = match capacity.most_objects() {
+        Some(objects) => objects as f64,
+        // Entries of a kilobyte, for want of anything better.
+        None => capacity.limit as f64 / 1024.0,
+    };
+    ((OBJECTS / segments as f64).max(LEAST) / objects.max(1.0)).min(1.0)
+}

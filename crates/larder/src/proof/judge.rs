@@ -1,0 +1,181 @@
+//! Who hears what the gauges counted, and says which segments run the policy on trial.
+
+use std::time::Duration;
+
+use larder_policy::experiment::{Arm, Breach, Event, Experiment, ShardSlice, SizeCurve, State};
+use larder_policy::{Policy, Time};
+
+use super::control::Control;
+use crate::Error;
+use crate::report::{ArmsReport, ControlReport, Size};
+
+/// Slices after which the older half of what is known of other sizes is forgotten.
+const WINDOW: u64 = 300;
+/// The memory is turned over so many times before other sizes are spoken of: eight times the size fills slowly.
+const SETTLED: f64 = 2.0;
+
+/// Builds the policy of a segment for an arm.
+pub(crate) type MakeFor = Box<dyn Fn(usize, Arm) -> Policy + Send + Sync>;
+
+pub(crate) struct Judge {
+    control: String,
+    pub(crate) slice: Duration,
+    experiment: Experiment,
+    make: MakeFor,
+    /// What each segment runs.
+    runs: Vec<Arm>,
+    last_breach: Option<String>,
+    /// Of this window and the one before.
+    sizes: [SizeCurve; 2],
+    slices: u64,
+    turnovers: f64,
+}
+
+impl Judge {
+    pub(crate) fn new(control: &Control, segments: usize, seed: u64, make: MakeFor) -> Result<Self, Error> {
+        let Control { policy, settings, slice } = control.clone();
+        let experiment = Experiment::new(larder_policy::experiment::Settings { shards: segments, seed, ..settings })?;
+        let runs = (0..segments).map(|segment| experiment.arm(segment)).collect();
+        Ok(Self {
+            control: policy.unwrap_or_default(),
+            slice,
+            experiment,
+            make,
+            runs,
+            last_breach: None,
+            sizes: Default::default(),
+            slices: 0,
+            turnovers: 0.0,
+        })
+    }
+
+    /// The policy a segment begins with.
+    pub(crate) fn first(&self, segment: usize) -> Policy {
+        (self.make)(segment, self.runs[segment])
+    }
+
+    /// Accesses counted in the slice before.
+    pub(crate) fn traffic(&self) -> u64 {
+        self.experiment.traffic()
+    }
+
+    /// Ends a slice; what happened.
+    pub(crate) fn end_slice(&mut self, now: Time, counted: &[(ShardSlice, SizeCurve)]) -> Option<Event> {
+        self.slices += 1;
+        let slices: Vec<ShardSlice> = counted.iter().map(|(slice, _)| slice.clone()).collect();
+        self.turnovers += slices.iter().map(|slice| slice.turnovers).sum::<f64>() / slices.len().max(1) as f64;
+        if self.turnovers >= SETTLED {
+            self.note_sizes(counted);
+        }
+        let event = self.experiment.end_slice(now, &slices);
+        if let Some(Event::RolledBack { breach, .. }) = &event {
+            self.last_breach = Some(breach.to_string());
+        }
+        event
+    }
+
+    /// Takes the policy off everywhere, until `resume` or the end of the cool-down.
+    pub(crate) fn roll_back(&mut self, now: Time) -> Event {
+        self.last_breach = Some(Breach::Asked.to_string());
+        self.experiment.roll_back(now, Breach::Asked)
+    }
+
+    /// Ends a cool-down early.
+    pub(crate) fn resume(&mut self) {
+        self.experiment.resume();
+    }
+
+    /// Segments that change sides, with the policy each runs from now on.
+    pub(crate) fn changes(&mut self) -> Vec<(usize, Policy)> {
+        let mut changes = Vec::new();
+        for (segment, runs) in self.runs.iter_mut().enumerate() {
+            let arm = self.experiment.arm(segment);
+            if std::mem::replace(runs, arm) != arm {
+                changes.push((segment, (self.make)(segment, arm)));
+            }
+        }
+        changes
+    }
+
+    pub(crate) fn report(&self, now: Time) -> ControlReport {
+        let (gain, refusals) = self.experiment.own_gain();
+        let report = self.experiment.report();
+        let (state, resumes_in) = match self.experiment.state() {
+            State::Baseline => ("baseline", None),
+            State::Ramping { .. } => ("ramping", None),
+            State::Adopted => ("adopted", None),
+            State::CoolingDown { until } => ("cooling-down", Some(until.since(now).as_secs_f64())),
+        };
+        let treated = self.experiment.count(Arm::Treatment);
+        let words =
+            |refusals: Vec<larder_policy::experiment::Refusal>| refusals.iter().map(ToString::to_string).collect();
+        let effect = report.effects[0];
+        let arms = (treated > 0 && treated < self.runs.len()).then(|| ArmsReport {
+            hit_ratio: effect.treatment,
+            control_hit_ratio: effect.control,
+            effect: effect.estimate,
+            low: effect.anytime.low,
+            high: effect.anytime.high,
+            origin_loads_p: report.origin_loads.map(|comparison| comparison.p_more),
+            refusals: words(report.refusals),
+        });
+        ControlReport {
+            policy: self.control.clone(),
+            state,
+            resumes_in,
+            treated,
+            parts: self.runs.len(),
+            rollbacks: self.experiment.rollbacks(),
+            last_breach: self.last_breach.clone(),
+            hit_ratio: gain.hit_ratio,
+            control_hit_ratio: gain.control(),
+            gain: gain.estimate,
+            low: gain.anytime.low,
+            high: gain.anytime.high,
+            slices: report.slices,
+            requests: report.requests,
+            turnovers: report.turnovers,
+            effective_keys: report.effective_keys,
+            refusals: words(refusals),
+            arms,
+            sizes: self.sizes(),
+        }
+    }
+
+    fn note_sizes(&mut self, counted: &[(ShardSlice, SizeCurve)]) {
+        let mut slice = SizeCurve::default();
+        counted.iter().for_each(|(_, curve)| slice.add_shard(curve));
+        if self.slices.is_multiple_of(WINDOW) {
+            self.sizes.swap(0, 1);
+            self.sizes[0] = SizeCurve::default();
+        }
+        match self.sizes[0].accesses() {
+            0 => self.sizes[0] = slice,
+            _ => self.sizes[0].extend(&slice),
+        }
+    }
+
+    fn sizes(&self) -> Vec<Size> {
+        let mut curve = self.sizes[0].clone();
+        match curve.accesses() {
+            0 => curve = self.sizes[1].clone(),
+            _ => curve.extend(&self.sizes[1]),
+        }
+        if curve.accesses() == 0 {
+            return Vec::new();
+        }
+        curve.points().iter().map(|point| Size { scale: point.scale, hit_ratio: point.hit_ratio }).collect()
+    }
+}
+
+/// Says what happened, for logs.
+pub(crate) fn tell(cache: &str, turn: &Event) {
+    match turn {
+        Event::Ramped { share } => tracing::info!(cache, share, "the policy is tried on more of the memory"),
+        Event::Adopted { effect } => tracing::info!(cache, effect, "the policy has won, and is on wherever it may be"),
+        Event::RolledBack { breach, .. } => {
+            tracing::warn!(cache, %breach, "the policy is rolled back: its control decides")
+        }
+        Event::Restarted => tracing::info!(cache, "the cool-down is over: the policy is tried again"),
+    }
+}

@@ -1,0 +1,198 @@
+//! Caches driven through slices by hand.
+
+use std::time::Duration;
+
+use larder_policy::admission::Admission;
+use larder_policy::eviction::Arrival;
+use larder_policy::experiment::Event;
+use larder_policy::{Access, Capacity, KeyHash, Policy, PolicySpec, Rng, Time};
+
+use super::Control;
+use crate::report::ControlReport;
+use crate::{Cache, Clock, Freshness, Options};
+
+const CAPACITY: u64 = 2000;
+const KEYS: f64 = 20_000.0;
+
+struct Service {
+    cache: Cache<u64, u64>,
+    clock: Clock,
+    rng: Rng,
+}
+
+impl Service {
+    fn new(control: Control, change: impl FnOnce(crate::Builder<u64, u64>) -> crate::Builder<u64, u64>) -> Self {
+        let clock = Clock::manual(Time(1_000_000));
+        // Slices end when the test says so.
+        let control =
+            control.slice(Duration::from_secs(3600)).with(|settings| settings.cool_down = Duration::from_secs(60));
+        let freshness = Freshness::fixed_ttl(Duration::from_secs(24 * 3600));
+        let builder = Cache::builder().capacity(CAPACITY).clock(clock.clone()).seed(7).freshness(freshness);
+        let cache = change(builder.control(control)).build().unwrap();
+        Self { cache, clock, rng: Rng::new(3) }
+    }
+
+    /// A slice of cache-aside reads with a skewed popularity; what happened, and the hit ratio.
+    fn slice(&mut self, reads: u32) -> (Option<Event>, f64) {
+        let mut hits = 0;
+        for _ in 0..reads {
+            let key = (self.rng.unit().powi(4) * KEYS) as u64;
+            match self.cache.local(&key) {
+                Some(_) => hits += 1,
+                None => self.cache.insert_local(key, key, Options::default()),
+            }
+        }
+        self.clock.advance(Duration::from_secs(1));
+        (self.cache.inner.store.end_slice(), f64::from(hits) / f64::from(reads))
+    }
+
+    fn control(&self) -> ControlReport {
+        self.cache.report().control.unwrap()
+    }
+}
+
+/// Lets one newcomer in a hundred in, whoever it is.
+struct Closed(u32);
+
+impl Admission for Closed {
+    fn record(&mut self, _: &Access, _: bool) {}
+
+    fn admit(&mut self, _: &Arrival, _: Option<KeyHash>) -> bool {
+        self.0 += 1;
+        self.0.is_multiple_of(100)
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+fn poisoned(capacity: Capacity, seed: u64) -> Policy {
+    let mut policy = "fifo".parse::<PolicySpec>().unwrap().build(capacity, seed);
+    policy.admission = Some(Box::new(Closed(0)));
+    policy
+}
+
+#[tokio::test]
+async fn a_policy_that_is_its_own_control_gains_nothing() {
+    let mut service = Service::new(Control::beside("lru"), |builder| builder.policy("lru"));
+    (0..40).for_each(|_| _ = service.slice(5000));
+    let control = service.control();
+    assert_eq!((control.state, control.treated, control.rollbacks), ("adopted", 1, 0));
+    // One segment, all keys sampled: the ghost is the cache itself.
+    assert_eq!((control.gain, control.low, control.high), (0.0, 0.0, 0.0));
+    assert!(control.refusals.is_empty(), "{:?}", control.refusals);
+    assert!((control.hit_ratio - control.control_hit_ratio).abs() < 1e-12 && control.hit_ratio > 0.3);
+    service.cache.validate();
+}
+
+#[tokio::test]
+async fn the_gain_is_what_two_caches_differ_by() {
+    let run = |policy: &'static str, segments: usize| {
+        let mut service = Service::new(Control::beside("lru"), |builder| {
+            let capacity = CAPACITY * segments as u64;
+            builder.policy(policy).segments(segments).capacity(capacity)
+        });
+        // The traffic of eight segments is eight times as much.
+        (0..40).for_each(|_| _ = service.slice(5000 * segments as u32));
+        service.control()
+    };
+    for segments in [1, 8] {
+        let (ours, control) = (run("s3fifo", segments), run("lru", segments));
+        let truth = ours.hit_ratio - control.hit_ratio;
+        assert!(truth > 0.005, "{truth}");
+        assert!((ours.gain - truth).abs() < 0.002, "{segments}: {} for {truth}", ours.gain);
+        assert!(ours.low <= truth && truth <= ours.high, "{segments}: {truth} in {}..{}", ours.low, ours.high);
+        assert!(ours.low > 0.0, "{ours:?}");
+        assert!(control.low <= 0.0 && control.high >= 0.0, "{control:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_poisoned_policy_is_rolled_back_and_may_come_again() {
+    let mut service = Service::new(Control::beside("lru"), |builder| builder.policy_with(poisoned));
+    let rolled_back = (0..20).position(|_| matches!(service.slice(5000).0, Some(Event::RolledBack { .. })));
+    assert!(rolled_back.is_some(), "{:?}", service.control());
+    let control = service.control();
+    assert_eq!((control.state, control.treated, control.rollbacks), ("cooling-down", 0, 1));
+    assert!(control.last_breach.as_deref().is_some_and(|why| why.contains("hit ratio")), "{control:?}");
+    assert_eq!(control.resumes_in, Some(60.0));
+    // The entries stayed, and the control does better with them.
+    assert_eq!(service.cache.stats().entries, CAPACITY as usize);
+    (0..10).for_each(|_| _ = service.slice(5000));
+    let well = service.slice(5000).1;
+    assert!(service.cache.resume());
+    assert_eq!(service.control().state, "adopted");
+    let poorly = service.slice(50_000).1;
+    assert!(poorly < well - 0.03, "{poorly} {well}");
+    service.cache.validate();
+}
+
+#[tokio::test]
+async fn whoever_is_asked_to_rolls_back_and_resumes() {
+    let mut service = Service::new(Control::beside("lru"), |builder| builder.policy("sieve"));
+    service.slice(1000);
+    assert!(service.cache.roll_back());
+    let control = service.control();
+    assert_eq!((control.state, control.last_breach.as_deref()), ("cooling-down", Some("somebody asked for it")));
+    // The cool-down is over by itself.
+    let restarted = (0..70).any(|_| matches!(service.slice(10).0, Some(Event::Restarted)));
+    assert!(restarted && service.control().state == "adopted");
+    let none = Service::new(Control::none(), |builder| builder);
+    assert!(!none.cache.roll_back() && !none.cache.resume());
+    assert!(none.cache.report().control.is_none() && none.cache.inner.store.end_slice().is_none());
+}
+
+#[tokio::test]
+async fn a_careful_start_goes_by_steps() {
+    let mut service = Service::new(Control::beside("lru").holdout(0.05).ramped(), |builder| {
+        builder.policy("s3fifo").capacity(16 * CAPACITY)
+    });
+    assert_eq!((service.control().state, service.control().treated, service.control().parts), ("baseline", 0, 64));
+    let mut shares = Vec::new();
+    let mut adopted = false;
+    for _ in 0..400 {
+        match service.slice(20_000).0 {
+            Some(Event::Ramped { share }) => shares.push(share),
+            Some(Event::Adopted { effect }) => {
+                assert!(effect > 0.0);
+                adopted = true;
+                break;
+            }
+            Some(other) => panic!("{other:?}: {:?}", service.control()),
+            None => {}
+        }
+    }
+    assert_eq!(shares, [0.05, 0.25, 0.5]);
+    let control = service.control();
+    assert!(adopted, "{control:?}");
+    // ⌈0.05 · 64⌉ stay with the control.
+    assert_eq!((control.state, control.treated), ("adopted", 60));
+    assert!(control.arms.is_some());
+}
+
+#[tokio::test]
+async fn other_sizes_are_what_other_caches_hit() {
+    let run = |capacity: u64| {
+        let mut service = Service::new(Control::beside("lru"), |builder| builder.policy("lru").capacity(capacity));
+        (0..60).for_each(|_| _ = service.slice(5000));
+        service.control()
+    };
+    let sizes = run(CAPACITY).sizes;
+    for scale in [0.5, 1.0, 2.0] {
+        let foreseen = sizes.iter().find(|size| size.scale == scale).unwrap().hit_ratio;
+        let truth = run((CAPACITY as f64 * scale) as u64).hit_ratio;
+        // A quarter of the keys is sampled.
+        assert!((foreseen - truth).abs() < 0.02, "{scale}: {foreseen} for {truth}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_control_cannot_be_is_refused() {
+    let build = |control: Control| Cache::<u64, u64>::builder().capacity(100).control(control).build();
+    let error = build(Control::beside("best")).unwrap_err();
+    assert!(error.to_string().contains("best"), "{error}");
+    let error = build(Control::beside("lru").holdout(1.5)).unwrap_err();
+    assert!(error.to_string().contains("hold-out"), "{error}");
+    assert!(build(Control::beside("belady")).is_err());
+}

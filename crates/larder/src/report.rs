@@ -1,0 +1,158 @@
+//! A cache at a moment, for metrics, dashboards and people: plain data.
+
+use std::collections::BTreeMap;
+
+use crate::remote::{BreakerState, Tier};
+use crate::stats::{Counts, StaleRate};
+
+/// What [`Cache::report`](crate::Cache::report) says. Durations are in seconds, shares from 0 to 1.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Report {
+    /// The cache's name.
+    pub name: String,
+    /// When this was so, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Seconds since the cache was built.
+    pub uptime: f64,
+    /// The policy that keeps, as it was given.
+    pub policy: String,
+    /// What happened since the cache was built.
+    pub counts: Counts,
+    /// Entries resident.
+    pub entries: usize,
+    /// Their weight.
+    pub weight: u64,
+    /// The greatest weight there may be.
+    pub capacity: u64,
+    /// Whether weights are bytes; entries otherwise.
+    pub is_in_bytes: bool,
+    /// Bytes held beside keys and values.
+    pub metadata_bytes: usize,
+    /// How stale answers may be, and are.
+    pub freshness: FreshnessReport,
+    /// The policy beside its control; `None` where nothing is measured.
+    pub control: Option<ControlReport>,
+    /// The remote tier; `None` where there is none.
+    pub remote: Option<RemoteReport>,
+}
+
+/// How stale answers may be, and are.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct FreshnessReport {
+    /// The share of reads that may be stale, where that is the objective.
+    pub objective: Option<f64>,
+    /// The lifetime of everything, where that is the rule.
+    pub ttl: Option<f64>,
+    /// What was measured by asking the origin about a sample of hits.
+    pub measured: Option<StaleRate>,
+}
+
+/// A policy beside its control.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ControlReport {
+    /// The control policy.
+    pub policy: String,
+    /// Where the experiment is: `baseline`, `ramping`, `adopted` or `cooling-down`.
+    pub state: &'static str,
+    /// Seconds until a cool-down ends.
+    pub resumes_in: Option<f64>,
+    /// Parts of the memory that the policy on trial runs, and all parts.
+    pub treated: usize,
+    /// How many parts there are.
+    pub parts: usize,
+    /// How often the policy was rolled back.
+    pub rollbacks: u32,
+    /// Why it last was, in words.
+    pub last_breach: Option<String>,
+    /// The hit ratio of the parts that run the policy.
+    pub hit_ratio: f64,
+    /// What the control would have hit in their place.
+    pub control_hit_ratio: f64,
+    /// The gain in hit ratio: what the policy hit more than its control would have.
+    pub gain: f64,
+    /// Where it lies, at all times with 95 %.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+    /// Slices that count.
+    pub slices: u64,
+    /// Accesses that count.
+    pub requests: u64,
+    /// How often the memory was turned over.
+    pub turnovers: f64,
+    /// So many equally popular keys would tell as much.
+    pub effective_keys: f64,
+    /// Why nothing may be concluded, in words; empty where something may.
+    pub refusals: Vec<String>,
+    /// The arms beside each other, where some parts run the policy and others its control.
+    pub arms: Option<ArmsReport>,
+    /// What the control would hit with more memory, or less, ascending.
+    pub sizes: Vec<Size>,
+}
+
+/// Parts of the memory that run the policy beside others that run its control.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ArmsReport {
+    /// The real hit ratio of the parts that run the policy.
+    pub hit_ratio: f64,
+    /// That of the others.
+    pub control_hit_ratio: f64,
+    /// What the hit ratio of all traffic would gain: each part's hits less its ghost's, in one arm and in the other.
+    pub effect: f64,
+    /// Where it lies, at all times with 95 %.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+    /// The probability of so many more loads of the origin by chance, if there were no difference.
+    pub origin_loads_p: Option<f64>,
+    /// Why nothing may be concluded from it, in words.
+    pub refusals: Vec<String>,
+}
+
+/// What another size would hit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Size {
+    /// The size as a multiple of the capacity.
+    pub scale: f64,
+    /// The hit ratio of the control there.
+    pub hit_ratio: f64,
+}
+
+/// How the remote tier is.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct RemoteReport {
+    /// Whether calls go through: `closed`, `open` or `half-open`.
+    pub breaker: &'static str,
+    /// Calls under way.
+    pub in_flight: usize,
+    /// Fills that wait or are being sent.
+    pub queued: usize,
+    /// Invalidations that are not done yet.
+    pub pending: usize,
+    /// What happened, by name.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl RemoteReport {
+    pub(crate) fn of(tier: &Tier) -> Self {
+        let state = tier.state();
+        let breaker = match state.breaker {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half-open",
+        };
+        let counts = tier.counts().iter().collect();
+        Self { breaker, in_flight: state.in_flight, queued: state.queued, pending: state.pending, counts }
+    }
+}
