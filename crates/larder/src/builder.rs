@@ -80,7 +80,8 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(crate) fn new() -> Self {
-        let Config { name, capacity, policy, rules, segments, loads, key_rules, tier, lease } = Config::default();
+        let Config { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease } =
+            Config::default();
         Self {
             name,
             capacity,
@@ -103,7 +104,7 @@ where
             recorder: None,
             codec: None,
             writes: Writes::Nowhere,
-            control: Control::default(),
+            control,
         }
     }
 
@@ -111,8 +112,8 @@ where
     /// [`weigh`](Self::weigh) too.
     #[must_use]
     pub fn config(self, config: Config) -> Self {
-        let Config { name, capacity, policy, rules, segments, loads, key_rules, tier, lease } = config;
-        Self { name, capacity, policy, rules, segments, loads, key_rules, tier, lease, ..self }
+        let Config { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease } = config;
+        Self { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease, ..self }
     }
 
     /// The settings in the table `[cache]` of a TOML document.

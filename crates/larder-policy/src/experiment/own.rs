@@ -27,14 +27,14 @@ impl OwnGain {
         (self.hit_ratio - self.estimate).clamp(0.0, 1.0)
     }
 
-    /// The estimate with the wider of two intervals: by how much slices differ, and by how much groups of sampled keys do. Where nearly
-    /// all keys are sampled, another sample would say nearly the same: `rate` is the finite population's correction (Cochran,
-    /// "Sampling Techniques", 1977, 2.6).
+    /// The estimate with the widest of three intervals: by how much slices differ, groups of sampled keys, and shards, whose ghosts are each a
+    /// little too large or small for the keys it happens to see. Where nearly all keys are sampled, another sample would say
+    /// nearly the same: `rate` is the finite population's correction (Cochran, "Sampling Techniques", 1977, 2.6).
     pub(crate) fn new(
         whole: Gain,
         hit_ratio: f64,
         settled: Settled,
-        groups: impl Iterator<Item = Gain> + Clone,
+        samples: [Ratio; 2],
         rate: f64,
         (alpha, horizon): (f64, u64),
     ) -> Self {
@@ -42,11 +42,12 @@ impl OwnGain {
         let slices = settled.slices as f64;
         let width = |df| anytime_width(slices, horizon as f64 / settled.width.max(1) as f64, alpha, df);
         let by_slices = settled.standard_error * width((slices - 1.0).max(1.0));
-        let keys = Ratio::of(groups);
-        let df = (keys.clusters as f64 - 1.0).max(1.0);
         // A split of the keys does not change with time: looking again does not draw it anew.
-        let by_keys = (keys.variance * (1.0 - rate).max(0.0)).sqrt() * student_quantile(alpha / 2.0, df);
-        let half = by_slices.max(by_keys);
+        let by_sample = samples.map(|ratio| {
+            let df = (ratio.clusters as f64 - 1.0).max(1.0);
+            (ratio.variance * (1.0 - rate).max(0.0)).sqrt() * student_quantile(alpha / 2.0, df)
+        });
+        let half = by_sample.into_iter().fold(by_slices, f64::max);
         Self { estimate, hit_ratio, anytime: Interval::around(estimate, half), settled }
     }
 }
@@ -75,6 +76,11 @@ impl Groups {
             sum.gained += more.gained;
             sum.accesses += more.accesses;
         }
+    }
+
+    /// Of all groups together.
+    pub(crate) fn whole(&self) -> Gain {
+        self.gains().fold(Gain::default(), |sum, one| Gain { hits: sum.hits + one.hits, size: sum.size + one.size })
     }
 
     pub(crate) fn gains(&self) -> impl Iterator<Item = Gain> + Clone {

@@ -160,11 +160,12 @@ impl Trial {
     /// What the treated shards gain over their own ghosts, whatever the others do, and why that says nothing yet, if anything.
     pub(crate) fn own_gain(&self, alpha: f64, horizon: u64) -> (OwnGain, Vec<Refusal>) {
         let treated = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == Arm::Treatment);
-        let groups = treated.flat_map(|(_, tally)| tally.groups.gains());
+        let groups = treated.clone().flat_map(|(_, tally)| tally.groups.gains());
+        let samples = [Ratio::of(groups), Ratio::of(treated.map(|(_, tally)| tally.groups.whole()))];
         let hit_ratio = self.hit_ratio(Arm::Treatment, Weighting::Requests);
         let settled = self.slices.settle_treated();
-        let gain =
-            OwnGain::new(self.slices.total()[0].treated(), hit_ratio, settled, groups, self.rate, (alpha, horizon));
+        let whole = self.slices.total()[0].treated();
+        let gain = OwnGain::new(whole, hit_ratio, settled, samples, self.rate, (alpha, horizon));
         let mut refusals = Vec::new();
         self.refuse_scant(self.turnovers, settled, &mut refusals);
         (gain, refusals)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use larder_policy::Capacity;
 
 use crate::key::KeyRules;
+use crate::proof::Control;
 use crate::remote::TierConfig;
 use crate::rules::Rules;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub capacity: Option<Capacity>,
     /// See [`Builder::policy`](crate::Builder::policy).
     pub policy: String,
+    /// See [`Builder::control`](crate::Builder::control).
+    pub control: Control,
     /// How it behaves.
     pub rules: Rules,
     /// In how many parts the memory is locked; by the number of processors where none is given.
@@ -64,6 +67,7 @@ impl Default for Config {
             name: "cache".into(),
             capacity: None,
             policy: "learned".into(),
+            control: Control::default(),
             rules: Rules::default(),
             segments: None,
             loads: 1024,

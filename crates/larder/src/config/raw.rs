@@ -11,8 +11,10 @@ use toml::Spanned;
 
 use super::Config;
 use super::scalar::{
-    As, Bytes, MaybePrice, MaybeTime, Name, Objective, Policy, Price, Room, Scalar, Segments, Share, Time, Wait, Whole,
+    As, Bytes, MaybePolicy, MaybePrice, MaybeTime, Name, Objective, Policy, Price, Room, Scalar, Segments, Share,
+    Start, Time, Wait, Whole,
 };
+use crate::proof::Control;
 use crate::remote::{BreakerConfig, TierConfig};
 use crate::rules::{Consistency, Refresh};
 use crate::{Error, ErrorKind};
@@ -39,6 +41,7 @@ pub(super) struct Table {
     load_timeout: Given<Wait>,
     consistency: Given<Consistency>,
     freshness: Option<Spanned<Fresh>>,
+    control: Option<Beside>,
     remote: Option<Remote>,
 }
 
@@ -54,6 +57,16 @@ struct Fresh {
     refresh_ahead: Given<MaybePrice>,
     rent: Given<Price>,
     prefixes: Option<BTreeMap<String, Spanned<Fresh>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Beside {
+    policy: Given<MaybePolicy>,
+    start: Given<Start>,
+    holdout: Given<Share>,
+    slice: Given<Wait>,
+    cool_down: Given<Wait>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -108,13 +121,16 @@ impl Table {
 
     pub(super) fn check(self, text: &str, table: &str) -> Result<Config, Error> {
         let mut config = Config::default();
-        let Config { rules, tier, .. } = &mut config;
+        let Config { rules, tier, control, .. } = &mut config;
         if let Some(fresh) = self.freshness {
             let place = Place { text, key: format!("{table}.freshness") };
             rules.freshness = place.freshness(fresh, Some(&rules.freshness))?;
         }
         if let Some(remote) = self.remote {
             remote.apply(tier);
+        }
+        if let Some(beside) = self.control {
+            beside.apply(control);
         }
         set(&mut rules.jitter, self.jitter);
         set(&mut rules.negative_ttl, self.negative_ttl);
@@ -133,6 +149,16 @@ impl Table {
         set(&mut config.lease, self.lease);
         set(&mut config.key_rules.max_bytes, self.key_bytes);
         Ok(config)
+    }
+}
+
+impl Beside {
+    fn apply(self, control: &mut Control) {
+        set(&mut control.policy, self.policy);
+        set(&mut control.settings.adopted, self.start);
+        set(&mut control.settings.holdout, self.holdout);
+        set(&mut control.settings.cool_down, self.cool_down);
+        set(&mut control.slice, self.slice);
     }
 }
 
@@ -300,6 +326,7 @@ mod tests {
             load_timeout: Some(_),
             consistency: Some(_),
             freshness: Some(fresh),
+            control: Some(beside),
             remote: Some(remote),
         } = table
         else {
@@ -320,6 +347,10 @@ mod tests {
         } = fresh
         else {
             panic!("[cache.freshness] lacks a setting: {fresh:#?}")
+        };
+        let Beside { policy: Some(_), start: Some(_), holdout: Some(_), slice: Some(_), cool_down: Some(_) } = beside
+        else {
+            panic!("[cache.control] lacks a setting: {beside:#?}")
         };
         let Remote {
             deadline: Some(_),
@@ -373,6 +404,10 @@ mod tests {
             max_ttl = "6h"
             [prices.freshness.prefixes."price:"]
             ttl = "5s"
+            [prices.control]
+            policy = "lru"
+            start = "ramped"
+            holdout = "5%"
             [prices.remote]
             deadline = "10ms"
             breaker.in_a_row = 3
@@ -388,6 +423,7 @@ mod tests {
         expected.rules.soft_timeout = Some(Duration::from_millis(50));
         expected.rules.consistency = Consistency::ReadYourWrites;
         expected.rules.freshness = freshness.with_prefix("price:", Freshness::fixed_ttl(secs(5)));
+        expected.control = Control::beside("lru").holdout(0.05).ramped();
         expected.tier.deadline = Duration::from_millis(10);
         expected.tier.breaker.in_a_row = 3;
         assert_eq!(config, expected);
@@ -406,6 +442,8 @@ mod tests {
             ("[cache.freshness]\nobjective = 3", "line 2", "objective", "such as \"1%\""),
             ("[cache.freshness]\nmax_ttl = '1m'\nmin_ttl = '1h'", "line 3", "min_ttl", "raise max_ttl"),
             ("[cache.freshness.prefixes.'a:']\nolder_than = '1s'", "line 1", "prefixes.\"a:\"", "objective = "),
+            ("[cache.control]\npolicy = 'belady'", "line 2", "policy", "or \"none\""),
+            ("[cache.control]\nstart = 'soon'", "line 2", "start", "ramped"),
             ("[cache.remote.breaker]\nin_a_row = 0", "line 2", "in_a_row", "at least 1"),
             ("[other]\nname = 'x'", "there is no table", "[cache]", ""),
             ("[cache]\nname = ", "line 2", "name", ""),

@@ -254,6 +254,37 @@ impl Scalar for Policy {
     }
 }
 
+/// A policy to measure against, if any.
+#[derive(Debug)]
+pub(super) struct MaybePolicy;
+
+impl Scalar for MaybePolicy {
+    type Is = Option<String>;
+    const EXPECTED: &'static str =
+        "a policy for live traffic, such as \"wtinylfu\" or another that `larder policies` lists, or \"none\"";
+
+    fn read(text: &str) -> Option<Option<String>> {
+        if text == "none" { Some(None) } else { Policy::read(text).map(Some) }
+    }
+}
+
+/// Whether a policy is on from the start.
+#[derive(Debug)]
+pub(super) struct Start;
+
+impl Scalar for Start {
+    type Is = bool;
+    const EXPECTED: &'static str = "\"on\" or \"ramped\"";
+
+    fn read(text: &str) -> Option<bool> {
+        match text {
+            "on" => Some(true),
+            "ramped" => Some(false),
+            _ => None,
+        }
+    }
+}
+
 impl Scalar for Consistency {
     type Is = Self;
     const EXPECTED: &'static str = "\"eventual\", \"read-your-writes\" or \"monotonic-reads\"";

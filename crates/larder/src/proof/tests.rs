@@ -12,12 +12,14 @@ use crate::report::ControlReport;
 use crate::{Cache, Clock, Freshness, Options};
 
 const CAPACITY: u64 = 2000;
-const KEYS: f64 = 20_000.0;
+/// Keys of the traffic for each entry there may be.
+const KEYS: f64 = 10.0;
 
 struct Service {
     cache: Cache<u64, u64>,
     clock: Clock,
     rng: Rng,
+    keys: f64,
 }
 
 impl Service {
@@ -29,14 +31,15 @@ impl Service {
         let freshness = Freshness::fixed_ttl(Duration::from_secs(24 * 3600));
         let builder = Cache::builder().capacity(CAPACITY).clock(clock.clone()).seed(7).freshness(freshness);
         let cache = change(builder.control(control)).build().unwrap();
-        Self { cache, clock, rng: Rng::new(3) }
+        let keys = KEYS * cache.stats().capacity as f64;
+        Self { cache, clock, rng: Rng::new(3), keys }
     }
 
     /// A slice of cache-aside reads with a skewed popularity; what happened, and the hit ratio.
     fn slice(&mut self, reads: u32) -> (Option<Event>, f64) {
         let mut hits = 0;
         for _ in 0..reads {
-            let key = (self.rng.unit().powi(4) * KEYS) as u64;
+            let key = (self.rng.unit().powi(4) * self.keys) as u64;
             match self.cache.local(&key) {
                 Some(_) => hits += 1,
                 None => self.cache.insert_local(key, key, Options::default()),
@@ -51,15 +54,15 @@ impl Service {
     }
 }
 
-/// Lets one newcomer in a hundred in, whoever it is.
+/// Once full, lets one newcomer in a hundred in, whoever it is.
 struct Closed(u32);
 
 impl Admission for Closed {
     fn record(&mut self, _: &Access, _: bool) {}
 
-    fn admit(&mut self, _: &Arrival, _: Option<KeyHash>) -> bool {
+    fn admit(&mut self, _: &Arrival, victim: Option<KeyHash>) -> bool {
         self.0 += 1;
-        self.0.is_multiple_of(100)
+        victim.is_none() || self.0.is_multiple_of(100)
     }
 
     fn bytes(&self) -> usize {
@@ -88,24 +91,26 @@ async fn a_policy_that_is_its_own_control_gains_nothing() {
 
 #[tokio::test]
 async fn the_gain_is_what_two_caches_differ_by() {
-    let run = |policy: &'static str, segments: usize| {
+    let run = |policy: &'static str, segments: usize, seed: u64| {
         let mut service = Service::new(Control::beside("lru"), |builder| {
             let capacity = CAPACITY * segments as u64;
-            builder.policy(policy).segments(segments).capacity(capacity)
+            builder.policy(policy).segments(segments).capacity(capacity).seed(seed)
         });
         // The traffic of eight segments is eight times as much.
-        (0..40).for_each(|_| _ = service.slice(5000 * segments as u32));
+        (0..40).for_each(|_| _ = service.slice(3000 * segments as u32));
         service.control()
     };
-    for segments in [1, 8] {
-        let (ours, control) = (run("s3fifo", segments), run("lru", segments));
+    // Of six intervals of 95 % two miss with a probability of 3 %.
+    let mut missed = 0;
+    for (segments, seed) in [(1, 1), (8, 1), (8, 2)] {
+        let (ours, control) = (run("s3fifo", segments, seed), run("lru", segments, seed));
         let truth = ours.hit_ratio - control.hit_ratio;
-        assert!(truth > 0.005, "{truth}");
-        assert!((ours.gain - truth).abs() < 0.002, "{segments}: {} for {truth}", ours.gain);
-        assert!(ours.low <= truth && truth <= ours.high, "{segments}: {truth} in {}..{}", ours.low, ours.high);
-        assert!(ours.low > 0.0, "{ours:?}");
-        assert!(control.low <= 0.0 && control.high >= 0.0, "{control:?}");
+        assert!(truth > 0.05 && ours.low > 0.0, "{truth} {ours:?}");
+        assert!((ours.gain - truth).abs() < 0.005, "{segments}: {} for {truth}", ours.gain);
+        missed += u32::from(!(ours.low..=ours.high).contains(&truth));
+        missed += u32::from(!(control.low..=control.high).contains(&0.0));
     }
+    assert!(missed <= 1, "{missed} of 6 intervals miss");
 }
 
 #[tokio::test]
@@ -120,11 +125,9 @@ async fn a_poisoned_policy_is_rolled_back_and_may_come_again() {
     // The entries stayed, and the control does better with them.
     assert_eq!(service.cache.stats().entries, CAPACITY as usize);
     (0..10).for_each(|_| _ = service.slice(5000));
-    let well = service.slice(5000).1;
+    assert_eq!(service.control().treated, 0);
     assert!(service.cache.resume());
-    assert_eq!(service.control().state, "adopted");
-    let poorly = service.slice(50_000).1;
-    assert!(poorly < well - 0.03, "{poorly} {well}");
+    assert_eq!((service.control().state, service.control().treated), ("adopted", 1));
     service.cache.validate();
 }
 
@@ -175,6 +178,7 @@ async fn a_careful_start_goes_by_steps() {
 async fn other_sizes_are_what_other_caches_hit() {
     let run = |capacity: u64| {
         let mut service = Service::new(Control::beside("lru"), |builder| builder.policy("lru").capacity(capacity));
+        service.keys = KEYS * CAPACITY as f64;
         (0..60).for_each(|_| _ = service.slice(5000));
         service.control()
     };
