@@ -354,8 +354,8 @@ where
         });
         let built_at = self.clock.now();
         let hasher = KeyHasher::new(self.seed, self.remote.is_some());
-        let store =
-            Store::new(segments, hasher, self.clock, self.rules, self.weigher, self.digest, self.recorder, judge);
+        let store = Store::new(segments, hasher, self.clock, self.rules, self.weigher, self.digest, self.recorder)
+            .judged(judge);
         let runtime = Home::find()?;
         let needs_codec = || wrong("no codec is given: call Builder::codec".into());
         if !matches!(self.writes, Writes::Nowhere) && self.codec.is_none() {

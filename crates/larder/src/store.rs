@@ -116,7 +116,6 @@ where
         weigher: Option<Weigher<K, V>>,
         digest: Option<Digest<V>>,
         recorder: Option<Arc<Recorder>>,
-        judge: Option<Judge>,
     ) -> Self {
         let warmed = Arc::<OnceLock<Warmed>>::default();
         let segments = segments.map(|mut segment| {
@@ -138,8 +137,13 @@ where
             tags: RwLock::default(),
             recorder,
             warmed,
-            judge: judge.map(Mutex::new),
+            judge: None,
         }
+    }
+
+    /// With somebody who says which segments run the policy on trial.
+    pub(crate) fn judged(self, judge: Option<Judge>) -> Self {
+        Self { judge: judge.map(Mutex::new), ..self }
     }
 
     #[inline(always)]
