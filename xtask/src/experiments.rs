@@ -296,7 +296,8 @@ its ghost's. What all arms suffer alike, a key that is hot, an hour that is busy
 | what ends a treatment? | hit ratio surely 0.5 points lower, loads 2 % or p99 5 % higher, stale answers over the objective, each at α = 0.01; or somebody's word |
 
 `larder replay TRACE --arms learned,wtinylfu` runs the same code on a trace, next to the truth; `--rollout` rehearses the whole way into service and
-back. The arms of a replay are 64 shards; each half sees only its own policy, the truth sees both policies in all.
+back, `--details` tells of every look and every shard, and [a notebook](notebooks/04-reading-an-experiment.md) draws all that.
+The arms of a replay are 64 shards; each half sees only its own policy, the truth sees both policies in all.
 
 At a rate of 1 the ghost *is* the control: same policy, same seed, same accesses. Two arms with the same deterministic policy then differ by exactly
 nothing; the tables below take policies with random choices, seeded differently in each arm, or ghosts of half the keys.

@@ -17,6 +17,7 @@ pub(crate) use crate::demo_args::DemoArgs;
 use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
 pub(crate) use crate::freshness_args::FreshnessArgs;
+use crate::predictions_args::PredictionsArgs;
 
 /// Replays traces through cache policies and says which one serves them best.
 ///
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Curve(CurveArgs),
     /// Train a model for learned policies on traces, and judge it on requests it has not seen
     Train(TrainArgs),
+    /// Set what a learned policy predicts on traces against what happened
+    Predictions(PredictionsArgs),
     /// Say why a learned policy keeps or evicts a key: what each feature adds, the rank, the decision
     Explain(ExplainArgs),
     /// Describe a trace: popularity, reuse, sizes, working set
@@ -104,6 +107,10 @@ pub(crate) struct ReplayArgs {
     /// Slices of an experiment: looks at the evidence
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) slices: u64,
+
+    /// Also print what every look at an experiment shows and what every shard counted, or the course of a rollout
+    #[arg(long, requires_all = ["arms", "json"])]
+    pub(crate) details: bool,
 
     /// Print one JSON object a line for each trace, policy and size
     #[arg(long)]
@@ -207,8 +214,13 @@ traces, or is clearly behind in later time, is not published.
 
 The folder holds model.larder, card.md, train.toml and reliability.svg. The same traces and options give the same bytes.
 
+A trace may be what a service recorded (`larder::recorder`), a file for each day or instance, as it was written or as Parquet (in a
+build with the feature `parquet`). Traces whose names agree up to the last hyphen count as one family; with --holdout trace each
+is judged by a model of all others.
+
 Examples:
   larder train a.csv.zst b.csv.zst c.csv.zst --out models/ours
+  larder train recorded/*.parquet --holdout trace --out models/ours
   larder train a.csv.zst b.csv.zst c.csv.zst --check models/ours
   larder replay d.csv.zst --policy lru,learned --model models/ours
 
@@ -266,6 +278,10 @@ pub(crate) struct TrainArgs {
     /// Threads; results do not depend on it [default: as many as the machine runs at once]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Print what the card says as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -86,7 +86,7 @@ pub(crate) struct FreshnessArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Write a report there: freshness.html, freshness.json, pareto.svg
+    /// Write a report there: freshness.html, freshness.json, sweep.json (other objectives), windows.csv, lifetimes.csv, pareto.svg
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
 }

@@ -7,6 +7,7 @@ mod demo_args;
 mod explain_args;
 mod failure;
 mod freshness_args;
+mod predictions_args;
 mod progress;
 mod table;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::compare::run(args),
         Command::Curve(args) => commands::curve::run(args),
         Command::Train(args) => commands::train::run(args),
+        Command::Predictions(args) => commands::predictions::run(args),
         Command::Explain(args) => commands::explain::run(args),
         Command::Stats(args) => commands::stats::run(args),
         Command::Freshness(args) => commands::freshness::run(args),

@@ -360,8 +360,22 @@ fn freshness_writes_a_report() {
     let page = fs::read_to_string(report.join("freshness.html")).unwrap();
     assert!(page.contains("Loads by staleness") && page.contains("Lifetimes the engine chose"));
     assert!(fs::read_to_string(report.join("pareto.svg")).unwrap().starts_with("<svg"));
-    let json: Value = serde_json::from_str(&fs::read_to_string(report.join("freshness.json")).unwrap()).unwrap();
-    assert_eq!(json.as_array().unwrap().len(), 3);
+    let read = |name: &str| fs::read_to_string(report.join(name)).unwrap();
+    let json = |name: &str| serde_json::from_str::<Vec<Value>>(&read(name)).unwrap();
+    let runs = json("freshness.json");
+    assert_eq!((runs.len(), json("sweep.json").len()), (3, 18), "the sweep has six objectives");
+    // The windows of a policy sum up to its record.
+    let windows = read("windows.csv");
+    assert!(windows.starts_with("trace,policy,seed,window,reads,stale_reads\n"));
+    for run in &runs {
+        let own = windows.lines().filter(|row| row.split(',').nth(1) == run["policy"].as_str());
+        let sum =
+            |column: usize| own.clone().map(|row| row.split(',').nth(column).unwrap().parse::<u64>().unwrap()).sum();
+        assert_eq!((Some(sum(4)), Some(sum(5))), (run["reads"].as_u64(), run["stale_reads"].as_u64()));
+    }
+    let lifetimes = read("lifetimes.csv");
+    assert!(lifetimes.starts_with("trace,policy,seed,lifetime_seconds,change_seconds\n"));
+    assert!(lifetimes.lines().count() > 10 && lifetimes.lines().skip(1).all(|row| row.contains(",learned,")));
 }
 
 #[test]
@@ -441,9 +455,20 @@ fn arms_are_told_next_to_the_truth() {
     assert_eq!(found[0]["events"][0]["event"], "ramped");
     assert!(text(&run(&[&args[..], &["--rollout"]].concat()).stdout).contains("clock in place of lru"));
 
-    for wrong in
-        [&["--arms", "lru"][..], &["--arms", "lru,fifo", "--policy", "lru"], &["--arms", "lru,belady"], &["--rollout"]]
-    {
+    assert!(found[0].get("looks").is_none() && found[0].get("course").is_none());
+    let found = records(&[&args[..], &["--json", "--details"]].concat());
+    assert_eq!(found[0]["by_shard"].as_array().unwrap().len(), 8);
+    assert_eq!(found[0]["looks"].as_array().unwrap().len() as u64, found[0]["slices"].as_u64().unwrap());
+    let found = records(&[&args[..], &["--rollout", "--json", "--details"]].concat());
+    assert_eq!(found[0]["course"].as_array().unwrap().len(), 20);
+
+    for wrong in [
+        &["--arms", "lru"][..],
+        &["--arms", "lru,fifo", "--policy", "lru"],
+        &["--arms", "lru,belady"],
+        &["--rollout"],
+        &["--arms", "lru,fifo", "--details"],
+    ] {
         assert_eq!(run(&[&["replay", TRACE][..], wrong].concat()).status.code(), Some(2), "{wrong:?}");
     }
 }

@@ -51,8 +51,10 @@ fn a_model_is_published_repeats_itself_and_helps_on_another_seed() {
     assert!(text(&read("reliability.svg")).contains("with the prior"));
 
     // Again, on one thread: the same bytes. With other traces: not.
-    let output = train(&[1, 2, 3], &["--check", path, "--threads", "1"]);
+    let output = train(&[1, 2, 3], &["--check", path, "--threads", "1", "--json"]);
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    the_card_is_told(&output.stdout);
+    predictions_are_told(path);
     let output = train(&[1, 2, 4], &["--check", path]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("model.larder differs from byte"), "{}", text(&output.stderr));
@@ -68,6 +70,47 @@ fn a_model_is_published_repeats_itself_and_helps_on_another_seed() {
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
     damaged(&model);
+}
+
+/// What the card says, for programs.
+fn the_card_is_told(json: &[u8]) {
+    let card: Value = serde_json::from_slice(json).unwrap();
+    assert_eq!((card["name"].as_str(), card["refusal"].is_null()), (Some("phase"), true), "{card}");
+    assert_eq!(card["importance"].as_array().unwrap().len(), 15);
+    let held_out = card["held_out"].as_array().unwrap();
+    let (others, later): (Vec<&Value>, Vec<&Value>) = held_out.iter().partition(|cell| cell["on"] == "other traces");
+    assert_eq!((others.len(), later.len()), (6, 6), "three traces at two sizes");
+    let mean = others.iter().map(|cell| cell["reduction"].as_f64().unwrap()).sum::<f64>() / 6.0;
+    assert!((card["gains"][0]["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
+}
+
+/// What was predicted, and what happened.
+fn predictions_are_told(model: &str) {
+    let trace = workload(99);
+    let args = ["predictions", &trace, "--capacity", "1%,5%", "--model", model];
+    let output = run(&[&args[..], &["--json"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines = text(&output.stdout);
+    let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let starts: Vec<&str> = records.iter().map(|record| record["start"].as_str().unwrap()).collect();
+    assert_eq!(starts, ["cold", "fixed", "served"].repeat(2));
+    for record in &records {
+        // Bins, spans and every feature's bins are the same examples, cut otherwise.
+        let cut = |rows: &[Value]| rows.iter().map(|row| row["examples"].as_u64().unwrap()).sum::<u64>();
+        let all = record["examples"].as_u64().unwrap();
+        let features = record["features"].as_array().unwrap();
+        assert_eq!(cut(record["bins"].as_array().unwrap()), all);
+        assert_eq!(cut(record["spans"].as_array().unwrap()), all);
+        assert_eq!(cut(features), all * 15);
+        let ages = features.iter().filter(|bin| bin["feature"] == "age");
+        assert!(ages.map(|bin| bin["least"].as_f64().unwrap()).is_sorted());
+    }
+    let loss = |at: usize| records[at]["log_loss"].as_f64().unwrap();
+    assert!(loss(2) < loss(0), "the model says more than nothing: {} {}", loss(2), loss(0));
+    assert_eq!(text(&run(&args).stdout).lines().count(), 9, "a title, a header, six rows and a blank");
+    let output = run(&["predictions", &trace, "--capacity", "100%"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("choose a smaller size"), "{}", text(&output.stderr));
 }
 
 /// Every damage is refused, by name.
@@ -100,6 +143,65 @@ fn damaged(model: &Path) {
     let output = run(&["replay", &workload(1), "--model", model.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("model.larder: No such file"), "{}", text(&output.stderr));
+}
+
+/// What services recorded, each in a file of its own, trains a model; as Parquet, the same one.
+#[cfg(feature = "parquet")]
+#[test]
+fn recordings_train_a_model_whatever_they_are_written_as() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for day in 1..=3 {
+        record(&workload(day), &folder.path().join(format!("day{day}.csv.zst")));
+        let (recorded, parquet) = (path(&format!("day{day}.csv.zst")), path(&format!("day{day}.parquet")));
+        let output = run(&["convert", &recorded, &parquet]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let train = |ending: &str, out: &str| {
+        let days = [1, 2, 3].map(|day| path(&format!("day{day}.{ending}")));
+        let out = path(out) + "/recorded";
+        let options = ["--capacity", "1%,5%", "--holdout", "trace", "--out", &out, "--json"];
+        let words = ["train"].into_iter().chain(days.iter().map(String::as_str)).chain(options);
+        let output = run(&words.collect::<Vec<_>>());
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        let card: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let recipe: toml::Table = fs::read_to_string(out.clone() + "/train.toml").unwrap().parse().unwrap();
+        (card, recipe, fs::read(out + "/model.larder").unwrap())
+    };
+    let (card, recipe, model) = train("parquet", "columns");
+    let others = card["held_out"].as_array().unwrap().iter().filter(|cell| cell["on"] == "other traces");
+    assert_eq!(others.count(), 6, "each recording is judged by a model of the others, at both sizes");
+    let traces = recipe["trace"].as_array().unwrap();
+    assert!(traces.iter().all(|trace| trace["rows"].as_integer() == Some(100_000)), "{traces:?}");
+    assert_eq!(traces[0]["name"].as_str(), Some("day1.parquet"));
+    assert!(train("csv.zst", "rows").2 == model, "the same requests make the same model");
+}
+
+/// What a service that answers these requests records.
+#[cfg(feature = "parquet")]
+fn record(trace: &str, path: &Path) {
+    let options = larder::recorder::Options { queue: 1 << 18, ..Default::default() };
+    let recorder = larder::recorder::Recorder::create(path, options).unwrap();
+    let mut reader = larder_sim::Source::trace(trace, Default::default()).open().unwrap();
+    let mut requests = Vec::new();
+    while reader.read(&mut requests, 10_000).unwrap() > 0 {}
+    for request in &requests {
+        let (at, size, op) = (request.at.0, request.size, request.op);
+        let event = larder::recorder::Event { key: request.key.into(), at, size, op, ttl: None, cost: request.cost };
+        recorder.record(&event);
+    }
+    assert_eq!(recorder.finish().unwrap().dropped, 0);
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_takes_a_build_that_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trace, out) = (folder.path().join("day.parquet"), folder.path().join("m"));
+    fs::write(&trace, b"PAR1").unwrap();
+    let output = run(&["train", trace.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("install with --features parquet"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! How good what a model says is: losses, calibration, and what each feature adds.
 
+use std::collections::BTreeMap;
+
 use larder_policy::Rng;
 use larder_policy::learned::features::FEATURES;
 use larder_policy::learned::{Example, Learner, Prior};
@@ -79,6 +81,19 @@ impl Bin {
     }
 }
 
+/// What was said and what happened by group of examples, so that a group for which both differ is found.
+pub fn by_group<K: Ord>(said: impl IntoIterator<Item = (K, f32, bool)>) -> BTreeMap<K, Bin> {
+    let mut sums: BTreeMap<K, Bin> = BTreeMap::new();
+    for (group, said, happened) in said {
+        let bin = sums.entry(group).or_default();
+        bin.examples += 1;
+        bin.said += f64::from(said);
+        bin.happened += f64::from(u8::from(happened));
+    }
+    sums.values_mut().for_each(|bin| *bin = Bin::mean(bin));
+    sums
+}
+
 /// What a cache that starts from `prior`, or cold, says of each example before it learns from it, in their order.
 pub fn served(prior: Option<&Prior>, rate: f32, examples: &[Example]) -> impl Iterator<Item = (f32, bool)> {
     let mut learner = Learner::new(prior, rate);
@@ -146,6 +161,14 @@ mod tests {
         near(score.calibration_error, (3.0 * (0.8 - 2.0 / 3.0) + 0.25) / 4.0);
         assert_eq!(score.bins.len(), 2);
         near(score.bins[1].happened, 2.0 / 3.0);
+    }
+
+    #[test]
+    fn groups_by_hand() {
+        let found = by_group([("a", 0.5, true), ("b", 1.0, false), ("a", 0.25, true)]);
+        assert_eq!(found.keys().copied().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(found["a"], Bin { examples: 2, said: 0.375, happened: 1.0 });
+        assert_eq!(found["b"], Bin { examples: 1, said: 1.0, happened: 0.0 });
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use larder_policy::experiment::{Arm, Arms, Effect, Ghost, Measures, Probe, Report, ShardSlice, Trial, ghost_rate};
+use larder_policy::experiment::{
+    Arm, Arms, Effect, Ghost, Measures, Probe, Report, ShardSlice, Trial, Weighting, ghost_rate,
+};
 use larder_policy::ttl::{Fixed, Given};
 use larder_policy::{Access, Capacity, KeyHash, Op, Policy, PolicySpec, Weigh};
 use larder_trace::Request;
@@ -39,6 +41,8 @@ pub struct ArmsRun {
     pub gets_only: bool,
     /// What becomes of lifetimes.
     pub lifetimes: Lifetimes,
+    /// Whether the record tells of every look and every shard.
+    pub details: bool,
 }
 
 /// One experiment on one trace, for scripts. Effects are differences of hit ratios (0.01 is a percentage point).
@@ -74,6 +78,12 @@ pub struct ArmsRecord {
     pub head_share: f64,
     /// So many equal keys would tell as much as the others.
     pub effective_keys: f64,
+    /// What each look at the evidence shows, one a slice; only with [`ArmsRun::details`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<LookRecord>,
+    /// What each shard counted; only with [`ArmsRun::details`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_shard: Vec<ShardRecord>,
 }
 
 /// The effect by one weighting, and the truth.
@@ -95,6 +105,44 @@ pub struct EffectRecord {
     pub treatment_hit_ratio: f64,
     /// The control's.
     pub control_hit_ratio: f64,
+}
+
+/// The evidence by requests after a slice, as a dashboard would show it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LookRecord {
+    /// The slice, counted from 1 after the burn-in.
+    pub slice: u64,
+    /// Accesses counted so far.
+    pub requests: u64,
+    /// What the experiment says.
+    pub effect: f64,
+    /// The interval for who looks once.
+    pub fixed: [f64; 2],
+    /// The interval for who looks as often as they like.
+    pub anytime: [f64; 2],
+    /// The truth so far.
+    pub truth: f64,
+    /// The real hit ratio of the treated shards, on their own keys.
+    pub treatment_arm: f64,
+    /// That of the other shards, on theirs.
+    pub control_arm: f64,
+    /// Why nothing might be concluded.
+    pub refusals: Vec<String>,
+}
+
+/// What a shard counted after the burn-in, by requests.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ShardRecord {
+    /// Its number.
+    pub shard: usize,
+    /// `treatment` or `control`.
+    pub arm: &'static str,
+    /// Accesses.
+    pub requests: u64,
+    /// Those that hit.
+    pub hits: u64,
+    /// Its hits minus those of its ghost of the control, an access.
+    pub gain: f64,
 }
 
 /// A store shard: both policies for real, and the probe beside that of its arm.
@@ -201,6 +249,17 @@ struct Hall<'a> {
     left: u64,
     traffic: u64,
     first_won: Option<u64>,
+    looks: Vec<LookRecord>,
+    by_shard: Vec<Tally>,
+}
+
+/// What a shard counted by requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) requests: u64,
+    pub(crate) hits: u64,
+    /// Hits minus the ghost's.
+    pub(crate) gained: f64,
 }
 
 impl<'a> Hall<'a> {
@@ -230,6 +289,8 @@ impl<'a> Hall<'a> {
             left: rows,
             traffic: 0,
             first_won: None,
+            looks: Vec::new(),
+            by_shard: vec![Tally::default(); run.shards],
         })
     }
 
@@ -257,10 +318,51 @@ impl<'a> Hall<'a> {
         self.traffic = slice.iter().map(|slice| slice.accesses.requests).sum();
         let counted = self.trial.counted();
         self.trial.push(&slice);
-        // Looked at in every slice, as a dashboard is.
-        if self.first_won.is_none() && self.trial.counted() > counted && self.report().better().is_some() {
-            self.first_won = Some(self.trial.counted());
+        if self.trial.counted() == counted {
+            return;
         }
+        self.by_shard.iter_mut().zip(&slice).for_each(|(tally, slice)| tally.add(slice));
+        // Looked at in every slice, as a dashboard is.
+        if self.run.details || self.first_won.is_none() {
+            let report = self.report();
+            if self.first_won.is_none() && report.better().is_some() {
+                self.first_won = Some(report.slices);
+            }
+            if self.run.details {
+                self.looks.push(self.look(&report));
+            }
+        }
+    }
+
+    fn look(&self, report: &Report) -> LookRecord {
+        let effect = &report.effects[0];
+        let [treatment, control] = self.truth(0);
+        LookRecord {
+            slice: report.slices,
+            requests: report.requests,
+            effect: effect.estimate,
+            fixed: [effect.fixed.low, effect.fixed.high],
+            anytime: [effect.anytime.low, effect.anytime.high],
+            truth: treatment - control,
+            treatment_arm: effect.treatment,
+            control_arm: effect.control,
+            refusals: report.refusals.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The hit ratios of treatment and control with all shards, by one weighting.
+    fn truth(&self, at: usize) -> [f64; 2] {
+        let sum = |of: fn(&Pair) -> &[f64; 3]| self.pairs.iter().map(|pair| of(pair)[at]).sum::<f64>();
+        let accesses = sum(|pair| &pair.accesses).max(1.0);
+        [sum(|pair| &pair.treatment_hits) / accesses, sum(|pair| &pair.control_hits) / accesses]
+    }
+
+    fn shard(&self, (shard, tally): (usize, &Tally)) -> ShardRecord {
+        let arm = match self.arms.arm(shard) {
+            Arm::Treatment => "treatment",
+            Arm::Control => "control",
+        };
+        ShardRecord { shard, arm, requests: tally.requests, hits: tally.hits, gain: tally.gain().unwrap_or(0.0) }
     }
 
     fn report(&self) -> Report {
@@ -269,11 +371,8 @@ impl<'a> Hall<'a> {
 
     fn finish(self, trace: &str, whole: Capacity) -> ArmsRecord {
         let report = self.report();
-        let sum = |of: fn(&Pair) -> &[f64; 3], at: usize| self.pairs.iter().map(|pair| of(pair)[at]).sum::<f64>();
         let effect = |(at, effect): (usize, &Effect)| {
-            let accesses = sum(|pair| &pair.accesses, at).max(1.0);
-            let treatment_hit_ratio = sum(|pair| &pair.treatment_hits, at) / accesses;
-            let control_hit_ratio = sum(|pair| &pair.control_hits, at) / accesses;
+            let [treatment_hit_ratio, control_hit_ratio] = self.truth(at);
             EffectRecord {
                 weighting: ["requests", "bytes", "cost"][at],
                 effect: effect.estimate,
@@ -301,7 +400,26 @@ impl<'a> Hall<'a> {
             refusals: report.refusals.iter().map(ToString::to_string).collect(),
             head_share: report.head_share,
             effective_keys: report.effective_keys,
+            by_shard: match self.run.details {
+                true => self.by_shard.iter().enumerate().map(|shard| self.shard(shard)).collect(),
+                false => Vec::new(),
+            },
+            looks: self.looks,
         }
+    }
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, slice: &ShardSlice) {
+        self.requests += slice.accesses.requests;
+        self.hits += slice.hits.requests;
+        // Of the keys outside the head only a share is tried.
+        self.gained += slice.head.gain(Weighting::Requests) + slice.tail.gain(Weighting::Requests) / slice.rate;
+    }
+
+    /// Hits gained an access, where there were any.
+    pub(crate) fn gain(&self) -> Option<f64> {
+        (self.requests > 0).then(|| self.gained / self.requests as f64)
     }
 }
 

@@ -45,7 +45,7 @@ mod source;
 pub mod stats;
 mod survey;
 
-pub use arms::{ArmsRecord, ArmsRun, EffectRecord};
+pub use arms::{ArmsRecord, ArmsRun, EffectRecord, LookRecord, ShardRecord};
 pub use capacity::{CapacitySpec, LEAST_OBJECTS};
 pub use cell::{Cell, CellSetup, Lifetimes, Tally};
 pub use compare::{Comparison, Metric, Summary, compare, gap_closed, reduction, summarise};
@@ -60,7 +60,7 @@ pub use progress::{Observer, Stage};
 pub use replay::{ReplayOptions, Replayed, replay};
 pub use report::{FreshnessReport, Report, reliability};
 
-pub use rollout::{RolloutEvent, RolloutRecord};
+pub use rollout::{RolloutEvent, RolloutRecord, RolloutSlice};
 pub use series::Series;
 pub use source::Source;
 pub use survey::Survey;

@@ -7,7 +7,7 @@ use larder_policy::experiment::{Arm, Breach, Event, Experiment, Ghost, Measures,
 use larder_trace::Request;
 use serde::Serialize;
 
-use crate::arms::ArmsRun;
+use crate::arms::{ArmsRun, Tally};
 use crate::progress::{Observer, Stage};
 use crate::{BATCH, Error, Source};
 
@@ -28,6 +28,22 @@ pub struct RolloutRecord {
     pub events: Vec<RolloutEvent>,
     /// The share of accesses that hit, over the whole trace.
     pub hit_ratio: f64,
+    /// Its course; only with [`ArmsRun::details`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub course: Vec<RolloutSlice>,
+}
+
+/// A slice of a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RolloutSlice {
+    /// The slice, counted from 1.
+    pub slice: u64,
+    /// The share of the shards that were treated in it.
+    pub treated: f64,
+    /// The share of all accesses that hit.
+    pub hit_ratio: f64,
+    /// Hits of the treated shards minus those of their ghosts of the control, an access; none where nobody is treated.
+    pub gain: Option<f64>,
 }
 
 /// Something that happened at the end of a slice.
@@ -72,6 +88,7 @@ impl ArmsRun {
             slices: 0,
             events: Vec::new(),
             hit_ratio: 0.0,
+            course: Vec::new(),
         };
         let (mut hits, mut accesses, mut done) = (0, 0, 0);
         let mut reader = source.open()?;
@@ -94,6 +111,9 @@ impl ArmsRun {
                     let slice = end_slice(&mut stores, experiment.traffic());
                     hits += slice.iter().map(|slice| slice.hits.requests).sum::<u64>();
                     accesses += slice.iter().map(|slice| slice.accesses.requests).sum::<u64>();
+                    if self.details {
+                        record.course.push(course(record.slices, &stores, &slice));
+                    }
                     let event = experiment.end_slice(access.at, &slice);
                     record.events.extend(event.map(|event| told(record.slices, &event)));
                     self.change_sides(&mut stores, &experiment, access.at);
@@ -122,6 +142,23 @@ fn end_slice(stores: &mut [Store], traffic: u64) -> Vec<ShardSlice> {
         store.probe.end_slice(traffic, Measures { origin_loads, ..Measures::default() })
     };
     stores.iter_mut().map(end).collect()
+}
+
+fn course(number: u64, stores: &[Store], slice: &[ShardSlice]) -> RolloutSlice {
+    let (mut all, mut treated, mut shards) = (Tally::default(), Tally::default(), 0);
+    for (store, slice) in stores.iter().zip(slice) {
+        all.add(slice);
+        if store.arm == Arm::Treatment {
+            treated.add(slice);
+            shards += 1;
+        }
+    }
+    RolloutSlice {
+        slice: number,
+        treated: f64::from(shards) / stores.len().max(1) as f64,
+        hit_ratio: crate::experiment::ratio(all.hits, all.requests),
+        gain: treated.gain(),
+    }
 }
 
 fn told(slice: u64, event: &Event) -> RolloutEvent {

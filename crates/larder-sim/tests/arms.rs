@@ -27,6 +27,7 @@ fn arms(treatment: &str, control: &str, seed: u64) -> ArmsRun {
         seed,
         gets_only: false,
         lifetimes: Lifetimes::Ignored,
+        details: false,
     }
 }
 
@@ -128,6 +129,53 @@ fn a_poisoned_policy_leaves_within_20_slices_and_an_equal_one_stays() {
 
     let record = rehearse("clock", "lru", 200);
     assert_eq!(record.events.last().map(|event| event.event), Some("adopted"), "{record:?}");
+}
+
+#[test]
+fn details_tell_how_the_record_came_about() {
+    let run = ArmsRun { details: true, ..arms("clock", "lru", 1) };
+    let mut record = run.run(&mut zipf("1.0", 100_000, 1), &()).unwrap();
+    let effect = &record.effects[0];
+    let last = record.looks.last().unwrap();
+    assert_eq!(record.looks.len() as u64, record.slices);
+    assert_eq!((last.requests, last.effect, last.anytime), (record.requests, effect.effect, effect.anytime));
+    assert!((last.truth - effect.truth).abs() < 1e-12, "{last:?}");
+    let won = record.looks.iter().find(|look| look.refusals.is_empty() && look.anytime[0] > 0.0);
+    assert_eq!(won.map(|look| look.slice), record.first_won);
+
+    assert_eq!(record.by_shard.iter().map(|shard| shard.requests).sum::<u64>(), record.requests);
+    let of = |arm: &str| record.by_shard.iter().filter(|shard| shard.arm == arm).collect::<Vec<_>>();
+    let hit_ratio = |arm: &str| {
+        let sum = |of_shard: fn(&larder_sim::ShardRecord) -> u64| of(arm).into_iter().map(of_shard).sum::<u64>();
+        sum(|shard| shard.hits) as f64 / sum(|shard| shard.requests) as f64
+    };
+    assert_eq!((of("treatment").len(), of("control").len()), (32, 32));
+    assert!((hit_ratio("treatment") - last.treatment_arm).abs() < 1e-12);
+    assert!((hit_ratio("control") - last.control_arm).abs() < 1e-12);
+    // Every ghost runs the control's own policy: only treated shards gain.
+    assert!(of("control").iter().all(|shard| shard.gain == 0.0));
+    assert!(of("treatment").iter().all(|shard| shard.gain != 0.0));
+
+    // Without details the same is found, and told in short.
+    (record.looks, record.by_shard) = (Vec::new(), Vec::new());
+    assert_eq!(arms("clock", "lru", 1).run(&mut zipf("1.0", 100_000, 1), &()).unwrap(), record);
+}
+
+#[test]
+fn a_rollout_has_a_course() {
+    let run = ArmsRun { slices: 60, details: true, ..arms("fifo", "lru", 1) };
+    let record = run.rehearse(&mut zipf("1.0", 120_000, 1), &()).unwrap();
+    let at = |event: &str| record.events.iter().find(|one| one.event == event).unwrap().slice;
+    let (began, ended) = (at("ramped"), at("rolled-back"));
+    assert_eq!(record.course.len(), 60);
+    for slice in &record.course {
+        let is_treated = began < slice.slice && slice.slice <= ended;
+        assert_eq!((slice.treated > 0.0, slice.gain.is_some()), (is_treated, is_treated), "{slice:?}");
+    }
+    let mean = record.course.iter().map(|slice| slice.hit_ratio).sum::<f64>() / 60.0;
+    assert!((mean - record.hit_ratio).abs() < 1e-9, "{mean}");
+    let gains: Vec<f64> = record.course.iter().filter_map(|slice| slice.gain).collect();
+    assert!(gains.iter().sum::<f64>() < 0.0, "{gains:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod commands;
 mod floors;
 mod manifests;
 mod models;
+mod notebooks;
 mod pages;
 mod sources;
 
@@ -45,6 +46,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<bool> {
         ("pages", pages::check(project)),
         ("commands", commands::check(project)),
         ("models", models::check(project)),
+        ("notebooks", notebooks::check(project, &files)),
     ];
     let mut clean = true;
     for (name, findings) in checks {

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
                 seed: args.run.cells.seed,
                 gets_only: args.run.cells.gets_only,
                 lifetimes: args.run.ttl,
+                details: args.details,
             };
             let bar = Bar::new(source.name());
             if args.rollout {

@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod freshness;
 pub(crate) mod list;
+pub(crate) mod predictions;
 pub(crate) mod replay;
 pub(crate) mod stats;
 pub(crate) mod train;

@@ -174,6 +174,12 @@ fn term(place: usize, features: &Features, scale: &Scale) -> Term {
     }
 }
 
+/// The least value in a bin of a feature, given by its place in [`FEATURES`], for a cache that holds about `objects`. With one object
+/// times are told in caches of accesses: as multiples of the objects a cache holds.
+pub fn least(feature: usize, bin: u8, objects: f32) -> Reading {
+    reading(feature, bin, &Features::default(), &Scale::new(objects))
+}
+
 /// The least value in a bin.
 fn reading(feature: usize, bin: u8, features: &Features, scale: &Scale) -> Reading {
     // The least number of a bin of half powers of two.
@@ -220,6 +226,14 @@ mod tests {
             let Reading::Accesses(least) = reading(AGE, features.0[AGE], &features, &scale) else { panic!() };
             prop_assert!(least <= f64::from(age) + 1e-3 && f64::from(age) <= least * 1.5 + 1.0, "{least}");
         }
+    }
+
+    #[test]
+    fn bins_are_told_by_their_least_value() {
+        assert_eq!(least(AGE, 28, 1.0), Reading::Accesses(16383.0 / 16384.0));
+        assert_eq!(least(AGE, 28, 500.0), reading(AGE, 28, &Features::default(), &Scale::new(500.0)));
+        assert_eq!(least(GAPS[1], NEVER, 1.0), Reading::Never);
+        assert_eq!(least(DUE, 34, 1.0), Reading::Ratio(2.0));
     }
 
     #[test]

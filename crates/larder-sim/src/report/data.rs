@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Report;
 use crate::experiment::ratio;
+use crate::freshness::{FreshnessOutcome, FreshnessRecord};
 use crate::{CellRecord, Error, ErrorKind, Outcome};
 
 pub(super) fn cells_csv(outcomes: &[Outcome]) -> String {
@@ -50,6 +51,31 @@ pub(super) fn series_csv(outcomes: &[Outcome]) -> String {
                 let _ =
                     writeln!(csv, "{trace},{policy},{},{spec},{first},{requests},{misses},{share}", record.capacity);
             }
+        }
+    }
+    csv
+}
+
+/// Reads and stale reads over the course of the reads, in windows of equally many.
+pub(super) fn windows_csv(outcomes: &[FreshnessOutcome]) -> String {
+    let mut csv = String::from("trace,policy,seed,window,reads,stale_reads\n");
+    for run in outcomes.iter().flat_map(|outcome| &outcome.runs) {
+        let FreshnessRecord { trace, policy, seed, .. } = &run.record;
+        for (at, (reads, stale)) in run.windows.iter().enumerate() {
+            let _ = writeln!(csv, "{},{},{seed},{},{reads},{stale}", quoted(trace), quoted(policy), at + 1);
+        }
+    }
+    csv
+}
+
+/// Lifetimes that learned policies gave, with the key's true mean time between changes: empty where it never changed.
+pub(super) fn lifetimes_csv(outcomes: &[FreshnessOutcome]) -> String {
+    let mut csv = String::from("trace,policy,seed,lifetime_seconds,change_seconds\n");
+    for run in outcomes.iter().flat_map(|outcome| &outcome.runs) {
+        let FreshnessRecord { trace, policy, seed, .. } = &run.record;
+        for (lifetime, change) in &run.lifetimes {
+            let change = change.map_or_else(String::new, |seconds| seconds.to_string());
+            let _ = writeln!(csv, "{},{},{seed},{lifetime},{change}", quoted(trace), quoted(policy));
         }
     }
     csv

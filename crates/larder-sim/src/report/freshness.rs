@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::chart::{Axis, Line, chart, picture};
+use super::data;
 use super::html::{Text, count, percent, short};
 use super::page::STYLE;
 use super::palette::pens;
@@ -25,8 +26,9 @@ pub struct FreshnessReport<'a> {
 }
 
 impl FreshnessReport<'_> {
-    /// Writes `freshness.html`, `freshness.json` and the staleness–load pictures `pareto.svg` (`pareto2.svg`… for further
-    /// traces) into `folder`, which is made if need be. Returns the path of the page.
+    /// Writes `freshness.html`, the records as `freshness.json` and those of the sweep over objectives as `sweep.json`, `windows.csv`,
+    /// `lifetimes.csv`, and the staleness–load pictures `pareto.svg` (`pareto2.svg`… for further traces) into `folder`, which is made if
+    /// need be. Returns the path of the page.
     ///
     /// # Errors
     /// The folder or a file cannot be written.
@@ -39,8 +41,14 @@ impl FreshnessReport<'_> {
         };
         let records: Vec<&FreshnessRecord> =
             self.outcomes.iter().flat_map(|outcome| &outcome.runs).map(|run| &run.record).collect();
-        let json = serde_json::to_string_pretty(&records);
-        put("freshness.json", json.map_err(|e| Error::new(ErrorKind::Io, format!("freshness.json: {e}")))?)?;
+        let put_json = |name: &str, records: &[&FreshnessRecord]| {
+            let json = serde_json::to_string_pretty(records);
+            put(name, json.map_err(|e| Error::new(ErrorKind::Io, format!("{name}: {e}")))?)
+        };
+        put_json("freshness.json", &records)?;
+        put_json("sweep.json", &self.sweeps.iter().flatten().collect::<Vec<_>>())?;
+        put("windows.csv", data::windows_csv(self.outcomes))?;
+        put("lifetimes.csv", data::lifetimes_csv(self.outcomes))?;
         for (number, sweep) in self.sweeps.iter().enumerate() {
             let suffix = if number == 0 { String::new() } else { (number + 1).to_string() };
             put(&format!("pareto{suffix}.svg"), pareto(sweep, |x, y, lines| picture(STYLE, x, y, lines)))?;

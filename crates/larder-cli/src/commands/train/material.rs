@@ -15,7 +15,7 @@ use crate::progress::Bar;
 pub(super) const LEARNED: &str = "learned";
 
 /// The same without a model. It also brings the examples, so that what is learned depends on no model there was before.
-pub(super) const COLD: &str = "learned:prior=0";
+pub(crate) const COLD: &str = "learned:prior=0";
 
 /// A trace, and what is known of it.
 pub(super) struct Trace {
@@ -107,7 +107,7 @@ pub(super) fn fit(args: &TrainArgs) -> Fit {
     Fit { epochs: args.epochs as usize, seed: args.seed, ..Fit::default() }
 }
 
-pub(super) fn policy(text: &str) -> Result<PolicySpec, Failure> {
+pub(crate) fn policy(text: &str) -> Result<PolicySpec, Failure> {
     text.parse().map_err(|error| larder_sim::Error::from(error).into())
 }
 

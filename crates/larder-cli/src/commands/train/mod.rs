@@ -9,15 +9,18 @@ use std::process::Command;
 use std::sync::Arc;
 
 use larder_model::folder::{Contents, Metadata, sealed};
-use larder_model::{Card, Gain, Recipe, Settings};
+use larder_model::{Card, Gain, HeldOut, Recipe, Settings};
 use larder_policy::learned::Prior;
 
-use super::quoted;
+use super::{print_json, quoted};
 use crate::args::{HoldoutArg, TrainArgs, WeighArg};
 use crate::failure::Failure;
 use crate::table::{self, Style};
 use material::Material;
+pub(crate) use material::{COLD, policy};
+use serde_json::{Value, json};
 use validation::Validation;
+pub(crate) use validation::rate;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     args.traces.require_distinct_names()?;
@@ -44,7 +47,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
         decisions: validation.decisions,
         deciders: validation::DECIDERS.map(str::to_owned).to_vec(),
     };
-    print(&card)?;
+    let refusal = card.refusal();
+    if args.json {
+        print_json([card_json(&card, refusal.as_deref())])?
+    } else {
+        print(&card)?
+    }
     let contents = contents(args, folder, &card, &material, &whole)?;
     if args.check.is_some() {
         let differences = contents.differences(folder)?;
@@ -55,15 +63,58 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
                 folder.display()
             )));
         }
-        writeln!(io::stdout(), "{}: the same, byte for byte", folder.display())?;
-        return Ok(());
+        return say(args, &format!("{}: the same, byte for byte", folder.display()));
     }
-    if let Some(why) = card.refusal() {
+    if let Some(why) = refusal {
         return Err(Failure::Failed(format!("{}: not published: {why}", folder.display())));
     }
     contents.publish(folder)?;
-    writeln!(io::stdout(), "wrote {}: model.larder, card.md, train.toml, reliability.svg", folder.display())?;
+    say(args, &format!("wrote {}: model.larder, card.md, train.toml, reliability.svg", folder.display()))
+}
+
+/// Says how it went: beside the tables, for a program reads nothing but records.
+fn say(args: &TrainArgs, what: &str) -> Result<(), Failure> {
+    if !args.json {
+        writeln!(io::stdout(), "{what}")?;
+    }
     Ok(())
+}
+
+/// What the card says, for programs.
+fn card_json(card: &Card, refusal: Option<&str>) -> Value {
+    let gains: Vec<Value> = card
+        .gains()
+        .into_iter()
+        .map(|gain| {
+            let Gain { on, mean, error, better, worse, .. } = gain;
+            json!({ "on": on, "mean": mean, "error": error, "better": better, "worse": worse })
+        })
+        .collect();
+    let sets = [("other traces", &card.other_traces), ("later time", &card.later_time)];
+    let held_out = sets.into_iter().flat_map(|(on, cells)| {
+        let row = move |HeldOut { trace, size, cold, prior, reduction }: &HeldOut| {
+            json!({ "on": on, "trace": trace, "size": size, "cold": cold, "prior": prior, "reduction": reduction })
+        };
+        cells.iter().map(row)
+    });
+    let scores: Vec<Value> =
+        card.scores.iter().map(|(judged, score)| json!({ "judged": judged, "score": score })).collect();
+    let decisions = card.decisions.iter().flat_map(|(trace, size, shares)| {
+        let of = |(by, share): (&String, &f64)| json!({ "trace": trace, "size": size, "by": by, "farthest": share });
+        card.deciders.iter().zip(shares).map(of).collect::<Vec<_>>()
+    });
+    json!({
+        "name": card.name,
+        "command": card.command,
+        "examples": card.learned_from.0,
+        "cells": card.learned_from.1,
+        "refusal": refusal,
+        "gains": gains,
+        "held_out": held_out.collect::<Vec<_>>(),
+        "scores": scores,
+        "importance": card.importance,
+        "decisions": decisions.collect::<Vec<_>>(),
+    })
 }
 
 fn contents(
@@ -126,6 +177,10 @@ fn command(args: &TrainArgs, name: &str) -> String {
     let mut given = std::env::args().skip(1);
     while let Some(word) = given.next() {
         let flag = word.split('=').next().unwrap_or_default();
+        // What it prints does not change what it makes.
+        if flag == "--json" {
+            continue;
+        }
         if ["--out", "-o", "--check", "--threads"].contains(&flag) {
             if flag == word {
                 given.next();

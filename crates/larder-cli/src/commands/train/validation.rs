@@ -141,7 +141,7 @@ fn predictions(
 }
 
 /// How fast the learner in a cache learns by default.
-fn rate() -> f32 {
+pub(crate) fn rate() -> f32 {
     let learned = eviction::REGISTRY.iter().find(|entry| entry.name == material::LEARNED);
     let rate = learned.and_then(|entry| entry.params.iter().find(|param| param.name == "rate"));
     rate.map_or(0.0, |param| param.default as f32)
