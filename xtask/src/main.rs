@@ -25,7 +25,11 @@ struct Task {
 /// Every task; each says whether all is well.
 const TASKS: &[Task] = &[
     Task { name: "tidy", about: "check the rules no compiler knows", run: tidy::run },
-    Task { name: "docs", about: "write docs/policies.md and docs/formats.md from the registries", run: docs::run },
+    Task {
+        name: "docs",
+        about: "write docs/policies.md, docs/formats.md and docs/metrics.md from the registries",
+        run: docs::run,
+    },
     Task {
         name: "compare",
         about: "replay every real trace; write docs/compare.md and the pictures",

@@ -1,5 +1,6 @@
 //! The options of `larder demo`.
 
+use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,7 @@ The truth is the row's version in the file when a read begins. Traffic and chang
 Examples:
   larder demo --seconds 30 --objective 0.5%
   larder demo --trace access.log.gz --capacity 5000
+  larder demo --seconds 600 --metrics 127.0.0.1:9464
   larder demo --json
 
 Exit status: 0 on success, 1 on failure, 2 on bad usage.")]
@@ -60,6 +62,10 @@ pub(crate) struct DemoArgs {
     /// The seed of traffic, changes and policies
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+
+    /// Answer Prometheus there while it runs, as in 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<SocketAddr>,
 
     /// Print one JSON object
     #[arg(long)]

@@ -7,6 +7,7 @@ mod demo_args;
 mod explain_args;
 mod failure;
 mod freshness_args;
+mod metrics;
 mod predictions_args;
 mod progress;
 mod table;

@@ -80,6 +80,19 @@ pub struct RedisConfig {
     pub longest_backoff: Duration,
     /// How long writes pause when the server says it cannot take any.
     pub write_pause: Duration,
+    /// Metrics of the link and of the server; none unless asked for.
+    #[cfg(feature = "metrics")]
+    pub metrics: Option<Publish>,
+}
+
+/// How metrics of a Redis are published.
+#[cfg(feature = "metrics")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// What it is called there: the label `redis`.
+    pub name: String,
+    /// How often it is asked for its `INFO`; at least 100 ms.
+    pub every: Duration,
 }
 
 impl RedisConfig {
@@ -114,7 +127,16 @@ impl RedisConfig {
             backoff: Duration::from_millis(50),
             longest_backoff: Duration::from_secs(5),
             write_pause: Duration::from_secs(1),
+            #[cfg(feature = "metrics")]
+            metrics: None,
         }
+    }
+
+    /// Publishes how the link and the server are, as metrics of a Redis of this name, each time so much has passed.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics(self, name: impl Into<String>, every: Duration) -> Self {
+        Self { metrics: Some(Publish { name: name.into(), every }), ..self }
     }
 }
 

@@ -27,9 +27,13 @@ mod info;
 mod learned;
 mod link;
 mod listen;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod scripts;
 mod store;
 
+#[cfg(feature = "metrics")]
+pub use config::Publish;
 pub use config::{Credentials, Login, RedisConfig, Target};
 pub use info::ServerInfo;
 pub use larder::Freshness;

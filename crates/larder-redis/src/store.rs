@@ -31,7 +31,7 @@ pub struct RedisStore {
     /// Who we are on the channel.
     sender: u64,
     heard: broadcast::Sender<Invalidation>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl RedisStore {
@@ -39,7 +39,12 @@ impl RedisStore {
     pub fn new(config: RedisConfig, runtime: &Handle) -> Self {
         let link = Arc::new(Link::new(config));
         let (sender, heard) = (fastrand::u64(..), broadcast::Sender::new(CHANNEL));
-        let tasks = [runtime.spawn(keep(link.clone())), runtime.spawn(listen(link.clone(), sender, heard.clone()))];
+        let tasks = vec![
+            runtime.spawn(keep(link.clone())),
+            runtime.spawn(listen(link.clone(), sender, heard.clone())),
+            #[cfg(feature = "metrics")]
+            runtime.spawn(crate::metrics::publish(link.clone())),
+        ];
         Self { link, sender, heard, tasks }
     }
 

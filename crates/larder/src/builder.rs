@@ -51,6 +51,7 @@ type MakePolicy = Box<dyn Fn(Capacity, u64) -> Policy + Send + Sync>;
 /// ```
 pub struct Builder<K, V> {
     name: String,
+    namespace: Option<String>,
     capacity: Option<Capacity>,
     policy: String,
     own_policy: Option<MakePolicy>,
@@ -84,6 +85,7 @@ where
             Config::default();
         Self {
             name,
+            namespace: None,
             capacity,
             policy,
             own_policy: None,
@@ -125,10 +127,17 @@ where
         Ok(Self::new().config(Config::from_toml(text, "cache")?))
     }
 
-    /// What it is called in metrics and traces, and its keys' namespace in the remote tier: letters, digits, `.`, `_` and `-`.
+    /// What it is called in metrics and traces, and its keys' namespace in the remote tier: letters, digits, `.`, `_` and `-`. Two
+    /// caches of one name in a process mix in its metrics.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
+    }
+
+    /// Its keys' namespace in the remote tier and the sink, where that is not its name: caches of one namespace share entries.
+    #[must_use]
+    pub fn namespace(self, namespace: impl Into<String>) -> Self {
+        Self { namespace: Some(namespace.into()), ..self }
     }
 
     /// At most so many entries.
@@ -330,8 +339,9 @@ where
         if capacity.most_objects().is_none() && self.weigher.is_none() {
             return Err(wrong("a capacity in bytes needs to know what entries weigh: call Builder::weigh".into()));
         }
-        if !names::is_namespace(&self.name) {
-            return Err(wrong(format!("a cache cannot be called '{}': letters, digits, '.', '_', '-'", self.name)));
+        let namespace = self.namespace.unwrap_or_else(|| self.name.clone());
+        if let Some(bad) = [&self.name, &namespace].into_iter().find(|name| !names::is_namespace(name)) {
+            return Err(wrong(format!("a cache cannot be called '{bad}': letters, digits, '.', '_', '-'")));
         }
         self.rules.check()?;
         let spec: PolicySpec = self.policy.parse()?;
@@ -363,10 +373,14 @@ where
         }
         let shared = match self.remote {
             Some(remote) => Some(Shared {
-                tier: Arc::new(Tier::new(remote, self.tier, runtime.handle())?),
+                tier: {
+                    // What its tasks tell is told of this cache.
+                    let _of = tracing::info_span!("remote", cache = %self.name).entered();
+                    Arc::new(Tier::new(remote, self.tier, runtime.handle())?)
+                },
                 codec: self.codec.clone().ok_or_else(needs_codec)?,
                 seal: self.seal,
-                namespace: self.name.clone(),
+                namespace: namespace.clone(),
                 lease: self.lease,
             }),
             None => None,
@@ -375,6 +389,7 @@ where
             Limits { own: LoadLimit::new(self.loads), shared: self.load_limit, patience: store.rules.load_timeout };
         let inner = Arc::new(Inner {
             name: self.name,
+            namespace,
             store,
             shared,
             loader: self.loader,

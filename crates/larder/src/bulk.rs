@@ -8,13 +8,14 @@ use larder_policy::KeyHash;
 use tokio::time::timeout;
 
 use crate::cache::Inner;
-use crate::fetched::{Fetched, Found};
+use crate::fetched::{Fetched, Found, Tier};
 use crate::flight::Flight;
 use crate::key::Key;
-use crate::load::{Offer, Target};
+use crate::load::{Offer, Target, tier_of};
 use crate::remote::Name;
 use crate::shared::Seen;
 use crate::store::Step;
+use crate::telemetry::Timer;
 use crate::{Error, ErrorKind};
 
 pub(crate) type BulkLoad<K, V> = BoxFuture<'static, Result<HashMap<K, Fetched<V>>, Error>>;
@@ -22,6 +23,7 @@ pub(crate) type BulkLoad<K, V> = BoxFuture<'static, Result<HashMap<K, Fetched<V>
 /// A key on its way to an answer.
 struct Awaited<K, V> {
     hash: KeyHash,
+    timer: Timer,
     flight: Arc<Flight<K, V>>,
     stale: Option<Found<Option<V>>>,
 }
@@ -53,25 +55,27 @@ where
                     led.extend(renewal.map(|(flight, audit)| Target { hash, flight, audit }));
                     answers.extend(found.value.map(|value| (key, value)));
                 }
-                Step::Wait { flight, leads, stale } => {
+                Step::Wait { timer, flight, leads, stale } => {
                     if leads {
                         led.push(Target { hash, flight: flight.clone(), audit: None });
                     }
-                    awaited.push(Awaited { hash, flight, stale });
+                    awaited.push(Awaited { hash, timer, flight, stale });
                 }
                 // Another key of the same hash is being loaded; so few that one after the other will do.
                 Step::Nothing => {
                     let flight = Flight::new(key, 0, false);
                     led.push(Target { hash, flight: flight.clone(), audit: None });
-                    awaited.push(Awaited { hash, flight, stale: None });
+                    awaited.push(Awaited { hash, timer: Timer::start(&self.store.clock), flight, stale: None });
                 }
             }
         }
         if !led.is_empty() {
             self.depart_many(led, load);
         }
-        for Awaited { hash, flight, stale } in awaited {
-            let found = match (timeout(self.store.rules.hard_timeout, flight.answer()).await, stale) {
+        for Awaited { hash, timer, flight, stale } in awaited {
+            let answer = timeout(self.store.rules.hard_timeout, flight.answer()).await;
+            self.store.waited(hash, timer, answer.as_ref().map_or(Tier::Origin, tier_of));
+            let found = match (answer, stale) {
                 (Ok(Ok(found)), _) => found,
                 (_, Some(found)) if !self.store.rules.stale_if_error.is_zero() => {
                     self.store.count(hash, |counts| counts.stale += 1);

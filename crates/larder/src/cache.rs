@@ -49,6 +49,7 @@ where
 
 pub(crate) struct Inner<K, V> {
     pub(crate) name: String,
+    pub(crate) namespace: String,
     pub(crate) store: Store<K, V>,
     pub(crate) shared: Option<Shared<V>>,
     pub(crate) loader: Option<Arc<dyn Loader<K, V>>>,
@@ -281,6 +282,7 @@ where
     /// As [`remove_tag`](Self::remove_tag).
     pub async fn clear(&self) -> Result<(), Error> {
         self.inner.store.clear();
+        tracing::info!(cache = %self.inner.name, source = "local", "everything was cleared");
         match &self.inner.shared {
             Some(shared) => tolerate(shared.invalidate(Invalidation::Clear(names::all(&shared.namespace))).await),
             None => Ok(()),
@@ -302,7 +304,7 @@ where
         let Inner { name, store, shared, policy, built_at, .. } = &*self.inner;
         let now = store.clock.now();
         let Stats { counts, entries, weight, capacity, metadata_bytes, stale_rate } = store.stats();
-        let freshness = &store.rules.freshness;
+        let (freshness, telemetry) = (&store.rules.freshness, store.telemetry());
         Report {
             name: name.clone(),
             at: now.0 / 1000,
@@ -319,6 +321,14 @@ where
                 ttl: freshness.fixed().map(|ttl| ttl.as_secs_f64()),
                 measured: stale_rate,
             },
+            latency: telemetry.latency(),
+            ages: telemetry.ages(),
+            residence: telemetry.residence.histogram(),
+            ttls: telemetry.ttls.histogram(),
+            loads: telemetry.loads.histogram(),
+            epochs: store.epochs(),
+            warmed: self.warmed(),
+            model: store.model(),
             control: store.control(),
             remote: shared.as_ref().map(|shared| RemoteReport::of(&shared.tier)),
         }

@@ -47,6 +47,16 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// Nanoseconds since some moment, for short spans.
+    pub(crate) fn nanos(&self) -> u64 {
+        match &self.0 {
+            Source::System { clock, start, .. } => clock.delta_as_nanos(*start, clock.raw()),
+            Source::Manual(now) => now.load(Ordering::Relaxed).saturating_mul(1000),
+        }
+    }
+}
+
 impl Default for Clock {
     fn default() -> Self {
         Self::system()

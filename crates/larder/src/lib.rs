@@ -22,6 +22,8 @@ mod key;
 mod limits;
 mod load;
 mod loader;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod prewarm;
 mod proof;
 pub mod recorder;
@@ -34,6 +36,8 @@ mod shared;
 pub mod snapshot;
 mod stats;
 mod store;
+mod tally;
+pub mod telemetry;
 mod tenants;
 mod upkeep;
 mod warm;

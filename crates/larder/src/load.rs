@@ -20,6 +20,11 @@ use crate::shared::{Seen, Times};
 use crate::store::{Brought, Step};
 use crate::{Error, ErrorKind};
 
+/// Who answered; who waited in vain waited for the origin.
+pub(crate) fn tier_of<V>(answer: &Answer<V>) -> Tier {
+    answer.as_ref().map_or(Tier::Origin, |found| found.tier)
+}
+
 /// The load ended without an answer: it panicked, its runtime stopped, or there was nobody to ask.
 pub(crate) fn abandoned() -> Error {
     Error::new(ErrorKind::Panicked, "the load ended without an answer: it panicked, or its runtime was shut down")
@@ -66,13 +71,14 @@ where
                     self.depart(Target { hash, flight, audit }, load);
                     return Ok(found);
                 }
-                Step::Wait { flight, leads, stale } => {
+                Step::Wait { timer, flight, leads, stale } => {
                     let has_load = load.is_some();
                     if leads {
                         let load = load.take().map(|load| load()).or_else(|| self.load_of(key));
                         self.depart(Target { hash, flight: flight.clone(), audit: None }, load);
                     }
                     let answer = self.wait(&flight, stale.is_some()).await;
+                    self.store.waited(hash, timer, tier_of(&answer));
                     match (answer, stale) {
                         (Ok(found), _) => return Ok(found),
                         (Err(error), Some(found)) if !self.store.rules.stale_if_error.is_zero() => {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::remote::{BreakerState, Tier};
+use crate::prewarm::Usefulness;
+use crate::remote::Tier;
 use crate::stats::{Counts, StaleRate};
+use crate::telemetry::{Ages, Histogram, Latency};
 
 /// What [`Cache::report`](crate::Cache::report) says. Durations are in seconds, shares from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +34,22 @@ pub struct Report {
     pub metadata_bytes: usize,
     /// How stale answers may be, and are.
     pub freshness: FreshnessReport,
+    /// How long reads took, by the tier that answered.
+    pub latency: Latency,
+    /// How old entries are.
+    pub ages: Ages,
+    /// How long entries had been resident when they made room for others, renewals included; to the 16 ms.
+    pub residence: Histogram,
+    /// For how long entries were taken to be fresh when they came.
+    pub ttls: Histogram,
+    /// How long the origin took to answer a load.
+    pub loads: Histogram,
+    /// What made everything void or doubtful.
+    pub epochs: Epochs,
+    /// What became of the keys that were warmed.
+    pub warmed: Usefulness,
+    /// The model that ranks entries; `None` under policies without one.
+    pub model: Option<ModelReport>,
     /// The policy beside its control; `None` where nothing is measured.
     pub control: Option<ControlReport>,
     /// The remote tier; `None` where there is none.
@@ -49,6 +67,30 @@ pub struct FreshnessReport {
     pub ttl: Option<f64>,
     /// What was measured by asking the origin about a sample of hits.
     pub measured: Option<StaleRate>,
+}
+
+/// What made everything void or doubtful, as times it happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Epochs {
+    /// Everything was cleared, here or by another process.
+    pub clears: u64,
+    /// Messages of other processes may have been lost.
+    pub doubts: u64,
+}
+
+/// The model of a learned policy, which each part of the memory has to itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ModelReport {
+    /// Parts of the memory that have a model.
+    pub parts: usize,
+    /// Parts where it ranks; in the others LRU did better, and ranks for a while.
+    pub on_duty: usize,
+    /// How often it had to step back.
+    pub retreats: u64,
 }
 
 /// A policy beside its control.
@@ -147,12 +189,13 @@ pub struct RemoteReport {
 impl RemoteReport {
     pub(crate) fn of(tier: &Tier) -> Self {
         let state = tier.state();
-        let breaker = match state.breaker {
-            BreakerState::Closed => "closed",
-            BreakerState::Open => "open",
-            BreakerState::HalfOpen => "half-open",
-        };
         let counts = tier.counts().iter().collect();
-        Self { breaker, in_flight: state.in_flight, queued: state.queued, pending: state.pending, counts }
+        Self {
+            breaker: state.breaker.name(),
+            in_flight: state.in_flight,
+            queued: state.queued,
+            pending: state.pending,
+            counts,
+        }
     }
 }

@@ -11,7 +11,7 @@ use larder_policy::{
     Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Policy, Refusal, Reuse, Rng, Shard, Time, Work,
 };
 
-use crate::entry::{Entry, Extra, Life};
+use crate::entry::{Entry, Extra, Life, steps};
 use crate::fetched::{Found, Options, Tier};
 use crate::flight::Flight;
 use crate::hash::Hashed;
@@ -21,6 +21,7 @@ use crate::proof::gauge::Gauge;
 use crate::rules::{Refresh, Rules};
 use crate::stats::Counts;
 use crate::store::Standing;
+use crate::telemetry::Telemetry;
 
 /// Within so many times β × cost of its end, XFetch draws: further away its chance is below e^-20.
 const EARLY_REACH: f64 = 20.0;
@@ -32,6 +33,7 @@ pub(crate) struct Segment<K, V> {
     pub(crate) counts: Counts,
     /// What the policy is measured by, if it is.
     pub(crate) gauge: Option<Box<Gauge>>,
+    pub(crate) telemetry: Telemetry,
     /// Entries that left; their values are dropped once the lock is free.
     pub(crate) gone: Vec<Evicted<Entry<K, V>>>,
     /// Keys warmed and not yet hit, once there have been any.
@@ -108,6 +110,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             flights: HashMap::default(),
             counts: Counts::default(),
             gauge,
+            telemetry: Telemetry::default(),
             gone: Vec::new(),
             warmed: Arc::default(),
             rng: Rng::new(seed),
@@ -243,8 +246,10 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         };
         let extra = Extra { tags: options.tags.into(), version: options.version, quiet_until: Time(0), limit };
         let extra = (extra != Extra::default()).then(|| Box::new(extra));
-        let rate = resident.map_or_else(Cell::default, |entry| entry.rate.clone());
-        let entry = Entry { key, value, as_of, generation, cost, size, rate, life, extra };
+        let (rate, came) =
+            resident.map_or_else(|| (Cell::default(), steps(now)), |entry| (entry.rate.clone(), entry.came));
+        let entry = Entry { key, value, as_of, generation, cost, size, came, rate, life, extra };
+        let ttl = entry.lifetime();
         if op == Op::Get {
             entry.note(1, now);
         }
@@ -255,16 +260,23 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let plan = self.kernel.plan(&access, Miss { reuse: Reuse::UNKNOWN, expired: false }, Some(physical));
         let already = self.gone.len();
         let left = match self.kernel.insert(&access, entry, &plan, &mut self.gone) {
-            Inserted::Stored => None,
-            Inserted::Replaced(entry) => Some(entry),
+            Inserted::Stored => {
+                self.counts.admitted += 1;
+                None
+            }
+            Inserted::Replaced(entry) => {
+                self.counts.renewed += 1;
+                Some(entry)
+            }
             Inserted::Refused(entry, why) => {
                 self.counts.refused += 1;
                 self.counts.too_heavy += u64::from(why == Refusal::TooHeavy);
                 Some(entry)
             }
         };
+        self.telemetry.ttls.add(ttl);
         self.gone.extend(left.map(|value| Evicted { key: hash, value, weight: 0, why: Removal::Removed }));
-        self.count_gone(already);
+        self.count_gone(already, now);
     }
 
     /// The key's value is no longer true: nothing that began before is kept, and what is resident leaves.
@@ -277,6 +289,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         if let Some(gauge) = &mut self.gauge {
             gauge.remove(hash, now);
         }
+        self.counts.removed += 1;
         self.kernel.remove(hash)?.value
     }
 
@@ -317,6 +330,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     pub(crate) fn loaded(&mut self, micros: u32) {
         self.counts.loads += 1;
         self.counts.load_micros += u64::from(micros);
+        self.telemetry.loads.add(Duration::from_micros(u64::from(micros)));
         if let Some(engine) = &mut self.engine {
             engine.recovered();
         }
@@ -339,7 +353,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let already = work.expired.len();
         self.kernel.tick(now, &mut work);
         self.gone = work.expired;
-        self.count_gone(already);
+        self.count_gone(already, now);
     }
 
     /// Lets everybody go; what the policy learned stays.
@@ -349,18 +363,19 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         }
         let keys: Vec<KeyHash> = self.kernel.iter().map(|(key, _)| key).collect();
         for key in keys {
+            self.counts.cleared += 1;
             let entry = self.kernel.remove(key);
             self.gone.extend(entry.map(|value| Evicted { key, value, weight: 0, why: Removal::Removed }));
         }
     }
 
-    pub(crate) fn resize(&mut self, limit: u64) {
+    pub(crate) fn resize(&mut self, limit: u64, now: Time) {
         if let Some(gauge) = &mut self.gauge {
             gauge.resize(limit);
         }
         let already = self.gone.len();
         self.kernel.resize(limit, &mut self.gone);
-        self.count_gone(already);
+        self.count_gone(already, now);
     }
 
     /// Bytes held beside keys and values.
@@ -381,16 +396,19 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     pub(crate) fn swap_policy(&mut self, policy: Policy, now: Time) {
         let already = self.gone.len();
         self.kernel.swap_policy(policy, now, &mut self.gone);
-        self.count_gone(already);
+        self.count_gone(already, now);
     }
 
-    fn count_gone(&mut self, from: usize) {
+    fn count_gone(&mut self, from: usize, now: Time) {
         for gone in &self.gone[from..] {
             if let Some(warmed) = self.warmed.get() {
                 warmed.left(gone.key.0);
             }
             match gone.why {
-                Removal::Evicted => self.counts.evicted += 1,
+                Removal::Evicted => {
+                    self.counts.evicted += 1;
+                    self.telemetry.evicted(now.since(gone.value.as_of), gone.value.residence(now));
+                }
                 Removal::Expired => self.counts.expired += 1,
                 Removal::Removed => {}
             }

@@ -38,6 +38,8 @@ counts! {
     stale,
     /// Loads from the origin that brought something, or that there is nothing.
     loads,
+    /// Of these, the ones that there is nothing.
+    absent,
     /// Loads that failed.
     load_errors,
     /// Microseconds that loads took, in all.
@@ -56,14 +58,24 @@ counts! {
     refused,
     /// Of these, values larger than the whole capacity.
     too_heavy,
+    /// Newcomers that it let in.
+    admitted,
+    /// Residents that a load or a write replaced.
+    renewed,
     /// Entries that left to make room.
     evicted,
     /// Entries that left at their end.
     expired,
+    /// Entries that left because their key was removed or reported as changed.
+    removed,
+    /// Entries that left because everything was cleared.
+    cleared,
     /// Values written by the service.
     writes,
     /// Keys removed or reported as changed.
     removals,
+    /// Keys that other processes reported as changed.
+    heard,
 }
 
 impl Counts {

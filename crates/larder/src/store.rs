@@ -25,7 +25,8 @@ use crate::remote::Name;
 use crate::report::ControlReport;
 use crate::rules::{Consistency, Rules};
 use crate::segment::{Arrival, Pause, Seen, Segment};
-use crate::stats::{Counts, StaleRate, Stats};
+use crate::stats::Counts;
+use crate::telemetry::Timer;
 
 /// On a cache line of its own (two, for the prefetcher's sake), so that one segment's lock does not slow down its neighbours.
 #[repr(align(128))]
@@ -63,8 +64,10 @@ pub(crate) struct Store<K, V> {
     pub(crate) weigher: Option<Weigher<K, V>>,
     pub(crate) digest: Option<Digest<V>>,
     pub(crate) floors: Floors,
-    generation: AtomicU32,
+    pub(crate) generation: AtomicU32,
     doubt: AtomicU64,
+    /// How often there was doubt.
+    pub(crate) doubts: AtomicU64,
     tags: RwLock<HashMap<Name, Time>>,
     recorder: Option<Arc<Recorder>>,
     pub(crate) warmed: Arc<OnceLock<Warmed>>,
@@ -78,6 +81,7 @@ pub(crate) enum Step<K, V> {
     Renew(Found<Option<V>>, Option<Renewal<K, V>>),
     /// Wait for a load, which this reader is to begin or another has begun. Served meanwhile: a stale value, in an emergency.
     Wait {
+        timer: Timer,
         flight: Arc<Flight<K, V>>,
         leads: bool,
         stale: Option<Found<Option<V>>>,
@@ -134,6 +138,7 @@ where
             floors,
             generation: AtomicU32::new(0),
             doubt: AtomicU64::new(0),
+            doubts: AtomicU64::new(0),
             tags: RwLock::default(),
             recorder,
             warmed,
@@ -153,7 +158,7 @@ where
     }
 
     #[inline(always)]
-    fn segment(&self, hash: KeyHash) -> &Mutex<Segment<K, V>> {
+    pub(crate) fn segment(&self, hash: KeyHash) -> &Mutex<Segment<K, V>> {
         &self.at(hash).0
     }
 
@@ -161,7 +166,7 @@ where
         self.at(hash).change(change);
     }
 
-    fn lock_all(&self) -> impl Iterator<Item = MutexGuard<'_, Segment<K, V>>> {
+    pub(crate) fn lock_all(&self) -> impl Iterator<Item = MutexGuard<'_, Segment<K, V>>> {
         self.segments.iter().map(|segment| segment.0.lock())
     }
 
@@ -188,7 +193,7 @@ where
     }
 
     #[inline(always)]
-    fn look<Q>(&self, segment: &mut Segment<K, V>, access: &Access, key: &Q) -> Seen<V>
+    fn look<Q>(&self, segment: &mut Segment<K, V>, access: &Access, key: &Q, timer: Timer) -> Seen<V>
     where
         K: Borrow<Q>,
         Q: Key + ?Sized,
@@ -201,7 +206,13 @@ where
                 self.record(key, Op::Get, access.at, entry.size, entry.cost, None);
             }
         };
-        segment.look(access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key, on_hit)
+        let seen = segment.look(access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key, on_hit);
+        if let Some(took) = timer.took(&self.clock)
+            && let Seen::Fresh(found) | Seen::Renew(found, _) = &seen
+        {
+            segment.telemetry.hit(took, found.age);
+        }
+        seen
     }
 
     #[cold]
@@ -218,10 +229,11 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
+        let timer = Timer::start(&self.clock);
         let hash = self.hasher.hash(key);
         let access = Access::get(hash, self.clock.now());
         let mut segment = self.segment(hash).lock();
-        match self.look(&mut segment, &access, key) {
+        match self.look(&mut segment, &access, key, timer) {
             Seen::Fresh(found) => Some(found),
             Seen::Renew(found, audit) => {
                 segment.forgo(hash, audit);
@@ -238,10 +250,10 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
-        let now = self.clock.now();
-        let access = Access::get(hash, now);
+        let timer = Timer::start(&self.clock);
+        let access = Access::get(hash, self.clock.now());
         let mut segment = self.segment(hash).lock();
-        let (stale, renewed) = match self.look(&mut segment, &access, key) {
+        let (stale, renewed) = match self.look(&mut segment, &access, key, timer) {
             Seen::Fresh(found) => return Step::Serve(found),
             Seen::Stale(found, Pause::On) => {
                 segment.counts.stale += 1;
@@ -263,7 +275,7 @@ where
             if !flight.is_fenced() {
                 let flight = flight.clone();
                 segment.counts.coalesced += 1;
-                return Step::Wait { flight, leads: false, stale };
+                return Step::Wait { timer, flight, leads: false, stale };
             }
         }
         let flight = Flight::new(key.to_owned(), self.generation.load(Ordering::Relaxed), renewed.is_some());
@@ -273,7 +285,7 @@ where
                 segment.counts.refreshes += u64::from(audit.is_none());
                 Step::Renew(found, Some((flight, audit)))
             }
-            None => Step::Wait { flight, leads: true, stale },
+            None => Step::Wait { timer, flight, leads: true, stale },
         }
     }
 
@@ -297,6 +309,7 @@ where
         self.change(hash, |segment| {
             if from == Tier::Origin {
                 segment.loaded(arrival.cost);
+                segment.counts.absent += u64::from(arrival.value.is_none());
             }
             let is_void = flight.is_fenced()
                 || flight.generation != self.generation.load(Ordering::Relaxed)
@@ -396,7 +409,11 @@ where
         let hash = self.hasher.hash_text(text);
         let now = self.clock.now();
         self.floors.raise(hash, now);
-        let _value = self.segment(hash).lock().forget(hash, now, |own| own.text() == text);
+        let mut segment = self.segment(hash).lock();
+        segment.counts.heard += 1;
+        let value = segment.forget(hash, now, |own| own.text() == text);
+        drop(segment);
+        drop(value);
     }
 
     /// A load failed.
@@ -435,6 +452,7 @@ where
     /// Messages may have been lost: what was loaded before is asked for anew.
     pub(crate) fn doubt(&self) {
         self.doubt.store(self.clock.now().0, Ordering::Relaxed);
+        self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn tick(&self) {
@@ -497,34 +515,10 @@ where
 
     /// Changes the capacity to `limit`, shared by the segments as at the start.
     pub(crate) fn resize(&self, limit: u64) {
+        let now = self.clock.now();
         for (segment, share) in self.segments.iter().zip(shares(limit, self.segments.len())) {
-            segment.change(|segment| segment.resize(share));
+            segment.change(|segment| segment.resize(share, now));
         }
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        let mut stats = Stats {
-            counts: Counts::default(),
-            entries: 0,
-            weight: 0,
-            capacity: 0,
-            metadata_bytes: 0,
-            stale_rate: None,
-        };
-        let mut rates = Vec::new();
-        for segment in self.lock_all() {
-            stats.counts += segment.counts;
-            stats.entries += segment.kernel.len();
-            stats.weight += segment.kernel.used();
-            stats.capacity += segment.kernel.capacity().limit;
-            stats.metadata_bytes += segment.bytes();
-            let reads = segment.counts.reads() as f64;
-            rates.extend(
-                segment.engine.as_ref().and_then(|engine| engine.measured(None)).map(|rate| (rate.into(), reads)),
-            );
-        }
-        stats.stale_rate = StaleRate::pooled(&rates);
-        stats
     }
 
     /// What is made of each entry that still counts; `make` is called under a lock.

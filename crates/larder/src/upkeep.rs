@@ -1,5 +1,6 @@
 //! What happens without anybody asking: expired entries go, and other processes' invalidations come in. Both end with the cache.
 
+use std::cmp::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 use crate::cache::Inner;
 use crate::key::Key;
 use crate::remote::Invalidation;
+use crate::report::ModelReport;
 use crate::shared::Heard;
 
 pub(crate) fn start<K, V>(inner: &Arc<Inner<K, V>>, every: Duration)
@@ -33,10 +35,29 @@ where
 {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut model = None;
+    #[cfg(feature = "metrics")]
+    let mut publisher = crate::metrics::Publisher::new();
     loop {
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
         inner.store.tick();
+        tell(&inner.name, &mut model, inner.store.model());
+        #[cfg(feature = "metrics")]
+        publisher.publish(&crate::cache::Cache { inner }.report());
+    }
+}
+
+/// Says when the model begins or ceases to rank parts of the memory.
+fn tell(cache: &str, before: &mut Option<ModelReport>, now: Option<ModelReport>) {
+    let (was, is) = (before.map(|model| model.on_duty), now.map(|model| model.on_duty));
+    *before = now;
+    if let (Some(was), Some(on_duty), Some(ModelReport { parts, retreats, .. })) = (was, is, now) {
+        match on_duty.cmp(&was) {
+            Ordering::Less => tracing::warn!(cache, on_duty, parts, retreats, "the model steps back: LRU did better"),
+            Ordering::Greater => tracing::info!(cache, on_duty, parts, retreats, "the model ranks again"),
+            Ordering::Equal => {}
+        }
     }
 }
 
@@ -74,7 +95,10 @@ where
         match Heard::of(&message, &shared.namespace) {
             Heard::Key(text) => inner.store.forget_text(text),
             Heard::Tag(tag) => inner.store.remove_tag(&tag.into()),
-            Heard::Clear => inner.store.clear(),
+            Heard::Clear => {
+                inner.store.clear();
+                tracing::info!(cache = %inner.name, source = "remote", "everything was cleared");
+            }
             Heard::Lost => {
                 tracing::warn!(cache = %inner.name, "invalidations were lost: what is in memory is asked for anew");
                 inner.store.doubt();

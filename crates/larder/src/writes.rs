@@ -72,7 +72,7 @@ where
         let name = {
             let text = key.text();
             inner.key_rules.check(&text)?;
-            names::key(&inner.name, &text)
+            names::key(&inner.namespace, &text)
         };
         // What began to load before may have read the old value, and what begins from now on may still.
         inner.store.fence(key, inner.store.hasher.hash(key));
@@ -96,7 +96,7 @@ where
     /// What was written to the key and the origin may not have yet.
     pub(crate) fn pending(&self, text: &str) -> Option<Result<Fetched<V>, Error>> {
         let (Writes::Behind(log), Some(codec)) = (&self.writes, &self.codec) else { return None };
-        let name: Name = names::key(&self.name, text);
+        let name: Name = names::key(&self.namespace, text);
         Some(match log.pending(&name)? {
             Some(bytes) => codec.decode(&bytes).map(Fetched::from),
             None => Ok(Fetched::absent()),

@@ -22,6 +22,7 @@ pub struct Warmed {
 
 /// What became of the warmed keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Usefulness {
     /// Keys that were warmed.
     pub warmed: u64,

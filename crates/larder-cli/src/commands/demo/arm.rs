@@ -70,7 +70,8 @@ impl Arm {
             link.set_faults(Faults { delay: options.remote_delay, ..Faults::default() });
             let (origin, loads) = (origin.clone(), loads.clone());
             Cache::builder()
-                .name("demo")
+                .name(format!("{}-{}", way.name, at + 1))
+                .namespace("demo")
                 .capacity(options.capacity.get())
                 .policy(way.policy)
                 .rules(way.rules.clone())

@@ -32,6 +32,8 @@ pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
     let service = {
         // The caches' own tasks run there too.
         let _inside = runtime.enter();
+        // Before the caches, so that it hears all they have to tell.
+        options.metrics.map(crate::metrics::serve).transpose()?;
         Service::new(traffic, ways, options)?
     };
     if !options.json {

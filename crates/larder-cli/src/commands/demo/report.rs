@@ -280,4 +280,7 @@ pub(super) fn introduce(service: &Service, options: &DemoArgs) {
         count(options.rate.get()),
         options.seconds,
     );
+    if let Some(address) = options.metrics {
+        eprintln!("Prometheus is answered at http://{address}/metrics.\n");
+    }
 }

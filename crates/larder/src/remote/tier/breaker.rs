@@ -55,6 +55,17 @@ pub enum BreakerState {
     HalfOpen,
 }
 
+impl BreakerState {
+    /// The word for it, as reports and events have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
+}
+
 pub(super) struct Breaker {
     config: BreakerConfig,
     inner: Mutex<Inner>,
@@ -96,11 +107,7 @@ impl Breaker {
     }
 
     pub(super) fn state(&self) -> BreakerState {
-        match self.inner.lock().phase {
-            Phase::Closed { .. } => BreakerState::Closed,
-            Phase::Open { .. } => BreakerState::Open,
-            Phase::HalfOpen { .. } => BreakerState::HalfOpen,
-        }
+        self.inner.lock().phase.state()
     }
 
     /// Leave to make a call, unless the store is resting.
@@ -129,20 +136,21 @@ impl Breaker {
         let mut inner = self.inner.lock();
         if matches!(inner.phase, Phase::Open { until } if until <= Instant::now()) {
             inner.turn(Phase::HalfOpen { running: 0, won: 0 });
+            tracing::debug!(breaker = BreakerState::HalfOpen.name(), "the remote tier is tried");
             self.changed.notify_waiters();
         }
     }
 
-    fn verdict(&self, era: u64, good: Option<bool>) -> bool {
+    fn verdict(&self, era: u64, good: Option<bool>) -> Option<BreakerState> {
         let mut inner = self.inner.lock();
         if inner.era != era {
-            return false;
+            return None;
         }
         let now = Instant::now();
         let Inner { phase, closed_at, rest, .. } = &mut *inner;
         let next = match phase {
             Phase::Closed { streak, calls, failures, since } => {
-                let Some(good) = good else { return false };
+                let good = good?;
                 if now - *since > self.config.window {
                     (*calls, *failures, *since) = (*calls / 2, *failures / 2, now);
                 }
@@ -172,9 +180,9 @@ impl Breaker {
             }
             Phase::Open { .. } => None,
         };
-        let Some(next) = next else { return false };
-        let opens = matches!(next, Phase::Open { .. });
-        if opens {
+        let next = next?;
+        let state = next.state();
+        if state == BreakerState::Open {
             // Jitter, so that not all processes come back at once.
             let rest = inner.rest.mul_f64(1.0 + inner.rng.f64() / 4.0);
             inner.rest = (inner.rest * 2).min(self.config.longest_rest);
@@ -184,7 +192,7 @@ impl Breaker {
             inner.turn(next);
         }
         self.changed.notify_waiters();
-        opens
+        Some(state)
     }
 }
 
@@ -199,14 +207,22 @@ impl Phase {
     fn closed() -> Self {
         Self::Closed { streak: 0, calls: 0, failures: 0, since: Instant::now() }
     }
+
+    fn state(&self) -> BreakerState {
+        match self {
+            Self::Closed { .. } => BreakerState::Closed,
+            Self::Open { .. } => BreakerState::Open,
+            Self::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
 }
 
 impl Pass<'_> {
-    /// The call went well, or not. Whether that opened the breaker.
-    pub(super) fn verdict(self, good: bool) -> bool {
-        let opened = self.breaker.verdict(self.era, Some(good));
+    /// The call went well, or not. What the breaker turned to, if that changed it.
+    pub(super) fn verdict(self, good: bool) -> Option<BreakerState> {
+        let turned = self.breaker.verdict(self.era, Some(good));
         std::mem::forget(self);
-        opened
+        turned
     }
 }
 

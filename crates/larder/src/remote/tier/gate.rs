@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::breaker::{Breaker, Pass};
+use super::breaker::{Breaker, BreakerState, Pass};
 use super::counts::{Counting, count};
 use crate::{Error, ErrorKind};
 
@@ -97,9 +97,14 @@ impl Gate {
         if good && self.budget.load(Relaxed) < SAVED {
             self.budget.fetch_add(self.earned, Relaxed);
         }
-        if pass.verdict(good) {
-            count(&self.counts.opened);
-            tracing::warn!("the remote tier's breaker opened");
+        match pass.verdict(good) {
+            Some(BreakerState::Open) => {
+                count(&self.counts.opened);
+                let error = answer.as_ref().err().map(tracing::field::display);
+                tracing::warn!(breaker = BreakerState::Open.name(), error, "the remote tier rests");
+            }
+            Some(state) => tracing::info!(breaker = state.name(), "the remote tier is back"),
+            None => {}
         }
     }
 
@@ -115,7 +120,7 @@ mod tests {
 
     use futures_util::FutureExt;
 
-    use super::super::breaker::{BreakerConfig, BreakerState};
+    use super::super::breaker::BreakerConfig;
     use super::*;
 
     const DEADLINE: Duration = Duration::from_millis(25);

@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::envelope::{Fence, Form};
 use super::{Capabilities, Invalidation, Name, RemoteStore};
@@ -198,9 +199,9 @@ impl Tier {
         // Before the first read, so that no announcement is missed.
         let messages = core.store.listen();
         let tasks = [
-            runtime.spawn(send::listen(core.clone(), messages)),
-            runtime.spawn(send::probe(core.clone())),
-            runtime.spawn(send::send(core.clone())),
+            runtime.spawn(send::listen(core.clone(), messages).in_current_span()),
+            runtime.spawn(send::probe(core.clone()).in_current_span()),
+            runtime.spawn(send::send(core.clone()).in_current_span()),
         ];
         Ok(Self { core, tasks })
     }

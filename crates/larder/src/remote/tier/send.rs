@@ -200,7 +200,6 @@ pub(super) async fn probe(core: Arc<Core>) {
         // Its verdict is all that matters.
         let _ = core.gate.call(core.gate.until(), || core.store.get(&names)).await;
         if breaker.state() == BreakerState::Closed {
-            tracing::info!("the remote tier is back");
             core.outbox.wake.notify_one();
         }
     }

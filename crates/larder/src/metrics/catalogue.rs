@@ -1,0 +1,262 @@
+//! Every metric of a cache: its name, kind, unit, labels and meaning.
+
+use metrics::Unit;
+
+/// A metric: one row of the catalogue.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Metric {
+    /// Its name, as scrapes show it.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// What it counts in.
+    pub unit: Unit,
+    /// Its labels beside `cache`, each with the values it can have.
+    pub labels: &'static [(&'static str, &'static str)],
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, while the process lives.
+    Counter,
+    /// What is so now.
+    Gauge,
+    /// Of short times: from 128 ns to 17 s, each bound twice the one before.
+    Latency,
+    /// Of long times: from 1 ms to 13 days, each bound four times the one before.
+    Span,
+}
+
+impl Kind {
+    /// The buckets' bounds that fit a histogram, in seconds; none where it is no histogram. They are bounds of the
+    /// buckets in which the cache notes times.
+    pub fn bounds(self) -> Vec<f64> {
+        let powers =
+            |from: i32, to: i32, step| (from..=to).step_by(step).map(|power| 2_f64.powi(power) / 1e9).collect();
+        match self {
+            Self::Counter | Self::Gauge => Vec::new(),
+            Self::Latency => powers(7, 34, 1),
+            Self::Span => powers(20, 50, 2),
+        }
+    }
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Latency | Self::Span => "histogram",
+        }
+    }
+}
+
+impl Metric {
+    /// Any metric.
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        unit: Unit,
+        labels: &'static [(&'static str, &'static str)],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind, unit, labels, help }
+    }
+
+    /// A number of things that happened.
+    pub const fn counter(
+        name: &'static str,
+        labels: &'static [(&'static str, &'static str)],
+        help: &'static str,
+    ) -> Self {
+        Self::new(name, Kind::Counter, Unit::Count, labels, help)
+    }
+
+    /// What is so now, without labels of its own.
+    pub const fn gauge(name: &'static str, unit: Unit, help: &'static str) -> Self {
+        Self::new(name, Kind::Gauge, unit, &[], help)
+    }
+
+    /// With labels beside `cache`.
+    const fn with(self, labels: &'static [(&'static str, &'static str)]) -> Self {
+        Self { labels, ..self }
+    }
+}
+
+const TIERS: &[(&str, &str)] = &[("tier", "`l1` this process's memory, `l2` the remote tier, `origin`")];
+
+/// Every metric of a cache. All carry the label `cache`, its name.
+pub const CATALOGUE: &[Metric] = &[
+    Metric::counter(
+        "larder_gets_total",
+        &[("tier", "`l1`, `l2`"), ("result", "`hit`, `miss`; `stale` in `l1`: served beyond its time in an emergency")],
+        "Reads of a tier by what came of them.",
+    ),
+    Metric::counter(
+        "larder_loads_total",
+        &[("result", "`found`, `absent`, `error`")],
+        "Loads from the origin: for readers, renewals and audits.",
+    ),
+    Metric::counter("larder_coalesced_total", &[], "Readers that waited for somebody else's load."),
+    Metric::counter("larder_refreshes_total", &[], "Loads that renew what is still served."),
+    Metric::counter("larder_audits_total", &[], "Hits checked at the origin to measure the stale rate."),
+    Metric::counter(
+        "larder_evictions_total",
+        &[("cause", "`size` to make room, `expired`, `removed` with its key, `cleared` with everything")],
+        "Entries that left the memory.",
+    ),
+    Metric::counter(
+        "larder_admissions_total",
+        &[(
+            "decision",
+            "`admitted`, `renewed` a resident; not kept: `refused` by the policy, `too_heavy`, `fenced` by a write \
+             meanwhile, `outrun` by a newer version",
+        )],
+        "Values on their way into the memory.",
+    ),
+    Metric::counter("larder_writes_total", &[], "Values the service wrote."),
+    Metric::counter(
+        "larder_invalidations_total",
+        &[("source", "`local` by this process, `remote` heard from another")],
+        "Keys removed or reported as changed.",
+    ),
+    Metric::counter(
+        "larder_epoch_bumps_total",
+        &[("cause", "`clear`, `doubt`: messages may have been lost")],
+        "Times everything became void or doubtful.",
+    ),
+    Metric::counter(
+        "larder_prewarm_keys_total",
+        &[("result", "`hit`, `left` without a hit, `untracked`")],
+        "Keys warmed ahead of their readers, once their fate is known.",
+    ),
+    Metric::gauge("larder_entries", Unit::Count, "Entries resident."),
+    Metric::gauge(
+        "larder_capacity_entries",
+        Unit::Count,
+        "The most entries there may be, where the capacity is in entries.",
+    ),
+    Metric::gauge("larder_weight_bytes", Unit::Bytes, "What the entries weigh, where the capacity is in bytes."),
+    Metric::gauge("larder_capacity_bytes", Unit::Bytes, "The most they may weigh, where the capacity is in bytes."),
+    Metric::gauge("larder_metadata_bytes", Unit::Bytes, "Memory held beside keys and values."),
+    Metric::gauge("larder_uptime_seconds", Unit::Seconds, "Time since the cache was built."),
+    Metric::gauge("larder_info", Unit::Count, "Always 1.").with(&[
+        ("policy", "the policy as it was given"),
+        ("control", "the policy it is measured against; empty for none"),
+        ("version", "larder's"),
+    ]),
+    Metric::new(
+        "larder_get_duration_seconds",
+        Kind::Latency,
+        Unit::Seconds,
+        TIERS,
+        "Reads by who answered, one in 64, drawn.",
+    ),
+    Metric::new(
+        "larder_load_duration_seconds",
+        Kind::Latency,
+        Unit::Seconds,
+        &[],
+        "Loads from the origin that were answered.",
+    ),
+    Metric::new("larder_ttl_seconds", Kind::Span, Unit::Seconds, &[], "Lifetimes given to values when they came."),
+    Metric::new("larder_hit_age_seconds", Kind::Span, Unit::Seconds, &[], "Age of what hits served, one in 64, drawn."),
+    Metric::new(
+        "larder_eviction_age_seconds",
+        Kind::Span,
+        Unit::Seconds,
+        &[],
+        "Age of entries that made room for others.",
+    ),
+    Metric::new(
+        "larder_residence_seconds",
+        Kind::Span,
+        Unit::Seconds,
+        &[],
+        "Time in memory of entries that made room for others.",
+    ),
+    Metric::gauge("larder_stale_ratio", Unit::Count, "Share of reads served stale, measured by audits."),
+    Metric::gauge("larder_stale_lower_ratio", Unit::Count, "Lower end of its interval of 95 %."),
+    Metric::gauge("larder_stale_upper_ratio", Unit::Count, "Upper end of its interval of 95 %."),
+    Metric::gauge("larder_stale_objective_ratio", Unit::Count, "Share of reads that may be stale."),
+    Metric::gauge("larder_breaker_state", Unit::Count, "The remote tier's breaker: 0 closed, 1 half-open, 2 open."),
+    Metric::gauge("larder_l2_in_flight", Unit::Count, "Calls of the remote tier under way."),
+    Metric::gauge("larder_l2_queued_fills", Unit::Count, "Fills of the remote tier that wait or are being sent."),
+    Metric::gauge(
+        "larder_l2_pending_invalidations",
+        Unit::Count,
+        "Invalidations the remote tier has not heard of yet.",
+    ),
+    Metric::counter(
+        "larder_l2_events_total",
+        &[("event", "the fields of `larder::remote::Counts`, such as `failed`, `timed_out`, `refused`, `opened`")],
+        "What happened at the remote tier.",
+    ),
+    Metric::gauge(
+        "larder_model_fallback_ratio",
+        Unit::Count,
+        "Parts of the memory that LRU ranks, for the model did worse.",
+    ),
+    Metric::counter("larder_model_retreats_total", &[], "Times the model had to step back."),
+    Metric::gauge(
+        "larder_experiment_state",
+        Unit::Count,
+        "The policy on trial: 0 baseline, 1 ramping, 2 adopted, 3 cooling down after a rollback.",
+    ),
+    Metric::counter("larder_experiment_rollbacks_total", &[], "Times the policy on trial was rolled back."),
+    Metric::gauge("larder_experiment_treated_ratio", Unit::Count, "Parts of the memory that the policy on trial runs."),
+    Metric::gauge(
+        "larder_experiment_hit_ratio",
+        Unit::Count,
+        "Hit ratio of the parts that run the policy, and what the control would have hit there.",
+    )
+    .with(&[("arm", "`policy` on trial, `control`")]),
+    Metric::gauge(
+        "larder_experiment_effect_ratio",
+        Unit::Count,
+        "What the policy hits more than its control, as a share of reads.",
+    ),
+    Metric::gauge(
+        "larder_experiment_effect_lower_ratio",
+        Unit::Count,
+        "Lower end of its interval of 95 %, valid at all times.",
+    ),
+    Metric::gauge(
+        "larder_experiment_effect_upper_ratio",
+        Unit::Count,
+        "Upper end of its interval of 95 %, valid at all times.",
+    ),
+    Metric::gauge("larder_experiment_effective_keys", Unit::Count, "So many equally popular keys would tell as much."),
+    Metric::gauge("larder_experiment_turnovers", Unit::Count, "How often the memory was turned over."),
+    Metric::gauge(
+        "larder_experiment_refusals",
+        Unit::Count,
+        "Reasons why nothing may be concluded; 0 where something may.",
+    ),
+    Metric::gauge(
+        "larder_arms_hit_ratio",
+        Unit::Count,
+        "Hit ratio of the parts of the memory that an arm runs, where both do.",
+    )
+    .with(&[("arm", "`policy` on trial, `control`")]),
+    Metric::gauge(
+        "larder_arms_effect_ratio",
+        Unit::Count,
+        "What all traffic's hit ratio gains by the policy, told from those parts.",
+    ),
+    Metric::gauge(
+        "larder_arms_effect_lower_ratio",
+        Unit::Count,
+        "Lower end of its interval of 95 %, valid at all times.",
+    ),
+    Metric::gauge(
+        "larder_arms_effect_upper_ratio",
+        Unit::Count,
+        "Upper end of its interval of 95 %, valid at all times.",
+    ),
+    Metric::gauge("larder_size_hit_ratio", Unit::Count, "Hit ratio the control would have with another capacity.")
+        .with(&[("scale", "the multiple of the capacity")]),
+];

@@ -1,0 +1,44 @@
+//! What a cache reports, as metrics of the [`metrics`](https://docs.rs/metrics) facade: whichever recorder the process
+//! installs gets them, once a second. Without one nothing happens. Never is a key a label.
+//!
+//! A Prometheus recorder needs buckets for the histograms: [`CATALOGUE`] has them.
+//!
+//! ```
+//! use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+//!
+//! let mut builder = PrometheusBuilder::new().with_recommended_naming(true);
+//! for metric in larder::metrics::CATALOGUE.iter().filter(|metric| !metric.kind.bounds().is_empty()) {
+//!     builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.into()), &metric.kind.bounds())?;
+//! }
+//! let recorder = builder.build_recorder();
+//! # Ok::<(), metrics_exporter_prometheus::BuildError>(())
+//! ```
+
+mod catalogue;
+mod publisher;
+mod series;
+
+use metrics::{KeyName, SharedString};
+
+pub use catalogue::{CATALOGUE, Kind, Metric};
+pub(crate) use publisher::Publisher;
+
+/// Tells the recorder what each metric means. Caches do so when they are built: only a recorder installed later needs to
+/// be told.
+pub fn describe() {
+    describe_all(CATALOGUE);
+}
+
+/// As [`describe`], for a catalogue of one's own.
+pub fn describe_all(catalogue: &[Metric]) {
+    metrics::with_recorder(|recorder| {
+        for &Metric { name, kind, unit, help, .. } in catalogue {
+            let (name, unit, help) = (KeyName::from_const_str(name), Some(unit), SharedString::const_str(help));
+            match kind {
+                Kind::Counter => recorder.describe_counter(name, unit, help),
+                Kind::Gauge => recorder.describe_gauge(name, unit, help),
+                Kind::Latency | Kind::Span => recorder.describe_histogram(name, unit, help),
+            }
+        }
+    });
+}

@@ -1,0 +1,162 @@
+//! A report as series: names, labels, numbers.
+
+use crate::report::{ControlReport, RemoteReport, Report};
+use crate::telemetry::Histogram;
+
+/// A name, labels beside the cache's, and a number.
+pub(super) type Series<T> = (&'static str, Vec<(&'static str, String)>, T);
+
+fn of<T>(name: &'static str, number: T) -> Series<T> {
+    (name, Vec::new(), number)
+}
+
+fn by<T>(name: &'static str, label: &'static str, value: impl Into<String>, number: T) -> Series<T> {
+    (name, vec![(label, value.into())], number)
+}
+
+/// What only grows, always in the same order.
+pub(super) fn counters(report: &Report) -> Vec<Series<u64>> {
+    let (counts, warmed) = (&report.counts, &report.warmed);
+    let get = |tier: &str, result: &str, number| {
+        ("larder_gets_total", vec![("tier", tier.to_owned()), ("result", result.to_owned())], number)
+    };
+    let mut series = vec![
+        get("l1", "hit", counts.hits),
+        get("l1", "miss", counts.misses.saturating_sub(counts.stale)),
+        get("l1", "stale", counts.stale),
+        by("larder_loads_total", "result", "found", counts.loads - counts.absent),
+        by("larder_loads_total", "result", "absent", counts.absent),
+        by("larder_loads_total", "result", "error", counts.load_errors),
+        of("larder_coalesced_total", counts.coalesced),
+        of("larder_refreshes_total", counts.refreshes),
+        of("larder_audits_total", counts.audits),
+        by("larder_evictions_total", "cause", "size", counts.evicted),
+        by("larder_evictions_total", "cause", "expired", counts.expired),
+        by("larder_evictions_total", "cause", "removed", counts.removed),
+        by("larder_evictions_total", "cause", "cleared", counts.cleared),
+        by("larder_admissions_total", "decision", "admitted", counts.admitted),
+        by("larder_admissions_total", "decision", "renewed", counts.renewed),
+        by("larder_admissions_total", "decision", "refused", counts.refused - counts.too_heavy),
+        by("larder_admissions_total", "decision", "too_heavy", counts.too_heavy),
+        by("larder_admissions_total", "decision", "fenced", counts.fenced),
+        by("larder_admissions_total", "decision", "outrun", counts.outrun),
+        of("larder_writes_total", counts.writes),
+        by("larder_invalidations_total", "source", "local", counts.removals),
+        by("larder_invalidations_total", "source", "remote", counts.heard),
+        by("larder_epoch_bumps_total", "cause", "clear", report.epochs.clears),
+        by("larder_epoch_bumps_total", "cause", "doubt", report.epochs.doubts),
+        by("larder_prewarm_keys_total", "result", "hit", warmed.hit),
+        by("larder_prewarm_keys_total", "result", "left", warmed.left),
+        by("larder_prewarm_keys_total", "result", "untracked", warmed.untracked),
+    ];
+    if let Some(remote) = &report.remote {
+        let asked: u64 = ["hits", "misses"].iter().filter_map(|name| remote.counts.get(name)).sum();
+        series.push(get("l2", "hit", counts.remote_hits));
+        series.push(get("l2", "miss", asked.saturating_sub(counts.remote_hits)));
+        series.extend(remote.counts.iter().map(|(&event, &times)| by("larder_l2_events_total", "event", event, times)));
+    }
+    series.extend(report.model.map(|model| of("larder_model_retreats_total", model.retreats)));
+    series.extend(
+        report.control.as_ref().map(|control| of("larder_experiment_rollbacks_total", u64::from(control.rollbacks))),
+    );
+    series
+}
+
+/// What is so now; infinite where an interval is.
+pub(super) fn gauges(report: &Report) -> Vec<Series<f64>> {
+    let control = report.control.as_ref().map_or("", |control| control.policy.as_str());
+    let info = vec![
+        ("policy", report.policy.clone()),
+        ("control", control.to_owned()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    let mut series = vec![
+        ("larder_info", info, 1.0),
+        of("larder_entries", report.entries as f64),
+        of("larder_metadata_bytes", report.metadata_bytes as f64),
+        of("larder_uptime_seconds", report.uptime),
+    ];
+    if report.is_in_bytes {
+        series.push(of("larder_weight_bytes", report.weight as f64));
+        series.push(of("larder_capacity_bytes", report.capacity as f64));
+    } else {
+        series.push(of("larder_capacity_entries", report.capacity as f64));
+    }
+    series.extend(report.freshness.objective.map(|objective| of("larder_stale_objective_ratio", objective)));
+    if let Some(measured) = report.freshness.measured {
+        series.push(of("larder_stale_ratio", measured.rate));
+        series.push(of("larder_stale_lower_ratio", measured.low));
+        series.push(of("larder_stale_upper_ratio", measured.high));
+    }
+    if let Some(model) = report.model.filter(|model| model.parts > 0) {
+        series.push(of("larder_model_fallback_ratio", 1.0 - model.on_duty as f64 / model.parts as f64));
+    }
+    report.remote.iter().for_each(|remote| series.extend(of_remote(remote)));
+    report.control.iter().for_each(|control| series.extend(of_control(control)));
+    series
+}
+
+fn of_remote(remote: &RemoteReport) -> impl Iterator<Item = Series<f64>> {
+    let breaker = match remote.breaker {
+        "closed" => 0.0,
+        "half-open" => 1.0,
+        _ => 2.0,
+    };
+    [
+        of("larder_breaker_state", breaker),
+        of("larder_l2_in_flight", remote.in_flight as f64),
+        of("larder_l2_queued_fills", remote.queued as f64),
+        of("larder_l2_pending_invalidations", remote.pending as f64),
+    ]
+    .into_iter()
+}
+
+fn of_control(control: &ControlReport) -> impl Iterator<Item = Series<f64>> {
+    let state = match control.state {
+        "baseline" => 0.0,
+        "ramping" => 1.0,
+        "adopted" => 2.0,
+        _ => 3.0,
+    };
+    let arms = control.arms.iter().flat_map(|arms| {
+        [
+            by("larder_arms_hit_ratio", "arm", "policy", arms.hit_ratio),
+            by("larder_arms_hit_ratio", "arm", "control", arms.control_hit_ratio),
+            of("larder_arms_effect_ratio", arms.effect),
+            of("larder_arms_effect_lower_ratio", arms.low),
+            of("larder_arms_effect_upper_ratio", arms.high),
+        ]
+    });
+    let sizes =
+        control.sizes.iter().map(|size| by("larder_size_hit_ratio", "scale", size.scale.to_string(), size.hit_ratio));
+    [
+        of("larder_experiment_state", state),
+        of("larder_experiment_treated_ratio", control.treated as f64 / control.parts as f64),
+        by("larder_experiment_hit_ratio", "arm", "policy", control.hit_ratio),
+        by("larder_experiment_hit_ratio", "arm", "control", control.control_hit_ratio),
+        of("larder_experiment_effect_ratio", control.gain),
+        of("larder_experiment_effect_lower_ratio", control.low),
+        of("larder_experiment_effect_upper_ratio", control.high),
+        of("larder_experiment_effective_keys", control.effective_keys),
+        of("larder_experiment_turnovers", control.turnovers),
+        of("larder_experiment_refusals", control.refusals.len() as f64),
+    ]
+    .into_iter()
+    .chain(arms)
+    .chain(sizes)
+}
+
+/// How long things took and lasted.
+pub(super) fn histograms(report: &Report) -> [Series<&Histogram>; 8] {
+    let Report { latency, ages, residence, ttls, loads, .. } = report;
+    [
+        by("larder_get_duration_seconds", "tier", "l1", &latency.local),
+        by("larder_get_duration_seconds", "tier", "l2", &latency.remote),
+        by("larder_get_duration_seconds", "tier", "origin", &latency.origin),
+        of("larder_load_duration_seconds", loads),
+        of("larder_ttl_seconds", ttls),
+        of("larder_hit_age_seconds", &ages.at_hit),
+        of("larder_eviction_age_seconds", &ages.at_eviction),
+        of("larder_residence_seconds", residence),
+    ]
+}

@@ -1,0 +1,76 @@
+//! What the store has counted and measured, summed over its segments.
+
+use std::sync::atomic::Ordering;
+
+use larder_policy::KeyHash;
+use larder_policy::learned::Rule;
+
+use crate::fetched::Tier;
+use crate::key::Key;
+use crate::report::{Epochs, ModelReport};
+use crate::stats::{Counts, StaleRate, Stats};
+use crate::store::Store;
+use crate::telemetry::{Telemetry, Timer};
+
+impl<K, V> Store<K, V>
+where
+    K: Key + Clone,
+    V: Clone,
+{
+    /// A read that had to wait is answered, or ends without an answer.
+    pub(crate) fn waited(&self, hash: KeyHash, timer: Timer, tier: Tier) {
+        if let Some(took) = timer.took(&self.clock) {
+            self.segment(hash).lock().telemetry.waited(tier, took);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            counts: Counts::default(),
+            entries: 0,
+            weight: 0,
+            capacity: 0,
+            metadata_bytes: 0,
+            stale_rate: None,
+        };
+        let mut rates = Vec::new();
+        for segment in self.lock_all() {
+            stats.counts += segment.counts;
+            stats.entries += segment.kernel.len();
+            stats.weight += segment.kernel.used();
+            stats.capacity += segment.kernel.capacity().limit;
+            stats.metadata_bytes += segment.bytes();
+            let reads = segment.counts.reads() as f64;
+            rates.extend(
+                segment.engine.as_ref().and_then(|engine| engine.measured(None)).map(|rate| (rate.into(), reads)),
+            );
+        }
+        stats.stale_rate = StaleRate::pooled(&rates);
+        stats
+    }
+
+    /// What was measured so far.
+    pub(crate) fn telemetry(&self) -> Telemetry {
+        self.lock_all().fold(Telemetry::default(), |mut sum, segment| {
+            sum += &segment.telemetry;
+            sum
+        })
+    }
+
+    pub(crate) fn epochs(&self) -> Epochs {
+        Epochs { clears: self.generation.load(Ordering::Relaxed).into(), doubts: self.doubts.load(Ordering::Relaxed) }
+    }
+
+    /// How the model stands, where the policy has one.
+    pub(crate) fn model(&self) -> Option<ModelReport> {
+        let standings = self.lock_all().filter_map(|segment| segment.kernel.standing());
+        standings.fold(None, |sum, standing| {
+            let ModelReport { parts, on_duty, retreats } = sum.unwrap_or_default();
+            Some(ModelReport {
+                parts: parts + 1,
+                on_duty: on_duty + usize::from(standing.rule == Rule::Learned),
+                retreats: retreats + u64::from(standing.retreats),
+            })
+        })
+    }
+}

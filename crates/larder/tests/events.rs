@@ -1,0 +1,88 @@
+//! Every change of state is told, as a structured event.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use larder::remote::{Faults, InProcess};
+use larder::{Cache, codec};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Where events are written to.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Told {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Told {
+    /// What was told since the last call.
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
+#[track_caller]
+fn assert_told(told: &str, level: &str, parts: &[&str]) {
+    let is_it = |line: &&str| line.trim_start().starts_with(level) && parts.iter().all(|part| line.contains(part));
+    assert!(told.lines().any(|line| is_it(&line)), "no {level} with {parts:?} in\n{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_breaker_and_the_epochs_tell_what_happens_to_them() {
+    let told = Told::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(told.clone())
+        .with_ansi(false)
+        .without_time()
+        .finish();
+    let _told = tracing::subscriber::set_default(subscriber);
+    let store = InProcess::new(1 << 20);
+    let other: Cache<u64, u64> =
+        Cache::builder().name("told").capacity(10).remote(store.clone(), codec::MessagePack).build().unwrap();
+    let store = Arc::new(store);
+    let cache: Cache<u64, u64> =
+        Cache::builder().name("told").capacity(10).remote(store.clone(), codec::MessagePack).build().unwrap();
+    let read = async |key: u64| cache.get_with(&key, async move || Ok::<_, io::Error>(key)).await.unwrap();
+    read(0).await;
+    told.take();
+
+    store.set_faults(Faults { down: true, ..Faults::default() });
+    for key in 1..20 {
+        read(key).await;
+    }
+    assert_told(&told.take(), "WARN", &["the remote tier rests", r#"breaker="open""#, "cache=told", "error="]);
+    store.set_faults(Faults::default());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let now = told.take();
+    assert_told(&now, "DEBUG", &["the remote tier is tried", r#"breaker="half-open""#, "cache=told"]);
+    assert_told(&now, "INFO", &["the remote tier is back", r#"breaker="closed""#, "cache=told"]);
+
+    store.set_faults(Faults { cut: true, ..Faults::default() });
+    store.set_faults(Faults::default());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_told(&told.take(), "WARN", &["invalidations were lost", "cache=told"]);
+    assert_eq!(cache.report().epochs.doubts, 1);
+
+    other.clear().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let now = told.take();
+    assert_told(&now, "INFO", &["everything was cleared", r#"source="local""#]);
+    assert_told(&now, "INFO", &["everything was cleared", r#"source="remote""#]);
+}

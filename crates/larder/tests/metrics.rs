@@ -1,0 +1,153 @@
+//! What a recorder of the `metrics` facade gets from real caches.
+#![cfg(feature = "metrics")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use larder::metrics::CATALOGUE;
+use larder::remote::InProcess;
+use larder::{Cache, Control, Fetched, Freshness, codec};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// The process's recorder.
+fn recorder() -> &'static PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER.get_or_init(|| {
+        let builder = PrometheusBuilder::new().with_recommended_naming(true);
+        let histograms = CATALOGUE.iter().filter(|metric| !metric.kind.bounds().is_empty());
+        let builder = histograms.fold(builder, |builder, metric| {
+            builder.set_buckets_for_metric(Matcher::Full(metric.name.into()), &metric.kind.bounds()).unwrap()
+        });
+        builder.install_recorder().unwrap()
+    })
+}
+
+/// A cache's series in a scrape, by name with labels.
+fn series(scrape: &str, cache: &str) -> BTreeMap<String, f64> {
+    let own = format!("cache=\"{cache}\"");
+    let lines = scrape.lines().filter(|line| !line.starts_with('#') && line.contains(&own));
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name.into(), value.parse().unwrap()))
+        .collect()
+}
+
+/// The catalogue's name of a series.
+fn metric_of(series: &str) -> &str {
+    let name = series.split('{').next().unwrap();
+    let suffixes = ["_bucket", "_sum", "_count"];
+    suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+}
+
+fn cache(name: &str) -> Cache<String, u64> {
+    Cache::builder()
+        .name(name)
+        .capacity(64)
+        .freshness(Freshness::stale_reads(0.01).unwrap())
+        .digest(|value| *value)
+        .segments(4)
+        .control(Control::default().holdout(0.25))
+        .remote(InProcess::new(1 << 20), codec::MessagePack)
+        .loader(|key: String| async move {
+            match key.len() {
+                10 => Err(io::Error::other("too long")),
+                9 => Ok(Fetched::absent()),
+                len => Ok(Fetched::from(len as u64)),
+            }
+        })
+        .seed(1)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scrape_says_what_the_report_says() {
+    let recorder = recorder();
+    let cache = cache("scraped");
+    let mut errors = 0;
+    for round in 0..20 {
+        for at in 0..500 {
+            // Keys of 7 to 10 letters.
+            let key = format!("secret{}", (at * 7 + round) % 1100);
+            errors += u64::from(cache.load(&key).await.is_err());
+        }
+    }
+    cache.insert("written".into(), 1).await.unwrap();
+    for at in 0..500 {
+        cache.remove(&format!("secret{at}")).await.unwrap();
+    }
+    cache.clear().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let report = cache.report();
+    let scrape = recorder.render();
+    let series = series(&scrape, "scraped");
+    let number = |name: &str, labels: &str| {
+        let labels = if labels.is_empty() { String::new() } else { format!(",{labels}") };
+        *series
+            .get(&format!("{name}{{cache=\"scraped\"{labels}}}"))
+            .unwrap_or_else(|| panic!("no {name}{labels}\n{scrape}"))
+    };
+    let same = |name: &str, labels: &str, count: u64| assert_eq!(number(name, labels), count as f64, "{name} {labels}");
+    let counts = report.counts;
+    assert!(counts.hits > 0 && counts.evicted > 0 && counts.remote_hits > 0 && errors > 0);
+    assert!(counts.absent > 0 && counts.cleared > 0 && counts.removed > 0, "{counts:?}");
+    same("larder_gets_total", r#"tier="l1",result="hit""#, counts.hits);
+    same("larder_gets_total", r#"tier="l1",result="miss""#, counts.misses);
+    same("larder_gets_total", r#"tier="l2",result="hit""#, counts.remote_hits);
+    same("larder_loads_total", r#"result="found""#, counts.loads - counts.absent);
+    same("larder_loads_total", r#"result="error""#, counts.load_errors);
+    same("larder_evictions_total", r#"cause="size""#, counts.evicted);
+    same("larder_evictions_total", r#"cause="cleared""#, counts.cleared);
+    same("larder_admissions_total", r#"decision="admitted""#, counts.admitted);
+    same("larder_invalidations_total", r#"source="local""#, 500);
+    same("larder_epoch_bumps_total", r#"cause="clear""#, report.epochs.clears);
+    same("larder_capacity_entries", "", 64);
+    same("larder_breaker_state", "", 0);
+    same("larder_residence_seconds_count", "", counts.evicted);
+    same("larder_ttl_seconds_count", "", report.ttls.count());
+    same("larder_get_duration_seconds_count", r#"tier="l1""#, report.latency.local.count());
+    assert_eq!(number("larder_stale_objective_ratio", ""), 0.01);
+    // What came in has left, or is there.
+    let left = counts.evicted + counts.expired + counts.removed + counts.cleared;
+    assert_eq!(counts.admitted, left + report.entries as u64);
+    assert_eq!(report.loads.count(), counts.loads);
+    // One read in 64.
+    let timed = report.latency.local.count() + report.latency.remote.count() + report.latency.origin.count();
+    assert!((100..250).contains(&timed), "{timed}");
+
+    assert!(series.len() <= 300, "{} series", series.len());
+    println!("{} series", series.len());
+    assert!(!scrape.contains("secret") && !scrape.contains("written"));
+    let known: BTreeSet<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
+    for name in series.keys() {
+        let metric = metric_of(name);
+        assert!(known.contains(metric), "{name} is not in the catalogue");
+        assert!(scrape.contains(&format!("# HELP {metric} ")), "{name} has no help");
+    }
+    for metric in CATALOGUE {
+        let of_metric: Vec<_> = series.keys().filter(|name| metric_of(name) == metric.name).collect();
+        let is_bytes = ["larder_weight_bytes", "larder_capacity_bytes"].contains(&metric.name);
+        assert!(is_bytes || !of_metric.is_empty(), "{} is never published", metric.name);
+        for name in of_metric {
+            let labels = name.split_once('{').unwrap().1.trim_end_matches('}').split("\",");
+            let labels: BTreeSet<_> = labels.map(|label| label.split('=').next().unwrap()).collect();
+            let told = metric.labels.iter().map(|(label, _)| *label).chain(["cache", "le"]);
+            assert!(labels.is_subset(&told.collect()), "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_capacity_in_bytes_is_in_bytes() {
+    let recorder = recorder();
+    let cache: Cache<u64, u64> = Cache::builder().name("bytes").capacity_bytes(1000, |_, _| 10).build().unwrap();
+    cache.insert(1, 1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let series = series(&recorder.render(), "bytes");
+    assert_eq!(series[r#"larder_weight_bytes{cache="bytes"}"#], 10.0);
+    assert_eq!(series[r#"larder_capacity_bytes{cache="bytes"}"#], 1000.0);
+    assert!(!series.contains_key(r#"larder_capacity_entries{cache="bytes"}"#));
+    assert!(!series.keys().any(|name| name.starts_with("larder_stale")));
+}
