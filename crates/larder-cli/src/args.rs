@@ -18,6 +18,7 @@ use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
 pub(crate) use crate::freshness_args::FreshnessArgs;
 use crate::predictions_args::PredictionsArgs;
+use crate::top_args::TopArgs;
 
 /// Replays traces through cache policies and says which one serves them best.
 ///
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Freshness(FreshnessArgs),
     /// Convert a trace to another format
     Convert(ConvertArgs),
+    /// Watch a running service in the terminal: what its dashboard shows
+    Top(TopArgs),
     /// List the policies with their parameters and sources
     Policies,
     /// List the trace formats and the generators

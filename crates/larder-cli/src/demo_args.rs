@@ -9,6 +9,9 @@ use clap::Args;
 
 use crate::freshness_args::parse_share;
 
+/// Where the page is unless told otherwise.
+const PAGE: &str = "127.0.0.1:9465";
+
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Two processes' caches share a second tier, and behind it lies a SQLite file whose rows change while they are read. Every
@@ -17,12 +20,14 @@ read goes to three arms, one after the other, each with caches, a second tier an
   lru-tuned  LRU, one lifetime for all, set from the true rates of reads and changes to meet the objective: rates that
              nobody knows in production
   lru-300s   LRU, the lifetime many services have
+A page shows the arm `larder` while it runs; its address is printed first, with the token for its actions.
 The truth is the row's version in the file when a read begins. Traffic and changes repeat with the seed; timing does not.
 
 Examples:
   larder demo --seconds 30 --objective 0.5%
   larder demo --trace access.log.gz --capacity 5000
   larder demo --seconds 600 --metrics 127.0.0.1:9464
+  larder demo --serve
   larder demo --json
 
 Exit status: 0 on success, 1 on failure, 2 on bad usage.")]
@@ -59,6 +64,10 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = humantime::parse_duration)]
     pub(crate) remote_delay: Duration,
 
+    /// Runs until Ctrl-C, with its page at this address; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = PAGE, conflicts_with_all = ["seconds", "json"])]
+    pub(crate) serve: Option<SocketAddr>,
+
     /// The seed of traffic, changes and policies
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
@@ -70,4 +79,21 @@ pub(crate) struct DemoArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl DemoArgs {
+    /// Where the page is served, in this order of preference; nowhere for scripts.
+    pub(crate) fn pages(&self) -> Vec<SocketAddr> {
+        let usual = [9465, 0].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        match self.serve {
+            Some(address) => vec![address],
+            None if self.json => Vec::new(),
+            None => usual.into(),
+        }
+    }
+
+    /// How long it runs; `None` until it is stopped.
+    pub(crate) fn lasts(&self) -> Option<Duration> {
+        self.serve.is_none().then(|| Duration::from_secs(self.seconds))
+    }
 }

@@ -14,14 +14,25 @@ The trace is replayed up to that request, and the policy is asked what it would 
 is absent competes as a newcomer with the candidates of the draw that comes next; of a resident it is told whether it would
 leave if room were needed. What is added up are logits: of a use within each span ahead, given none before it.
 
+With --url a running service is asked instead, through its dashboard: about a key's text, or its hash as the dashboard shows it.
+
 Examples:
   larder explain trace.csv.zst --key 4711
   larder explain access.log.gz --key /index.html --at 100000 --capacity 5000
-  larder explain gen:zipf:requests=1e5/keys=1e4 --key 17 --json")]
+  larder explain gen:zipf:requests=1e5/keys=1e4 --key 17 --json
+  larder explain --url http://127.0.0.1:9465 --key user:42")]
 pub(crate) struct ExplainArgs {
     /// A file (plain, gzip, zstd or xz), `-` for stdin, or `gen:…` for a generator; see `larder formats`
-    #[arg(value_name = "TRACE")]
-    pub(crate) trace: String,
+    #[arg(value_name = "TRACE", required_unless_present = "url")]
+    pub(crate) trace: Option<String>,
+
+    /// A running service instead: its dashboard's address
+    #[arg(long, value_name = "URL", conflicts_with_all = ["trace", "at", "policy", "capacity", "weigh", "seed"])]
+    pub(crate) url: Option<String>,
+
+    /// Which of the dashboard's caches [default: the first]
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub(crate) cache: Option<String>,
 
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod client;
 mod commands;
 mod demo_args;
 mod explain_args;
@@ -11,6 +12,7 @@ mod metrics;
 mod predictions_args;
 mod progress;
 mod table;
+mod top_args;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Stats(args) => commands::stats::run(args),
         Command::Freshness(args) => commands::freshness::run(args),
         Command::Convert(args) => commands::convert::run(args),
+        Command::Top(args) => commands::top::run(args),
         Command::Policies => commands::list::policies(),
         Command::Formats => commands::list::formats(),
     };

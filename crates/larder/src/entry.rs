@@ -57,7 +57,7 @@ pub(crate) struct Extra {
 
 /// Reads are counted by one in so many, and fade by half within this.
 const SAMPLED: u32 = 8;
-const HALF_LIFE: Duration = Duration::from_secs(3600);
+pub(crate) const HALF_LIFE: Duration = Duration::from_secs(3600);
 const STEP: u32 = 14;
 
 impl<K, V> Entry<K, V> {

@@ -4,12 +4,15 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use larder_policy::KeyHash;
 
+use crate::decisions::Label;
 use crate::key::Key;
 
 /// Hashes keys with a secret of the process; AES-based and resistant to flooding as ahash describes it.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyHasher {
     secret: ahash::RandomState,
+    /// For labels, which are shown: whoever knew the hashes themselves might flood a table.
+    shown: siphasher::sip::SipHasher24,
     /// Where other processes name keys by their texts, these are what is hashed.
     by_text: bool,
 }
@@ -21,7 +24,16 @@ impl KeyHasher {
             Some(seed) => ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x1a5d_e500),
             None => ahash::RandomState::new(),
         };
-        Self { secret, by_text }
+        let part = |name: u64| secret.hash_one(name);
+        let shown = siphasher::sip::SipHasher24::new_with_keys(part(1), part(2));
+        Self { secret, shown, by_text }
+    }
+
+    /// What people see in place of the key.
+    pub(crate) fn label(&self, hash: KeyHash) -> Label {
+        let mut hasher = self.shown;
+        hasher.write_u64(hash.0);
+        Label(hasher.finish())
     }
 
     #[inline]

@@ -12,8 +12,12 @@ mod cache;
 mod clock;
 pub mod codec;
 mod config;
+#[cfg(feature = "dashboard")]
+mod dashboard;
+mod decisions;
 mod entry;
 mod error;
+pub mod explain;
 mod fetched;
 mod flight;
 mod floors;
@@ -48,6 +52,9 @@ pub use builder::Builder;
 pub use cache::Cache;
 pub use clock::Clock;
 pub use config::Config;
+#[cfg(feature = "dashboard")]
+pub use dashboard::{Dashboard, DashboardConfig};
+pub use decisions::{Decided, Label};
 pub use error::{Error, ErrorKind};
 pub use fetched::{Fetched, Found, Options, Tier};
 pub use key::{Key, KeyRules};

@@ -11,6 +11,7 @@ use larder_policy::{
     Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Policy, Refusal, Reuse, Rng, Shard, Time, Work,
 };
 
+use crate::decisions::{Decided, Log, Note};
 use crate::entry::{Entry, Extra, Life, steps};
 use crate::fetched::{Found, Options, Tier};
 use crate::flight::Flight;
@@ -38,6 +39,8 @@ pub(crate) struct Segment<K, V> {
     pub(crate) gone: Vec<Evicted<Entry<K, V>>>,
     /// Keys warmed and not yet hit, once there have been any.
     pub(crate) warmed: Arc<OnceLock<Warmed>>,
+    /// What was decided last.
+    pub(crate) log: Log,
     rng: Rng,
 }
 
@@ -104,6 +107,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         gauge: Option<Box<Gauge>>,
         seed: u64,
     ) -> Self {
+        // Entries of a kilobyte, for want of anything better.
+        let capacity = kernel.capacity();
+        let log = Log::new(capacity.most_objects().map_or(capacity.limit / 1024, |most| most as u64));
         Self {
             kernel,
             engine,
@@ -113,6 +119,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             telemetry: Telemetry::default(),
             gone: Vec::new(),
             warmed: Arc::default(),
+            log,
             rng: Rng::new(seed),
         }
     }
@@ -259,24 +266,29 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         }
         let plan = self.kernel.plan(&access, Miss { reuse: Reuse::UNKNOWN, expired: false }, Some(physical));
         let already = self.gone.len();
-        let left = match self.kernel.insert(&access, entry, &plan, &mut self.gone) {
+        let (what, left) = match self.kernel.insert(&access, entry, &plan, &mut self.gone) {
             Inserted::Stored => {
                 self.counts.admitted += 1;
-                None
+                (Some(Decided::Admitted), None)
             }
             Inserted::Replaced(entry) => {
                 self.counts.renewed += 1;
-                Some(entry)
+                (None, Some(entry))
             }
             Inserted::Refused(entry, why) => {
+                let is_too_heavy = why == Refusal::TooHeavy;
                 self.counts.refused += 1;
-                self.counts.too_heavy += u64::from(why == Refusal::TooHeavy);
-                Some(entry)
+                self.counts.too_heavy += u64::from(is_too_heavy);
+                (Some(if is_too_heavy { Decided::TooHeavy } else { Decided::Refused }), Some(entry))
             }
         };
         self.telemetry.ttls.add(ttl);
+        if let Some(what) = what {
+            let other = self.gone[already..].iter().find(|gone| gone.why == Removal::Evicted).map(|gone| gone.key);
+            self.log.note(Note { at: now, key: hash, what, other, seconds: ttl.as_secs_f32() });
+        }
         self.gone.extend(left.map(|value| Evicted { key: hash, value, weight: 0, why: Removal::Removed }));
-        self.count_gone(already, now);
+        self.count_gone(already, now, Some(hash));
     }
 
     /// The key's value is no longer true: nothing that began before is kept, and what is resident leaves.
@@ -353,7 +365,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let already = work.expired.len();
         self.kernel.tick(now, &mut work);
         self.gone = work.expired;
-        self.count_gone(already, now);
+        self.count_gone(already, now, None);
     }
 
     /// Lets everybody go; what the policy learned stays.
@@ -375,7 +387,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         }
         let already = self.gone.len();
         self.kernel.resize(limit, &mut self.gone);
-        self.count_gone(already, now);
+        self.count_gone(already, now, None);
     }
 
     /// Bytes held beside keys and values.
@@ -385,6 +397,13 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             + self.kernel.len() * beside
             + self.engine.as_ref().map_or(0, Engine::bytes)
             + self.gauge.as_ref().map_or(0, |gauge| gauge.bytes())
+            + self.log.bytes()
+    }
+
+    /// Remembers what was decided about a resident of this age.
+    #[cold]
+    pub(crate) fn note(&mut self, at: Time, key: KeyHash, what: Decided, age: Duration) {
+        self.log.note(Note { at, key, what, other: None, seconds: age.as_secs_f32() });
     }
 
     /// Entries that left, for the caller to drop when the lock is free.
@@ -396,22 +415,29 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     pub(crate) fn swap_policy(&mut self, policy: Policy, now: Time) {
         let already = self.gone.len();
         self.kernel.swap_policy(policy, now, &mut self.gone);
-        self.count_gone(already, now);
+        self.count_gone(already, now, None);
     }
 
-    fn count_gone(&mut self, from: usize, now: Time) {
+    /// Counts who left from `from` on; who was evicted, left for `newcomer`.
+    fn count_gone(&mut self, from: usize, now: Time, newcomer: Option<KeyHash>) {
         for gone in &self.gone[from..] {
             if let Some(warmed) = self.warmed.get() {
                 warmed.left(gone.key.0);
             }
-            match gone.why {
+            let age = now.since(gone.value.as_of);
+            let (what, other) = match gone.why {
                 Removal::Evicted => {
                     self.counts.evicted += 1;
-                    self.telemetry.evicted(now.since(gone.value.as_of), gone.value.residence(now));
+                    self.telemetry.evicted(age, gone.value.residence(now));
+                    (Decided::Evicted, newcomer)
                 }
-                Removal::Expired => self.counts.expired += 1,
-                Removal::Removed => {}
-            }
+                Removal::Expired => {
+                    self.counts.expired += 1;
+                    (Decided::Expired, None)
+                }
+                Removal::Removed => continue,
+            };
+            self.log.note(Note { at: now, key: gone.key, what, other, seconds: age.as_secs_f32() });
         }
     }
 }

@@ -12,6 +12,7 @@ use larder_policy::{Access, KeyHash, Op, Time};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::clock::Clock;
+use crate::decisions::Decided;
 use crate::entry::{Entry, Life};
 use crate::fetched::{Fetched, Found, Options, Tier};
 use crate::flight::Flight;
@@ -152,9 +153,14 @@ where
     }
 
     #[inline(always)]
-    fn at(&self, hash: KeyHash) -> &Aligned<K, V> {
+    fn place(&self, hash: KeyHash) -> usize {
         // The kernel's index uses the lowest and the highest bits.
-        &self.segments[(hash.0 >> 32) as usize & (self.segments.len() - 1)]
+        (hash.0 >> 32) as usize & (self.segments.len() - 1)
+    }
+
+    #[inline(always)]
+    fn at(&self, hash: KeyHash) -> &Aligned<K, V> {
+        &self.segments[self.place(hash)]
     }
 
     #[inline(always)]
@@ -283,9 +289,16 @@ where
         match renewed {
             Some((found, audit)) => {
                 segment.counts.refreshes += u64::from(audit.is_none());
+                let what = if audit.is_some() { Decided::Audited } else { Decided::Renewed };
+                segment.note(access.at, hash, what, found.age);
                 Step::Renew(found, Some((flight, audit)))
             }
-            None => Step::Wait { timer, flight, leads: true, stale },
+            None => {
+                if let Some(found) = &stale {
+                    segment.note(access.at, hash, Decided::Outdated, found.age);
+                }
+                Step::Wait { timer, flight, leads: true, stale }
+            }
         }
     }
 
@@ -506,6 +519,12 @@ where
         for (segment, policy) in judge.changes() {
             self.segments[segment].change(|segment| segment.swap_policy(policy, now));
         }
+    }
+
+    /// The control's policy, and whether it decides about this key; `None` where there is none.
+    pub(crate) fn control_of(&self, hash: KeyHash) -> Option<(String, bool)> {
+        let judge = self.judge.as_ref()?.lock();
+        Some((judge.control().to_owned(), judge.runs_control(self.place(hash))))
     }
 
     /// The policy beside its control.

@@ -35,9 +35,9 @@ const EXPIRED: u32 = 3;
 const MOST_KEYS: usize = 1 << 24;
 
 /// An objective at work.
-struct Group {
-    freshness: Freshness,
-    controller: Controller,
+pub(super) struct Group {
+    pub(super) freshness: Freshness,
+    pub(super) controller: Controller,
     audits: Audits,
     /// The greatest chance of being stale that is ever served.
     most_stale: f64,
@@ -372,8 +372,26 @@ impl Engine {
         (freshness.rent > 0.0).then_some(worth)
     }
 
+    pub(super) fn record(&self, key: KeyHash) -> Option<&Record> {
+        self.find(key).map(|slot| &self.records[slot])
+    }
+
+    pub(super) fn group(&self, record: &Record) -> &Group {
+        &self.groups[usize::from(record.group)]
+    }
+
+    /// What its rate is to be multiplied with over the life of the value cached until now, or one that begins now.
+    pub(super) fn multiplier(&self, record: &Record, now: Time) -> f64 {
+        let loaded = record.cached.loaded.unwrap_or(now);
+        self.life(record, loaded, seconds(loaded, now).max(1.0)).multiplier()
+    }
+
+    pub(super) fn index_of(&self, hazard: Hazard, rate: f64, grace: f64) -> f64 {
+        self.experts.index(hazard, rate, grace)
+    }
+
     /// What is expected of the value now cached within `age` seconds of its load.
-    fn hazard_of(&self, record: &Record, age: f64) -> Hazard {
+    pub(super) fn hazard_of(&self, record: &Record, age: f64) -> Hazard {
         if age.is_nan() || age <= 0.0 {
             return Hazard { expected: 0.0, age: 0.0 };
         }

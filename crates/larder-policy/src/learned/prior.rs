@@ -105,6 +105,17 @@ impl Prior {
 
     /// The bytes that [`from_bytes`](Self::from_bytes) reads.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.body();
+        bytes.extend(crc32c(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// The checksum of its bytes, by which models are told apart.
+    pub fn version(&self) -> u32 {
+        crc32c(&self.body())
+    }
+
+    fn body(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(schema().to_le_bytes());
         bytes.extend((self.metadata.len() as u32).to_le_bytes());
@@ -113,7 +124,6 @@ impl Prior {
         bytes.extend(self.scale.to_le_bytes());
         bytes.extend((self.weights.len() as u32).to_le_bytes());
         bytes.extend(self.weights.iter().flat_map(|weight| weight.to_le_bytes()));
-        bytes.extend(crc32c(&bytes).to_le_bytes());
         bytes
     }
 

@@ -97,6 +97,15 @@ impl Judge {
         changes
     }
 
+    /// The control's policy.
+    pub(crate) fn control(&self) -> &str {
+        &self.control
+    }
+
+    pub(crate) fn runs_control(&self, segment: usize) -> bool {
+        self.runs[segment] == Arm::Control
+    }
+
     pub(crate) fn report(&self, now: Time) -> ControlReport {
         let (gain, refusals) = self.experiment.own_gain();
         let report = self.experiment.report();

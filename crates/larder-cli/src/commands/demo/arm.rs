@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use larder::remote::{Faults, InProcess};
-use larder::{Cache, Counts, Freshness, Rules, StaleRate, Tier, codec};
+use larder::{Cache, Counts, Dashboard, Freshness, Rules, StaleRate, Tier, codec};
 
 use super::origin::{Item, Origin};
 use super::traffic::Row;
@@ -90,6 +90,11 @@ impl Arm {
         let processes = [process(0)?, process(1)?];
         let zero = || AtomicU64::new(0);
         Ok(Self { way, processes, loads, reads: zero(), stale: zero(), errors: zero() })
+    }
+
+    /// Puts its processes on a page.
+    pub(super) fn show(&self, page: &Dashboard) -> Result<(), larder::Error> {
+        self.processes.iter().try_for_each(|process| page.add(process))
     }
 
     /// Reads a row in one of the processes and notes how that went.

@@ -3,6 +3,7 @@
 mod arm;
 mod control;
 mod origin;
+mod page;
 mod report;
 mod service;
 mod traffic;
@@ -19,9 +20,11 @@ use crate::progress::Bar;
 
 /// The lifetime many services have.
 const USUAL: Duration = Duration::from_secs(300);
+/// A run without an end sends so many seconds of traffic again and again.
+const MANY_SECONDS: u64 = 600;
 
 pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
-    let requests = options.rate.get().saturating_mul(options.seconds);
+    let requests = options.rate.get().saturating_mul(options.lasts().map_or(MANY_SECONDS, |lasts| lasts.as_secs()));
     let traffic = Traffic::read(&options.trace, requests, options.seed)?;
     let control = control::ttl_for(options.objective, &traffic.rates(options.rate.get() as f64));
     let ways = [Way::larder(options.objective)?, Way::one_ttl("lru-tuned", control), Way::one_ttl("lru-300s", USUAL)];
@@ -36,12 +39,16 @@ pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
         options.metrics.map(crate::metrics::serve).transpose()?;
         Service::new(traffic, ways, options)?
     };
+    let page = runtime.block_on(page::open(&service, options))?;
     if !options.json {
         report::introduce(&service, options);
     }
     let bar = Bar::new("demo");
     let run = runtime.block_on(service.run(options, &bar))?;
     bar.clear();
+    if let Some(page) = page {
+        runtime.block_on(page.close());
+    }
     let outcome = Outcome::new(&service, run, options)?;
     if options.json { super::print_json([outcome]) } else { outcome.print() }
 }

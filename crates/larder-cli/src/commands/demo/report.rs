@@ -270,7 +270,7 @@ pub(super) fn introduce(service: &Service, options: &DemoArgs) {
         .collect();
     eprintln!(
         "A service of {PROCESSES} processes, {} entries of memory each, a second tier they share ({} away) and a SQLite file of \
-         {} rows ({} away)\nthat change at random, on average {}. {} readers, up to {} reads a second, {} s.\n",
+         {} rows ({} away)\nthat change at random, on average {}. {} readers, up to {} reads a second, {}.\n",
         count(options.capacity.get()),
         humantime::format_duration(options.remote_delay),
         count(service.origin.len() as u64),
@@ -278,7 +278,7 @@ pub(super) fn introduce(service: &Service, options: &DemoArgs) {
         classes.join(", "),
         count(options.workers.get() as u64),
         count(options.rate.get()),
-        options.seconds,
+        options.lasts().map_or_else(|| "until Ctrl-C".into(), |lasts| format!("{} s", lasts.as_secs())),
     );
     if let Some(address) = options.metrics {
         eprintln!("Prometheus is answered at http://{address}/metrics.\n");

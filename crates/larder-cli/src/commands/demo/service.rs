@@ -45,7 +45,7 @@ impl Service {
     /// Runs for as long as the options say.
     pub(super) async fn run(self: &Arc<Self>, options: &DemoArgs, bar: &Bar) -> Result<Run, Failure> {
         let start = Instant::now();
-        let end = start + Duration::from_secs(options.seconds);
+        let end = Arc::new(End::new(start, options.lasts()));
         let (ask, asked) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let writer = {
@@ -53,11 +53,17 @@ impl Service {
             tokio::task::spawn_blocking(move || service.origin.change(&service.traffic, &asked, start, seed, &stop))
         };
         let readers: Vec<_> = (0..options.workers.get())
-            .map(|reader| tokio::spawn(self.clone().read(Pace::new(options, reader, start), end, ask.clone())))
+            .map(|reader| tokio::spawn(self.clone().read(Pace::new(options, reader, start), end.clone(), ask.clone())))
             .collect();
-        while Instant::now() < end && !writer.is_finished() {
-            self.show(bar, start.elapsed(), end - start);
-            tokio::time::sleep(FRAME.min(end.saturating_duration_since(Instant::now()))).await;
+        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        while !end.is_over() && !writer.is_finished() {
+            if let Some(lasts) = options.lasts() {
+                self.show(bar, start.elapsed(), lasts);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(FRAME.min(end.left())) => {}
+                _ = &mut interrupted => end.now(),
+            }
         }
         let mut latencies = latencies()?;
         for reader in readers {
@@ -74,11 +80,11 @@ impl Service {
     async fn read(
         self: Arc<Self>,
         mut pace: Pace,
-        end: Instant,
+        end: Arc<End>,
         changes: mpsc::Sender<Row>,
     ) -> Result<[Latencies; ARMS], Failure> {
         let mut latencies = latencies()?;
-        while pace.wait(end).await {
+        while pace.wait(&end).await {
             let number = self.next.fetch_add(1, Ordering::Relaxed) as usize;
             match self.traffic.steps[number % self.traffic.steps.len()] {
                 Step::Read(row) => {
@@ -120,6 +126,30 @@ fn ended(error: tokio::task::JoinError) -> Failure {
     Failure::Failed(format!("a task of the service ended early: {error}"))
 }
 
+/// When a run ends: at its time, or once it is interrupted.
+struct End {
+    at: Option<Instant>,
+    is_now: AtomicBool,
+}
+
+impl End {
+    fn new(start: Instant, lasts: Option<Duration>) -> Self {
+        Self { at: lasts.map(|lasts| start + lasts), is_now: AtomicBool::new(false) }
+    }
+
+    fn now(&self) {
+        self.is_now.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_now.load(Ordering::Relaxed) || self.left().is_zero()
+    }
+
+    fn left(&self) -> Duration {
+        self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
+    }
+}
+
 /// When a reader asks next: at its part of the whole rate, or at once where the last answer took longer.
 struct Pace {
     next: Instant,
@@ -134,14 +164,14 @@ impl Pace {
     }
 
     /// Waits for the reader's turn; false when the run is over.
-    async fn wait(&mut self, end: Instant) -> bool {
+    async fn wait(&mut self, end: &End) -> bool {
         let now = Instant::now();
         if self.next > now {
-            tokio::time::sleep(self.next.min(end) - now).await;
+            tokio::time::sleep((self.next - now).min(end.left())).await;
         } else if let Some(late) = now.checked_sub(ARREARS) {
             self.next = self.next.max(late);
         }
         self.next += self.every;
-        Instant::now() < end
+        !end.is_over()
     }
 }

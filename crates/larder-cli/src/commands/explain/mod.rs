@@ -1,5 +1,7 @@
 //! `larder explain`: why a learned policy keeps or evicts a key.
 
+mod live;
+
 use std::io::{self, Write};
 
 use larder_policy::learned::explanation::{Contribution, Decision, Explanation, Term};
@@ -24,8 +26,16 @@ const NAMED: usize = 5;
 const BAR: usize = 12;
 
 pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
+    match (&args.url, &args.trace) {
+        (Some(url), _) => live::run(args, url),
+        (None, Some(trace)) => replayed(args, trace),
+        (None, None) => Err(Failure::Usage("of which trace? give one, or a service with --url".into())),
+    }
+}
+
+fn replayed(args: &ExplainArgs, trace: &str) -> Result<(), Failure> {
     let policy = args.start.apply(std::slice::from_ref(&args.policy))?.remove(0);
-    let mut source = Source::trace(&args.trace, args.reading.options());
+    let mut source = Source::trace(trace, args.reading.options());
     source.make_repeatable()?;
     let bar = Bar::new(source.name());
     let asked = Asked::find(args, &source, &bar)?;

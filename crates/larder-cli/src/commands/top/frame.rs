@@ -1,0 +1,193 @@
+//! What `/report` says, as far as a terminal shows it, and what changed between two looks.
+
+use std::collections::VecDeque;
+
+use serde::Deserialize;
+
+use crate::client::Client;
+use crate::failure::Failure;
+
+/// Looks that are kept: what the sparklines show at most.
+const MOST: usize = 300;
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Frame {
+    /// Milliseconds since the Unix epoch.
+    pub(super) at: u64,
+    pub(super) caches: Vec<Shown>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Shown {
+    pub(super) id: String,
+    pub(super) report: Report,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Report {
+    pub(super) policy: String,
+    pub(super) counts: Counts,
+    pub(super) entries: u64,
+    pub(super) weight: u64,
+    pub(super) capacity: u64,
+    pub(super) freshness: Freshness,
+    pub(super) control: Option<Control>,
+    pub(super) remote: Option<Remote>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Counts {
+    hits: u64,
+    misses: u64,
+    remote_hits: u64,
+    loads: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Freshness {
+    pub(super) objective: Option<f64>,
+    pub(super) measured: Option<Measured>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Measured {
+    pub(super) rate: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Control {
+    pub(super) policy: String,
+    pub(super) state: String,
+    pub(super) treated: u64,
+    pub(super) parts: u64,
+    pub(super) rollbacks: u64,
+    pub(super) last_breach: Option<String>,
+    pub(super) gain: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) requests: u64,
+    pub(super) refusals: Vec<String>,
+    pub(super) sizes: Vec<Size>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Size {
+    pub(super) scale: f64,
+    pub(super) hit_ratio: f64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Remote {
+    pub(super) breaker: String,
+}
+
+/// What happened between two looks, a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rates {
+    pub(super) reads: f64,
+    pub(super) loads: f64,
+    /// Shares of the reads, by who answered; `None` where there were none.
+    pub(super) memory: Option<f64>,
+    pub(super) remote: Option<f64>,
+}
+
+impl Frame {
+    pub(super) fn read(client: &Client) -> Result<Self, Failure> {
+        let frame = client.get("/report", &[])?;
+        serde_json::from_value(frame)
+            .map_err(|error| Failure::Failed(format!("{}: a report of another version: {error}", client.origin())))
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<&Report> {
+        self.caches.iter().find(|shown| shown.id == id).map(|shown| &shown.report)
+    }
+}
+
+impl Rates {
+    /// `None` where no time has passed, or the service began anew.
+    fn between(then: &Counts, now: &Counts, seconds: f64) -> Option<Self> {
+        let change = |of: fn(&Counts) -> u64| of(now).checked_sub(of(then)).map(|change| change as f64);
+        let (hits, misses) = (change(|counts| counts.hits)?, change(|counts| counts.misses)?);
+        let (remote, loads) = (change(|counts| counts.remote_hits)?, change(|counts| counts.loads)?);
+        let reads = hits + misses;
+        let share = |part: f64| (reads > 0.0).then(|| part / reads);
+        (seconds > 0.0).then(|| Self {
+            reads: reads / seconds,
+            loads: loads / seconds,
+            memory: share(hits),
+            remote: share(remote),
+        })
+    }
+}
+
+/// The last looks.
+#[derive(Debug, Default)]
+pub(super) struct History(VecDeque<Frame>);
+
+impl History {
+    pub(super) fn push(&mut self, frame: Frame) {
+        // The service reports once a second too: the same moment may come twice.
+        if self.0.back().is_some_and(|last| last.at == frame.at) {
+            return;
+        }
+        if self.0.len() == MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(frame);
+    }
+
+    pub(super) fn last(&self) -> Option<&Frame> {
+        self.0.back()
+    }
+
+    /// A cache's rates from look to look, oldest first.
+    pub(super) fn rates(&self, id: &str) -> impl Iterator<Item = Rates> {
+        self.0.iter().zip(self.0.iter().skip(1)).filter_map(move |(then, now)| {
+            let seconds = now.at.saturating_sub(then.at) as f64 / 1e3;
+            Rates::between(&then.find(id)?.counts, &now.find(id)?.counts, seconds)
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A cache after `reads` reads, four of five of them hits.
+    pub(crate) fn frame(at: u64, reads: u64) -> Frame {
+        let report = format!(
+            r#"{{"policy": "learned", "entries": 500, "weight": 500, "capacity": 600, "counts": {{"hits": {}, "misses": {},
+            "remote_hits": {}, "loads": {}}}, "freshness": {{"objective": 0.01, "measured": {{"rate": 0.008, "low": 0.006,
+            "high": 0.0098}}}}, "control": {{"policy": "wtinylfu", "state": "ramping", "treated": 16, "parts": 64, "rollbacks": 1,
+            "last_breach": "the hit ratio fell", "gain": 0.041, "low": 0.032, "high": 0.05, "requests": 90000,
+            "refusals": ["few slices"], "sizes": [{{"scale": 1.0, "hit_ratio": 0.7}}, {{"scale": 2.0, "hit_ratio": 0.76}}]}},
+            "remote": {{"breaker": "half-open"}}}}"#,
+            reads * 4 / 5,
+            reads / 5,
+            reads / 10,
+            reads / 20,
+        );
+        let frame = format!(
+            r#"{{"at": {at}, "caches": [{{"id": "demo", "report": {report}}}, {{"id": "other", "report": {report}}}]}}"#
+        );
+        serde_json::from_str(&frame).unwrap()
+    }
+
+    #[test]
+    fn rates_are_changes_a_second() {
+        let mut history = History::default();
+        for (at, reads) in [(1000, 0), (1000, 0), (3000, 2000), (4000, 2000), (5000, 1000)] {
+            history.push(frame(at, reads));
+        }
+        let rates: Vec<_> = history.rates("demo").collect();
+        assert_eq!(rates.len(), 2, "one look came twice, and a service that began anew has no rate: {rates:?}");
+        assert_eq!(
+            (rates[0].reads, rates[0].loads, rates[0].memory, rates[0].remote),
+            (1000.0, 50.0, Some(0.8), Some(0.1))
+        );
+        assert_eq!((rates[1].reads, rates[1].memory), (0.0, None));
+        assert_eq!(history.rates("nobody").count(), 0);
+    }
+}

@@ -1,0 +1,86 @@
+//! `larder top`: a dashboard's numbers in a terminal.
+
+mod frame;
+mod lines;
+mod screen;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+
+use self::frame::{Frame, History};
+use self::screen::Screen;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::top_args::TopArgs;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
+    let client = Client::new(&args.url)?;
+    // Fails before the terminal is taken over.
+    let first = Frame::read(&client)?;
+    let times = args.count.map_or(u64::MAX, |count| count.get());
+    if args.lines || !io::stdout().is_terminal() { print(&client, first, times) } else { draw(&client, first, times) }
+}
+
+fn print(client: &Client, first: Frame, times: u64) -> Result<(), Failure> {
+    let mut history = History::default();
+    history.push(first);
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", lines::HEADER)?;
+    for _ in 0..times {
+        std::thread::sleep(EVERY);
+        history.push(Frame::read(client)?);
+        for line in lines::lines(&history) {
+            writeln!(out, "{line}")?;
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn draw(client: &Client, first: Frame, times: u64) -> Result<(), Failure> {
+    let mut terminal = ratatui::try_init().map_err(|error| Failure::Failed(format!("the terminal: {error}")))?;
+    let drawn = watch(&mut terminal, client, first, times);
+    ratatui::restore();
+    drawn
+}
+
+fn watch(terminal: &mut ratatui::DefaultTerminal, client: &Client, first: Frame, times: u64) -> Result<(), Failure> {
+    let mut screen = Screen::new(client.origin());
+    screen.history.push(first);
+    let mut next = Instant::now() + EVERY;
+    let mut looked = 0;
+    loop {
+        terminal.draw(|frame| screen.draw(frame))?;
+        while event::poll(next.saturating_duration_since(Instant::now()))? {
+            match event::read()? {
+                Event::Key(key) if key.kind == KeyEventKind::Press => match key.code {
+                    KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
+                    KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
+                    KeyCode::Up | KeyCode::Char('k') => screen.choose(-1),
+                    KeyCode::Down | KeyCode::Char('j') => screen.choose(1),
+                    _ => {}
+                },
+                _ => {}
+            }
+            terminal.draw(|frame| screen.draw(frame))?;
+        }
+        next = Instant::now() + EVERY;
+        looked += 1;
+        if looked > times {
+            return Ok(());
+        }
+        match Frame::read(client) {
+            Ok(frame) => {
+                screen.lost = None;
+                screen.history.push(frame);
+            }
+            // The service may come back.
+            Err(Failure::Failed(why)) => screen.lost = Some(why),
+            Err(failure) => return Err(failure),
+        }
+    }
+}

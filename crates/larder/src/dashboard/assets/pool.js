@@ -1,0 +1,183 @@
+// Several caches as one: counts are summed, rates are weighed by reads or requests, and the half-widths of independent intervals
+// are added in quadrature, as the library does it.
+
+const sum = (parts, of) => parts.reduce((total, part) => total + of(part), 0);
+
+/** The value all parts share, or null. */
+const common = (parts, of) => (parts.every((part) => of(part) === of(parts[0])) ? of(parts[0]) : null);
+
+/** @param {{weight: number, value: number, low: number, high: number}[]} parts */
+function interval(parts) {
+  const total = sum(parts, (part) => part.weight);
+  if (!(total > 0)) return null;
+  const mean = (of) => sum(parts, (part) => (of(part) * part.weight) / total);
+  const width = (of) => Math.sqrt(sum(parts, (part) => ((of(part) * part.weight) / total) ** 2));
+  const value = mean((part) => part.value);
+  return { value, low: value - width((part) => part.value - part.low), high: value + width((part) => part.high - part.value) };
+}
+
+export const reads = (counts) => counts.hits + counts.misses;
+
+/** One report of several. */
+export function poolReports(reports) {
+  if (reports.length === 1) return reports[0];
+  const first = reports[0];
+  const counts = Object.fromEntries(Object.keys(first.counts).map((name) => [name, sum(reports, (r) => r.counts[name])]));
+  const remotes = reports.map((report) => report.remote).filter(Boolean);
+  const controls = reports.map((report) => report.control).filter(Boolean);
+  return {
+    ...first,
+    name: common(reports, (r) => r.name) ?? "several caches",
+    policy: common(reports, (r) => r.policy) ?? "several policies",
+    uptime: Math.max(...reports.map((r) => r.uptime)),
+    counts,
+    entries: sum(reports, (r) => r.entries),
+    weight: sum(reports, (r) => r.weight),
+    capacity: sum(reports, (r) => r.capacity),
+    metadata_bytes: sum(reports, (r) => r.metadata_bytes),
+    freshness: {
+      objective: common(reports, (r) => r.freshness.objective),
+      ttl: common(reports, (r) => r.freshness.ttl),
+      measured: poolMeasured(reports),
+    },
+    control: controls.length ? poolControls(controls) : null,
+    remote: remotes.length ? poolRemotes(remotes) : null,
+    ttls: poolHistograms(reports.map((r) => r.ttls)),
+    latency: poolLatency(reports.map((r) => r.latency)),
+    model: poolModels(reports.map((r) => r.model)),
+  };
+}
+
+function poolMeasured(reports) {
+  const known = reports.filter((r) => r.freshness.measured);
+  const parts = known.map(({ counts, freshness: { measured } }) => ({ weight: reads(counts), value: measured.rate, ...measured }));
+  const pooled = interval(parts);
+  const sure = known.every((r) => r.freshness.measured.is_certifiable);
+  return pooled && { rate: pooled.value, low: Math.max(0, pooled.low), high: Math.min(1, pooled.high), is_certifiable: sure };
+}
+
+function poolControls(controls) {
+  const first = controls[0];
+  const gain = interval(controls.map((c) => ({ weight: c.requests, value: c.gain, low: c.low, high: c.high })));
+  const requests = sum(controls, (c) => c.requests);
+  const mean = (of) => (requests ? sum(controls, (c) => of(c) * c.requests) / requests : 0);
+  const sizes = first.sizes.map(({ scale }, at) => ({
+    scale,
+    hit_ratio: sum(controls, (c) => c.sizes[at]?.hit_ratio ?? 0) / controls.length,
+  }));
+  return {
+    ...first,
+    policy: common(controls, (c) => c.policy) ?? "several controls",
+    state: common(controls, (c) => c.state) ?? "differs",
+    treated: sum(controls, (c) => c.treated),
+    parts: sum(controls, (c) => c.parts),
+    rollbacks: sum(controls, (c) => c.rollbacks),
+    last_breach: controls.map((c) => c.last_breach).find(Boolean) ?? null,
+    resumes_in: controls.map((c) => c.resumes_in).find((seconds) => seconds !== null) ?? null,
+    hit_ratio: mean((c) => c.hit_ratio),
+    control_hit_ratio: mean((c) => c.control_hit_ratio),
+    gain: gain?.value ?? 0,
+    low: gain?.low ?? 0,
+    high: gain?.high ?? 0,
+    requests,
+    slices: Math.min(...controls.map((c) => c.slices)),
+    turnovers: Math.min(...controls.map((c) => c.turnovers)),
+    effective_keys: sum(controls, (c) => c.effective_keys),
+    refusals: kinds(controls.flatMap((c) => c.refusals)),
+    arms: null,
+    sizes: controls.every((c) => c.sizes.length === first.sizes.length) ? sizes : [],
+  };
+}
+
+/** Of reasons that differ in their numbers alone, the first. */
+const kinds = (reasons) => [...new Map(reasons.map((reason) => [reason.replace(/[\d.,]+/g, ""), reason]).reverse()).values()].reverse();
+
+function poolRemotes(remotes) {
+  const worst = ["open", "half-open", "closed"].find((state) => remotes.some((r) => r.breaker === state));
+  const names = Object.keys(remotes[0].counts);
+  return {
+    breaker: worst,
+    in_flight: sum(remotes, (r) => r.in_flight),
+    queued: sum(remotes, (r) => r.queued),
+    pending: sum(remotes, (r) => r.pending),
+    counts: Object.fromEntries(names.map((name) => [name, sum(remotes, (r) => r.counts[name] ?? 0)])),
+  };
+}
+
+function poolModels(models) {
+  const known = models.filter(Boolean);
+  const of = (name) => sum(known, (model) => model[name]);
+  return known.length ? { parts: of("parts"), on_duty: of("on_duty"), retreats: of("retreats") } : null;
+}
+
+const poolLatency = (all) =>
+  all.every(Boolean)
+    ? Object.fromEntries(["local", "remote", "origin"].map((tier) => [tier, poolHistograms(all.map((one) => one[tier]))]))
+    : null;
+
+function poolHistograms(all) {
+  if (!all.every(Boolean)) return null;
+  const counts = all[0].counts.map((_, at) => sum(all, (one) => one.counts[at] ?? 0));
+  const { bounds } = all[0];
+  const at = (share) => quantile(bounds, counts, share);
+  return { bounds, counts, sum: sum(all, (one) => one.sum), p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+}
+
+/** A straight line through the bucket; null where nothing was noted. */
+function quantile(bounds, counts, share) {
+  const total = sum(counts, (count) => count);
+  if (!total) return null;
+  let below = 0;
+  for (const [at, count] of counts.entries()) {
+    if (count && below + count >= share * total) {
+      const low = at ? bounds[at - 1] : 0;
+      const high = bounds[at] ?? low;
+      return low + ((high - low) * (share * total - below)) / count;
+    }
+    below += count;
+  }
+  return bounds[bounds.length - 1];
+}
+
+/** Moments of history as one cache's: `{at, counts…, measured, control}`, only those in which every chosen cache was there. */
+export function poolMoments(moments, ids) {
+  const pooled = [];
+  for (const { at, caches } of moments) {
+    const chosen = caches.filter(({ id }) => ids.includes(id));
+    if (chosen.length !== ids.length) continue;
+    const of = (name) => sum(chosen, (point) => point[name]);
+    const measured = chosen.filter((point) => point.measured).map((point) => {
+      const [value, low, high] = point.measured;
+      return { weight: point.hits + point.misses, value, low, high };
+    });
+    const controls = chosen.map((point) => point.control).filter(Boolean);
+    const requests = sum(controls, (c) => c.requests);
+    pooled.push({
+      at,
+      hits: of("hits"),
+      reads: of("hits") + of("misses"),
+      remote_hits: of("remote_hits"),
+      loads: of("loads"),
+      measured: interval(measured),
+      control: requests
+        ? {
+            control: sum(controls, (c) => c.control_hit_ratio * c.requests) / requests,
+            gain: interval(controls.map((c) => ({ weight: c.requests, value: c.gain, low: c.low, high: c.high }))),
+          }
+        : null,
+    });
+  }
+  return pooled;
+}
+
+/** The change over the last `seconds` before moment number `at`, or as far back as is known; null where too little is. */
+export function since(moments, at, seconds) {
+  const now = moments[at];
+  let from = at;
+  while (from > 0 && now.at - moments[from].at < seconds * 1000) from -= 1;
+  const then = moments[from];
+  const took = (now.at - then.at) / 1000;
+  if (took < 0.5 || now.reads < then.reads) return null;
+  const of = (name) => now[name] - then[name];
+  return { seconds: took, reads: of("reads"), hits: of("hits"), remote_hits: of("remote_hits"), loads: of("loads") };
+}

@@ -1,0 +1,293 @@
+// The panels that follow the reports.
+
+import { Chart, fill, make, tell } from "./charts.js";
+import { reads, since } from "./pool.js";
+import * as words from "./words.js";
+
+/** Seconds over which rates are taken, in charts and in the figures of now. */
+const SMOOTH = 10;
+const NOW = 60;
+/** Moments before a line is worth drawing. */
+const LEAST = 3;
+
+const short = (share) => `${Number((share * 100).toPrecision(3))}%`;
+const clock = (seconds) => words.time(seconds * 1000);
+/** Around what there is, never beyond what a share can be. */
+const around = (low, high) => {
+  const room = Math.max((high - low) * 0.12, 0.005);
+  return [Math.max(0, low - room), Math.min(1, high + room)];
+};
+const time = { x: clock, axis: "time", time: true };
+const band = { color: "policy", edge: true };
+
+const arms = new Chart("arms", {
+  ...time,
+  lines: [{ name: "policy", color: "policy" }, { name: "control", color: "control", dash: [7, 5] }, { name: "95 % upper", ...band }, { name: "95 % lower", ...band }],
+  band: [3, 4],
+  y: short,
+  range: around,
+  height: 250,
+});
+const loads = new Chart("loads", {
+  ...time,
+  lines: [{ name: "reads", color: "policy" }, { name: "loads", color: "origin", dash: [7, 5] }],
+  y: words.rate,
+  range: (_, high) => [0, high * 1.1 || 1],
+});
+const stale = new Chart("stale", {
+  ...time,
+  lines: [{ name: "measured", color: "policy" }, { name: "objective", color: "goal", dash: [3, 4] }, { name: "95 % upper", ...band }, { name: "95 % lower", ...band }],
+  band: [3, 4],
+  y: short,
+});
+const sizes = new Chart("sizes", {
+  lines: [{ name: "hit ratio", color: "control", dots: true }],
+  y: short,
+  x: (scale) => `${Number(scale.toPrecision(2))}×`,
+  axis: "size",
+  log: true,
+  range: around,
+});
+
+/** Shows a report, and what came before it. */
+export function show(report, moments) {
+  sayItAll(report);
+  const now = moments.length ? since(moments, moments.length - 1, NOW) : null;
+  showTiles(report, now);
+  showArms(report, moments);
+  showTrial(report.control);
+  showWaterfall(report, now);
+  showLoads(moments);
+  showStale(report, moments);
+  showSizes(report, now);
+  showTtls(report.ttls);
+  showLatency(report.latency);
+  showRemote(report.remote);
+}
+
+/** What was last spoken, and when: screen readers hear changes, not every second. */
+let spoken = { text: "", at: -Infinity };
+
+function sayItAll(report) {
+  const parts = words.sentence(report);
+  const text = parts.map((part) => (Array.isArray(part) ? part[0] : part)).join("");
+  const element = document.getElementById("sentence");
+  if (element.textContent === text) return;
+  element.replaceChildren(...parts.map((part) => (Array.isArray(part) ? make("b", { class: part[1] }, part[0]) : part)));
+  if (performance.now() - spoken.at > 30_000) {
+    spoken = { text, at: performance.now() };
+    tell("spoken", text);
+  }
+}
+
+function showTiles(report, now) {
+  const { counts, control, freshness } = report;
+  const total = reads(counts);
+  const ratio = now?.reads ? now.hits / now.reads : total ? counts.hits / total : null;
+  tell("hit-ratio", ratio === null ? "–" : words.percent(ratio), total ? counts.hits / total : "");
+  tell("hit-sub", now ? `${words.rate(now.reads / now.seconds)} reads a second` : "no reads yet");
+  const verdict = words.verdict(control);
+  tell("gain", verdict === "unknown" ? "–" : words.points(control.gain), control?.gain ?? "").className = `big ${{ better: "good", worse: "bad" }[verdict] ?? ""}`;
+  const against = verdict === "unknown" ? "" : `${words.range(control.low, control.high)}, beside ${control.policy}`;
+  tell("gain-sub", control ? against || "nothing seen yet" : "no control is measured");
+  const { measured, objective } = freshness;
+  const tone = { kept: "good", missed: "bad" }[words.standing(freshness)] ?? "";
+  tell("stale", measured ? words.percent(measured.rate, 2) : "–", measured?.rate ?? "").className = `big ${tone}`;
+  tell("stale-sub", objective === null ? "no objective is set" : `objective ${words.percent(objective, objective < 0.1 ? 1 : 0)}${measured ? `; ${(measured.low * 100).toFixed(2)} to ${(measured.high * 100).toFixed(2)}` : ", nothing checked yet"}`);
+  const spared = now?.reads ? 1 - now.loads / now.reads : total ? 1 - counts.loads / total : null;
+  tell("saved", spared === null ? "–" : words.percent(spared), counts.loads);
+  tell("saved-sub", now ? `${words.rate(now.loads / now.seconds)} loads a second` : "no loads yet");
+  const full = report.capacity ? report.weight / report.capacity : 0;
+  tell("memory", words.percent(full, 0), report.weight);
+  document.getElementById("memory-bar").style.width = `${Math.min(100, full * 100)}%`;
+  tell("memory-sub", `${words.count(report.entries)} entries of ${words.weight(report.capacity, report)}`, report.entries);
+}
+
+function showArms(report, moments) {
+  const { control, policy } = report;
+  const known = moments.filter((moment) => moment.control);
+  const why = !control
+    ? "This cache runs without a control: nothing says what another policy would have hit. Its own hit ratio is above."
+    : known.length < LEAST
+      ? `The ghosts of ${control.policy} have not seen enough yet; it takes some seconds of traffic.`
+      : "";
+  fill("arms", why, ["arms-chart", "arms-legend"]);
+  tell("arms-about", control ? `The share of reads whose key ${policy} has kept, beside what ${control.policy} would have hit of the same. Who is kept is compared, fresh or not, so both lie above the hit ratio. The band holds the gain with 95 %, however often one looks.` : "");
+  if (why) return;
+  arms.rename(0, policy);
+  arms.rename(1, `${control.policy}, the control`);
+  const of = (value) => known.map(({ control }) => value(control.control, control.gain));
+  arms.set([known.map(({ at }) => at / 1000), of((c, g) => c + g.value), of((c) => c), of((c, g) => Math.min(1, c + g.high)), of((c, g) => Math.max(0, c + g.low))]);
+}
+
+function facts(id, pairs) {
+  const list = document.getElementById(id);
+  list.replaceChildren(...pairs.flatMap(([name, value, tone, raw]) => [make("dt", {}, name), make("dd", { class: tone ?? "", "data-raw": raw ?? "" }, value)]));
+}
+
+/** The real arms beside each other, where both run. */
+const hands = (arms) => (arms ? [["Arms", `${words.percent(arms.hit_ratio)} and ${words.percent(arms.control_hit_ratio)}: ${words.points(arms.effect)}, ${words.range(arms.low, arms.high)}`]] : []);
+
+function showTrial(control) {
+  fill("trial", control ? "" : "No control runs beside this cache, so there is nothing to roll back.", ["trial", "act"]);
+  document.getElementById("refusals").hidden = !control?.refusals.length;
+  if (!control) return;
+  const back = control.state === "cooling-down";
+  const resumes = control.resumes_in === null ? "" : `, ${words.span(control.resumes_in)} left`;
+  facts("trial", [
+    ["State", (words.STATES[control.state] ?? control.state) + resumes, back ? "bad" : "", control.state],
+    ["Runs the policy", `${control.treated} of ${control.parts} parts`],
+    ["Evidence", `${words.count(control.requests)} reads, memory turned over ${control.turnovers.toFixed(1)} times`],
+    ["Tells as much as", `${words.count(control.effective_keys)} equal keys`],
+    ...hands(control.arms),
+    ["Rollbacks", control.last_breach ? `${control.rollbacks}; last: ${control.last_breach}` : String(control.rollbacks), "", control.rollbacks],
+  ]);
+  const list = document.querySelector("#refusals ul");
+  list.replaceChildren(...control.refusals.map((why) => make("li", {}, why)));
+}
+
+function showWaterfall(report, now) {
+  const total = now?.reads ?? 0;
+  fill("waterfall", total ? "" : "No reads in the last minute.", ["waterfall"]);
+  if (!total) return;
+  const tiers = [["Memory", now.hits, "memory"], ["Remote tier", now.remote_hits, "remote"], ["Origin", Math.max(0, total - now.hits - now.remote_hits), "origin"]];
+  let before = 0;
+  const rows = tiers.filter(([name]) => report.remote || name !== "Remote tier").map(([name, number, kind]) => {
+    const bar = make("i", { class: `bar ${kind}` });
+    bar.style.width = `${(number / total) * 100}%`;
+    // What one tier answers, the next is not asked.
+    bar.style.marginLeft = `${(before / total) * 100}%`;
+    before += number;
+    return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, bar), make("td", {}, words.percent(number / total)));
+  });
+  document.querySelector("#waterfall tbody").replaceChildren(...rows);
+}
+
+function showLoads(moments) {
+  const known = moments.map((moment, at) => [moment.at / 1000, since(moments, at, SMOOTH)]).filter(([, change]) => change);
+  fill("loads", known.length < LEAST ? "A few seconds of traffic are needed before there is a line to draw." : "", ["loads-chart", "loads-legend"]);
+  if (known.length < LEAST) return;
+  loads.set([known.map(([at]) => at), known.map(([, c]) => c.reads / c.seconds), known.map(([, c]) => c.loads / c.seconds)]);
+}
+
+function showStale({ freshness: { objective, ttl } }, moments) {
+  const known = moments.filter((moment) => moment.measured);
+  const why = objective === null
+    ? `Nothing is measured: ${ttl === null ? "there is no objective" : `every value lives ${words.span(ttl)}, whatever that makes stale`}. Freshness::stale_reads sets an objective.`
+    : known.length < LEAST ? "No hit has been checked at the origin yet." : "";
+  fill("stale", why, ["stale-chart", "stale-legend"]);
+  tell("stale-about", objective === null ? "" : "The share of reads served stale, as audits of hits measure it, with 95 %.");
+  if (why) return;
+  const of = (name) => known.map(({ measured }) => measured[name]);
+  // The first intervals are as wide as the axis: what matters are the rate, the objective, and where the interval ends now.
+  const most = Math.max(3 * objective, 1.2 * Math.max(...of("value").slice(-300)), 1.1 * known[known.length - 1].measured.high);
+  stale.options.range = () => [0, Math.min(1, most)];
+  stale.set([known.map(({ at }) => at / 1000), of("value"), known.map(() => objective), of("high").map((high) => Math.min(1, high)), of("low").map((low) => Math.max(0, low))]);
+}
+
+/** The curve's value at a scale, straight lines between its points by the logarithm of the scale; null outside. */
+function at(curve, scale) {
+  const next = curve.findIndex((point) => point.scale >= scale);
+  if (next < 0 || (next === 0 && curve[0].scale > scale)) return null;
+  if (curve[next].scale === scale) return curve[next].hit_ratio;
+  const [low, high] = [curve[next - 1], curve[next]];
+  const share = Math.log(scale / low.scale) / Math.log(high.scale / low.scale);
+  return low.hit_ratio + share * (high.hit_ratio - low.hit_ratio);
+}
+
+/** The least scale with a hit ratio; null where no size that was looked at has it. */
+function scaleFor(curve, wanted) {
+  const next = curve.findIndex((point) => point.hit_ratio >= wanted);
+  if (next < 0) return null;
+  if (next === 0) return curve[0].scale;
+  const [low, high] = [curve[next - 1], curve[next]];
+  return low.scale * (high.scale / low.scale) ** ((wanted - low.hit_ratio) / (high.hit_ratio - low.hit_ratio));
+}
+
+function showSizes(report, now) {
+  const { control } = report;
+  // A hit ratio that falls with the size is noise.
+  let best = 0;
+  const curve = (control?.sizes ?? []).map(({ scale, hit_ratio }) => ({ scale, hit_ratio: (best = Math.max(best, hit_ratio)) }));
+  const why = !control ? "Other sizes are looked at by the control’s ghosts, and no control runs." : best === 0 ? "The ghosts of other sizes have not seen enough traffic yet." : "";
+  fill("sizes", why, ["sizes-chart", "sizes-answers"]);
+  tell("sizes-about", control ? `What ${control.policy} would hit of this traffic with other sizes of memory, from a sample of keys; 1× is ${words.weight(report.capacity, report)}.` : "");
+  if (why) return;
+  sizes.set([curve.map((point) => point.scale), curve.map((point) => point.hit_ratio)]);
+  const [here, twice] = [at(curve, 1), at(curve, 2)];
+  if (here !== null && twice !== null) tell("twice", `At twice the memory: ${words.percent(twice)} instead of ${words.percent(here)}, ${words.points(twice - here)}.`, twice);
+  showNeeded(report, curve);
+  showMoney(report, curve, now);
+}
+
+const number = (id) => {
+  const value = Number.parseFloat(document.getElementById(id).value);
+  return value > 0 ? value : null;
+};
+
+function showNeeded(report, curve) {
+  const wanted = number("wanted");
+  const scale = wanted && scaleFor(curve, wanted / 100);
+  const least = scale === curve[0].scale ? "at most " : "";
+  const answer = wanted === null ? "" : scale === null ? `no size up to ${curve[curve.length - 1].scale}× has that` : `${least}${scale.toFixed(2)}× the memory, ${words.weight(scale * report.capacity, report)}`;
+  tell("needed", answer, scale ?? "");
+}
+
+/** What an hour costs with each size: its memory, and the loads it leaves. */
+function showMoney(report, curve, now) {
+  document.getElementById("bytes-label").hidden = report.is_in_bytes;
+  const [memory, million, each] = [number("price-memory"), number("price-loads"), report.is_in_bytes ? 1 : number("bytes")];
+  const here = at(curve, 1);
+  if (memory === null || million === null || each === null || !now || here === null || here >= 1) {
+    tell("money", "");
+    return;
+  }
+  const hourly = (now.loads / now.seconds) * 3600;
+  const cost = (scale) => (memory * report.capacity * each * scale) / 2 ** 30 + (million / 1e6) * hourly * ((1 - at(curve, scale)) / (1 - here));
+  const money = (amount) => amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: amount < 1 ? 4 : 2 });
+  const cheapest = curve.reduce((least, point) => (cost(point.scale) < cost(least.scale) ? point : least));
+  tell("money", `An hour costs ${money(cost(1))} now and ${money(cost(2))} at twice the memory; cheapest of these sizes is ${cheapest.scale}×, with ${money(cost(cheapest.scale))}.`);
+}
+
+/** At most a dozen columns of a histogram: those between the first and the last that anything fell into. */
+function showTtls(ttls) {
+  const total = ttls?.counts.reduce((all, number) => all + number, 0) ?? 0;
+  fill("ttls", total ? "" : "No lifetimes are recorded yet.", ["ttls"]);
+  if (!total) return;
+  const first = ttls.counts.findIndex((number) => number > 0);
+  const last = ttls.counts.findLastIndex((number) => number > 0);
+  const each = Math.ceil((last - first + 1) / 12);
+  const rows = [];
+  for (let from = first; from <= last; from += each) {
+    const number = ttls.counts.slice(from, from + each).reduce((all, one) => all + one, 0);
+    const bound = ttls.bounds[from + each - 1];
+    rows.push([bound === undefined ? `over ${words.span(ttls.bounds[ttls.bounds.length - 1])}` : `up to ${words.span(bound)}`, number]);
+  }
+  const most = Math.max(...rows.map(([, number]) => number));
+  document.querySelector("#ttls tbody").replaceChildren(...rows.map(([name, number]) => {
+    const bar = make("i", { class: "bar" });
+    bar.style.width = `${(number / most) * 100}%`;
+    return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, bar), make("td", {}, words.percent(number / total)));
+  }));
+}
+
+function showLatency(latency) {
+  const tiers = [["Memory", latency?.local], ["Remote tier", latency?.remote], ["Origin", latency?.origin]].filter(([, times]) => times && times.p50 !== null);
+  fill("latency", tiers.length ? "" : "No latencies are recorded yet.", ["latency"]);
+  const cells = (times) => [times.p50, times.p95, times.p99].map((time) => make("td", {}, words.span(time)));
+  document.querySelector("#latency tbody").replaceChildren(...tiers.map(([name, times]) => make("tr", {}, make("th", { scope: "row" }, name), ...cells(times))));
+}
+
+function showRemote(remote) {
+  fill("remote", remote ? "" : "This cache has no remote tier: memory, then the origin.", ["remote"]);
+  if (!remote) return;
+  const breaker = { closed: "closed: calls go through", open: "open: nothing is asked of it", "half-open": "half-open: a few calls try whether it is back" };
+  const happened = Object.entries(remote.counts).filter(([, number]) => number > 0).map(([name, number]) => [name.replaceAll("_", " "), words.count(number), "", number]);
+  facts("remote", [
+    ["Breaker", breaker[remote.breaker] ?? remote.breaker, remote.breaker === "closed" ? "good" : "bad", remote.breaker],
+    ["Calls under way", words.count(remote.in_flight)],
+    ["Fills queued", words.count(remote.queued)],
+    ["Invalidations pending", words.count(remote.pending), remote.pending ? "bad" : ""],
+    ...happened,
+  ]);
+}

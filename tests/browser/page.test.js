@@ -1,0 +1,208 @@
+// The dashboard in a real browser, beside a real service.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { openPage, report, startBrowser, startService, until } from "./service.js";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+let service, browser;
+
+before(async () => {
+  [service, browser] = await Promise.all([startService(), startBrowser()]);
+  // Until every panel has something to show.
+  await until(service.origin, ({ caches }) => caches.every(({ report: { control, freshness } }) => control?.requests && freshness.measured && control.sizes.length));
+}, { timeout: 120_000 });
+
+after(async () => {
+  await browser?.close();
+  await service?.stop();
+});
+
+/** Chooses one cache, and reads the page's numbers together with the frame they are of. */
+async function numbers(page, cache) {
+  await page.selectOption("#cache", JSON.stringify([cache]));
+  // The frame that the page heard, taken from its own stream, so that both are of one moment.
+  return page.evaluate(async (id) => {
+    const raw = () => Object.fromEntries(["hit-ratio", "gain", "stale", "saved", "memory", "memory-sub"].map((name) => [name, Number(document.getElementById(name).dataset.raw)]));
+    for (;;) {
+      const frame = await (await fetch("report")).json();
+      if (String(frame.at) === document.documentElement.dataset.at) {
+        return { raw: raw(), report: frame.caches.find((cache) => cache.id === id).report };
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }, cache);
+}
+
+test("the numbers on the page are those of /report", async () => {
+  const { page, context, wrong } = await openPage(browser, service.origin);
+  for (const cache of ["demo", "demo-2"]) {
+    const { raw, report: of } = await numbers(page, cache);
+    const { counts, control, freshness } = of;
+    assert.equal(raw["hit-ratio"], counts.hits / (counts.hits + counts.misses));
+    assert.equal(raw.gain, control.gain);
+    assert.equal(raw.stale, freshness.measured.rate);
+    assert.equal(raw.saved, counts.loads);
+    assert.equal(raw.memory, of.weight);
+    assert.equal(raw["memory-sub"], of.entries);
+  }
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("both processes together are summed", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  assert.match(await page.locator("#cache option").first().textContent(), /all 2 of demo/);
+  const both = await page.evaluate(async () => {
+    for (;;) {
+      const frame = await (await fetch("report")).json();
+      const { at } = document.documentElement.dataset;
+      const entries = Number(document.getElementById("memory-sub").dataset.raw);
+      if (String(frame.at) === at) return { entries, each: frame.caches.map(({ report: { entries: own } }) => own) };
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  });
+  assert.equal(both.entries, both.each[0] + both.each[1]);
+  await context.close();
+});
+
+test("every panel says something, and nothing is wrong on the console", async () => {
+  const { page, context, wrong } = await openPage(browser, service.origin);
+  await page.waitForFunction(() => document.querySelectorAll("#hot tbody tr, #log tbody tr").length > 10);
+  for (const panel of ["arms", "loads", "stale", "sizes"]) {
+    await page.waitForSelector(`#${panel}-chart canvas`, { state: "visible" });
+    const label = await page.locator(`#${panel}-chart`).getAttribute("aria-label");
+    assert.match(label, /now [\d.,]+/, panel);
+    await page.locator(`#${panel}-table`).locator("xpath=..").locator("summary").click();
+    await page.waitForFunction((name) => document.querySelectorAll(`#${name}-table tbody tr`).length > 2, panel);
+  }
+  assert.equal(await page.locator("#waterfall tbody tr").count(), 3);
+  assert.match(await page.locator("#sentence").textContent(), /stale/);
+  assert.match(await page.locator("#twice").textContent(), /twice the memory: [\d.]+\s%/);
+  assert.match(await page.locator("#remote dd").first().textContent(), /closed/);
+  assert.ok((await page.locator("#trial dd").count()) >= 5);
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("a size for a hit ratio, and what it costs", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  const { control } = (await report(service.origin)).caches[0].report;
+  const [low, high] = [control.sizes[0].hit_ratio, control.sizes.at(-1).hit_ratio];
+  await page.fill("#wanted", ((100 * (low + high)) / 2).toFixed(1));
+  await page.waitForFunction(() => /×/.test(document.getElementById("needed").textContent));
+  await page.fill("#wanted", "99.9");
+  await page.waitForFunction(() => /no size/.test(document.getElementById("needed").textContent));
+  for (const [id, value] of [["price-memory", "0.005"], ["price-loads", "0.4"], ["bytes", "300"]]) await page.fill(`#${id}`, value);
+  await page.waitForFunction(() => /An hour costs/.test(document.getElementById("money").textContent));
+  // Prices stay, on this machine.
+  await page.locator("#bytes").blur();
+  await page.reload();
+  assert.equal(await page.inputValue("#bytes"), "300");
+  await context.close();
+});
+
+test("a key explains itself, and no key is shown in clear", async () => {
+  const { page, context, wrong } = await openPage(browser, service.origin);
+  await page.waitForSelector("#hot .key");
+  const label = await page.locator("#hot .key").first().getAttribute("data-key");
+  await page.locator("#hot .key").first().click();
+  await page.waitForSelector("#told .adds");
+  assert.match(await page.locator("#told h3").first().textContent(), new RegExp(label));
+  const [terms, sum] = await page.evaluate(() => {
+    const number = (cell) => Number(cell.textContent.replace("−", "-"));
+    return [[...document.querySelectorAll("#told tbody .number")].map(number), number(document.querySelector("#told tfoot .number"))];
+  });
+  assert.ok(Math.abs(terms.reduce((total, term) => total + term, 0) - sum) < 0.01, `${terms} make ${sum}`);
+  await page.fill("#key", "page:<b>x</b>");
+  await page.press("#key", "Enter");
+  await page.waitForFunction(() => /does not hold/.test(document.getElementById("told").textContent));
+  const text = await page.evaluate(() => document.body.innerText);
+  assert.doesNotMatch(text, /(price|stock|page):\d/);
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("rolling back takes the token, by keyboard too", async () => {
+  const { page, context, wrong } = await openPage(browser, service.origin);
+  const state = () => report(service.origin).then(({ caches }) => caches.map((cache) => cache.report.control.state));
+  const acted = (pattern) => page.waitForFunction((text) => new RegExp(text).test(document.getElementById("acted").textContent), pattern);
+  await page.click("#roll-back");
+  await acted("Give the token");
+  await page.fill("#token", "0".repeat(32));
+  await page.click("#roll-back");
+  await acted("Refused: the token is missing or wrong");
+  assert.deepEqual(await state(), ["adopted", "adopted"]);
+  await page.fill("#token", service.token);
+  await page.focus("#roll-back");
+  await page.keyboard.press("Enter");
+  await acted("Rolled back");
+  assert.deepEqual(await state(), ["cooling-down", "cooling-down"]);
+  await page.waitForFunction(() => /cooling down/.test(document.getElementById("trial").textContent));
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "resume");
+  await page.keyboard.press("Enter");
+  await acted("Resumed");
+  assert.deepEqual(await state(), ["adopted", "adopted"]);
+  // The browser itself notes refused requests; nothing else may be there.
+  assert.deepEqual(wrong.filter((line) => !/status of 403/.test(line)), []);
+  await context.close();
+});
+
+test("the address brings the token, which does not stay in it", async () => {
+  const { page, context } = await openPage(browser, service.origin, { hash: `#token=${service.token}` });
+  assert.equal(await page.inputValue("#token"), service.token);
+  assert.equal(await page.evaluate(() => location.hash), "");
+  await context.close();
+});
+
+test("everything is reached by keyboard, in the order of the page", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  await page.waitForSelector("#hot .key");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the numbers");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  const wanted = ["token", "roll-back", "resume", "wanted", "price-memory", "key"];
+  const reached = [];
+  for (let presses = 0; presses < 80 && wanted.some((id) => !reached.includes(id)); presses += 1) {
+    await page.keyboard.press("Tab");
+    const { id, outline } = await page.evaluate(() => ({ id: document.activeElement.id, outline: getComputedStyle(document.activeElement).outlineStyle }));
+    assert.notEqual(outline, "none", `the focus on ${id} is seen`);
+    reached.push(id);
+  }
+  assert.deepEqual(reached.filter((id) => wanted.includes(id)), wanted);
+  await context.close();
+});
+
+for (const [name, options] of [
+  ["light", { colorScheme: "light" }],
+  ["dark", { colorScheme: "dark" }],
+  ["phone", { colorScheme: "light", viewport: { width: 360, height: 740 } }],
+]) {
+  test(`no barrier in ${name}, and nothing sticks out`, async () => {
+    const { page, context } = await openPage(browser, service.origin, { ...options, bypassCSP: true });
+    await page.waitForSelector("#hot .key");
+    await page.locator("#hot .key").first().click();
+    await page.waitForSelector("#told .adds");
+    const width = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(width[0] <= width[1], `${width[0]} px wide in ${width[1]}`);
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] }));
+    const told = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
+    assert.deepEqual(told, []);
+    await context.close();
+  });
+}
+
+test("when the service is gone the page says that its numbers are old", async () => {
+  const own = await startService();
+  const { page, context } = await openPage(browser, own.origin);
+  await page.waitForFunction(() => document.getElementById("connection").textContent === "live");
+  await own.stop("SIGKILL");
+  await page.waitForFunction(() => !document.getElementById("lost").hidden && /numbers below are old/.test(document.getElementById("lost").textContent));
+  assert.equal(await page.locator("#connection").textContent(), "no connection");
+  await context.close();
+});
