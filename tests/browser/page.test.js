@@ -12,7 +12,7 @@ let service, browser;
 before(async () => {
   [service, browser] = await Promise.all([startService(), startBrowser()]);
   // Until every panel has something to show.
-  await until(service.origin, ({ caches }) => caches.every(({ report: { control, freshness } }) => control?.requests && freshness.measured && control.sizes.length));
+  await until(service.origin, ({ caches }) => caches.every(({ report: { control, freshness, latency } }) => control?.requests && freshness.measured && control.sizes.length && latency.local.p50));
 }, { timeout: 120_000 });
 
 after(async () => {
@@ -79,6 +79,9 @@ test("every panel says something, and nothing is wrong on the console", async ()
     await page.waitForFunction((name) => document.querySelectorAll(`#${name}-table tbody tr`).length > 2, panel);
   }
   assert.equal(await page.locator("#waterfall tbody tr").count(), 3);
+  assert.ok((await page.locator("#ttls tbody tr").count()) > 1);
+  assert.match(await page.locator("#latency tbody tr").first().textContent(), /Memory[\d.]+ µs/);
+  assert.equal(await page.locator(".empty:visible").count(), 1, "only the question for a key is empty");
   assert.match(await page.locator("#sentence").textContent(), /stale/);
   assert.match(await page.locator("#twice").textContent(), /twice the memory: [\d.]+\s%/);
   assert.match(await page.locator("#remote dd").first().textContent(), /closed/);

@@ -75,7 +75,7 @@ impl Screen {
                 Text::raw(gain(&shown.report)),
             ])
         });
-        let widths = [14, 10, 9, 7, 7, 8, 16, 16].map(Constraint::Length);
+        let widths = [14, 10, 9, 7, 7, 8, 19, 16].map(Constraint::Length);
         let table = Table::new(rows, widths)
             .header(Row::new(COLUMNS).style(Style::new().add_modifier(Modifier::DIM)))
             .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));

@@ -55,7 +55,7 @@ export function show(report, moments) {
   const now = moments.length ? since(moments, moments.length - 1, NOW) : null;
   showTiles(report, now);
   showArms(report, moments);
-  showTrial(report.control);
+  showTrial(report);
   showWaterfall(report, now);
   showLoads(moments);
   showStale(report, moments);
@@ -128,7 +128,10 @@ function facts(id, pairs) {
 /** The real arms beside each other, where both run. */
 const hands = (arms) => (arms ? [["Arms", `${words.percent(arms.hit_ratio)} and ${words.percent(arms.control_hit_ratio)}: ${words.points(arms.effect)}, ${words.range(arms.low, arms.high)}`]] : []);
 
-function showTrial(control) {
+/** How many parts of the memory the model ranks, and how often it had to step back; reports without it say nothing. */
+const health = (model) => (model ? [["Model", `on duty in ${model.on_duty} of ${model.parts} parts, stepped back ${model.retreats} times`, model.on_duty ? "" : "bad"]] : []);
+
+function showTrial({ control, model }) {
   fill("trial", control ? "" : "No control runs beside this cache, so there is nothing to roll back.", ["trial", "act"]);
   document.getElementById("refusals").hidden = !control?.refusals.length;
   if (!control) return;
@@ -140,6 +143,7 @@ function showTrial(control) {
     ["Evidence", `${words.count(control.requests)} reads, memory turned over ${control.turnovers.toFixed(1)} times`],
     ["Tells as much as", `${words.count(control.effective_keys)} equal keys`],
     ...hands(control.arms),
+    ...health(model),
     ["Rollbacks", control.last_breach ? `${control.rollbacks}; last: ${control.last_breach}` : String(control.rollbacks), "", control.rollbacks],
   ]);
   const list = document.querySelector("#refusals ul");
