@@ -199,7 +199,7 @@ where
     }
 
     #[inline(always)]
-    fn look<Q>(&self, segment: &mut Segment<K, V>, access: &Access, key: &Q, timer: Timer) -> Seen<V>
+    fn look<Q>(&self, segment: &mut Segment<K, V>, access: &Access, key: &Q) -> Seen<V>
     where
         K: Borrow<Q>,
         Q: Key + ?Sized,
@@ -212,13 +212,15 @@ where
                 self.record(key, Op::Get, access.at, entry.size, entry.cost, None);
             }
         };
-        let seen = segment.look(access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key, on_hit);
-        if let Some(took) = timer.took(&self.clock)
-            && let Seen::Fresh(found) | Seen::Renew(found, _) = &seen
-        {
-            segment.telemetry.hit(took, found.age);
+        segment.look(access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key, on_hit)
+    }
+
+    /// A hit on something so old is noted, if this one is timed.
+    #[inline(always)]
+    fn time(&self, segment: &mut Segment<K, V>, timer: Timer, age: Duration) {
+        if let Some(took) = timer.took(&self.clock) {
+            segment.telemetry.hit(took, age);
         }
-        seen
     }
 
     #[cold]
@@ -239,9 +241,13 @@ where
         let hash = self.hasher.hash(key);
         let access = Access::get(hash, self.clock.now());
         let mut segment = self.segment(hash).lock();
-        match self.look(&mut segment, &access, key, timer) {
-            Seen::Fresh(found) => Some(found),
+        match self.look(&mut segment, &access, key) {
+            Seen::Fresh(found) => {
+                self.time(&mut segment, timer, found.age);
+                Some(found)
+            }
             Seen::Renew(found, audit) => {
+                self.time(&mut segment, timer, found.age);
                 segment.forgo(hash, audit);
                 Some(found)
             }
@@ -259,14 +265,20 @@ where
         let timer = Timer::start(&self.clock);
         let access = Access::get(hash, self.clock.now());
         let mut segment = self.segment(hash).lock();
-        let (stale, renewed) = match self.look(&mut segment, &access, key, timer) {
-            Seen::Fresh(found) => return Step::Serve(found),
+        let (stale, renewed) = match self.look(&mut segment, &access, key) {
+            Seen::Fresh(found) => {
+                self.time(&mut segment, timer, found.age);
+                return Step::Serve(found);
+            }
             Seen::Stale(found, Pause::On) => {
                 segment.counts.stale += 1;
                 return Step::Serve(found);
             }
             Seen::Stale(found, Pause::Over) => (Some(found), None),
-            Seen::Renew(found, audit) => (None, Some((found, audit))),
+            Seen::Renew(found, audit) => {
+                self.time(&mut segment, timer, found.age);
+                (None, Some((found, audit)))
+            }
             Seen::Miss => (None, None),
         };
         if let Some(flight) = segment.flights.get(&hash) {

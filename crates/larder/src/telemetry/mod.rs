@@ -35,6 +35,7 @@ pub(crate) struct Telemetry {
 impl Telemetry {
     /// A timed read that memory served, of a value so old.
     #[cold]
+    #[inline(never)]
     pub(crate) fn hit(&mut self, took: Duration, age: Duration) {
         self.local.add(took);
         self.age_at_hit.add(age);

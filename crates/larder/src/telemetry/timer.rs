@@ -1,6 +1,7 @@
 //! Which reads are timed.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -15,13 +16,13 @@ thread_local! {
 
 /// A read's clock; most reads have none.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timer(Option<u64>);
+pub(crate) struct Timer(Option<NonZeroU64>);
 
 impl Timer {
     #[inline(always)]
     pub(crate) fn start(clock: &Clock) -> Self {
         LEFT.with(|left| match left.get() {
-            0 | 1 => Self(Some(Self::draw(left, clock))),
+            0 | 1 => Self::draw(left, clock),
             more => {
                 left.set(more - 1);
                 Self(None)
@@ -31,16 +32,23 @@ impl Timer {
 
     /// The pause is drawn: readers that go round a few keys or caches would else meet the same one each time.
     #[cold]
-    fn draw(left: &Cell<u32>, clock: &Clock) -> u64 {
+    #[inline(never)]
+    fn draw(left: &Cell<u32>, clock: &Clock) -> Self {
         left.set(fastrand::u32(1..2 * EVERY));
-        clock.nanos()
+        Self(NonZeroU64::new(clock.nanos()))
     }
 
     /// How long the read has taken until now, where it is timed.
     #[inline(always)]
     pub(crate) fn took(self, clock: &Clock) -> Option<Duration> {
-        self.0.map(|began| Duration::from_nanos(clock.nanos().saturating_sub(began)))
+        self.0.map(|began| since(began, clock))
     }
+}
+
+#[cold]
+#[inline(never)]
+fn since(began: NonZeroU64, clock: &Clock) -> Duration {
+    Duration::from_nanos(clock.nanos().saturating_sub(began.get()))
 }
 
 #[cfg(test)]
