@@ -23,8 +23,8 @@ pub struct Settings {
     pub ramp: Vec<f64>,
     /// Slices before the treatment begins: what the shards are like without it.
     pub baseline: u64,
-    /// Slices of each step of the ramp, after its burn-in. At the last step they do not count yet: a policy that learns or counts goes on settling
-    /// for longer than it takes to fill a cache.
+    /// Slices of each step of the ramp, after its burn-in. At the last step, and where there is no ramp, they do not count yet: a policy that learns or
+    /// counts goes on settling for longer than it takes to fill a cache.
     pub step: u64,
     /// Slices after which the interval is to be narrowest.
     pub horizon: u64,
@@ -266,10 +266,7 @@ impl Experiment {
                 (self.measured.counted() >= slices).then(|| self.ramp(step + 1))
             }
             State::Ramping { .. } if !self.settled => {
-                if self.measured.counted() >= slices {
-                    self.measured = self.measured.afresh();
-                    self.settled = true;
-                }
+                self.settle();
                 None
             }
             State::Ramping { .. } => {
@@ -285,12 +282,23 @@ impl Experiment {
                 }
             }
             _ => {
+                if self.settings.adopted && !self.settled {
+                    self.settle();
+                }
                 // What was long ago must not outweigh what is.
                 if self.guard.counted() >= horizon {
                     self.guard = Trial::new(self.arms.clone(), false);
                 }
                 None
             }
+        }
+    }
+
+    /// Once enough slices have passed, those that count begin.
+    fn settle(&mut self) {
+        if self.measured.counted() >= self.settings.step {
+            self.measured = self.measured.afresh();
+            self.settled = true;
         }
     }
 

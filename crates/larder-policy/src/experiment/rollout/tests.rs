@@ -28,8 +28,13 @@ struct Host {
 
 impl Host {
     fn new(treated: Treated, seed: u64) -> Self {
+        Self::with(treated, Settings::new(SHARDS, seed))
+    }
+
+    fn with(treated: Treated, settings: Settings) -> Self {
         let guardrails = Guardrails { stale: Some(0.01), ..Guardrails::default() };
-        let experiment = Experiment::new(Settings { guardrails, ..Settings::new(SHARDS, seed) }).unwrap();
+        let seed = settings.seed;
+        let experiment = Experiment::new(Settings { guardrails, ..settings }).unwrap();
         Self { experiment, rng: Rng::new(seed), slices: 0, treated }
     }
 
@@ -98,6 +103,31 @@ fn a_better_policy_climbs_and_is_adopted_but_for_the_hold_out() {
     assert_eq!((host.experiment.state(), host.treated()), (State::Adopted, SHARDS - 4));
     let report = host.experiment.report();
     assert!(report.refusals.contains(&Refusal::FewShards { arm: Arm::Control, shards: 4 }), "{:?}", report.refusals);
+}
+
+#[test]
+fn a_policy_that_is_on_from_the_start_is_judged_by_its_own_ghosts() {
+    let settings = |seed| Settings { adopted: true, holdout: 0.0, ..Settings::new(SHARDS, seed) };
+    let mut host = Host::with(Treated { gain: 5.0, ..Treated::default() }, settings(1));
+    assert_eq!((host.experiment.state(), host.treated()), (State::Adopted, SHARDS));
+    assert_eq!(host.run(100), []);
+    let (gain, refusals) = host.experiment.own_gain();
+    assert!(refusals.is_empty(), "{refusals:?}");
+    assert!((gain.estimate - 0.005).abs() < 0.0005 && gain.anytime.low > 0.0, "{gain:?}");
+    assert!((gain.hit_ratio - 0.705).abs() < 0.001 && (gain.control() - 0.7).abs() < 0.001, "{gain:?}");
+
+    let mut host = Host::with(Treated { gain: -30.0, ..Treated::default() }, settings(2));
+    let events = host.run(20);
+    let [(_, Event::RolledBack { breach: Breach::HitRatio { .. }, .. })] = events[..] else { panic!("{events:?}") };
+    assert_eq!(host.treated(), 0);
+    // Where nothing is treated there is nothing to say.
+    assert!(!host.experiment.own_gain().1.is_empty());
+    host.treated = Treated::default();
+    host.experiment.resume();
+    assert_eq!((host.experiment.state(), host.treated()), (State::Adopted, SHARDS));
+    assert_eq!(host.run(100), []);
+    let (gain, _) = host.experiment.own_gain();
+    assert!(gain.anytime.low < 0.0 && gain.anytime.high > 0.0, "{gain:?}");
 }
 
 #[test]
