@@ -1,4 +1,5 @@
 //! Every change of state is told, as a structured event.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! What a recorder of the `metrics` facade gets from real caches.
 #![cfg(feature = "metrics")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
