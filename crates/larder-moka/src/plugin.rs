@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::{Clock, Error, ErrorKind, Freshness, Key, Refresh, Rules};
+use larder_policy::freshness::Engine;
 use larder_policy::{Capacity, PolicySpec};
 
 use crate::core::{Core, Digest, Setup, Weigher};
 use crate::expiry::Expiry;
 use crate::fences::Fences;
-
-/// Keys whose changes are remembered: four for each that moka can hold, but no fewer than these, and these where it has no bound.
-const LEAST_KEYS: usize = 1 << 14;
-const MOST_KEYS: usize = 1 << 20;
 
 /// What looks after one moka cache: build it, give its [`expiry`](Self::expiry) to the moka builder, and attach the cache with
 /// [`future::Cache::attach`](crate::future::Cache::attach) or [`sync::Cache::attach`](crate::sync::Cache::attach).
@@ -71,7 +68,7 @@ impl<K: Key + Clone, V> Plugin<K, V> {
             None => Capacity::objects(limit),
         });
         let objects = capacity.and_then(Capacity::most_objects);
-        let most_keys = objects.map_or(MOST_KEYS, |objects| objects.saturating_mul(4).max(LEAST_KEYS));
+        let most_keys = Engine::keys_beside(objects);
         let admission = admission.zip(capacity);
         Core::new(Setup { rules, most_keys, admission, digest, weigher, clock, seed, fences })
     }

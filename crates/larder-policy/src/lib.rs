@@ -60,7 +60,7 @@ pub use policy::{Host, Policy, PolicySpec};
 pub use predict::{Predictor, Reuse};
 pub use rng::Rng;
 pub use sample::Sample;
-pub use shard::{Evicted, Inserted, Lookup, Miss, Shard, Work};
+pub use shard::{Claim, Evicted, Inserted, Lookup, Miss, Shard, Work};
 pub use slots::Slot;
 
 /// Compiles and runs the README's example.

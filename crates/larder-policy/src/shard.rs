@@ -33,6 +33,17 @@ impl<V> Lookup<'_, V> {
     }
 }
 
+/// What whoever looks a key up can say of a value that may be its; see [`Shard::lookup_by`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Another key's, of the same hash.
+    Other,
+    /// The key's, and its time has not passed.
+    Alive,
+    /// The key's; the shard knows whether its time has passed.
+    Unsure,
+}
+
 /// What a lookup that missed hands to [`Shard::plan`].
 #[derive(Clone, Copy, Debug)]
 pub struct Miss {
@@ -87,6 +98,9 @@ impl Entry {
     }
 }
 
+/// Objects enough for any policy that keeps ghosts to have one.
+const MANY: usize = 1 << 20;
+
 /// What the last lookup that missed knows; spares `insert` the same search.
 #[derive(Clone, Copy, Debug)]
 struct Missed {
@@ -125,7 +139,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         Self {
             index: Index::default(),
             entries: SlotVec::new(slots),
-            values: Values::new(capacity.most_objects()),
+            values: Values::new(capacity.most_objects(), policy.eviction.most_ghosts(MANY) == 0),
             free: NIL,
             ghosts: 0,
             capacity,
@@ -140,17 +154,53 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// Looks up a key and records the access: a read, or a write of a key that may be resident.
     #[inline(always)]
     pub fn lookup(&mut self, access: &Access) -> Lookup<'_, V> {
+        let known = self.find(access.key);
+        let place = known.map_or(NIL, |slot| self.entries[slot].place);
+        self.conclude(access, known, place, false)
+    }
+
+    /// As [`lookup`](Self::lookup), for values that know their keys and perhaps their ends: spares the shard's own notes, and with
+    /// them a hit's reads of memory. A value that is alive ends in the shard no earlier than it says.
+    #[inline(always)]
+    pub fn lookup_by(&mut self, access: &Access, claim: impl Fn(&V) -> Claim) -> Lookup<'_, V> {
+        let mut said = Claim::Other;
+        let mut at = None;
+        if self.values.is_by_slot() {
+            let values = &self.values;
+            at = self.index.find(access.key.0, |slot| {
+                said = values.at(slot.0).map_or(Claim::Other, &claim);
+                said != Claim::Other
+            });
+        }
+        let (known, place) = match at {
+            Some(slot) => (at, slot.0),
+            None => {
+                let known = self.find(access.key);
+                let place = known.map_or(NIL, |slot| self.entries[slot].place);
+                said = self.values.at(place).map_or(Claim::Unsure, claim);
+                if said == Claim::Other {
+                    self.missed = None;
+                    return Lookup::Miss(Miss { reuse: Reuse::UNKNOWN, expired: false });
+                }
+                (known, place)
+            }
+        };
+        self.conclude(access, known, place, said == Claim::Alive)
+    }
+
+    /// What a lookup comes to whose key has the slot `known`, and its value, if there is one, the place `place`.
+    #[inline(always)]
+    fn conclude(&mut self, access: &Access, known: Option<Slot>, place: u32, is_alive: bool) -> Lookup<'_, V> {
         let reuse = match &mut self.policy.predictor {
             Some(predictor) => predictor.predict(access),
             None => Reuse::UNKNOWN,
         };
-        let known = self.find(access.key);
         let mut expired = false;
         if let Some(slot) = known
-            && let Entry { place, .. } = self.entries[slot]
             && place != NIL
         {
-            expired = !self.wheel.is_idle() && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at);
+            expired =
+                !is_alive && !self.wheel.is_idle() && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at);
             if expired {
                 self.let_go(slot, Removal::Expired);
             } else {
@@ -255,13 +305,13 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     }
 
     /// How a learned policy stands beside the classical rule its guard runs: which of the two ranks, and what each misses.
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn standing(&mut self) -> Option<Standing> {
         self.policy.eviction.standing()
     }
 
     /// What the eviction policy would do about `access` if it came next, and why; nothing changes. Of a resident it says whether
     /// it would leave if room were needed. The admission policy is not asked. `None` unless the policy is a learned one.
-    pub fn explain(&self, access: &Access) -> Option<Explanation> {
+    pub fn explain(&mut self, access: &Access) -> Option<Explanation> {
         let known = self.find(access.key);
         let (resident, ghost) = match known {
             Some(slot) if self.entries[slot].is_resident() => (known, None),
@@ -470,21 +520,14 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     #[inline(always)]
     fn store(&mut self, newcomer: &Arrival, value: V, plan: &Plan) {
         let key = newcomer.access.key;
-        let entry = Entry { key, weight: newcomer.weight, place: self.values.put(value) };
-        let slot = match newcomer.ghost {
-            Some(slot) => {
-                self.ghosts -= 1;
-                self.entries[slot] = entry;
-                slot
-            }
-            None => {
-                let slot = self.free_slot();
-                self.entries.put(slot, entry);
-                let entries = &self.entries;
-                self.index.insert(key.0, slot, |slot| entries[slot].key.0);
-                slot
-            }
-        };
+        let slot = newcomer.ghost.unwrap_or_else(|| self.free_slot());
+        self.entries.put(slot, Entry { key, weight: newcomer.weight, place: self.values.put(slot, value) });
+        if newcomer.ghost.is_some() {
+            self.ghosts -= 1;
+        } else {
+            let entries = &self.entries;
+            self.index.insert(key.0, slot, |slot| entries[slot].key.0);
+        }
         self.used += u64::from(newcomer.weight);
         if let Some(ttl) = plan.ttl {
             self.wheel.schedule(slot, newcomer.access.at.plus(ttl));

@@ -10,18 +10,27 @@ const LEVEL_BITS: u32 = 6;
 const BUCKETS: usize = 1 << LEVEL_BITS;
 /// Six levels of 64 buckets reach 2^56 µs, 2283 years; what lies beyond waits in the last bucket.
 const LEVELS: usize = 6;
+/// In place of the slot before: this is the first of a bucket's chain, whose number the lower bits are.
+const FIRST: u32 = 1 << 31;
 const UNSCHEDULED: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
     expires: Time,
+    /// The slot before it in its chain, `FIRST` with the bucket, or `UNSCHEDULED`.
     previous: u32,
     next: u32,
-    /// Which bucket's chain, or `UNSCHEDULED`.
-    bucket: u32,
 }
 
-const IDLE: Node = Node { expires: Time(0), previous: NIL, next: NIL, bucket: UNSCHEDULED };
+const _: () = assert!(size_of::<Node>() == 16);
+
+impl Node {
+    const IDLE: Self = Self { expires: Time(0), previous: UNSCHEDULED, next: NIL };
+
+    fn is_scheduled(&self) -> bool {
+        self.previous != UNSCHEDULED
+    }
+}
 
 /// Nothing is allocated until the first entry is scheduled.
 #[derive(Clone, Debug)]
@@ -47,8 +56,7 @@ impl Wheel {
     /// When `slot` expires, if it does.
     #[inline]
     pub(crate) fn expiry(&self, slot: Slot) -> Option<Time> {
-        let known = (slot.0 as usize) < self.nodes.len() && self.nodes[slot].bucket != UNSCHEDULED;
-        known.then(|| self.nodes[slot].expires)
+        self.nodes.get(slot).filter(|node| node.is_scheduled()).map(|node| node.expires)
     }
 
     /// Sets or moves the expiry of `slot`.
@@ -57,7 +65,7 @@ impl Wheel {
             self.heads = vec![NIL; LEVELS * BUCKETS];
         }
         while self.nodes.len() <= slot.0 as usize {
-            self.nodes.put(Slot(self.nodes.len() as u32), IDLE);
+            self.nodes.put(Slot(self.nodes.len() as u32), Node::IDLE);
         }
         self.cancel(slot);
         self.nodes[slot].expires = expires;
@@ -74,16 +82,16 @@ impl Wheel {
     }
 
     fn unlink(&mut self, slot: Slot) {
-        let Node { previous, next, bucket, .. } = self.nodes[slot];
-        if previous == NIL {
-            self.heads[bucket as usize] = next;
+        let Node { previous, next, .. } = self.nodes[slot];
+        if previous & FIRST != 0 {
+            self.heads[(previous & !FIRST) as usize] = next;
         } else {
             self.nodes[Slot(previous)].next = next;
         }
         if next != NIL {
             self.nodes[Slot(next)].previous = previous;
         }
-        self.nodes[slot].bucket = UNSCHEDULED;
+        self.nodes[slot].previous = UNSCHEDULED;
         self.scheduled -= 1;
     }
 
@@ -124,10 +132,10 @@ impl Wheel {
     pub(crate) fn validate(&self) {
         let mut seen = 0;
         for (bucket, &head) in self.heads.iter().enumerate() {
-            let (mut previous, mut at) = (NIL, head);
+            let (mut previous, mut at) = (FIRST | bucket as u32, head);
             while at != NIL {
                 let node = self.nodes[Slot(at)];
-                assert_eq!((node.bucket as usize, node.previous), (bucket, previous), "slot {at} is misfiled");
+                assert_eq!(node.previous, previous, "slot {at} is misfiled");
                 (previous, at) = (at, node.next);
                 seen += 1;
             }
@@ -142,7 +150,7 @@ impl Wheel {
             let slot = Slot(at);
             at = self.nodes[slot].next;
             if self.nodes[slot].expires.0 >> TICK_BITS < self.tick {
-                self.nodes[slot].bucket = UNSCHEDULED;
+                self.nodes[slot].previous = UNSCHEDULED;
                 self.scheduled -= 1;
                 expired.push(slot);
             } else {
@@ -162,7 +170,7 @@ impl Wheel {
             self.nodes[Slot(head)].previous = slot.0;
         }
         let node = &mut self.nodes[slot];
-        (node.previous, node.next, node.bucket) = (NIL, head, bucket as u32);
+        (node.previous, node.next) = (FIRST | bucket as u32, head);
     }
 }
 

@@ -359,7 +359,8 @@ where
         let (parts, judge) = proof::parts(capacity, count, seed, make, &self.control)?;
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
         let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, seed }| {
-            let engine = freshness.clone().map(|freshness| Engine::new(freshness, seed));
+            let most_keys = Engine::keys_beside(capacity.most_objects());
+            let engine = freshness.clone().map(|freshness| Engine::new(freshness, seed).with_most_keys(most_keys));
             Segment::new(Shard::new(capacity, policy), engine, gauge, seed)
         });
         let built_at = self.clock.now();

@@ -1,53 +1,49 @@
 //! What a resident is: its key, its value, and what must be known to judge them.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::time::Duration;
 
-use larder_policy::Time;
-use larder_policy::freshness::Subject;
+use larder_policy::freshness::{ClassId, Subject};
+use larder_policy::{Claim, KeyHash, Time};
 
 use crate::remote::Name;
+use crate::rules::Refresh;
 use crate::snapshot::Rate;
 
-/// A resident.
+/// Within so many times β × cost of its end, XFetch draws: further away its chance is below e^-20.
+const EARLY_REACH: f64 = 20.0;
+
+/// A resident. What every hit reads comes first and lies together, in as few cache lines as may be.
+#[repr(C)]
 pub(crate) struct Entry<K, V> {
     pub(crate) key: K,
     /// None if the origin has no such value.
     pub(crate) value: Option<V>,
+    /// Until when it is fresh. Where the engine decides at each read: until when it expected that at the load, which is what other
+    /// processes are told.
+    pub(crate) end: Time,
     /// When the origin said so.
     pub(crate) as_of: Time,
-    /// Which generation of the cache it belongs to; an older one was cleared.
-    pub(crate) generation: u32,
-    /// What the load cost, in µs.
-    pub(crate) cost: u32,
+    /// What few entries have.
+    pub(crate) extra: Option<Box<Extra>>,
+    /// The engine's class of the key; none where the end is fixed.
+    pub(crate) class: Option<ClassId>,
     /// Its weight in bytes, 1 where nobody weighs.
     pub(crate) size: u32,
+    /// What the load cost, in µs.
+    pub(crate) cost: u32,
     /// When it came, in steps of 2^14 µs: it fits beside the rest, and goes round in two years.
     pub(crate) came: u32,
     /// How often it is read, from a sample of its reads.
     pub(crate) rate: Cell<Rate>,
-    pub(crate) life: Life,
-    /// What few entries have.
-    pub(crate) extra: Option<Box<Extra>>,
 }
 
-/// What decides whether a resident is fresh.
-#[derive(Clone, Copy)]
-pub(crate) enum Life {
-    /// A fixed lifetime.
-    Until { end: Time, renew_from: Time },
-    /// The engine decides at each read.
-    Judged {
-        subject: Subject,
-        /// When it was loaded, the engine expected it to stay fresh until then: what other processes are told.
-        expected: Time,
-    },
-}
+// 48 bytes beside key and value: what can be derived is not kept.
+const _: () = assert!(size_of::<Entry<u64, Box<u64>>>() == 64 && size_of::<Option<Entry<u64, u64>>>() == 72);
 
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Extra {
-    pub(crate) tags: Arc<[Name]>,
+    pub(crate) tags: Box<[Name]>,
     pub(crate) version: Option<u64>,
     /// Stale, and its last load failed: until then nobody tries again.
     pub(crate) quiet_until: Time,
@@ -91,11 +87,48 @@ impl<K, V> Entry<K, V> {
         self.extra.as_ref().map_or(&[], |extra| &extra.tags)
     }
 
+    /// What it says to a lookup that `is_its` own or of another key of the same hash.
+    #[inline(always)]
+    pub(crate) fn claim(&self, is_its: bool, now: Time) -> Claim {
+        match is_its {
+            false => Claim::Other,
+            // It stays in memory until its end at least.
+            true if self.fixed_end().is_some_and(|end| now < end) => Claim::Alive,
+            true => Claim::Unsure,
+        }
+    }
+
+    /// As the engine knows it, if it does.
+    #[inline]
+    pub(crate) fn subject(&self, hash: KeyHash) -> Option<Subject> {
+        self.class.map(|class| Subject { key: hash, class, size: self.size })
+    }
+
+    /// Its end, where no engine decides.
+    pub(crate) fn fixed_end(&self) -> Option<Time> {
+        self.class.is_none().then_some(self.end)
+    }
+
+    /// Whether a read is to have it loaded ahead of its fixed end. `unit` draws uniformly from [0, 1).
+    #[inline]
+    pub(crate) fn renews(&self, refresh: Refresh, now: Time, unit: impl FnOnce() -> f64) -> bool {
+        if self.value.is_none() {
+            return false;
+        }
+        match refresh {
+            Refresh::AtEnd => false,
+            Refresh::Ahead(share) => now >= self.as_of.plus(self.lifetime().mul_f64(share.clamp(0.0, 1.0))),
+            Refresh::Early(beta) => {
+                let reach = (EARLY_REACH * beta * f64::from(self.cost)).max(0.0) as u64;
+                let cost = Duration::from_micros(u64::from(self.cost));
+                now.0 >= self.end.0.saturating_sub(reach) && now.plus(Refresh::early(beta, cost, unit())) >= self.end
+            }
+        }
+    }
+
     /// For how long it is, or was when it was loaded expected to be, fresh.
     pub(crate) fn lifetime(&self) -> Duration {
-        match self.life {
-            Life::Until { end, .. } | Life::Judged { expected: end, .. } => end.since(self.as_of),
-        }
+        self.end.since(self.as_of)
     }
 
     pub(crate) fn version(&self) -> Option<u64> {

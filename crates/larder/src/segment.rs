@@ -12,22 +12,22 @@ use larder_policy::{
 };
 
 use crate::decisions::{Decided, Log, Note};
-use crate::entry::{Entry, Extra, Life, steps};
+use crate::entry::{Entry, Extra, steps};
 use crate::fetched::{Found, Options, Tier};
 use crate::flight::Flight;
 use crate::hash::Hashed;
 use crate::key::Key;
 use crate::prewarm::Warmed;
 use crate::proof::gauge::Gauge;
-use crate::rules::{Refresh, Rules};
+use crate::rules::Rules;
+use crate::snapshot::Rate;
 use crate::stats::Counts;
 use crate::store::Standing;
 use crate::telemetry::Telemetry;
 
-/// Within so many times β × cost of its end, XFetch draws: further away its chance is below e^-20.
-const EARLY_REACH: f64 = 20.0;
-
 pub(crate) struct Segment<K, V> {
+    /// Which generation of the whole cache its entries belong to.
+    pub(crate) generation: u32,
     pub(crate) kernel: Shard<Entry<K, V>>,
     pub(crate) engine: Option<Engine>,
     pub(crate) flights: HashMap<KeyHash, Arc<Flight<K, V>>, Hashed>,
@@ -73,7 +73,6 @@ pub(crate) struct Arrival<K, V> {
     pub(crate) op: Op,
     /// When the origin was asked.
     pub(crate) as_of: Time,
-    pub(crate) generation: u32,
     /// What the load cost, in µs.
     pub(crate) cost: u32,
     pub(crate) evidence: Evidence,
@@ -111,6 +110,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let capacity = kernel.capacity();
         let log = Log::new(capacity.most_objects().map_or(capacity.limit / 1024, |most| most as u64));
         Self {
+            generation: 0,
             kernel,
             engine,
             flights: HashMap::default(),
@@ -136,12 +136,11 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     ) -> Seen<V> {
         let now = access.at;
         let gauge = self.gauge.as_deref_mut();
-        let Lookup::Hit(entry) = self.kernel.lookup(access) else {
+        let Lookup::Hit(entry) = self.kernel.lookup_by(access, |entry| entry.claim(is_it(&entry.key), now)) else {
             return self.counts.miss(gauge, access);
         };
         let standing = standing(entry);
-        // Another key of the same hash, or cleared: not this key's value.
-        if standing == Standing::Void || !is_it(&entry.key) {
+        if standing == Standing::Void {
             return self.counts.miss(gauge, access);
         }
         let found =
@@ -156,39 +155,29 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         if let Some(gauge) = gauge {
             gauge.hit(access, entry);
         }
-        match entry.life {
-            Life::Until { end, .. } if end <= now => Self::stale(&mut self.counts, found, entry, now),
-            Life::Until { renew_from, .. } if now < renew_from => {
+        let Some(subject) = entry.subject(access.key) else {
+            if entry.end <= now {
+                return Self::stale(&mut self.counts, found, entry, now);
+            }
+            self.counts.hit(entry, now, on_hit);
+            let renews = entry.renews(rules.refresh, now, || self.rng.unit());
+            return if renews { Seen::Renew(found, None) } else { Seen::Fresh(found) };
+        };
+        match self.engine.as_mut().map(|engine| engine.read(subject, now, true)) {
+            Some(Decision::Serve) | None => {
                 self.counts.hit(entry, now, on_hit);
                 Seen::Fresh(found)
             }
-            Life::Until { end, .. } => {
+            Some(Decision::ServeAndRefresh) => {
                 self.counts.hit(entry, now, on_hit);
-                let renews = match rules.refresh {
-                    Refresh::Early(beta) => {
-                        let cost = Duration::from_micros(u64::from(entry.cost));
-                        now.plus(Refresh::early(beta, cost, self.rng.unit())) >= end
-                    }
-                    Refresh::AtEnd | Refresh::Ahead(_) => true,
-                };
-                if renews { Seen::Renew(found, None) } else { Seen::Fresh(found) }
+                Seen::Renew(found, None)
             }
-            Life::Judged { subject, .. } => match self.engine.as_mut().map(|engine| engine.read(subject, now, true)) {
-                Some(Decision::Serve) | None => {
-                    self.counts.hit(entry, now, on_hit);
-                    Seen::Fresh(found)
-                }
-                Some(Decision::ServeAndRefresh) => {
-                    self.counts.hit(entry, now, on_hit);
-                    Seen::Renew(found, None)
-                }
-                Some(Decision::Audit(audit)) => {
-                    self.counts.hit(entry, now, on_hit);
-                    self.counts.audits += 1;
-                    Seen::Renew(found, Some(audit))
-                }
-                Some(Decision::Load) => Self::stale(&mut self.counts, found, entry, now),
-            },
+            Some(Decision::Audit(audit)) => {
+                self.counts.hit(entry, now, on_hit);
+                self.counts.audits += 1;
+                Seen::Renew(found, Some(audit))
+            }
+            Some(Decision::Load) => Self::stale(&mut self.counts, found, entry, now),
         }
     }
 
@@ -204,19 +193,22 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     /// Keeps what was loaded or written, if it may be kept.
     pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) {
-        if arrival.op == Op::Set && self.kernel.peek(arrival.hash).is_some() {
+        let Arrival { key, hash, value, size, op, as_of, cost, evidence, audit, options, fresh_until } = arrival;
+        let access = Access { key: hash, at: now, size, cost, op };
+        let resident = self.kernel.peek(hash);
+        let is_resident = resident.is_some();
+        let mut resident =
+            resident.filter(|entry| entry.key == key).map(|entry| (entry.version(), entry.rate.get(), entry.came));
+        if is_resident && op == Op::Set {
             // A write of a resident is an access; one that follows a miss was counted as that.
-            let Arrival { hash: key, size, cost, op, .. } = arrival;
-            let access = Access { key, at: now, size, cost, op };
-            let _ = self.kernel.lookup(&access);
+            if !self.kernel.lookup(&access).is_hit() {
+                resident = None;
+            }
             if let Some(gauge) = &mut self.gauge {
                 gauge.write(&access);
             }
         }
-        let Arrival { key, hash, value, size, op, as_of, generation, cost, evidence, audit, options, fresh_until } =
-            arrival;
-        let resident = self.kernel.peek(hash).filter(|entry| entry.key == key);
-        if let (Some(Some(newer)), Some(version)) = (resident.map(Entry::version), options.version)
+        if let (Some((Some(newer), ..)), Some(version)) = (resident, options.version)
             && newer > version
         {
             self.counts.outrun += 1;
@@ -224,45 +216,33 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             return;
         }
         let shorten = |span: Duration, rng: &mut Rng| span.mul_f64(1.0 - rules.jitter * rng.unit());
-        let (life, physical) = if value.is_none() {
+        let (class, end, physical) = if value.is_none() {
             let ttl = shorten(options.ttl.unwrap_or(rules.negative_ttl), &mut self.rng);
             let end = fresh_until.unwrap_or(as_of.plus(ttl));
-            (Life::Until { end, renew_from: end }, end.since(now))
+            (None, end, end.since(now))
         } else if let Some(engine) = &mut self.engine {
             let subject = engine.subject(hash, &key.text(), size, 0);
             let load = Loaded { began: as_of, evidence, audit, lease: None };
             let lifetimes = engine.loaded(subject, now, load);
             let physical = lifetimes.physical.max(rules.stale_if_error.min(rules.freshness.most()));
-            (Life::Judged { subject, expected: as_of.plus(lifetimes.logical) }, physical)
+            (Some(subject.class), as_of.plus(lifetimes.logical), physical)
         } else {
             let ttl = shorten(options.ttl.unwrap_or(rules.ttl()), &mut self.rng);
             let end = fresh_until.unwrap_or(as_of.plus(ttl));
-            let renew_from = match rules.refresh {
-                Refresh::AtEnd => end,
-                Refresh::Ahead(share) => as_of.plus(ttl.mul_f64(share.clamp(0.0, 1.0))),
-                Refresh::Early(beta) => {
-                    let reach = (EARLY_REACH * beta * f64::from(cost)).max(0.0) as u64;
-                    Time(end.0.saturating_sub(reach))
-                }
-            };
-            (Life::Until { end, renew_from }, end.since(now).saturating_add(rules.stale_if_error))
+            (None, end, end.since(now).saturating_add(rules.stale_if_error))
         };
-        let limit = match life {
-            Life::Judged { .. } => options.ttl.map(|ttl| as_of.plus(ttl)),
-            Life::Until { .. } => None,
-        };
+        let limit = options.ttl.filter(|_| class.is_some()).map(|ttl| as_of.plus(ttl));
         let extra = Extra { tags: options.tags.into(), version: options.version, quiet_until: Time(0), limit };
         let extra = (extra != Extra::default()).then(|| Box::new(extra));
-        let (rate, came) =
-            resident.map_or_else(|| (Cell::default(), steps(now)), |entry| (entry.rate.clone(), entry.came));
-        let entry = Entry { key, value, as_of, generation, cost, size, came, rate, life, extra };
+        let (rate, came) = resident.map_or_else(|| (Rate::default(), steps(now)), |(_, rate, came)| (rate, came));
+        let rate = Cell::new(rate);
+        let entry = Entry { key, value, end, as_of, extra, class, size, cost, came, rate };
         let ttl = entry.lifetime();
         if op == Op::Get {
             entry.note(1, now);
         }
-        let access = Access { key: hash, at: now, size, cost, op };
         if let Some(gauge) = &mut self.gauge {
-            gauge.keep(&access, life);
+            gauge.keep(&access, entry.fixed_end());
         }
         let plan = self.kernel.plan(&access, Miss { reuse: Reuse::UNKNOWN, expired: false }, Some(physical));
         let already = self.gone.len();
@@ -295,7 +275,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     pub(crate) fn forget(&mut self, hash: KeyHash, now: Time, is_it: impl Fn(&K) -> bool) -> Option<V> {
         self.fence(hash, &is_it);
         let entry = self.kernel.peek(hash).filter(|entry| is_it(&entry.key))?;
-        if let (Life::Judged { subject, .. }, Some(engine)) = (entry.life, &mut self.engine) {
+        if let (Some(subject), Some(engine)) = (entry.subject(hash), &mut self.engine) {
             engine.changed(subject, now);
         }
         if let Some(gauge) = &mut self.gauge {
@@ -307,11 +287,11 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     /// The service wrote the key: what is known of its changes learns from it.
     pub(crate) fn changed(&mut self, hash: KeyHash, now: Time, is_it: impl Fn(&K) -> bool) {
-        if let Some(Entry { life: Life::Judged { subject, .. }, key, .. }) = self.kernel.peek(hash)
-            && is_it(key)
-            && let Some(engine) = &mut self.engine
+        if let Some(engine) = &mut self.engine
+            && let Some(entry) = self.kernel.peek(hash).filter(|entry| is_it(&entry.key))
+            && let Some(subject) = entry.subject(hash)
         {
-            engine.changed(*subject, now);
+            engine.changed(subject, now);
         }
     }
 
@@ -327,11 +307,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     /// A load of a stale resident failed: if it may be served meanwhile, nobody tries again for a while.
     pub(crate) fn failed(&mut self, hash: KeyHash, now: Time, rules: &Rules, is_it: impl Fn(&K) -> bool) {
         let Some(entry) = self.kernel.peek_mut(hash).filter(|entry| is_it(&entry.key)) else { return };
-        let usable = match entry.life {
-            Life::Until { end, .. } => now < end.plus(rules.stale_if_error),
-            Life::Judged { subject, .. } => {
-                self.engine.as_mut().is_some_and(|engine| engine.failed(subject, now).is_served())
-            }
+        let usable = match entry.subject(hash) {
+            None => now < entry.end.plus(rules.stale_if_error),
+            Some(subject) => self.engine.as_mut().is_some_and(|engine| engine.failed(subject, now).is_served()),
         };
         if usable {
             entry.extra.get_or_insert_default().quiet_until = now.plus(rules.error_pause);
@@ -351,7 +329,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     /// Nobody will ask the origin about a hit that was drawn for an audit.
     pub(crate) fn forgo(&mut self, hash: KeyHash, audit: Option<Audit>) {
         if let Some(audit) = audit
-            && let Some(Life::Judged { subject, .. }) = self.kernel.peek(hash).map(|entry| entry.life)
+            && let Some(subject) = self.kernel.peek(hash).and_then(|entry| entry.subject(hash))
             && let Some(engine) = &mut self.engine
         {
             self.counts.audits -= 1;
@@ -368,8 +346,10 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         self.count_gone(already, now, None);
     }
 
-    /// Lets everybody go; what the policy learned stays.
-    pub(crate) fn empty(&mut self) {
+    /// Lets everybody go who belongs to an older generation than `generation`; what the policy learned stays.
+    #[cold]
+    pub(crate) fn begin(&mut self, generation: u32) {
+        self.generation = generation;
         if let Some(gauge) = &mut self.gauge {
             gauge.clear();
         }
@@ -406,9 +386,10 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         self.log.note(Note { at, key, what, other: None, seconds: age.as_secs_f32() });
     }
 
-    /// Entries that left, for the caller to drop when the lock is free.
-    pub(crate) fn take_gone(&mut self) -> Vec<Evicted<Entry<K, V>>> {
-        std::mem::take(&mut self.gone)
+    /// Entries that left, for the caller to drop when the lock is free. One alone, as is usual, leaves the list its room.
+    pub(crate) fn take_gone(&mut self) -> impl Sized + use<K, V> {
+        let last = self.gone.pop();
+        (last, if self.gone.is_empty() { Vec::new() } else { std::mem::take(&mut self.gone) })
     }
 
     /// Another policy decides from now on; the entries stay.

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::clock::Clock;
 use crate::decisions::Decided;
-use crate::entry::{Entry, Life};
+use crate::entry::Entry;
 use crate::fetched::{Fetched, Found, Options, Tier};
 use crate::flight::Flight;
 use crate::floors::Floors;
@@ -33,24 +33,13 @@ use crate::telemetry::Timer;
 #[repr(align(128))]
 struct Aligned<K, V>(Mutex<Segment<K, V>>);
 
-impl<K: Key + Clone, V: Clone> Aligned<K, V> {
-    /// Changes the segment under its lock, and drops who left when that is free again.
-    fn change(&self, change: impl FnOnce(&mut Segment<K, V>)) {
-        let mut segment = self.0.lock();
-        change(&mut segment);
-        let gone = segment.take_gone();
-        drop(segment);
-        drop(gone);
-    }
-}
-
 /// Whether a resident still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Valid,
     /// Messages were lost since it was loaded: it is asked for anew, and served meanwhile only where the origin fails.
     Doubtful,
-    /// Cleared, or its tag was.
+    /// Its tag was removed.
     Void,
 }
 
@@ -163,24 +152,38 @@ where
         &self.segments[self.place(hash)]
     }
 
+    /// Under its lock; what was cleared is gone.
     #[inline(always)]
-    pub(crate) fn segment(&self, hash: KeyHash) -> &Mutex<Segment<K, V>> {
-        &self.at(hash).0
+    fn hold<'a>(&self, segment: &'a Aligned<K, V>) -> MutexGuard<'a, Segment<K, V>> {
+        let mut segment = segment.0.lock();
+        let generation = self.generation.load(Ordering::Relaxed);
+        if segment.generation != generation {
+            segment.begin(generation);
+        }
+        segment
     }
 
-    fn change(&self, hash: KeyHash, change: impl FnOnce(&mut Segment<K, V>)) {
-        self.at(hash).change(change);
+    #[inline(always)]
+    pub(crate) fn segment(&self, hash: KeyHash) -> MutexGuard<'_, Segment<K, V>> {
+        self.hold(self.at(hash))
     }
 
     pub(crate) fn lock_all(&self) -> impl Iterator<Item = MutexGuard<'_, Segment<K, V>>> {
-        self.segments.iter().map(|segment| segment.0.lock())
+        self.segments.iter().map(|segment| self.hold(segment))
+    }
+
+    /// Changes a segment under its lock, and drops who left when that is free again.
+    #[inline]
+    fn change(&self, segment: &Aligned<K, V>, change: impl FnOnce(&mut Segment<K, V>)) {
+        let mut segment = self.hold(segment);
+        change(&mut segment);
+        let gone = segment.take_gone();
+        drop(segment);
+        drop(gone);
     }
 
     #[inline(always)]
     fn standing(&self, entry: &Entry<K, V>) -> Standing {
-        if entry.generation != self.generation.load(Ordering::Relaxed) {
-            return Standing::Void;
-        }
         if entry.as_of.0 < self.doubt.load(Ordering::Relaxed) {
             return Standing::Doubtful;
         }
@@ -208,9 +211,7 @@ where
             if let Some(warmed) = self.warmed.get() {
                 warmed.hit(access.key.0);
             }
-            if self.recorder.is_some() {
-                self.record(key, Op::Get, access.at, entry.size, entry.cost, None);
-            }
+            self.record(key, Op::Get, access.at, entry.size, entry.cost, None);
         };
         segment.look(access, &self.rules, |entry| self.standing(entry), |own| own.borrow() == key, on_hit)
     }
@@ -223,10 +224,10 @@ where
         }
     }
 
-    #[cold]
+    #[inline]
     fn record<Q: Key + ?Sized>(&self, key: &Q, op: Op, at: Time, size: u32, cost: u32, ttl: Option<Duration>) {
         if let Some(recorder) = &self.recorder {
-            recorder.record(&Event { key: key.text().as_ref().into(), at: at.0, size, op, ttl, cost });
+            write_down(recorder, key, op, at, size, cost, ttl);
         }
     }
 
@@ -240,7 +241,7 @@ where
         let timer = Timer::start(&self.clock);
         let hash = self.hasher.hash(key);
         let access = Access::get(hash, self.clock.now());
-        let mut segment = self.segment(hash).lock();
+        let mut segment = self.segment(hash);
         match self.look(&mut segment, &access, key) {
             Seen::Fresh(found) => {
                 self.time(&mut segment, timer, found.age);
@@ -264,7 +265,7 @@ where
     {
         let timer = Timer::start(&self.clock);
         let access = Access::get(hash, self.clock.now());
-        let mut segment = self.segment(hash).lock();
+        let mut segment = self.segment(hash);
         let (stale, renewed) = match self.look(&mut segment, &access, key) {
             Seen::Fresh(found) => {
                 self.time(&mut segment, timer, found.age);
@@ -316,7 +317,7 @@ where
 
     /// A flight is over: nobody joins it any more.
     pub(crate) fn close(&self, hash: KeyHash, flight: &Arc<Flight<K, V>>) {
-        let mut segment = self.segment(hash).lock();
+        let mut segment = self.segment(hash);
         if segment.flights.get(&hash).is_some_and(|open| Arc::ptr_eq(open, flight)) {
             segment.flights.remove(&hash);
         }
@@ -325,13 +326,13 @@ where
     /// Keeps what a flight brought, unless the key was written or cleared since it began.
     pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>) {
         let from = brought.from;
-        let arrival = self.arrival(flight.key.clone(), hash, brought, Op::Get, flight.generation);
+        let arrival = self.arrival(flight.key.clone(), hash, brought, Op::Get);
         // The read that a renewal serves was a hit, and was recorded as one.
         if !flight.renews {
             self.record(&flight.key, Op::Get, arrival.as_of, arrival.size, arrival.cost, arrival.options.ttl);
         }
         let now = self.clock.now();
-        self.change(hash, |segment| {
+        self.change(self.at(hash), |segment| {
             if from == Tier::Origin {
                 segment.loaded(arrival.cost);
                 segment.counts.absent += u64::from(arrival.value.is_none());
@@ -355,31 +356,30 @@ where
     /// What the engine says to a read that the remote tier can serve; without one there is nothing to say.
     pub(crate) fn judge(&self, hash: KeyHash, key: &K) -> Decision {
         let now = self.clock.now();
-        let segment = &mut *self.segment(hash).lock();
+        let segment = &mut *self.segment(hash);
         let Some(engine) = &mut segment.engine else { return Decision::Serve };
-        let subject = match segment.kernel.peek(hash).filter(|entry| entry.key == *key).map(|entry| &entry.life) {
-            Some(Life::Judged { subject, .. }) => *subject,
-            // Memory did not want it.
-            _ => engine.subject(hash, &key.text(), 1, 0),
-        };
+        let resident = segment.kernel.peek(hash).filter(|entry| entry.key == *key);
+        // Or memory did not want it.
+        let subject = resident.and_then(|entry| entry.subject(hash));
+        let subject = subject.unwrap_or_else(|| engine.subject(hash, &key.text(), 1, 0));
         engine.read(subject, now, true)
     }
 
     /// Whether `as_of` is later than what memory knows about the key.
     pub(crate) fn is_newer(&self, hash: KeyHash, as_of: Time, is_it: impl Fn(&K) -> bool) -> bool {
-        let segment = self.segment(hash).lock();
+        let segment = self.segment(hash);
         segment.kernel.peek(hash).is_none_or(|entry| !is_it(&entry.key) || entry.as_of < as_of)
     }
 
     /// Whether the key is resident; this is no access.
     pub(crate) fn holds(&self, key: &K, hash: KeyHash) -> bool {
-        self.segment(hash).lock().kernel.peek(hash).is_some_and(|entry| entry.key == *key)
+        self.segment(hash).kernel.peek(hash).is_some_and(|entry| entry.key == *key)
     }
 
     /// Nobody will ask the origin about a hit that was drawn for an audit.
     pub(crate) fn forgo(&self, hash: KeyHash, audit: Option<Audit>) {
         if audit.is_some() {
-            self.segment(hash).lock().forgo(hash, audit);
+            self.segment(hash).forgo(hash, audit);
         }
     }
 
@@ -390,12 +390,12 @@ where
         Q: Eq + ?Sized,
     {
         self.floors.raise(hash, self.clock.now());
-        self.segment(hash).lock().fence(hash, |own| own.borrow() == key);
+        self.segment(hash).fence(hash, |own| own.borrow() == key);
     }
 
     /// For how long the engine takes the resident value to be fresh, from when the origin was asked.
     pub(crate) fn lifetime(&self, hash: KeyHash, is_it: impl Fn(&K) -> bool) -> Option<Duration> {
-        let segment = self.segment(hash).lock();
+        let segment = self.segment(hash);
         segment.kernel.peek(hash).filter(|entry| is_it(&entry.key)).map(Entry::lifetime)
     }
 
@@ -404,10 +404,10 @@ where
         let now = self.clock.now();
         let fetched = Fetched::from(value).with(options);
         let brought = Brought { fetched, as_of: now, cost: 0, audit: None, from: Tier::Local, fresh_until: None };
-        let arrival = self.arrival(key, hash, brought, Op::Set, self.generation.load(Ordering::Relaxed));
+        let arrival = self.arrival(key, hash, brought, Op::Set);
         self.floors.raise(hash, now);
         self.record(&arrival.key, Op::Set, now, arrival.size, 0, arrival.options.ttl);
-        self.change(hash, |segment| {
+        self.change(self.at(hash), |segment| {
             segment.counts.writes += 1;
             segment.fence(hash, |own| *own == arrival.key);
             segment.changed(hash, now, |own| *own == arrival.key);
@@ -424,7 +424,7 @@ where
         let now = self.clock.now();
         self.record(key, Op::Delete, now, 1, 0, None);
         self.floors.raise(hash, now);
-        let mut segment = self.segment(hash).lock();
+        let mut segment = self.segment(hash);
         segment.counts.removals += 1;
         segment.forget(hash, now, |own| own.borrow() == key)
     }
@@ -434,7 +434,7 @@ where
         let hash = self.hasher.hash_text(text);
         let now = self.clock.now();
         self.floors.raise(hash, now);
-        let mut segment = self.segment(hash).lock();
+        let mut segment = self.segment(hash);
         segment.counts.heard += 1;
         let value = segment.forget(hash, now, |own| own.text() == text);
         drop(segment);
@@ -443,13 +443,13 @@ where
 
     /// A load failed.
     pub(crate) fn failed(&self, hash: KeyHash, flight: &Flight<K, V>, audit: Option<Audit>) {
-        let mut segment = self.segment(hash).lock();
+        let mut segment = self.segment(hash);
         segment.counts.load_errors += 1;
         segment.forgo(hash, audit);
         segment.failed(hash, self.clock.now(), &self.rules, |own| *own == flight.key);
     }
 
-    fn arrival(&self, key: K, hash: KeyHash, brought: Brought<V>, op: Op, generation: u32) -> Arrival<K, V> {
+    fn arrival(&self, key: K, hash: KeyHash, brought: Brought<V>, op: Op) -> Arrival<K, V> {
         let Brought { fetched, as_of, cost, audit, fresh_until, .. } = brought;
         let evidence = fetched.evidence(self.digest.as_deref());
         let Fetched { value, options, .. } = fetched;
@@ -457,17 +457,17 @@ where
             (Some(weigher), Some(value)) => weigher(&key, value),
             _ => 1,
         };
-        Arrival { key, hash, value, size, op, as_of, generation, cost, evidence, audit, options, fresh_until }
+        Arrival { key, hash, value, size, op, as_of, cost, evidence, audit, options, fresh_until }
     }
 
     pub(crate) fn count(&self, hash: KeyHash, count: impl FnOnce(&mut Counts)) {
-        count(&mut self.segment(hash).lock().counts);
+        count(&mut self.segment(hash).counts);
     }
 
     /// Everything up to now is void.
     pub(crate) fn clear(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
-        self.segments.iter().for_each(|segment| segment.change(|segment| segment.empty()));
+        self.segments.iter().for_each(|segment| self.change(segment, |_| ()));
     }
 
     pub(crate) fn remove_tag(&self, tag: &Name) {
@@ -485,7 +485,7 @@ where
         // No entry older than this can be resident.
         let longest = self.rules.freshness.most().saturating_add(self.rules.stale_if_error) + Duration::from_secs(60);
         self.tags.write().retain(|_, at| now.since(*at) < longest);
-        self.segments.iter().for_each(|segment| segment.change(|segment| segment.tick(now)));
+        self.segments.iter().for_each(|segment| self.change(segment, |segment| segment.tick(now)));
     }
 
     /// Ends a slice of the experiment, if there is one: what happened.
@@ -529,7 +529,7 @@ where
 
     fn change_sides(&self, judge: &mut Judge, now: Time) {
         for (segment, policy) in judge.changes() {
-            self.segments[segment].change(|segment| segment.swap_policy(policy, now));
+            self.change(&self.segments[segment], |segment| segment.swap_policy(policy, now));
         }
     }
 
@@ -548,7 +548,7 @@ where
     pub(crate) fn resize(&self, limit: u64) {
         let now = self.clock.now();
         for (segment, share) in self.segments.iter().zip(shares(limit, self.segments.len())) {
-            segment.change(|segment| segment.resize(share, now));
+            self.change(segment, |segment| segment.resize(share, now));
         }
     }
 
@@ -573,6 +573,19 @@ where
             }
         }
     }
+}
+
+#[cold]
+fn write_down<Q: Key + ?Sized>(
+    recorder: &Recorder,
+    key: &Q,
+    op: Op,
+    at: Time,
+    size: u32,
+    cost: u32,
+    ttl: Option<Duration>,
+) {
+    recorder.record(&Event { key: key.text().as_ref().into(), at: at.0, size, op, ttl, cost });
 }
 
 /// A capacity in so many parts that differ by one at most.

@@ -20,7 +20,7 @@ where
     /// A read that had to wait is answered, or ends without an answer.
     pub(crate) fn waited(&self, hash: KeyHash, timer: Timer, tier: Tier) {
         if let Some(took) = timer.took(&self.clock) {
-            self.segment(hash).lock().telemetry.waited(tier, took);
+            self.segment(hash).telemetry.waited(tier, took);
         }
     }
 
@@ -63,7 +63,7 @@ where
 
     /// How the model stands, where the policy has one.
     pub(crate) fn model(&self) -> Option<ModelReport> {
-        let standings = self.lock_all().filter_map(|segment| segment.kernel.standing());
+        let standings = self.lock_all().filter_map(|mut segment| segment.kernel.standing());
         standings.fold(None, |sum, standing| {
             let ModelReport { parts, on_duty, retreats } = sum.unwrap_or_default();
             Some(ModelReport {

@@ -1,7 +1,6 @@
 //! Warm restarts: what is hot, kept over a restart, and loaded again ahead of its readers.
 
 use crate::cache::Cache;
-use crate::entry::Life;
 use crate::key::Key;
 use crate::prewarm::{Candidate, Limits, Planner, Report, Usefulness, Warmed, warm};
 use crate::remote::Name;
@@ -34,9 +33,7 @@ where
             cost: entry.cost,
             reads: entry.reads(now),
             idle: 0,
-            fresh_until: match entry.life {
-                Life::Until { end, .. } | Life::Judged { expected: end, .. } => end.0,
-            },
+            fresh_until: entry.end.0,
             days: None,
         });
         let into = into.clone();

@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use larder::{Freshness, Options, Rules};
+use larder::{Builder, Control, Freshness, Options, Rules};
 
 /// What a key of the work can be.
 pub(crate) trait Key: larder::Key + Clone + Hash + Eq {
@@ -40,10 +40,17 @@ pub(crate) fn contenders<K: Key>() -> Vec<Contender<K>> {
     let ours = |name, make| Contender { name, is_ours: true, make };
     let peer = |name, make| Contender { name, is_ours: false, make };
     vec![
-        ours("larder (learned)", |capacity| Box::new(Larder::new("learned", capacity, false))),
-        ours("larder (learned + stale rate)", |capacity| Box::new(Larder::new("learned", capacity, true))),
-        ours("larder (s3fifo)", |capacity| Box::new(Larder::new("s3fifo", capacity, false))),
-        ours("larder (sieve)", |capacity| Box::new(Larder::new("sieve", capacity, false))),
+        ours("larder (learned)", |capacity| Box::new(Larder::new("learned", capacity, |builder| builder))),
+        ours("larder (learned + control)", |capacity| {
+            Box::new(Larder::new("learned", capacity, |builder| builder.control(Control::default())))
+        }),
+        ours("larder (learned + stale rate)", |capacity| {
+            Box::new(Larder::new("learned", capacity, |builder| {
+                builder.freshness(Freshness::stale_reads(0.01).expect("a share")).digest(|value| *value)
+            }))
+        }),
+        ours("larder (s3fifo)", |capacity| Box::new(Larder::new("s3fifo", capacity, |builder| builder))),
+        ours("larder (sieve)", |capacity| Box::new(Larder::new("sieve", capacity, |builder| builder))),
         peer("quick_cache", |capacity| Box::new(quick_cache::sync::Cache::new(capacity as usize))),
         peer("foyer (s3fifo)", |capacity| Box::new(foyer(foyer_memory::S3FifoConfig::default().into(), capacity))),
         peer("foyer (lru)", |capacity| Box::new(foyer(foyer_memory::LruConfig::default().into(), capacity))),
@@ -55,13 +62,10 @@ pub(crate) fn contenders<K: Key>() -> Vec<Contender<K>> {
 struct Larder<K: Key>(larder::Cache<K, u64>);
 
 impl<K: Key> Larder<K> {
-    fn new(policy: &str, capacity: u64, judges: bool) -> Self {
-        let mut builder = larder::Cache::builder().capacity(capacity).policy(policy).rules(Rules::default());
-        if judges {
-            let objective = Freshness::stale_reads(0.01).expect("a share");
-            builder = builder.freshness(objective).digest(|value| *value);
-        }
-        Self(builder.build().expect("these settings are right"))
+    /// With one lifetime for all and nothing measured, but for what `with` turns on.
+    fn new(policy: &str, capacity: u64, with: fn(Builder<K, u64>) -> Builder<K, u64>) -> Self {
+        let builder = larder::Cache::builder().capacity(capacity).policy(policy).rules(Rules::default());
+        Self(with(builder.control(Control::none())).build().expect("these settings are right"))
     }
 }
 

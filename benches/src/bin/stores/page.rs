@@ -32,7 +32,8 @@ pub(crate) fn page(sections: &[Section], rounds: usize, operations: usize) -> St
          and sleeping does not; the allocator counts bytes, which costs all the same. *Hit*: Zipf 0.99 over half the capacity, \
          all resident. *Get, else insert*: Zipf 0.99 over ten times the capacity on a full store. *Insert*: new keys into a \
          full store. *Bytes*: what a full store has allocated, for each entry, key and value taken off (a `String`'s text, \
-         17 bytes and what the allocator adds, is in it).\n",
+         17 bytes and what the allocator adds, is in it). *Control*: as a cache is by default, with ghosts of a control beside it; \
+         the other rows are without.\n",
         facts.join("\n")
     );
     for section in sections {

@@ -9,7 +9,7 @@
 //!   least but could stay come up again at the next eviction, which doubles the sample for a third of its cost.
 //! * The newcomer competes: if it is worth least, it is refused. This is the admission policy.
 //! * The past of keys that left, the refused included, is remembered in eight bytes each.
-//! * A hit updates its own entry and nothing else; the model learns and scores at misses only.
+//! * A hit updates its own entry and nothing else, several hits at a time; the model learns and scores at misses only.
 
 mod explain;
 
@@ -63,6 +63,12 @@ pub(crate) const PARAMS: &[Param] = &[
 const WARM: f64 = 4.0;
 const SETTLED: f64 = 0.5;
 
+/// Caches of accesses for which what a candidate was found worth is taken to hold.
+const LASTS: f32 = 1.0 / 64.0;
+
+/// Hits noted together, so that the processor fetches their entries at the same time.
+const HITS: usize = 32;
+
 /// What a hit is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Objective {
@@ -96,12 +102,16 @@ impl Resident {
 struct Candidate {
     features: Features,
     slot: Slot,
+    /// When it was scored, and what it was worth then, by which rule, and when it had been used last.
+    at: u32,
     worth: f32,
+    rule: Rule,
+    last: u32,
 }
 
 impl Candidate {
     fn new(slot: Slot) -> Self {
-        Self { features: Features::default(), slot, worth: 0.0 }
+        Self { features: Features::default(), slot, at: 0, worth: 0.0, rule: Rule::Learned, last: 0 }
     }
 }
 
@@ -142,12 +152,13 @@ pub(crate) struct Learned {
     limit: u64,
     /// The most residents, where it is known.
     objects: Option<usize>,
+    /// Hits not noted yet, in their order, with their weights: everything else waits until they are.
+    hits: Vec<(Slot, u32)>,
     arriving: Option<Resident>,
-    /// Low candidates of the last eviction.
-    kept: Vec<Slot>,
-    /// Room for the candidates of one eviction, and for the lowest of them.
+    /// Low candidates of the last evictions, lowest first.
+    kept: Vec<Candidate>,
+    /// Room for the candidates of one eviction.
     drawn: Vec<Candidate>,
-    lowest: Vec<(f32, Slot)>,
     memory: Memory,
     /// Residents the memory was made for.
     remembered: usize,
@@ -183,10 +194,10 @@ impl Learned {
             present: 0,
             limit: setup.capacity,
             objects: setup.objects,
+            hits: Vec::with_capacity(HITS),
             arriving: None,
             kept: Vec::new(),
             drawn: Vec::new(),
-            lowest: Vec::new(),
             memory: Memory::new(),
             remembered: 0,
             labels: Labels::new(value("labels") as usize),
@@ -238,6 +249,36 @@ impl Learned {
         }
     }
 
+    #[inline]
+    fn note_hits(&mut self) {
+        if !self.hits.is_empty() {
+            self.note_all();
+        }
+    }
+
+    #[inline(never)]
+    fn note_all(&mut self) {
+        let mut hits = std::mem::take(&mut self.hits);
+        // The guard asks for nothing but hashes, so that this reads all the entries at once.
+        for &(slot, weight) in &hits {
+            self.note(self.residents[slot].hash, weight, false);
+        }
+        for &(slot, _) in &hits {
+            self.now = self.now.wrapping_add(1);
+            let resident = &mut self.residents[slot];
+            let history = &mut resident.history;
+            let context = self.context.note(Some(self.now.wrapping_sub(history.last)), false);
+            history.touch(self.now, &self.scale, context);
+            history.hits = history.hits.saturating_add(1);
+            if history.watched {
+                history.watched = false;
+                self.labels.on_use(resident.hash, self.now);
+            }
+        }
+        hits.clear();
+        self.hits = hits;
+    }
+
     fn learn(&mut self) {
         let horizons = self.pace.horizons(self.fitting());
         let (card, examples) = (&mut self.card, &mut self.examples);
@@ -262,31 +303,67 @@ impl Learned {
         resident.history.watched = self.labels.watch(resident.hash, self.now, features);
     }
 
-    /// The resident worth least among those drawn, and its worth.
-    fn least(&mut self) -> Option<(f32, Slot)> {
+    /// The resident worth least among those drawn and those kept.
+    fn least(&mut self) -> Option<Candidate> {
+        let rule = self.rule();
         let mut drawn = std::mem::take(&mut self.drawn);
-        drawn.extend(self.kept.drain(..).map(Candidate::new));
-        for _ in 0..self.samples {
-            drawn.extend(draw(&self.residents, &mut self.rng).map(Candidate::new));
-        }
-        drawn.retain(|candidate| self.residents[candidate.slot].is_present());
-        self.score(&mut drawn, self.now, self.rule());
+        let mut kept = std::mem::take(&mut self.kept);
+        self.doubt(&mut kept, &mut drawn, self.now, rule);
+        self.kept = kept;
+        draw_all(&self.residents, &mut self.rng, self.samples, &mut drawn);
+        self.score(&mut drawn, self.now, rule);
         // One of those drawn afresh, which come last: what was kept is no fair sample.
         if self.watching()
             && let Some(at) = drawn.len().checked_sub(1 + self.rng.below(self.samples) as usize)
         {
             self.watch(drawn[at].slot, drawn[at].features);
         }
-        let least = self.keep_lowest(&drawn);
+        // Of one that was kept, what was found then counts.
+        drawn.retain(|candidate| self.kept.iter().all(|kept| kept.slot != candidate.slot));
+        for &candidate in &drawn {
+            self.keep(candidate);
+        }
         drawn.clear();
         self.drawn = drawn;
-        least
+        (!self.kept.is_empty()).then(|| self.kept.remove(0))
+    }
+
+    /// Lets go of those of `kept` that left or were used since they were scored; those scored too long ago, or by another rule, are to
+    /// be scored anew, in `drawn`.
+    fn doubt(&self, kept: &mut Vec<Candidate>, drawn: &mut Vec<Candidate>, now: u32, rule: Rule) {
+        kept.retain(|candidate| {
+            let resident = &self.residents[candidate.slot];
+            if !resident.is_present() || resident.history.last != candidate.last {
+                return false;
+            }
+            let lasts = rule == Rule::Learned && (now.wrapping_sub(candidate.at) as f32) < LASTS * self.scaled;
+            if !lasts || candidate.rule != rule {
+                drawn.push(Candidate::new(candidate.slot));
+                return false;
+            }
+            true
+        });
+    }
+
+    /// Keeps a candidate if it is one of the lowest: as many as stay, and one that does not.
+    fn keep(&mut self, candidate: Candidate) {
+        let is_full = self.kept.len() > self.keep;
+        if is_full && self.kept.last().is_some_and(|last| last.worth <= candidate.worth)
+            || self.kept.iter().any(|kept| kept.slot == candidate.slot)
+        {
+            return;
+        }
+        self.kept.truncate(self.keep);
+        let at = self.kept.partition_point(|kept| kept.worth <= candidate.worth);
+        self.kept.insert(at, candidate);
     }
 
     /// Features and worth of candidates. In stages over all of them, so that the processor works on several at a time.
     fn score(&self, drawn: &mut [Candidate], now: u32, rule: Rule) {
         for candidate in &mut *drawn {
-            candidate.features = self.residents[candidate.slot].history.features(now, &self.scale);
+            let history = &self.residents[candidate.slot].history;
+            candidate.features = history.features(now, &self.scale);
+            (candidate.at, candidate.rule, candidate.last) = (now, rule, history.last);
         }
         match rule {
             Rule::Learned => {
@@ -299,27 +376,10 @@ impl Learned {
             }
             Rule::Lru => {
                 for candidate in drawn {
-                    candidate.worth = -(now.wrapping_sub(self.residents[candidate.slot].history.last) as f32);
+                    candidate.worth = -(now.wrapping_sub(candidate.last) as f32);
                 }
             }
         }
-    }
-
-    /// Keeps the lowest candidates but the first, which is returned.
-    fn keep_lowest(&mut self, drawn: &[Candidate]) -> Option<(f32, Slot)> {
-        for &Candidate { worth, slot, .. } in drawn {
-            if self.lowest.len() > self.keep && self.lowest.last().is_some_and(|last| last.0 <= worth) {
-                continue;
-            }
-            let at = self.lowest.partition_point(|found| found.0 <= worth);
-            if self.lowest.iter().all(|found| found.1 != slot) {
-                self.lowest.truncate(self.keep);
-                self.lowest.insert(at, (worth, slot));
-            }
-        }
-        let least = self.lowest.first().copied();
-        self.kept.extend(self.lowest.drain(..).skip(1).map(|found| found.1));
-        least
     }
 
     fn remember(&mut self, resident: &Resident) {
@@ -343,6 +403,21 @@ impl Learned {
     }
 }
 
+/// So many random residents, some of them twice. Their slots are chosen before any is looked at, so that the processor fetches them at the
+/// same time.
+fn draw_all(residents: &SlotVec<Resident>, rng: &mut Rng, samples: u32, drawn: &mut Vec<Candidate>) {
+    let first = drawn.len();
+    drawn.extend((0..samples).map(|_| Candidate::new(Slot(rng.below(residents.len() as u32)))));
+    for at in (first..drawn.len()).rev() {
+        if !residents.get(drawn[at].slot).is_some_and(Resident::is_present) {
+            match draw(residents, rng) {
+                Some(slot) => drawn[at].slot = slot,
+                None => _ = drawn.remove(at),
+            }
+        }
+    }
+}
+
 /// A random resident. Slots are nearly all taken while evictions go on; where they are not, the next one serves.
 fn draw(residents: &SlotVec<Resident>, rng: &mut Rng) -> Option<Slot> {
     let slots = residents.len() as u32;
@@ -363,15 +438,16 @@ fn short(key: KeyHash) -> u32 {
 
 impl Eviction for Learned {
     fn on_arrive(&mut self, newcomer: &Arrival) {
+        self.note_hits();
         self.now = self.now.wrapping_add(1);
         if let Some(refused) = self.arriving.take() {
             self.remember(&refused);
         }
         let hash = short(newcomer.access.key);
         self.note(hash, newcomer.weight, true);
+        let past = self.memory.take(hash, self.now);
         self.labels.on_use(hash, self.now);
         self.learn();
-        let past = self.memory.take(hash, self.now);
         let gap = past.map(|past| self.now.wrapping_sub(past.last));
         let context = self.context.note(gap, true);
         let history = match past {
@@ -393,11 +469,12 @@ impl Eviction for Learned {
     }
 
     fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
+        self.note_hits();
         self.pace.note(self.now, self.fitting());
         if matches!(self.guard, Some(None)) {
             self.guard = Some(Some(Guard::new(self.fitting(), self.limit)));
         }
-        let (worth, slot) = self.least()?;
+        let least = self.least()?;
         if let Some(arriving) = self.arriving
             && newcomer.is_some()
         {
@@ -406,12 +483,12 @@ impl Eviction for Learned {
                 let watched = self.labels.watch(arriving.hash, self.now, features);
                 self.arriving = Some(Resident { history: History { watched, ..arriving.history }, ..arriving });
             }
-            if self.rule() == Rule::Learned && self.card.worth(&features) * arriving.gain < worth {
-                self.kept.push(slot);
+            if self.rule() == Rule::Learned && self.card.worth(&features) * arriving.gain < least.worth {
+                self.kept.insert(0, least);
                 return None;
             }
         }
-        Some(slot)
+        Some(least.slot)
     }
 
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
@@ -433,17 +510,10 @@ impl Eviction for Learned {
     }
 
     fn on_hit(&mut self, slot: Slot, access: &Access, _: Reuse) -> Option<Slot> {
-        self.now = self.now.wrapping_add(1);
         // Where the number of objects is limited, each weighs 1.
-        self.note(short(access.key), if self.objects.is_some() { 1 } else { access.size.max(1) }, false);
-        let resident = &mut self.residents[slot];
-        let history = &mut resident.history;
-        let context = self.context.note(Some(self.now.wrapping_sub(history.last)), false);
-        history.touch(self.now, &self.scale, context);
-        history.hits = history.hits.saturating_add(1);
-        if history.watched {
-            history.watched = false;
-            self.labels.on_use(resident.hash, self.now);
+        self.hits.push((slot, if self.objects.is_some() { 1 } else { access.size.max(1) }));
+        if self.hits.len() == HITS {
+            self.note_all();
         }
         None
     }
@@ -458,6 +528,7 @@ impl Eviction for Learned {
     }
 
     fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
+        self.note_hits();
         let resident = std::mem::take(&mut self.residents[slot]);
         if why != Removal::Evicted
             && let Some(Some(guard)) = &mut self.guard
@@ -470,6 +541,7 @@ impl Eviction for Learned {
     }
 
     fn on_resize(&mut self, capacity: u64, objects: Option<usize>) {
+        self.note_hits();
         self.limit = capacity;
         self.objects = objects;
         self.residents.set_limit(objects);
@@ -489,20 +561,28 @@ impl Eviction for Learned {
         }
     }
 
-    fn explain(&self, access: &Arrival, resident: Option<Slot>, room: bool) -> Option<Explanation> {
+    fn explain(&mut self, access: &Arrival, resident: Option<Slot>, room: bool) -> Option<Explanation> {
+        self.note_hits();
         Some(self.explanation(access, resident, room))
     }
 
-    fn standing(&self) -> Option<Standing> {
+    fn standing(&mut self) -> Option<Standing> {
+        self.note_hits();
         self.guard.as_ref().and_then(Option::as_ref).map(Guard::standing)
     }
 
     fn bytes(&self) -> usize {
-        let lists = self.kept.capacity() * size_of::<Slot>() + self.lowest.capacity() * size_of::<(f32, Slot)>();
+        let hits = self.hits.capacity() * size_of::<(Slot, u32)>();
+        let lists = hits + (self.kept.capacity() + self.drawn.capacity()) * size_of::<Candidate>();
         let guard = self.guard.as_ref().and_then(Option::as_ref).map_or(0, Guard::bytes);
-        let lists = guard + lists + self.drawn.capacity() * size_of::<Candidate>();
         let examples = self.examples.as_ref().map_or(0, |examples| examples.capacity() * size_of::<Example>());
-        self.residents.bytes() + self.memory.bytes() + self.labels.bytes() + self.card.bytes() + lists + examples
+        self.residents.bytes()
+            + self.memory.bytes()
+            + self.labels.bytes()
+            + self.card.bytes()
+            + guard
+            + lists
+            + examples
     }
 
     fn validate(&self, residents: usize, _: usize) {

@@ -109,13 +109,13 @@ pub trait Eviction: Send {
     }
 
     /// How a learned policy stands beside LRU, once its guard has something to compare. Others have no guard.
-    fn standing(&self) -> Option<Standing> {
+    fn standing(&mut self) -> Option<Standing> {
         None
     }
 
     /// What a learned policy would do about `access` now, and why; changes nothing. `resident` is the slot of its key, if it has
     /// one; `room` is whether there is room for it. Others cannot say.
-    fn explain(&self, access: &Arrival, resident: Option<Slot>, room: bool) -> Option<Explanation> {
+    fn explain(&mut self, access: &Arrival, resident: Option<Slot>, room: bool) -> Option<Explanation> {
         let _ = (access, resident, room);
         None
     }

@@ -17,7 +17,6 @@ const MOST_STEP: f64 = 30.0;
 /// What a look at the hazard said.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Checkpoint {
-    loaded: Time,
     /// Until when it holds.
     until: Time,
     /// Changes a second.
@@ -28,7 +27,7 @@ pub(super) struct Checkpoint {
 
 impl Checkpoint {
     /// Answers nothing.
-    pub(super) const NONE: Self = Self { loaded: Time(0), until: Time(0), hazard: 0.0, era: 0 };
+    pub(super) const NONE: Self = Self { until: Time(0), hazard: 0.0, era: 0 };
 
     /// A look at the hazard of a value loaded at `loaded`. The rule reloads at an age of `reach` seconds if the hazard stays
     /// as it is; `lifetime` is what was foreseen at the load.
@@ -39,16 +38,16 @@ impl Checkpoint {
         if !is_sound {
             return Self::NONE;
         }
-        Self { loaded, until: Time(loaded.0.saturating_add((next * 1e6) as u64)), hazard: (expected / age) as f32, era }
+        Self { until: Time(loaded.0.saturating_add((next * 1e6) as u64)), hazard: (expected / age) as f32, era }
     }
 
-    /// The chance that the value is stale; `None` where the experts must be asked.
+    /// The chance that the value, loaded at `loaded`, is stale; `None` where the experts must be asked.
     #[inline]
-    pub(super) fn stale(&self, now: Time, era: u32) -> Option<f64> {
-        if now >= self.until || now < self.loaded || era != self.era {
+    pub(super) fn stale(&self, loaded: Time, now: Time, era: u32) -> Option<f64> {
+        if now >= self.until || now < loaded || era != self.era {
             return None;
         }
-        let expected = f64::from(self.hazard) * seconds(self.loaded, now);
+        let expected = f64::from(self.hazard) * seconds(loaded, now);
         // Padé's approximant of 1 − e^−Λ, within 0.2 % up to the greatest chance ever served.
         Some(expected / (1.0 + expected * (0.5 + expected / 12.0)))
     }
@@ -66,7 +65,7 @@ mod tests {
             for age in [0.0, 1.0, 50.0, 129.0, 700.0] {
                 let now = Time(loaded.0 + (age * 1e6) as u64);
                 let exact = Hazard { expected: hazard * age, age }.stale();
-                match checkpoint.stale(now, 7) {
+                match checkpoint.stale(loaded, now, 7) {
                     Some(stale) => assert!((stale - exact).abs() <= 2e-2 * exact, "{hazard} {age}: {stale} {exact}"),
                     None => assert_eq!(age, 700.0, "{hazard}"),
                 }
@@ -78,11 +77,11 @@ mod tests {
     fn it_ends_at_the_next_look() {
         let (loaded, hazard) = (Time(1_000_000), Hazard { expected: 0.01, age: 10.0 });
         let at = |age: f64| Time(loaded.0 + (age * 1e6) as u64);
-        let holds = |checkpoint: Checkpoint, age: f64, era: u32| checkpoint.stale(at(age), era).is_some();
+        let holds = |checkpoint: Checkpoint, age: f64, era: u32| checkpoint.stale(loaded, at(age), era).is_some();
         let grown = Checkpoint::new(loaded, hazard, 1e9, 20.0, 1);
         assert!(holds(grown, 14.9, 1) && !holds(grown, 15.1, 1), "by the factor");
         assert!(!holds(grown, 12.0, 2), "the threshold has fallen");
-        assert_eq!(grown.stale(Time(0), 1), None, "the clock went back");
+        assert_eq!(grown.stale(loaded, Time(0), 1), None, "the clock went back");
         let near = Checkpoint::new(loaded, hazard, 12.0, 1e4, 1);
         assert!(holds(near, 11.9, 1) && !holds(near, 12.1, 1), "the rule reloads");
         let far = Checkpoint::new(loaded, hazard, 1e9, 640.0, 1);

@@ -33,6 +33,10 @@ const CHANGES_FOR_HOURS: u16 = 2;
 const EXPIRED: u32 = 3;
 /// Keys remembered unless said otherwise.
 const MOST_KEYS: usize = 1 << 24;
+/// Beside a store: for each object that fits, at least, and where their number is not known.
+const KEYS_AN_OBJECT: usize = 4;
+const LEAST_KEYS: usize = 1 << 14;
+const USUAL_KEYS: usize = 1 << 20;
 
 /// An objective at work.
 pub(super) struct Group {
@@ -115,6 +119,11 @@ impl Engine {
         Self { most_keys: most.clamp(1, MOST_KEYS), ..self }
     }
 
+    /// How many keys to remember beside a store of at most so many objects, where that is known.
+    pub fn keys_beside(objects: Option<usize>) -> usize {
+        objects.map_or(USUAL_KEYS, |objects| objects.saturating_mul(KEYS_AN_OBJECT).max(LEAST_KEYS))
+    }
+
     /// A key with its class: what stands before the first `:` or `/` of its text, its size in powers of two, and a tag of
     /// the user's.
     pub fn subject(&mut self, key: KeyHash, text: &str, size: u32, tag: u64) -> Subject {
@@ -137,9 +146,7 @@ impl Engine {
         group.controller.read();
         group.audits.read();
         record.cached.is_held &= is_cached;
-        if record.cached.is_held
-            && let Some(stale) = record.cached.checkpoint.stale(now, group.controller.era())
-        {
+        if let Some(stale) = record.cached.stale(now, group.controller.era()) {
             return serve(record, group, &mut self.rng, stale);
         }
         self.consider(slot, now)
@@ -149,7 +156,7 @@ impl Engine {
     fn consider(&mut self, slot: usize, now: Time) -> Decision {
         let record = &self.records[slot];
         let group = &self.groups[usize::from(record.group)];
-        let Some(loaded) = record.cached.loaded.filter(|_| record.cached.is_held) else { return Decision::Load };
+        let Some(loaded) = record.cached.loaded().filter(|_| record.cached.is_held) else { return Decision::Load };
         let age = seconds(loaded, now);
         let freshness = &group.freshness;
         match freshness.goal {
@@ -185,7 +192,7 @@ impl Engine {
                 return Decision::Load;
             }
             group.controller.served(stale);
-            record.cached.stale += stale as f32;
+            record.cached.served_stale += stale as f32;
             return Decision::ServeAndRefresh;
         }
         if is_fresh && grace == 0.0 {
@@ -203,7 +210,7 @@ impl Engine {
         let group = &mut self.groups[usize::from(self.classes.all[usize::from(subject.class.0)].group)];
         group.audits.forgone(audit);
         if let Some(slot) = self.find(subject.key) {
-            self.records[slot].cached.stale += audit.stale as f32;
+            self.records[slot].cached.served_stale += audit.stale as f32;
         }
     }
 
@@ -211,7 +218,7 @@ impl Engine {
     pub fn loaded(&mut self, subject: Subject, now: Time, load: Loaded) -> Lifetimes {
         let slot = self.slot(subject, now);
         let before = self.records[slot].cached;
-        let since = before.loaded.unwrap_or(now);
+        let since = before.loaded().unwrap_or(now);
         let age = seconds(since, now);
         let group = usize::from(self.records[slot].group);
         let flips = &mut self.records[slot].flips;
@@ -222,18 +229,19 @@ impl Engine {
             Evidence::Unchanged => Some(false),
             Evidence::Changed => Some(true),
             Evidence::ChangedAt(at) => {
-                let changed = at > since && before.loaded.is_some();
+                let changed = at > since && before.loaded().is_some();
                 exact = changed.then(|| at.min(now));
                 Some(changed)
             }
             // After a notice a change is no surprise.
-            Evidence::Digest(digest) if before.loaded.is_none() => {
+            Evidence::Digest(digest) if before.loaded().is_none() => {
                 flips.renew(digest);
                 None
             }
             Evidence::Digest(digest) => Some(flips.digest(digest, age)),
         };
-        if let (Some(changed), Some(_), false) = (changed, before.loaded, matches!(load.evidence, Evidence::Digest(_)))
+        if let (Some(changed), Some(_), false) =
+            (changed, before.loaded(), matches!(load.evidence, Evidence::Digest(_)))
         {
             flips.look(changed, age);
         }
@@ -242,9 +250,9 @@ impl Engine {
             self.classes.all[usize::from(self.records[slot].class.0)].flipping += 1;
         }
         let grace = self.groups[group].freshness.grace.as_secs_f64();
-        if let (Some(_), Some(changed), false) = (before.loaded, changed, is_marked || self.is_frozen) {
+        if let (Some(_), Some(changed), false) = (before.loaded(), changed, is_marked || self.is_frozen) {
             let foreseen = self.foresee(&self.records[slot], since, age);
-            let (whole, served) = (foreseen.hazard.stale(), f64::from(before.stale));
+            let (whole, served) = (foreseen.hazard.stale(), f64::from(before.served_stale));
             let share = if whole > 1e-12 { 1.0 / whole } else { 1.0 };
             let shape = self.groups[group].audits.bias();
             // Of what was served, what is now known: nothing was stale if nothing changed, and if something did, each read
@@ -263,10 +271,9 @@ impl Engine {
         }
         let record = &mut self.records[slot];
         let is_valid = record.cached.noticed <= load.began || record.cached.noticed == Time(0);
-        record.cached.loaded = is_valid.then_some(load.began.min(now));
-        record.cached.is_held = is_valid;
+        record.cached.load(is_valid.then_some(load.began.min(now)));
         record.cached.lease = load.lease.map_or(Time(0), |lease| load.began.plus(lease));
-        record.cached.stale = 0.0;
+        record.cached.served_stale = 0.0;
         record.cached.checkpoint = Checkpoint::NONE;
         if let (Evidence::ChangedAt(at), true) = (load.evidence, record.changes.looks == 0) {
             record.changes.last = at.min(now);
@@ -281,7 +288,7 @@ impl Engine {
     pub fn changed(&mut self, subject: Subject, now: Time) {
         let Some(slot) = self.find(subject.key) else { return };
         let class = usize::from(self.records[slot].class.0);
-        if let (Some(loaded), false) = (self.records[slot].cached.loaded, self.is_frozen) {
+        if let (Some(loaded), false) = (self.records[slot].cached.loaded(), self.is_frozen) {
             let age = seconds(loaded, now);
             let h = self.life(&self.records[slot], loaded, age).multiplier();
             let class = &mut self.classes.all[class];
@@ -294,8 +301,7 @@ impl Engine {
         let record = &mut self.records[slot];
         record.changes.last = record.changes.last.max(now);
         record.cached.noticed = now;
-        record.cached.loaded = None;
-        record.cached.is_held = false;
+        record.cached.load(None);
     }
 
     /// The origin did not answer. Serves what is cached up to the hard maximum; until [`recovered`](Self::recovered) nothing
@@ -305,7 +311,7 @@ impl Engine {
         let Some(slot) = self.find(subject.key) else { return Decision::Load };
         let record = &self.records[slot];
         let group = &self.groups[usize::from(record.group)];
-        match record.cached.loaded {
+        match record.cached.loaded() {
             Some(loaded) if record.cached.is_held && seconds(loaded, now) < group.freshness.most.as_secs_f64() => {
                 Decision::Serve
             }
@@ -343,7 +349,7 @@ impl Engine {
         let freshness = &group.freshness;
         let logical = match freshness.goal {
             Goal::FixedTtl(ttl) => ttl,
-            Goal::NeverStale => record.cached.lease.since(record.cached.loaded.unwrap_or(record.cached.lease)),
+            Goal::NeverStale => record.cached.lease.since(record.cached.loaded().unwrap_or(record.cached.lease)),
             Goal::StaleReads(_) => {
                 let rate = record.reads.rate();
                 // The hazard depends on the age at which it is asked for: twice is near enough.
@@ -366,7 +372,7 @@ impl Engine {
     pub fn worth(&self, subject: Subject) -> Option<Duration> {
         let record = &self.records[self.find(subject.key)?];
         let freshness = &self.groups[usize::from(record.group)].freshness;
-        let age = record.reads.last.since(record.cached.loaded?);
+        let age = record.reads.last.since(record.cached.loaded()?);
         let end = ends_by(freshness, Duration::try_from_secs_f32(record.cached.logical).unwrap_or_default());
         let worth = idle_worth(&record.reads, subject.size, freshness).min(end.saturating_sub(age));
         (freshness.rent > 0.0).then_some(worth)
@@ -382,7 +388,7 @@ impl Engine {
 
     /// What its rate is to be multiplied with over the life of the value cached until now, or one that begins now.
     pub(super) fn multiplier(&self, record: &Record, now: Time) -> f64 {
-        let loaded = record.cached.loaded.unwrap_or(now);
+        let loaded = record.cached.loaded().unwrap_or(now);
         self.life(record, loaded, seconds(loaded, now).max(1.0)).multiplier()
     }
 
@@ -395,7 +401,7 @@ impl Engine {
         if age.is_nan() || age <= 0.0 {
             return Hazard { expected: 0.0, age: 0.0 };
         }
-        self.foresee(record, record.cached.loaded.unwrap_or(record.reads.last), age).hazard
+        self.foresee(record, record.cached.loaded().unwrap_or(record.reads.last), age).hazard
     }
 
     /// What the experts say of the life of `age` seconds from `loaded`.
@@ -491,10 +497,7 @@ impl Engine {
     /// The record of a key, made if need be.
     #[inline]
     fn slot(&mut self, subject: Subject, now: Time) -> usize {
-        match self.find(subject.key) {
-            Some(slot) => slot,
-            None => self.add(subject, now),
-        }
+        self.find(subject.key).unwrap_or_else(|| self.add(subject, now))
     }
 
     #[cold]
@@ -511,6 +514,11 @@ impl Engine {
             flips: Flips::default(),
         };
         let slot = if self.records.len() < self.most_keys {
+            // By a quarter: a doubling's spare room would be most of what a key costs.
+            if self.records.len() == self.records.capacity() {
+                let more = (self.records.len() / 4).max(64).min(self.most_keys - self.records.len());
+                self.records.reserve_exact(more);
+            }
             self.records.push(record);
             self.records.len() - 1
         } else {
@@ -543,7 +551,7 @@ fn serve(record: &mut Record, group: &mut Group, rng: &mut Rng, stale: f64) -> D
     if let Some(probability) = group.audits.draw(stale, rng.unit()) {
         return Decision::Audit(super::Audit { probability, stale });
     }
-    record.cached.stale += stale as f32;
+    record.cached.served_stale += stale as f32;
     Decision::Serve
 }
 

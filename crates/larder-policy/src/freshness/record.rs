@@ -31,8 +31,8 @@ const _: () = assert!(size_of::<Changes>() <= 40);
 /// The value now cached, or last cached: one that the store let go of is still something to compare a load with.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cached {
-    /// When it was loaded; `None` where nothing is known, or what was known is known to have changed.
-    pub(super) loaded: Option<Time>,
+    loaded: Time,
+    is_known: bool,
     /// Whether the store has it.
     pub(super) is_held: bool,
     /// Until when the origin promises to announce changes.
@@ -40,11 +40,30 @@ pub(super) struct Cached {
     /// The last notice.
     pub(super) noticed: Time,
     /// Stale reads foreseen among those served since the load.
-    pub(super) stale: f32,
+    pub(super) served_stale: f32,
     /// The lifetime foreseen at the load, in seconds.
     pub(super) logical: f32,
     /// What the last look at the hazard said.
     pub(super) checkpoint: Checkpoint,
+}
+
+impl Cached {
+    /// When it was loaded; `None` where nothing is known, or what was known is known to have changed.
+    #[inline]
+    pub(super) fn loaded(&self) -> Option<Time> {
+        self.is_known.then_some(self.loaded)
+    }
+
+    pub(super) fn load(&mut self, at: Option<Time>) {
+        (self.loaded, self.is_known) = (at.unwrap_or(self.loaded), at.is_some());
+        self.is_held = self.is_known;
+    }
+
+    /// The chance that a value still held is stale, as the last look at the hazard foresaw it.
+    #[inline]
+    pub(super) fn stale(&self, now: Time, era: u32) -> Option<f64> {
+        if self.is_held { self.checkpoint.stale(self.loaded, now, era) } else { None }
+    }
 }
 
 /// How often it is read.
@@ -83,18 +102,22 @@ impl Reads {
     }
 }
 
-/// Everything kept of a key.
+/// Everything kept of a key. What a read needs lies together.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(super) struct Record {
     pub(super) key: KeyHash,
+    pub(super) reads: Reads,
     pub(super) class: ClassId,
     /// Its class's.
     pub(super) group: u16,
-    pub(super) changes: Changes,
-    pub(super) cached: Cached,
-    pub(super) reads: Reads,
     pub(super) flips: Flips,
+    pub(super) cached: Cached,
+    pub(super) changes: Changes,
 }
+
+// Most of what a key costs that the engine knows.
+const _: () = assert!(size_of::<Record>() <= 136);
 
 /// Seconds from one moment to another, 0 where the clock went back.
 #[inline]

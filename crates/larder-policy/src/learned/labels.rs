@@ -68,6 +68,10 @@ impl Labels {
         let number = Slot(self.first.wrapping_add(self.waiting.len() as u32));
         let mut features = features;
         features.0[15] = 0;
+        // By a quarter: about half of the most wait, and doubling would make room for twice as many.
+        if self.waiting.len() == self.waiting.capacity() {
+            self.waiting.reserve_exact((self.waiting.len() / 4).max(64).min(self.most - self.waiting.len()));
+        }
         self.waiting.push_back(Waiting { hash, since: now, features });
         let (waiting, first) = (&self.waiting, self.first);
         self.index.insert(spread(hash), number, |slot| spread(waiting[slot.0.wrapping_sub(first) as usize].hash));

@@ -204,6 +204,53 @@ fn what_lies_there_can_be_listed_and_changed() {
     assert_eq!(listed, [(key('b'), 'B'), (key('c'), 'c')]);
 }
 
+/// Whether values are asked changes nothing but what it costs.
+#[test]
+fn values_that_know_their_keys_are_found_as_by_the_hash() {
+    for entry in crate::eviction::REGISTRY.iter().filter(|entry| !entry.needs_oracle) {
+        let [mut plain, mut asked] = [(); 2].map(|()| shard(entry.name, Capacity::objects(30)));
+        let mut rng = crate::Rng::new(3);
+        for at in 0..3000 {
+            let letter = char::from(b'a' + (60.0 * rng.unit().powi(2)) as u8);
+            // Every other letter ends, which only the shard knows.
+            let ends = u32::from(letter).is_multiple_of(2);
+            let claim = |&value: &char| match value == letter {
+                true if ends => Claim::Unsure,
+                true => Claim::Alive,
+                false => Claim::Other,
+            };
+            let access = access(letter, at * SECOND / 10, 1);
+            let found = asked.lookup_by(&access, claim).is_hit();
+            assert_eq!(found, plain.lookup(&access).is_hit(), "{} at {at}", entry.name);
+            if found {
+                continue;
+            }
+            let plan =
+                Plan { verdict: Verdict::Store, ttl: ends.then_some(Duration::from_secs(5)), reuse: Reuse::UNKNOWN };
+            let [mut left, mut also_left] = [Vec::new(), Vec::new()];
+            let inserted = asked.insert(&access, letter, &plan, &mut left);
+            assert_eq!(inserted, plain.insert(&access, letter, &plan, &mut also_left), "{} at {at}", entry.name);
+            assert_eq!(left, also_left, "{} at {at}", entry.name);
+            asked.validate();
+        }
+    }
+}
+
+#[test]
+fn another_key_of_the_same_hash_is_a_miss_until_it_is_replaced() {
+    for policy in ["sieve", "s3fifo", "learned"] {
+        let mut shard = shard(policy, Capacity::objects(3));
+        set(&mut shard, &access('a', 0, 1), 'a', None);
+        let found = shard.lookup_by(&access('a', 1, 1), |_| Claim::Other);
+        assert!(matches!(found, Lookup::Miss(Miss { expired: false, .. })), "{policy}: {found:?}");
+        shard.validate();
+        let plan = Plan { verdict: Verdict::Store, ttl: None, reuse: Reuse::UNKNOWN };
+        let inserted = shard.insert(&access('a', 1, 1), 'A', &plan, &mut Vec::new());
+        assert_eq!((inserted, shard.len()), (Inserted::Replaced('a'), 1), "{policy}");
+        shard.validate();
+    }
+}
+
 /// FIFO that counts each key's arrivals, for as long as it is resident or one of the last three to leave.
 #[derive(Default)]
 struct Counting {

@@ -7,7 +7,7 @@ use larder_policy::{Access, KeyHash, Op, Time};
 use super::{Explained, Hot, Lifetime, Logged, RunnerUp, Score};
 use crate::Key;
 use crate::decisions::{Label, Note};
-use crate::entry::{HALF_LIFE, Life};
+use crate::entry::HALF_LIFE;
 use crate::store::Store;
 
 impl<K: Key + Clone, V: Clone> Store<K, V> {
@@ -15,7 +15,7 @@ impl<K: Key + Clone, V: Clone> Store<K, V> {
     /// is hashed.
     pub(super) fn find(&self, key: &str) -> Option<KeyHash> {
         let by_text = self.hasher.hash_text(key);
-        let is_held = |hash| self.segment(hash).lock().kernel.peek(hash).is_some_and(|entry| entry.key.text() == key);
+        let is_held = |hash| self.segment(hash).kernel.peek(hash).is_some_and(|entry| entry.key.text() == key);
         if is_held(by_text) {
             return Some(by_text);
         }
@@ -42,16 +42,13 @@ impl<K: Key + Clone, V: Clone> Store<K, V> {
         let control = self.control_of(hash);
         let arm = control.as_ref().map(|(_, decides)| if *decides { "control" } else { "policy" });
         let policy = control.as_ref().filter(|(_, decides)| *decides).map_or(policy, |(control, _)| control);
-        let segment = self.segment(hash).lock();
-        let entry = segment.kernel.peek(hash);
-        let (size, cost) = entry.map_or((1, 0), |entry| (entry.size, entry.cost));
+        let mut segment = self.segment(hash);
+        let (size, cost) = segment.kernel.peek(hash).map_or((1, 0), |entry| (entry.size, entry.cost));
         let told = segment.kernel.explain(&Access { key: hash, at: now, size, cost, op: Op::Get });
+        let entry = segment.kernel.peek(hash);
         let lifetime = entry.map(|entry| {
             let engine = segment.engine.as_ref();
-            let known = match entry.life {
-                Life::Judged { subject, .. } => engine.and_then(|engine| engine.known(subject, now)),
-                Life::Until { .. } => None,
-            };
+            let known = entry.subject(hash).and_then(|subject| engine?.known(subject, now));
             Lifetime::of(now.since(entry.as_of), entry.lifetime(), known, entry.reads(now))
         });
         let runner_up = told.as_ref().and_then(|told| told.ranked?.runner_up).and_then(|other| {

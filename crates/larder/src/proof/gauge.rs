@@ -3,7 +3,7 @@
 use larder_policy::experiment::{Measures, Probe, ShardSlice, SizeCurve, WhatIf};
 use larder_policy::{Access, Capacity, Error, KeyHash, Op, Policy, Time};
 
-use crate::entry::{Entry, Life};
+use crate::entry::Entry;
 use crate::stats::Counts;
 
 /// Objects of all ghosts of the control together, at least: with few segments each has more.
@@ -36,10 +36,9 @@ impl Gauge {
     /// A resident that is fresh, or of which the freshness engine has yet to decide: who is kept is judged, not for how long.
     #[inline]
     pub(crate) fn hit<K, V>(&mut self, access: &Access, entry: &Entry<K, V>) {
-        let given = match entry.life {
-            Life::Until { end, .. } if end <= access.at => return self.miss(access),
-            Life::Until { end, .. } => Some(end.since(entry.as_of)),
-            Life::Judged { .. } => None,
+        let given = match entry.fixed_end() {
+            Some(end) if end <= access.at => return self.miss(access),
+            end => end.map(|end| end.since(entry.as_of)),
         };
         let access = Access { size: entry.size, cost: entry.cost, ..*access };
         self.probe.record(&access, true, given);
@@ -57,12 +56,9 @@ impl Gauge {
         self.probe.record(access, true, None);
     }
 
-    /// A value on its way in.
-    pub(crate) fn keep(&mut self, access: &Access, life: Life) {
-        let given = match life {
-            Life::Until { end, .. } => Some(end.since(access.at)),
-            Life::Judged { .. } => None,
-        };
+    /// A value on its way in, and when it ends, if that is fixed.
+    pub(crate) fn keep(&mut self, access: &Access, end: Option<Time>) {
+        let given = end.map(|end| end.since(access.at));
         self.probe.fill(access, given);
         self.sizes.fill(access, given);
     }

@@ -1,7 +1,7 @@
 //! What the policy would do about a key, and why. Nothing here changes anything: a draw takes its numbers from a copy of the
 //! policy's, so that it is the draw that comes next.
 
-use super::{Candidate, Learned, Rule, draw, short};
+use super::{Candidate, Learned, Rule, draw_all, short};
 use crate::Slot;
 use crate::eviction::Arrival;
 use crate::learned::explanation::{Decision, Explanation, Opinion, Ranked, RunnerUp};
@@ -57,15 +57,14 @@ impl Learned {
     }
 
     fn ranked(&self, score: f32, resident: Option<Slot>, now: u32, rule: Rule) -> Ranked {
-        let mut drawn: Vec<_> = self.kept.iter().copied().map(Candidate::new).collect();
+        let (mut kept, mut drawn) = (self.kept.clone(), Vec::new());
+        self.doubt(&mut kept, &mut drawn, now, rule);
         let mut rng = self.rng.clone();
-        for _ in 0..self.samples {
-            drawn.extend(draw(&self.residents, &mut rng).map(Candidate::new));
-        }
-        drawn.retain(|candidate| self.residents[candidate.slot].is_present());
+        draw_all(&self.residents, &mut rng, self.samples, &mut drawn);
         self.score(&mut drawn, now, rule);
+        kept.append(&mut drawn);
         let mut others: Vec<Candidate> = Vec::new();
-        for candidate in drawn {
+        for candidate in kept {
             if Some(candidate.slot) != resident && others.iter().all(|other| other.slot != candidate.slot) {
                 others.push(candidate);
             }
