@@ -23,6 +23,12 @@ pub struct ServerInfo {
     pub connected_replicas: u64,
     /// By how many bytes the slowest replica lags.
     pub replication_lag: u64,
+    /// Bytes in use that do not count towards the limit: buffers for replicas.
+    pub not_counted: u64,
+    /// Keys, in all databases.
+    pub keys: u64,
+    /// Whether a full server evicts by how often keys are used, and not by when.
+    pub evicts_by_use: bool,
 }
 
 pub(crate) async fn server_info(link: &Link) -> Result<ServerInfo, Error> {
@@ -46,8 +52,14 @@ fn parse(text: &str) -> ServerInfo {
             "expired_keys" => info.expired_keys = number,
             "connected_clients" => info.connected_clients = number,
             "connected_slaves" => info.connected_replicas = number,
+            "mem_not_counted_for_evict" => info.not_counted = number,
+            "maxmemory_policy" => info.evicts_by_use = value.ends_with("-lfu"),
             "master_repl_offset" => offset = number,
-            _ if field.strip_prefix("slave").is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit())) => {
+            _ if numbered(field, "db") => {
+                let keys = value.split(',').find_map(|part| part.strip_prefix("keys=")?.parse::<u64>().ok());
+                info.keys += keys.unwrap_or(0);
+            }
+            _ if numbered(field, "slave") => {
                 let at = value.split(',').find_map(|part| part.strip_prefix("offset=")?.parse().ok());
                 slowest = slowest.into_iter().chain(at).min();
             }
@@ -58,6 +70,11 @@ fn parse(text: &str) -> ServerInfo {
     info
 }
 
+/// Whether a field is the name and a number.
+fn numbered(field: &str, name: &str) -> bool {
+    field.strip_prefix(name).is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +83,9 @@ mod tests {
     fn the_figures_are_found() {
         let text = "# Memory\r\nused_memory:1000\r\nmaxmemory:2000\r\n# Stats\r\nevicted_keys:3\r\nexpired_keys:4\r\n\
             connected_clients:5\r\nconnected_slaves:2\r\nslave0:ip=127.0.0.1,port=1,state=online,offset=90,lag=0\r\n\
-            slave1:ip=127.0.0.1,port=2,state=online,offset=70,lag=1\r\nslave_read_only:1\r\nmaster_repl_offset:100\r\n";
+            slave1:ip=127.0.0.1,port=2,state=online,offset=70,lag=1\r\nslave_read_only:1\r\nmaster_repl_offset:100\r\n\
+            mem_not_counted_for_evict:50\r\nmaxmemory_policy:allkeys-lfu\r\n# Keyspace\r\n\
+            db0:keys=7,expires=1,avg_ttl=0\r\ndb12:keys=5,expires=0,avg_ttl=0\r\n";
         let expected = ServerInfo {
             used_memory: 1000,
             maxmemory: 2000,
@@ -75,6 +94,9 @@ mod tests {
             connected_clients: 5,
             connected_replicas: 2,
             replication_lag: 30,
+            not_counted: 50,
+            keys: 12,
+            evicts_by_use: true,
         };
         assert_eq!(parse(text), expected);
         assert_eq!(parse("nonsense\0:\n:"), ServerInfo::default());

@@ -20,6 +20,7 @@
 //! For code that talks to Redis itself there is [`Learned`], which wraps its connection and chooses lifetimes.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod config;
 mod connect;
 mod errors;
@@ -30,6 +31,7 @@ mod listen;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod scripts;
+mod steer;
 mod store;
 
 #[cfg(feature = "metrics")]
@@ -39,4 +41,5 @@ pub use info::ServerInfo;
 pub use larder::Freshness;
 pub use learned::{Given, Learned, LearnedConfig, LearnedState};
 pub use link::LinkState;
+pub use steer::{Steering, SteeringState};
 pub use store::RedisStore;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use crate::connect::{Failure, client, silent};
 use crate::errors::translate;
 use crate::link::{Link, jitter};
+use crate::steer::{Steer, channels};
 
 /// How many bytes come before the name.
 const HEAD: usize = 9;
@@ -46,13 +47,21 @@ fn decode(sender: u64, message: &[u8]) -> Option<Invalidation> {
     })
 }
 
+/// Who hears.
+pub(crate) struct Ears {
+    /// Who we are on the channel.
+    pub(crate) sender: u64,
+    pub(crate) heard: broadcast::Sender<Invalidation>,
+    pub(crate) steer: Option<Arc<Steer>>,
+}
+
 /// Hears the channel, for ever. Whenever it has been down, everything said meanwhile is lost.
-pub(crate) async fn listen(link: Arc<Link>, sender: u64, heard: broadcast::Sender<Invalidation>) {
+pub(crate) async fn listen(link: Arc<Link>, ears: Ears) {
     let mut backoff = Duration::ZERO;
     loop {
         sleep(jitter(backoff)).await;
         let start = Instant::now();
-        let failure = hear(&link, sender, &heard).await;
+        let failure = hear(&link, &ears).await;
         if link.counts.listening.swap(0, Relaxed) > 0 {
             tracing::warn!(error = %failure.error, "announcements of other processes are not heard");
         }
@@ -66,11 +75,14 @@ pub(crate) async fn listen(link: Arc<Link>, sender: u64, heard: broadcast::Sende
 }
 
 /// Returns when the channel is lost.
-async fn hear(link: &Link, sender: u64, heard: &broadcast::Sender<Invalidation>) -> Failure {
+async fn hear(link: &Link, Ears { sender, heard, steer }: &Ears) -> Failure {
     let config = &link.config;
     let subscribe = async {
         let mut pubsub = client(config).await?.get_async_pubsub().await?;
         pubsub.subscribe(&config.channel).await?;
+        if let Some(steer) = steer {
+            pubsub.subscribe(&channels(&config.channel, steer.id)[..]).await?;
+        }
         Ok::<_, Failure>(pubsub.split())
     };
     let (mut sink, mut stream) = match timeout(config.connect_within, subscribe.boxed()).await {
@@ -87,11 +99,19 @@ async fn hear(link: &Link, sender: u64, heard: &broadcast::Sender<Invalidation>)
     loop {
         tokio::select! {
             message = stream.next() => match message {
-                Some(message) => {
-                    if let Some(what) = decode(sender, message.get_payload_bytes()) {
-                        let _ = heard.send(what);
+                Some(message) => match steer {
+                    Some(steer) if message.get_channel_name() != config.channel => {
+                        steer.hear(message.get_payload_bytes());
                     }
-                }
+                    _ => {
+                        if let Some(what) = decode(*sender, message.get_payload_bytes()) {
+                            if let (Some(steer), Invalidation::Key(name)) = (steer, &what) {
+                                steer.gone(name);
+                            }
+                            let _ = heard.send(what);
+                        }
+                    }
+                },
                 None => return silent().into(),
             },
             _ = pings.tick() => match timeout(config.answer_within, sink.ping::<redis::Value>()).await {

@@ -1,8 +1,8 @@
-//! What has to happen in one step on the server. Each script touches one key, so that it runs in a cluster.
+//! What has to happen in one step on the server. Each script but `EVICT` touches one key, so that it runs in a cluster.
 
 use std::sync::LazyLock;
 
-use larder::remote::envelope::{FENCE, MAGIC};
+use larder::remote::envelope::{FENCE, FORMAT, KIND, Kind, MAGIC};
 use redis::{Cmd, cmd};
 
 /// A script, sent by its hash; by its text to a server that does not know it.
@@ -13,7 +13,7 @@ pub(crate) struct Script {
 
 /// Keeps ARGV[1] for ARGV[2] ms, unless what is kept is an envelope with another fence.
 pub(crate) static PUT: LazyLock<Script> = LazyLock::new(|| {
-    let magic: String = MAGIC.iter().map(|byte| format!("\\{byte:03}")).collect();
+    let magic = quoted(&MAGIC);
     // Lua counts from 1 and includes the end.
     let (from, to) = (FENCE.start + 1, FENCE.end);
     Script::new(format!(
@@ -23,6 +23,23 @@ if type(kept) == 'string' and #kept == {to} and kept:sub(1, {length}) == '{magic
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1",
         length = MAGIC.len(),
+    ))
+});
+
+/// Takes out those of the keys that hold a value of ours, and says how many: what somebody else keeps under a name, and marks of
+/// invalidations, stay.
+pub(crate) static EVICT: LazyLock<Script> = LazyLock::new(|| {
+    let head = quoted(&[&MAGIC[..], &[FORMAT]].concat());
+    Script::new(format!(
+        "local gone = 0
+for _, key in ipairs(KEYS) do
+    local head = redis.pcall('GETRANGE', key, 0, {KIND})
+    if type(head) == 'string' and head:sub(1, {KIND}) == '{head}' and head:byte({KIND} + 1) % 4 ~= {mark} then
+        gone = gone + redis.call('UNLINK', key)
+    end
+end
+return gone",
+        mark = Kind::Invalidated as u8,
     ))
 });
 
@@ -51,23 +68,37 @@ impl Script {
         let hash = redis::Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }
+}
 
+/// Bytes within quotes, as Lua reads them.
+fn quoted(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:03}")).collect()
+}
+
+/// A script and what it is given.
+pub(crate) struct Call<'a> {
+    pub(crate) script: &'static Script,
+    pub(crate) keys: Vec<&'a str>,
+    pub(crate) args: Vec<&'a [u8]>,
+}
+
+impl Call<'_> {
     /// The call by hash.
-    pub(crate) fn call(&self, key: &str, args: &[&[u8]]) -> Cmd {
-        invoke("EVALSHA", &self.hash, key, args)
+    pub(crate) fn by_hash(&self) -> Cmd {
+        self.invoke("EVALSHA", &self.script.hash)
     }
 
     /// The call by text, from which the server learns the script.
-    pub(crate) fn text(&self, key: &str, args: &[&[u8]]) -> Cmd {
-        invoke("EVAL", &self.text, key, args)
+    pub(crate) fn by_text(&self) -> Cmd {
+        self.invoke("EVAL", &self.script.text)
     }
-}
 
-fn invoke(command: &str, script: &str, key: &str, args: &[&[u8]]) -> Cmd {
-    let mut cmd = cmd(command);
-    cmd.arg(script).arg(1).arg(key);
-    for arg in args {
-        cmd.arg(*arg);
+    fn invoke(&self, command: &str, script: &str) -> Cmd {
+        let mut cmd = cmd(command);
+        cmd.arg(script).arg(self.keys.len()).arg(&self.keys);
+        for arg in &self.args {
+            cmd.arg(*arg);
+        }
+        cmd
     }
-    cmd
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use larder::Error;
 use larder::remote::{Capabilities, Invalidation, Item, Name, Notice, RemoteStore};
-use larder::{Error, ErrorKind};
-use redis::{Cmd, RedisResult, Value, cmd};
+use redis::{RedisResult, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -18,8 +18,9 @@ use crate::config::RedisConfig;
 use crate::errors::{Action, action, translate};
 use crate::info::{ServerInfo, server_info};
 use crate::link::{Link, LinkState, keep};
-use crate::listen::{encode, listen};
-use crate::scripts::{LEASE, PUT, RELEASE, Script};
+use crate::listen::{Ears, encode, listen};
+use crate::scripts::{Call, LEASE, PUT, RELEASE, Script};
+use crate::steer::{self, Decisions, Steer, SteeringState};
 
 /// How many announcements a listener may lag behind.
 const CHANNEL: usize = 4096;
@@ -31,21 +32,25 @@ pub struct RedisStore {
     /// Who we are on the channel.
     sender: u64,
     heard: broadcast::Sender<Invalidation>,
+    steer: Option<Arc<Steer>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl RedisStore {
     /// Begins to connect, on `runtime`.
     pub fn new(config: RedisConfig, runtime: &Handle) -> Self {
-        let link = Arc::new(Link::new(config));
         let (sender, heard) = (fastrand::u64(..), broadcast::Sender::new(CHANNEL));
-        let tasks = vec![
+        let steer = config.steering.clone().map(|steering| Arc::new(Steer::new(steering, sender)));
+        let link = Arc::new(Link::new(config));
+        let ears = Ears { sender, heard: heard.clone(), steer: steer.clone() };
+        let mut tasks = vec![
             runtime.spawn(keep(link.clone())),
-            runtime.spawn(listen(link.clone(), sender, heard.clone())),
+            runtime.spawn(listen(link.clone(), ears)),
             #[cfg(feature = "metrics")]
             runtime.spawn(crate::metrics::publish(link.clone())),
         ];
-        Self { link, sender, heard, tasks }
+        tasks.extend(steer.clone().map(|steer| runtime.spawn(steer::keep(link.clone(), steer))));
+        Self { link, sender, heard, steer, tasks }
     }
 
     /// How the link is, for metrics.
@@ -58,56 +63,48 @@ impl RedisStore {
         server_info(&self.link).await
     }
 
-    /// Commands whose answers matter one by one. Errors of single answers are acted upon; what is left of them is the caller's.
-    async fn many(&self, cmds: Vec<Cmd>) -> Result<Vec<RedisResult<Value>>, Error> {
-        let asked = cmds.len();
-        let generation = self.link.generation();
-        let answers = self.link.call(async move |mut conn| conn.many(cmds).await).await?;
-        if answers.len() != asked {
-            return Err(self.confused());
+    /// Switches steering on or off at run time; a store made without it stays without. Off, the server's own eviction decides again: no key is
+    /// taken out and none is refused.
+    pub fn steer(&self, on: bool) {
+        if let Some(steer) = &self.steer {
+            steer.switch(on);
         }
-        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-            if error.code() != Some("NOSCRIPT") {
-                self.link.react(generation, error);
-            }
-        }
-        Ok(answers)
     }
 
-    /// Calls of a script; a server that does not know it yet is told.
-    async fn scripts(
-        &self,
-        script: &Script,
-        calls: Vec<(Vec<&[u8]>, &Name)>,
-    ) -> Result<Vec<RedisResult<Value>>, Error> {
-        let cmds = calls.iter().map(|(args, name)| script.call(name, args)).collect();
-        let mut answers = self.many(cmds).await?;
-        let unknown: Vec<_> = (answers.iter().enumerate())
-            .filter(|(_, answer)| matches!(answer, Err(error) if error.code() == Some("NOSCRIPT")))
-            .map(|(at, _)| at)
-            .collect();
-        if !unknown.is_empty() {
-            let cmds = unknown.iter().map(|&at| script.text(calls[at].1, &calls[at].0)).collect();
-            for (at, answer) in unknown.into_iter().zip(self.many(cmds).await?) {
-                answers[at] = answer;
-            }
+    /// What steering does, if the store was made with it.
+    pub fn steering(&self) -> Option<SteeringState> {
+        self.steer.as_ref().map(|steer| steer.state())
+    }
+
+    /// Fills, behind those that have to leave for them; the answers to the fills.
+    async fn send(&self, items: &[&Item], evict: &[Name]) -> Result<Vec<RedisResult<Value>>, Error> {
+        let ttls: Vec<_> = items.iter().map(|item| millis(item.ttl)).collect();
+        let victims = (!evict.is_empty()).then(|| steer::evict(evict));
+        let before = usize::from(victims.is_some());
+        let puts = items.iter().zip(&ttls).map(|(item, ttl)| Call {
+            script: &PUT,
+            keys: vec![&item.name],
+            args: vec![&item.bytes[..], ttl.as_bytes()],
+        });
+        let calls: Vec<_> = victims.into_iter().chain(puts).collect();
+        if calls.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(answers)
+        let mut answers = self.link.scripts(calls).await?;
+        let puts = answers.split_off(before);
+        if let (Some(steer), Some(answer)) = (&self.steer, answers.first()) {
+            steer.evicted(evict.len(), answer);
+        }
+        Ok(puts)
     }
 
     /// One call of a script that answers 0 or 1.
-    async fn ask(&self, script: &Script, name: &Name, args: Vec<&[u8]>) -> Result<bool, Error> {
-        match self.scripts(script, vec![(args, name)]).await?.pop() {
+    async fn ask(&self, script: &'static Script, name: &Name, args: Vec<&[u8]>) -> Result<bool, Error> {
+        match self.link.scripts(vec![Call { script, keys: vec![name], args }]).await?.pop() {
             Some(Ok(Value::Int(answer))) => Ok(answer == 1),
             Some(Err(error)) => Err(translate(error)),
-            _ => Err(self.confused()),
+            _ => Err(self.link.confused()),
         }
-    }
-
-    /// An answer is of the wrong kind: it belongs to another question.
-    fn confused(&self) -> Error {
-        self.link.distrust();
-        Error::new(ErrorKind::Remote, "the Redis answered another question")
     }
 }
 
@@ -131,11 +128,15 @@ impl RemoteStore for RedisStore {
                     let values = values.into_iter().map(|value| match value {
                         Value::BulkString(bytes) => Ok(Some(Bytes::from(bytes))),
                         Value::Nil => Ok(None),
-                        _ => Err(self.confused()),
+                        _ => Err(self.link.confused()),
                     });
-                    values.collect()
+                    let values: Vec<_> = values.collect::<Result<_, Error>>()?;
+                    if let Some(steer) = &self.steer {
+                        steer.seen(names, &values);
+                    }
+                    Ok(values)
                 }
-                _ => Err(self.confused()),
+                _ => Err(self.link.confused()),
             }
         }
         .boxed()
@@ -147,13 +148,29 @@ impl RemoteStore for RedisStore {
                 return Ok(0);
             }
             self.link.check_writes()?;
-            let ttls: Vec<_> = items.iter().map(|item| millis(item.ttl)).collect();
-            let calls = items.iter().zip(&ttls).map(|(item, ttl)| (vec![&item.bytes[..], ttl.as_bytes()], &item.name));
+            let Decisions { keep, evict } = match &self.steer {
+                Some(steer) => steer.fill(items),
+                None => Decisions { keep: vec![true; items.len()], evict: Vec::new() },
+            };
+            let items: Vec<_> = items.iter().zip(keep).filter(|(_, keep)| *keep).map(|(item, _)| item).collect();
+            let mut underway = Underway { steer: self.steer.as_deref(), items, kept: Vec::new() };
+            let answers = self.send(&underway.items, &evict).await;
+            match (&answers, &self.steer) {
+                (Ok(answers), _) => {
+                    underway.kept = answers.iter().map(|answer| matches!(answer, Ok(Value::Int(1)))).collect();
+                }
+                (Err(_), Some(steer)) => {
+                    underway.kept = vec![false; underway.items.len()];
+                    steer.again(evict);
+                }
+                (Err(_), None) => {}
+            }
+            drop(underway);
             let mut kept = 0;
-            for answer in self.scripts(&PUT, calls.collect()).await? {
+            for answer in answers? {
                 match answer {
                     Ok(Value::Int(answer @ 0..=1)) => kept += answer as usize,
-                    Ok(_) => return Err(self.confused()),
+                    Ok(_) => return Err(self.link.confused()),
                     Err(error) => return Err(translate(error)),
                 }
             }
@@ -166,6 +183,9 @@ impl RemoteStore for RedisStore {
         async move {
             if notices.is_empty() {
                 return Ok(());
+            }
+            if let Some(steer) = &self.steer {
+                steer.written(notices);
             }
             let sets = notices.iter().map(|Notice { instead, .. }| {
                 let mut set = cmd("SET");
@@ -184,18 +204,18 @@ impl RemoteStore for RedisStore {
             // are written; in a cluster the second half waits for the first.
             let one_node = !matches!(self.link.config.target, crate::Target::Cluster(_));
             let (kept, told) = if one_node {
-                let mut answers = self.many(sets.chain(announcements).collect()).await?;
+                let mut answers = self.link.many(sets.chain(announcements).collect()).await?;
                 let told = answers.split_off(notices.len());
                 (answers, told)
             } else {
-                (self.many(sets.collect()).await?, self.many(announcements).await?)
+                (self.link.many(sets.collect()).await?, self.link.many(announcements).await?)
             };
             let mut failed = None;
             let mut full = Vec::new();
             for (answer, notice) in kept.into_iter().zip(notices) {
                 match answer {
                     Ok(Value::Okay) => {}
-                    Ok(_) => return Err(self.confused()),
+                    Ok(_) => return Err(self.link.confused()),
                     // A full server can still forget, which is what matters; the fence is lost.
                     Err(error) if action(&error) == Action::PauseWrites => {
                         let mut unlink = cmd("UNLINK");
@@ -206,14 +226,14 @@ impl RemoteStore for RedisStore {
                 }
             }
             if !full.is_empty() {
-                for answer in self.many(full).await? {
+                for answer in self.link.many(full).await? {
                     failed = failed.or(answer.err());
                 }
             }
             for answer in told {
                 match answer {
                     Ok(Value::Int(_)) => {}
-                    Ok(_) => return Err(self.confused()),
+                    Ok(_) => return Err(self.link.confused()),
                     Err(error) => failed = Some(error),
                 }
             }
@@ -254,6 +274,24 @@ impl RemoteStore for RedisStore {
 impl Drop for RedisStore {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Fills on their way, settled however the call ends.
+struct Underway<'a> {
+    steer: Option<&'a Steer>,
+    items: Vec<&'a Item>,
+    /// Whether the server keeps each, once it has said so.
+    kept: Vec<bool>,
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if let Some(steer) = self.steer {
+            // Who gave up waiting does not know; the server mostly has it.
+            self.kept.resize(self.items.len(), true);
+            steer.settled(self.items.iter().copied().zip(self.kept.iter().copied()));
+        }
     }
 }
 

@@ -57,6 +57,13 @@ pub(crate) const PARAMS: &[Param] = &[
         most: 1.0,
         about: "1 steps back to LRU while that does better; 0 never",
     },
+    Param {
+        name: "refuse",
+        default: 1.0,
+        least: 0.0,
+        most: 1.0,
+        about: "1 refuses newcomers worth less than who would leave for them; 0 lets everybody in",
+    },
 ];
 
 /// Turnovers after which the model needs fewer examples, and the share of them that it then needs.
@@ -175,6 +182,7 @@ pub(crate) struct Learned {
     rng: Rng,
     samples: u32,
     keep: usize,
+    refuses: bool,
     ghosts: f64,
     /// `None` if it is turned off, `Some(None)` until it is known how many objects fit.
     guard: Option<Option<Guard>>,
@@ -211,6 +219,7 @@ impl Learned {
             rng: Rng::new(setup.seed),
             samples: value("samples") as u32,
             keep: value("kept") as usize,
+            refuses: value("refuse") > 0.0,
             guard: (value("guard") > 0.0)
                 .then(|| setup.objects.map(|objects| Guard::new(objects as f32, setup.capacity))),
             ghosts: value("ghosts"),
@@ -483,7 +492,8 @@ impl Eviction for Learned {
                 let watched = self.labels.watch(arriving.hash, self.now, features);
                 self.arriving = Some(Resident { history: History { watched, ..arriving.history }, ..arriving });
             }
-            if self.rule() == Rule::Learned && self.card.worth(&features) * arriving.gain < least.worth {
+            if self.refuses && self.rule() == Rule::Learned && self.card.worth(&features) * arriving.gain < least.worth
+            {
                 self.kept.insert(0, least);
                 return None;
             }
@@ -546,8 +556,11 @@ impl Eviction for Learned {
         self.objects = objects;
         self.residents.set_limit(objects);
         self.rescale();
-        if let Some(guard) = &mut self.guard {
-            *guard = objects.map(|objects| Guard::new(objects as f32, capacity));
+        match &mut self.guard {
+            // A limit in bytes that is steered moves all the time: what the guard knows still holds.
+            Some(Some(guard)) if objects.is_none() && guard.is_made_for(capacity) => guard.resize(capacity),
+            Some(guard) => *guard = objects.map(|objects| Guard::new(objects as f32, capacity)),
+            None => {}
         }
     }
 

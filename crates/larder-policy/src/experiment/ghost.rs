@@ -70,7 +70,8 @@ impl Ghost {
         self.shard.remove(key);
     }
 
-    pub(crate) fn resize(&mut self, limit: u64) {
+    /// Changes the capacity; what no longer fits leaves.
+    pub fn resize(&mut self, limit: u64) {
         self.shard.resize(limit, &mut self.evicted);
         self.evicted.clear();
     }

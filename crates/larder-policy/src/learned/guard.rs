@@ -71,6 +71,8 @@ pub(crate) struct Guard {
     full: bool,
     /// Misses of the cache until the small LRU should be full.
     patience: u64,
+    /// The cache's limit it was made for.
+    made_for: u64,
 }
 
 impl Guard {
@@ -94,7 +96,20 @@ impl Guard {
             evicted: Vec::new(),
             full: false,
             patience,
+            made_for: limit,
         }
+    }
+
+    /// Whether a cache of `limit` is about as large as the one it was made for.
+    pub(crate) fn is_made_for(&self, limit: u64) -> bool {
+        limit / 2 <= self.made_for && self.made_for / 2 <= limit
+    }
+
+    /// The cache's limit is another one, though not much.
+    pub(crate) fn resize(&mut self, limit: u64) {
+        let share = u64::from(self.mask) + 1;
+        self.shadow.resize((limit / share).max(1), &mut self.evicted);
+        self.evicted.clear();
     }
 
     #[inline]

@@ -22,8 +22,11 @@ use crate::{Error, ErrorKind};
 pub const MAGIC: [u8; 4] = *b"\xA7ldr";
 /// Where the fence lies, for stores that compare it themselves.
 pub const FENCE: Range<usize> = 8..16;
+/// The format of this release, which follows [`MAGIC`].
+pub const FORMAT: u8 = 1;
+/// Where this format says of which kind it is, in the lowest two bits.
+pub const KIND: usize = 5;
 
-const FORMAT: u8 = 1;
 const CRC: Range<usize> = 28..32;
 const HEADER: usize = 64;
 const MAX_TAGS: usize = 64;
@@ -131,6 +134,13 @@ impl Default for Form {
 /// The fence kept in these bytes, if they are an envelope of any format.
 pub fn fence_of(bytes: &[u8]) -> Option<Fence> {
     bytes.starts_with(&MAGIC).then(|| bytes.get(FENCE).map(|b| Fence(u64_at(b, 0)))).flatten()
+}
+
+/// Whether these bytes, or the head of them, are an envelope of this format with a value, or with word that there is none; not an
+/// invalidation.
+pub fn holds_value(bytes: &[u8]) -> bool {
+    let kind = bytes.get(KIND).map(|flags| flags & KIND_BITS);
+    bytes.starts_with(&MAGIC) && bytes[4] == FORMAT && kind.is_some_and(|kind| kind != Kind::Invalidated as u8)
 }
 
 /// A hash of a name that is the same in every process and release (XXH3, 64 bits).
@@ -370,6 +380,14 @@ mod tests {
                 prop_assert!(read.payload.len() <= FORM.limit);
             }
         }
+    }
+
+    #[test]
+    fn an_invalidation_holds_no_value_and_nor_do_strangers() {
+        let kept = value(b"x").encode("users:1", &FORM).unwrap();
+        assert!(holds_value(&kept) && holds_value(&kept[..=KIND]));
+        let mark = Envelope::invalidated(1, Fence(1)).encode("users:1", &FORM).unwrap();
+        assert!(![&mark[..], &kept[..KIND], b"", b"another's"].into_iter().any(holds_value));
     }
 
     #[test]

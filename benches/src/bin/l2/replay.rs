@@ -1,0 +1,188 @@
+//! One way to run a full Redis, one size, one part of a trace.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use larder::remote::envelope::{Envelope, Fence, Form, Kind};
+use larder::remote::{Item, RemoteStore};
+use larder_benches::SEED;
+use larder_policy::KeyHash;
+use larder_redis::{RedisConfig, RedisStore, Steering};
+use redis::aio::MultiplexedConnection;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::server::Server;
+use crate::traffic::{Key, Traffic};
+use crate::ways::{Advice, Adviser, LONG, Way};
+
+/// Requests under way at any time, of all clients together.
+const CALLERS: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// A share of the requests.
+    pub(crate) hits: f64,
+    /// A request, as the server counts, scripts' own commands too.
+    pub(crate) commands: f64,
+    /// A request, over the wire in both directions.
+    pub(crate) bytes: f64,
+    /// A request, evicted by the server itself.
+    pub(crate) evicted: f64,
+    /// Of reads, in µs.
+    pub(crate) median: f64,
+    pub(crate) p99: f64,
+    /// Requests a second.
+    pub(crate) rate: f64,
+    /// Whether the guard had the server left alone at some time.
+    pub(crate) retreats: u32,
+}
+
+struct Run {
+    stores: Vec<Arc<RedisStore>>,
+    traffic: Arc<Traffic>,
+    adviser: Option<Adviser>,
+    /// To change lives with.
+    side: MultiplexedConnection,
+    noise: Bytes,
+    next: AtomicUsize,
+    hits: AtomicUsize,
+}
+
+pub(crate) async fn run(
+    way: &Way,
+    traffic: &Arc<Traffic>,
+    share: f64,
+    clients: usize,
+    clock: Option<&Path>,
+) -> Result<Outcome> {
+    let server = Server::start(clock, &way.settings())?;
+    let mut stores = Vec::new();
+    for _ in 0..clients {
+        let mut config = RedisConfig::single(&server.url())?;
+        // A busy machine is no broken server.
+        config.answer_within = PATIENCE;
+        if let Way::Steered(policy) = way {
+            config = config.steered(Steering::default().policy(policy)?)?;
+        }
+        stores.push(Arc::new(RedisStore::new(config, &Handle::current())));
+    }
+    let side = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
+    until("the clients connect", || stores.iter().all(|store| store.state().connected && store.state().listening))
+        .await?;
+    // What the values get, beside what the server needs for itself and the clients.
+    let room = (traffic.bytes() as f64 * share) as u64;
+    server.set("maxmemory", server.counted()?.used_memory + room)?;
+    if matches!(way, Way::Steered(_)) {
+        let ready = |store: &Arc<RedisStore>| {
+            let state = store.steering().unwrap_or_default();
+            state.steers && state.processes == clients as u64
+        };
+        until("they steer", || stores.iter().all(ready)).await?;
+    }
+    let noise: Vec<u8> = (0..512_u64).flat_map(|word| KeyHash::mix(word ^ SEED).0.to_le_bytes()).collect();
+    let run = Arc::new(Run {
+        stores,
+        traffic: traffic.clone(),
+        adviser: way.adviser(room)?,
+        side,
+        noise: noise.into(),
+        next: AtomicUsize::new(0),
+        hits: AtomicUsize::new(0),
+    });
+    let before = server.counted()?;
+    let start = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        callers.spawn(run.clone().call());
+    }
+    let mut times = Vec::with_capacity(traffic.requests.len());
+    while let Some(caller) = callers.join_next().await {
+        times.extend(caller??);
+    }
+    let took = start.elapsed().as_secs_f64();
+    let after = server.counted()?;
+    times.sort_unstable();
+    let requests = traffic.requests.len() as f64;
+    let at = |share: f64| f64::from(times[((times.len() - 1) as f64 * share) as usize]) / 1000.0;
+    Ok(Outcome {
+        hits: run.hits.load(Relaxed) as f64 / requests,
+        commands: (after.commands - before.commands) as f64 / requests,
+        bytes: (after.bytes - before.bytes) as f64 / requests,
+        evicted: (after.evicted - before.evicted) as f64 / requests,
+        median: at(0.5),
+        p99: at(0.99),
+        rate: requests / took,
+        retreats: run.stores.iter().filter_map(|store| store.steering()).map(|state| state.retreats).sum(),
+    })
+}
+
+impl Run {
+    /// Request after request, whichever is next; how long the reads took, in ns.
+    async fn call(self: Arc<Self>) -> Result<Vec<u32>> {
+        let mut times = Vec::new();
+        loop {
+            let at = self.next.fetch_add(1, Relaxed);
+            let Some(&key) = self.traffic.requests.get(at) else { return Ok(times) };
+            let key = &self.traffic.keys[key as usize];
+            // Whichever client a balancer happened to pick.
+            let client = KeyHash::mix(at as u64 ^ SEED).0 as usize % self.stores.len();
+            let store = &self.stores[client];
+            let start = Instant::now();
+            let found = store.get(std::slice::from_ref(&key.name)).await?.pop().flatten();
+            times.push(u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX));
+            self.hits.fetch_add(usize::from(found.is_some()), Relaxed);
+            let advise = |hit| self.adviser.as_ref().map(|adviser| adviser.advise(&key.name, key.size, hit));
+            match (found, advise) {
+                (Some(_), advise) => {
+                    if let Some(Advice::Keep(life)) = advise(true) {
+                        let mut side = self.side.clone();
+                        let mut change = redis::cmd("PEXPIRE");
+                        change.arg(&*key.name).arg(life.as_millis() as u64).exec_async(&mut side).await?;
+                    }
+                }
+                (None, advise) => match advise(false) {
+                    Some(Advice::Refuse) => {}
+                    Some(Advice::Keep(life)) => self.fill(store, key, life).await?,
+                    Some(Advice::Leave) | None => self.fill(store, key, LONG).await?,
+                },
+            }
+        }
+    }
+
+    async fn fill(&self, store: &RedisStore, key: &Key, ttl: Duration) -> Result<()> {
+        let payload = self.noise.slice(..key.size);
+        let value = Envelope {
+            kind: Kind::Value,
+            payload,
+            as_of: 0,
+            fresh_until: u64::MAX,
+            kept_until: u64::MAX,
+            cost: 0,
+            version: None,
+            tags: Vec::new(),
+            fence: Fence::default(),
+        };
+        let bytes = value.encode(&key.name, &Form::default())?;
+        store.put(&[Item { name: key.name.clone(), bytes, ttl }]).await.context("filling the Redis")?;
+        Ok(())
+    }
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) -> Result<()> {
+    let start = Instant::now();
+    while !is_so() {
+        if start.elapsed() > PATIENCE {
+            bail!("not within {PATIENCE:?}: {what}");
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}

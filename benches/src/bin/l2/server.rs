@@ -1,0 +1,108 @@
+//! Private servers, whose clock runs faster where that can be arranged, and what they count.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use larder_benches::target;
+use tempfile::TempDir;
+
+/// How much faster the clock of the servers runs than ours: requests come so much faster than in life, and Redis tells ages apart by
+/// seconds and lets counts decay by minutes.
+pub(crate) const SPEED: u32 = 500;
+
+/// Compiles what makes a server's clock run faster; `None` where that cannot be.
+pub(crate) fn fast_clock() -> Option<PathBuf> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin/l2/clock.c"));
+    let library = target().join("l2-clock.so");
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(&library).arg(source).status();
+    compiled.is_ok_and(|status| status.success()).then(|| library.canonicalize().ok()).flatten()
+}
+
+/// A running `redis-server`, ended with it.
+pub(crate) struct Server {
+    process: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+/// What a server counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) used_memory: u64,
+    pub(crate) commands: u64,
+    pub(crate) bytes: u64,
+    pub(crate) evicted: u64,
+}
+
+impl Server {
+    pub(crate) fn start(clock: Option<&Path>, settings: &[(&str, String)]) -> Result<Self> {
+        let folder = TempDir::new()?;
+        // Taken and let go: the server takes it again at once.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning"]);
+        // The LRU clock is read so often.
+        command.args(["--port", &port.to_string(), "--hz", "500", "--dir"]).arg(folder.path());
+        for (name, value) in settings {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        if let Some(clock) = clock {
+            command.env("LD_PRELOAD", clock).env("SPEED", SPEED.to_string());
+        }
+        let process = command.stdout(Stdio::null()).spawn().context("starting redis-server: install it")?;
+        let mut server = Self { process, port, _folder: folder };
+        let until = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            ensure!(server.process.try_wait()?.is_none(), "redis-server ended at once");
+            ensure!(Instant::now() < until, "redis-server does not listen on port {port}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut conn = redis::Client::open(server.url())?.get_connection()?;
+        // Redis 7 keeps histograms of each command, some 50 KB each from its first use on, of the memory that is to be shared out; servers
+        // without them do not know the setting.
+        let _ = redis::cmd("CONFIG").arg("SET").arg("latency-tracking").arg("no").exec(&mut conn);
+        Ok(server)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A setting changed at run time.
+    pub(crate) fn set(&self, name: &str, value: u64) -> Result<()> {
+        let mut conn = redis::Client::open(self.url())?.get_connection()?;
+        Ok(redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut conn)?)
+    }
+
+    pub(crate) fn counted(&self) -> Result<Counted> {
+        let mut conn = redis::Client::open(self.url())?.get_connection()?;
+        let info: String = redis::cmd("INFO").query(&mut conn)?;
+        let figure = |field: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            let Some(figure) = line.and_then(|figure| figure.parse::<u64>().ok()) else {
+                bail!("the server does not tell its {field}");
+            };
+            Ok(figure)
+        };
+        Ok(Counted {
+            used_memory: figure("used_memory")?,
+            commands: figure("total_commands_processed")?,
+            bytes: figure("total_net_input_bytes")? + figure("total_net_output_bytes")?,
+            evicted: figure("evicted_keys")?,
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

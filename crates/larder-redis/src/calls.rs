@@ -1,0 +1,47 @@
+//! Calls over the link that check that each command has its answer.
+
+use larder::{Error, ErrorKind};
+use redis::{Cmd, RedisResult, Value};
+
+use crate::link::Link;
+use crate::scripts::Call;
+
+impl Link {
+    /// Commands whose answers matter one by one. Errors of single answers are acted upon; what is left of them is the caller's.
+    pub(crate) async fn many(&self, cmds: Vec<Cmd>) -> Result<Vec<RedisResult<Value>>, Error> {
+        let asked = cmds.len();
+        let generation = self.generation();
+        let answers = self.call(async move |mut conn| conn.many(cmds).await).await?;
+        if answers.len() != asked {
+            return Err(self.confused());
+        }
+        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            if error.code() != Some("NOSCRIPT") {
+                self.react(generation, error);
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Calls of scripts; a server that does not know one yet is told.
+    pub(crate) async fn scripts(&self, calls: Vec<Call<'_>>) -> Result<Vec<RedisResult<Value>>, Error> {
+        let mut answers = self.many(calls.iter().map(Call::by_hash).collect()).await?;
+        let unknown: Vec<_> = (answers.iter().enumerate())
+            .filter(|(_, answer)| matches!(answer, Err(error) if error.code() == Some("NOSCRIPT")))
+            .map(|(at, _)| at)
+            .collect();
+        if !unknown.is_empty() {
+            let cmds = unknown.iter().map(|&at| calls[at].by_text()).collect();
+            for (at, answer) in unknown.into_iter().zip(self.many(cmds).await?) {
+                answers[at] = answer;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// An answer is of the wrong kind: it belongs to another question.
+    pub(crate) fn confused(&self) -> Error {
+        self.distrust();
+        Error::new(ErrorKind::Remote, "the Redis answered another question")
+    }
+}

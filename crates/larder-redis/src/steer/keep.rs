@@ -1,0 +1,236 @@
+//! The task beside it: asks the server for its memory, takes out who has to leave, looks for what the directory does not know, and talks to
+//! the peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::Error;
+use larder::remote::{Name, envelope};
+use redis::{Cmd, RedisResult, Value, cmd};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::pilot::Pilot;
+use super::{Steer, channels};
+use crate::info::server_info;
+use crate::link::Link;
+use crate::scripts::{Call, EVICT};
+
+/// However much is filled, the memory is not asked for more often.
+const EARLIEST: Duration = Duration::from_millis(5);
+/// How long events for the peers wait for others, and how often keys of the server are looked at.
+const SOON: Duration = Duration::from_millis(20);
+const SCAN_EVERY: Duration = Duration::from_millis(100);
+/// How long to leave a server alone that did not answer.
+const AGAIN: Duration = Duration::from_millis(100);
+/// Names in one command.
+const NAMES: usize = 256;
+/// Names that are looked at with each reading.
+const SAMPLE: usize = 16;
+/// Of those, so many are missing where all are to be looked at.
+const SUSPICIOUS: usize = 4;
+
+struct Keeper {
+    link: Arc<Link>,
+    steer: Arc<Steer>,
+    read: Option<Instant>,
+    scanned: Option<Instant>,
+    /// Names still to be looked at.
+    verifying: Vec<Name>,
+    /// Namespaces still to be scanned, and the cursor in the last of them.
+    scanning: Vec<String>,
+    cursor: String,
+}
+
+/// Steers, for ever.
+pub(crate) async fn keep(link: Arc<Link>, steer: Arc<Steer>) {
+    let (read, scanned, cursor) = (None, None, "0".to_owned());
+    let mut keeper = Keeper { link, steer, read, scanned, verifying: Vec::new(), scanning: Vec::new(), cursor };
+    loop {
+        let wait = keeper.wait();
+        let _ = timeout(wait, keeper.steer.wake.notified()).await;
+        if keeper.turn().await.is_err() {
+            sleep(AGAIN).await;
+        }
+    }
+}
+
+impl Keeper {
+    fn pilot<T>(&self, act: impl FnOnce(&mut Pilot) -> T) -> T {
+        act(&mut self.steer.pilot.lock())
+    }
+
+    fn wait(&self) -> Duration {
+        if !self.verifying.is_empty() || self.read.is_none() {
+            return Duration::ZERO;
+        }
+        let (has_peers, sweeps) = self.pilot(|pilot| (pilot.has_peers(), pilot.sweep));
+        match (has_peers, sweeps || !self.scanning.is_empty()) {
+            (true, _) => SOON,
+            (false, true) => SCAN_EVERY.min(self.steer.config.every),
+            (false, false) => self.steer.config.every,
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), Error> {
+        self.talk().await?;
+        self.evict().await?;
+        let early = self.pilot(|pilot| pilot.wants_reading());
+        let pause = if early { EARLIEST } else { self.steer.config.every };
+        if self.read.is_none_or(|read| read.elapsed() >= pause) {
+            self.read().await?;
+        }
+        self.verify().await?;
+        if self.scanned.is_none_or(|scanned| scanned.elapsed() >= SCAN_EVERY) {
+            self.scan().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the peers what was seen of their keys.
+    async fn talk(&self) -> Result<(), Error> {
+        let publish = |(to, message)| {
+            let [_, channel] = channels(&self.link.config.channel, to);
+            published(&channel, message)
+        };
+        let cmds: Vec<_> = self.pilot(Pilot::take_events).into_iter().map(publish).collect();
+        if !cmds.is_empty() {
+            self.link.many(cmds).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes out who has to leave and is not on its way with a fill.
+    async fn evict(&self) -> Result<(), Error> {
+        let names = self.pilot(Pilot::take_evicted);
+        for (at, chunk) in names.chunks(NAMES).enumerate() {
+            match self.link.scripts(vec![evict(chunk)]).await {
+                Ok(answers) => self.steer.evicted(chunk.len(), &answers[0]),
+                Err(error) => {
+                    self.pilot(|pilot| pilot.again(names[at * NAMES..].to_vec()));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the server's memory, sees whether some names are still there, and says that we are.
+    async fn read(&mut self) -> Result<(), Error> {
+        let info = server_info(&self.link).await?;
+        let now = self.steer.now();
+        self.pilot(|pilot| pilot.read(&info, now));
+        self.read = Some(Instant::now());
+        let names = self.pilot(|pilot| pilot.sample(SAMPLE));
+        let missing = self.look_at(&names).await?;
+        let [all, _] = channels(&self.link.config.channel, self.steer.id);
+        let hello = self.pilot(|pilot| {
+            pilot.verify |= missing >= SUSPICIOUS;
+            pilot.hello().encode()
+        });
+        self.link.many(vec![published(&all, hello)]).await.map(drop)
+    }
+
+    /// Goes through the directory, if much of it may be gone.
+    async fn verify(&mut self) -> Result<(), Error> {
+        if self.verifying.is_empty() && self.pilot(|pilot| std::mem::take(&mut pilot.verify)) {
+            self.verifying = self.pilot(|pilot| pilot.names());
+        }
+        let rest = self.verifying.len().saturating_sub(NAMES);
+        let names = self.verifying.split_off(rest);
+        let _ = self.look_at(&names).await?;
+        if self.verifying.is_empty() && !names.is_empty() {
+            // The limit was set by a directory that believed in too many.
+            self.read = None;
+        }
+        Ok(())
+    }
+
+    /// Forgets those that are gone, and says how many.
+    async fn look_at(&self, names: &[Name]) -> Result<usize, Error> {
+        if names.is_empty() {
+            return Ok(0);
+        }
+        let cmds = names.iter().map(|name| one("EXISTS", name)).collect();
+        let answers = self.link.many(cmds).await?;
+        let missing = names.iter().zip(answers).filter(|(_, answer)| matches!(answer, Ok(Value::Int(0))));
+        let missing: Vec<_> = missing.map(|(name, _)| name.clone()).collect();
+        self.pilot(|pilot| pilot.missing(&missing));
+        Ok(missing.len())
+    }
+
+    /// Looks at some keys of the server, if there may be some of ours that the directory does not know.
+    async fn scan(&mut self) -> Result<(), Error> {
+        let count = self.steer.config.scan.div_ceil(10);
+        if self.scanning.is_empty() && count > 0 && self.pilot(|pilot| std::mem::take(&mut pilot.sweep)) {
+            self.scanning = self.pilot(|pilot| pilot.namespaces());
+            "0".clone_into(&mut self.cursor);
+        }
+        let Some(namespace) = self.scanning.last() else {
+            if count > 0 && self.pilot(Pilot::swept) {
+                // Now there is a limit to be set.
+                self.read = None;
+            }
+            return Ok(());
+        };
+        self.scanned = Some(Instant::now());
+        let mut scan = cmd("SCAN");
+        scan.arg(&self.cursor).arg("MATCH").arg(format!("{}:*", escaped(namespace))).arg("COUNT").arg(count);
+        let answer = self.link.call(async move |mut conn| conn.one(&scan).await).await?;
+        let (cursor, names): (String, Vec<Vec<u8>>) =
+            redis::from_redis_value(answer).map_err(|_| self.link.confused())?;
+        if cursor == "0" {
+            self.scanning.pop();
+        }
+        self.cursor = cursor;
+        let names = names.into_iter().filter_map(|name| Some(Name::from(String::from_utf8(name).ok()?))).collect();
+        let names = self.pilot(|pilot| pilot.unknown(names));
+        if names.is_empty() {
+            return Ok(());
+        }
+        let questions = names.iter().flat_map(|name| {
+            let mut head = one("GETRANGE", name);
+            head.arg(0).arg(envelope::KIND);
+            [head, one("STRLEN", name), one("PTTL", name)]
+        });
+        let answers = self.link.many(questions.collect()).await?;
+        let now = self.steer.now();
+        self.pilot(|pilot| {
+            for (name, answers) in names.into_iter().zip(answers.chunks(3)) {
+                if let Some((bytes, ttl)) = found(answers) {
+                    pilot.found(&name, bytes, ttl, now);
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+/// The script's call that takes out `names`, as far as they are values of ours.
+pub(crate) fn evict(names: &[Name]) -> Call<'_> {
+    Call { script: &EVICT, keys: names.iter().map(|name| &**name).collect(), args: Vec::new() }
+}
+
+/// Size and rest of life of a value, if it is one of ours.
+fn found(answers: &[RedisResult<Value>]) -> Option<(usize, Option<Duration>)> {
+    let [Ok(Value::BulkString(head)), Ok(Value::Int(size)), Ok(Value::Int(ttl))] = answers else { return None };
+    let ttl = u64::try_from(*ttl).ok().map(Duration::from_millis);
+    envelope::holds_value(head).then_some((usize::try_from(*size).ok()?, ttl))
+}
+
+fn published(channel: &str, message: Vec<u8>) -> Cmd {
+    let mut publish = cmd("PUBLISH");
+    publish.arg(channel).arg(message);
+    publish
+}
+
+fn one(command: &str, name: &Name) -> Cmd {
+    let mut cmd = cmd(command);
+    cmd.arg(&**name);
+    cmd
+}
+
+/// A text as a pattern that matches it alone.
+fn escaped(text: &str) -> String {
+    let escape = |letter: char| [Some('\\').filter(|_| "*?[]^-\\".contains(letter)), Some(letter)];
+    text.chars().flat_map(escape).flatten().collect()
+}

@@ -1,0 +1,229 @@
+//! The processes that steer one Redis: each key belongs to one of them, and the others tell that one what they see.
+//!
+//! ```text
+//! CHANNEL!steer       'H' id 8 | bytes in the directory 8 | steers 1            each second, and who hears nothing for 3.5 s forgets
+//! CHANNEL!steer:ID    { kind 1 | weight 4 | seconds to live 4, 0 unknown | length of the name 2 | name } …
+//! ```
+//! Integers are little-endian. The owner is found by rendezvous hashing (Thaler, Ravishankar, "Using Name-Based Mappings to Increase Hit
+//! Rates", 1998), so a process that comes or goes moves only the keys it gets or had.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use larder::remote::{Name, names};
+use larder_policy::{KeyHash, Time};
+
+/// How long a silent process counts.
+const SILENT: Duration = Duration::from_millis(3500);
+const HELLO: u8 = b'H';
+const HELLO_BYTES: usize = 18;
+const HEAD: usize = 11;
+
+/// What a process saw of a key it does not own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// The Redis had it.
+    Hit = b'h',
+    /// It did not, and was given it.
+    Fill = b'f',
+    /// It was written or invalidated: what is kept now is another matter.
+    Gone = b'g',
+}
+
+/// One message of what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) kind: Kind,
+    pub(super) weight: u32,
+    pub(super) ttl: Option<Duration>,
+    pub(super) name: Name,
+}
+
+impl Event {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        // A name is at most 512 bytes.
+        let Ok(length) = u16::try_from(self.name.len()) else { return };
+        let seconds = self.ttl.map_or(0, |ttl| u32::try_from(ttl.as_secs().max(1)).unwrap_or(u32::MAX));
+        out.push(self.kind as u8);
+        out.extend(self.weight.to_le_bytes());
+        out.extend(seconds.to_le_bytes());
+        out.extend(length.to_le_bytes());
+        out.extend(self.name.as_bytes());
+    }
+
+    /// The events of a message, up to the first that cannot be read.
+    pub(super) fn decode(mut message: &[u8]) -> impl Iterator<Item = Self> {
+        std::iter::from_fn(move || {
+            let (head, rest) = message.split_at_checked(HEAD)?;
+            let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+            let length = usize::from(u16::from_le_bytes([head[9], head[10]]));
+            let (name, rest) = rest.split_at_checked(length).filter(|_| length <= names::MAX_BYTES)?;
+            message = rest;
+            let kind = match head[0] {
+                b'h' => Kind::Hit,
+                b'f' => Kind::Fill,
+                b'g' => Kind::Gone,
+                _ => return None,
+            };
+            let ttl = Some(number(5)).filter(|&seconds| seconds > 0).map(|seconds| Duration::from_secs(seconds.into()));
+            Some(Self { kind, weight: number(1), ttl, name: std::str::from_utf8(name).ok()?.into() })
+        })
+    }
+}
+
+/// What is said each second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub(super) id: u64,
+    /// What the sender's directory holds, in bytes.
+    pub(super) used: u64,
+    /// Whether it steers, or leaves the server alone.
+    pub(super) steers: bool,
+}
+
+impl Hello {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let (id, used) = (self.id.to_le_bytes(), self.used.to_le_bytes());
+        [&[HELLO], &id[..], &used[..], &[u8::from(self.steers)]].concat()
+    }
+
+    pub(super) fn decode(message: &[u8]) -> Option<Self> {
+        let message: [u8; HELLO_BYTES] =
+            message.try_into().ok().filter(|bytes: &[u8; HELLO_BYTES]| bytes[0] == HELLO)?;
+        let number = |at: usize| {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(&message[at..at + 8]);
+            u64::from_le_bytes(raw)
+        };
+        Some(Self { id: number(1), used: number(9), steers: message[17] != 0 })
+    }
+}
+
+/// The others, as far as they were heard of lately.
+#[derive(Debug)]
+pub(super) struct Peers {
+    me: u64,
+    others: BTreeMap<u64, (Hello, Time)>,
+}
+
+impl Peers {
+    pub(super) fn new(me: u64) -> Self {
+        Self { me, others: BTreeMap::new() }
+    }
+
+    /// Whether that was somebody new.
+    pub(super) fn heard(&mut self, hello: Hello, now: Time) -> bool {
+        hello.id != self.me && self.others.insert(hello.id, (hello, now)).is_none()
+    }
+
+    /// Forgets who is silent; whether anybody was.
+    pub(super) fn forget(&mut self, now: Time) -> bool {
+        let before = self.others.len();
+        self.others.retain(|_, (_, heard)| now.since(*heard) <= SILENT);
+        self.others.len() < before
+    }
+
+    /// Whose key it is: `None` for ours.
+    pub(super) fn owner(&self, key: KeyHash) -> Option<u64> {
+        let score = |id: u64| (KeyHash::mix(id ^ key.0).0, id);
+        let best = self.others.keys().copied().max_by_key(|&id| score(id))?;
+        (score(best) > score(self.me)).then_some(best)
+    }
+
+    /// How many there are, with us.
+    pub(super) fn count(&self) -> u64 {
+        self.others.len() as u64 + 1
+    }
+
+    /// What the others' directories hold.
+    pub(super) fn used(&self) -> u64 {
+        self.others.values().map(|(hello, _)| hello.used).sum()
+    }
+
+    /// Whether one of the others leaves the server alone: the room it no longer frees must not be taken from those that do.
+    pub(super) fn objects(&self) -> bool {
+        self.others.values().any(|(hello, _)| !hello.steers)
+    }
+}
+
+/// The channel of all, and that of one.
+pub(crate) fn channels(channel: &str, id: u64) -> [String; 2] {
+    [format!("{channel}!steer"), format!("{channel}!steer:{id:016x}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hello(id: u64) -> Hello {
+        Hello { id, used: id * 10, steers: true }
+    }
+
+    #[test]
+    fn every_key_has_one_owner_and_few_move() {
+        let ids = [11, 22, 33, 44];
+        let peers = |ids: &[u64], me| {
+            let mut peers = Peers::new(me);
+            ids.iter().for_each(|&id| _ = peers.heard(hello(id), Time(0)));
+            peers
+        };
+        let all = ids.map(|me| peers(&ids, me));
+        let three = peers(&ids[..3], 11);
+        let (mut owned, mut moved) = ([0; 4], 0);
+        for key in (0..4_000).map(KeyHash::mix) {
+            let owners: Vec<_> = (0..4).filter(|&at| all[at].owner(key).is_none()).collect();
+            let [owner] = owners[..] else { panic!("{key:?} has the owners {owners:?}") };
+            owned[owner] += 1;
+            assert!((0..4).all(|at| at == owner || all[at].owner(key) == Some(ids[owner])));
+            moved += u32::from(owner != 3 && three.owner(key) != all[0].owner(key));
+        }
+        // Five standard deviations of a binomial(4000, 1/4) are 137.
+        assert!(owned.iter().all(|&count: &i32| count.abs_diff(1000) < 137), "{owned:?}");
+        assert_eq!(moved, 0, "only the fourth's own keys move when it goes");
+    }
+
+    #[test]
+    fn who_is_silent_is_forgotten() {
+        let mut peers = Peers::new(1);
+        assert!(peers.heard(hello(2), Time(0)) && !peers.heard(hello(2), Time(0)) && !peers.heard(hello(1), Time(0)));
+        assert!(peers.heard(Hello { steers: false, ..hello(3) }, Time(3_000_000)));
+        assert_eq!((peers.count(), peers.used(), peers.objects()), (3, 50, true));
+        assert!(!peers.forget(Time(3_500_000)) && peers.forget(Time(4_000_000)));
+        assert_eq!((peers.count(), peers.used()), (2, 30));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_is_heard(
+            events in proptest::collection::vec((0..3_u8, any::<u32>(), 0..1_000_000_u64, "[a-z:!é]{0,40}"), 0..20),
+            noise in proptest::collection::vec(any::<u8>(), 0..10),
+        ) {
+            let events: Vec<_> = events
+                .into_iter()
+                .map(|(kind, weight, ttl, name)| Event {
+                    kind: [Kind::Hit, Kind::Fill, Kind::Gone][usize::from(kind)],
+                    weight,
+                    ttl: (ttl > 0).then(|| Duration::from_secs(ttl)),
+                    name: name.into(),
+                })
+                .collect();
+            let mut message = Vec::new();
+            events.iter().for_each(|event| event.encode(&mut message));
+            message.extend(&noise);
+            prop_assert_eq!(&Event::decode(&message).collect::<Vec<_>>(), &events);
+            let _ = Event::decode(&noise).count();
+        }
+    }
+
+    #[test]
+    fn a_hello_is_heard_and_noise_is_not() {
+        let said = Hello { steers: false, ..hello(7) };
+        let message = said.encode();
+        assert_eq!(Hello::decode(&message), Some(said));
+        assert_eq!(Hello::decode(&message[1..]), None);
+        assert_eq!(Hello::decode(&[0; HELLO_BYTES]), None);
+    }
+}

@@ -1,0 +1,474 @@
+//! All that is known and decided, under one lock; nothing here waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ahash::HashMap;
+use bytes::Bytes;
+use larder::remote::{Item, Name, envelope, names};
+use larder_policy::{Op, PolicySpec, Time};
+
+use super::directory::{Directory, Filled, Room, access, hash, weight};
+use super::guard::Guard;
+use super::limit::{Limit, Verdict};
+use super::peers::{Event, Hello, Kind, Peers};
+use super::{Steering, SteeringState};
+use crate::info::ServerInfo;
+
+/// Without a limit on the server, names are counted but nobody leaves; more than this is not remembered.
+const UNLIMITED: u64 = 1 << 40;
+/// The memory is asked for again once this share of the limit has been filled.
+const ASK_AGAIN: u64 = 16;
+/// So many events wait for each other.
+const BATCH: usize = 32;
+/// At most so many bytes of events wait: without a connection they are dropped, and keys are adopted later.
+const MOST_WAITING: usize = 1 << 20;
+/// So many more keys than known ones are worth a look at all of them.
+const MORE: u64 = 100;
+/// A change of the limit below this share of it is not worth a change of the directory.
+const STEADY: f64 = 0.002;
+
+pub(super) struct Pilot {
+    config: Steering,
+    id: u64,
+    directory: Option<Directory>,
+    limit: Limit,
+    guard: Option<Guard>,
+    /// What the guard's ghost runs.
+    control: PolicySpec,
+    peers: Peers,
+    on: bool,
+    /// Whether the server has a limit, and which.
+    limited: bool,
+    maxmemory: u64,
+    /// Whether it had no keys when last asked.
+    was_empty: bool,
+    /// Keys of the server that are in no directory: others', and none of ours as long as there are not many more of them.
+    strangers: u64,
+    /// Those that have to leave.
+    evicted: Vec<Name>,
+    /// Fills under way, and whether they have to leave as soon as they have arrived: told earlier, the server would find nothing to take
+    /// out, and keep what comes then for ever.
+    filling: HashMap<Name, bool>,
+    /// What to tell whom.
+    events: BTreeMap<u64, Vec<u8>>,
+    waiting: usize,
+    /// Bytes filled since the memory was asked for.
+    filled: u64,
+    asked: Option<Time>,
+    /// The namespaces we serve; no name outside them is ever touched.
+    namespaces: BTreeSet<String>,
+    /// Whether keys of ours may be unknown, and whether many of the directory's may be gone.
+    pub(super) sweep: bool,
+    pub(super) verify: bool,
+    /// Whether we steered at the last reading.
+    steered: bool,
+    /// Whether keys have come from another process that came or went, and are not all known yet.
+    moving: bool,
+    /// Whether so many may be unknown that the directory cannot judge: until then nobody leaves and nobody is refused.
+    learning: bool,
+    /// Bytes filled since then.
+    learned: u64,
+    counts: SteeringState,
+}
+
+impl Pilot {
+    pub(super) fn new(config: Steering, id: u64) -> Self {
+        let control = config.policy.clone();
+        Self {
+            config,
+            id,
+            directory: None,
+            limit: Limit::default(),
+            guard: None,
+            control,
+            peers: Peers::new(id),
+            on: true,
+            limited: false,
+            maxmemory: 0,
+            was_empty: false,
+            strangers: 0,
+            evicted: Vec::new(),
+            filling: HashMap::default(),
+            events: BTreeMap::new(),
+            waiting: 0,
+            filled: 0,
+            asked: None,
+            namespaces: BTreeSet::new(),
+            sweep: true,
+            verify: false,
+            steered: false,
+            moving: false,
+            learning: true,
+            learned: 0,
+            counts: SteeringState::default(),
+        }
+    }
+
+    /// Whether we would steer if nobody objects.
+    fn wants(&self) -> bool {
+        self.on && self.limited && !self.learning && !self.guard.as_ref().is_some_and(Guard::retreats)
+    }
+
+    fn steers(&self) -> bool {
+        self.wants() && self.directory.is_some() && !self.peers.objects()
+    }
+
+    /// Whether the task that sends and asks has something to do now.
+    pub(super) fn is_due(&self) -> bool {
+        self.waiting >= BATCH || !self.evicted.is_empty() || self.verify || self.wants_reading()
+    }
+
+    /// Whether the server's memory should be asked for before its time.
+    pub(super) fn wants_reading(&self) -> bool {
+        let Some(directory) = self.directory.as_ref().filter(|_| self.limited) else { return false };
+        self.filled > directory.limit().min(self.maxmemory / self.peers.count()) / ASK_AGAIN
+    }
+
+    pub(super) fn has_peers(&self) -> bool {
+        self.peers.count() > 1
+    }
+
+    /// Names of keys have a namespace and a colon; marks and leases are none of our business.
+    fn concerns(&mut self, name: &str) -> bool {
+        let namespace = names::namespace(name);
+        if name.as_bytes().get(namespace.len()) != Some(&b':') {
+            return false;
+        }
+        if !self.namespaces.contains(namespace) {
+            self.namespaces.insert(namespace.to_owned());
+            if !self.was_empty {
+                (self.sweep, self.learning, self.learned) = (true, true, 0);
+            }
+        }
+        true
+    }
+
+    /// What the Redis had under `name`.
+    pub(super) fn seen(&mut self, name: &Name, bytes: Option<&Bytes>, now: Time) {
+        if !self.concerns(name) {
+            return;
+        }
+        // A mark in a value's place, or somebody else's value, is not to be steered.
+        let Some(bytes) = bytes.filter(|bytes| envelope::holds_value(bytes)) else {
+            // Somebody else's fill of it may just be on its way.
+            if !self.filling.contains_key(name)
+                && let Some(directory) = &mut self.directory
+                && directory.lost(name)
+            {
+                self.counts.lost += 1;
+            }
+            return;
+        };
+        let weight = weight(name, bytes.len());
+        match self.peers.owner(hash(name)) {
+            None => self.hit(name, weight, now),
+            Some(owner) => self.tell(owner, &Event { kind: Kind::Hit, weight, ttl: None, name: name.clone() }),
+        }
+    }
+
+    fn hit(&mut self, name: &Name, weight: u32, now: Time) {
+        let (room, steers) = (self.room(), self.steers());
+        let Some(directory) = &mut self.directory else { return };
+        self.counts.adopted += u64::from(directory.hit(name, weight, now, room));
+        self.take_victims(steers);
+        self.note(name, weight, true, now);
+    }
+
+    /// What to do about a fill: whether to send it.
+    pub(super) fn fill(&mut self, Item { name, bytes, ttl }: &Item, now: Time) -> bool {
+        if !self.concerns(name) {
+            return true;
+        }
+        let weight = weight(name, bytes.len());
+        self.filled += u64::from(weight);
+        if self.peers.owner(hash(name)).is_some() {
+            return true;
+        }
+        self.filling.insert(name.clone(), false);
+        let kept = self.filled(name, weight, Some(*ttl), now) != Filled::Refused;
+        if !kept {
+            self.filling.remove(name);
+        }
+        kept
+    }
+
+    /// A fill has arrived, or may have; `kept` says whether the server keeps it.
+    pub(super) fn settled(&mut self, Item { name, bytes, ttl }: &Item, kept: bool) {
+        let leaves = self.filling.remove(name).unwrap_or(false);
+        match self.peers.owner(hash(name)) {
+            _ if !kept => self.gone(name),
+            None if leaves => self.evicted.push(name.clone()),
+            None => {}
+            Some(owner) if self.concerns(name) => {
+                let weight = weight(name, bytes.len());
+                self.tell(owner, &Event { kind: Kind::Fill, weight, ttl: Some(*ttl), name: name.clone() });
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn filled(&mut self, name: &Name, weight: u32, ttl: Option<Duration>, now: Time) -> Filled {
+        let steers = self.steers();
+        let Some(directory) = &mut self.directory else { return Filled::Unknown };
+        // What was missed is not there any more: this is a second fill of the same miss.
+        if directory.holds(name) {
+            directory.hit(name, weight, now, Room::Stays);
+            return Filled::Stored;
+        }
+        let filled = directory.fill(name, weight, ttl, now);
+        self.counts.refused += u64::from(steers && filled == Filled::Refused);
+        let full = self.take_victims(steers);
+        self.note(name, weight, false, now);
+        if full {
+            self.mind_guard(now);
+        }
+        if steers { filled } else { Filled::Unknown }
+    }
+
+    /// Victims of the directory; whether there were any. Those of a server that is left alone are only forgotten.
+    fn take_victims(&mut self, steers: bool) -> bool {
+        let Some(directory) = &mut self.directory else { return false };
+        let before = self.evicted.len();
+        let mut any = false;
+        for name in directory.victims() {
+            any = true;
+            match self.filling.get_mut(&name) {
+                _ if !steers => {}
+                Some(leaves) => *leaves = true,
+                None => self.evicted.push(name),
+            }
+        }
+        self.counts.evicted += (self.evicted.len() - before) as u64;
+        any
+    }
+
+    fn note(&mut self, name: &Name, weight: u32, hit: bool, now: Time) {
+        if let Some(guard) = &mut self.guard {
+            guard.note(&access(name, weight, now, Op::Get), hit);
+        }
+    }
+
+    /// A guard from the first eviction on, and another one where the size has changed much.
+    fn mind_guard(&mut self, now: Time) {
+        let Some(directory) = self.directory.as_ref().filter(|_| self.config.guard && self.limited) else { return };
+        let (limit, objects) = (directory.limit(), directory.len());
+        if self.guard.as_ref().is_none_or(|guard| guard.is_outgrown(objects)) {
+            self.counts.retreats += self.guard.as_ref().map_or(0, Guard::count);
+            self.guard = Guard::new(&self.control, limit, objects, self.id, directory.keys(), now);
+        }
+    }
+
+    /// The Redis does not keep `name`, or keeps something that is not to be steered.
+    pub(super) fn gone(&mut self, name: &Name) {
+        if !self.concerns(name) {
+            return;
+        }
+        match self.peers.owner(hash(name)) {
+            None => _ = self.directory.as_mut().map(|directory| directory.gone(name)),
+            Some(owner) => self.tell(owner, &Event { kind: Kind::Gone, weight: 0, ttl: None, name: name.clone() }),
+        }
+    }
+
+    fn tell(&mut self, owner: u64, event: &Event) {
+        let out = self.events.entry(owner).or_default();
+        if out.len() < MOST_WAITING {
+            event.encode(out);
+            self.waiting += 1;
+        }
+    }
+
+    /// A message of a peer: a hello, or what it saw of keys that are ours.
+    pub(super) fn hear(&mut self, message: &[u8], now: Time) {
+        if let Some(hello) = Hello::decode(message) {
+            if self.peers.heard(hello, now) {
+                self.owners_changed();
+            }
+            return;
+        }
+        for Event { kind, weight, ttl, name } in Event::decode(message) {
+            // Only of namespaces that are ours too, and no longer ours if owners have just changed.
+            let known = self.namespaces.contains(names::namespace(&name)) && self.concerns(&name);
+            if !known || self.peers.owner(hash(&name)).is_some() {
+                continue;
+            }
+            match kind {
+                Kind::Hit => self.hit(&name, weight, now),
+                Kind::Fill => {
+                    self.filled += u64::from(weight);
+                    // It is there already.
+                    if self.filled(&name, weight, ttl, now) == Filled::Refused {
+                        self.counts.evicted += 1;
+                        self.evicted.push(name);
+                    }
+                }
+                Kind::Gone => _ = self.directory.as_mut().map(|directory| directory.gone(&name)),
+            }
+        }
+    }
+
+    fn owners_changed(&mut self) {
+        if let Some(directory) = &mut self.directory {
+            directory.retain(|key| self.peers.owner(key).is_none());
+        }
+        (self.sweep, self.moving) = (true, true);
+    }
+
+    pub(super) fn switch(&mut self, on: bool) {
+        self.on = on;
+    }
+
+    /// What the server says of its memory.
+    pub(super) fn read(&mut self, info: &ServerInfo, now: Time) {
+        if self.peers.forget(now) {
+            self.owners_changed();
+        }
+        let processes = self.peers.count();
+        let ours = self.directory.as_ref().map_or(0, Directory::used) + self.peers.used();
+        let since = now.since(self.asked.replace(now).unwrap_or(now));
+        self.learned += std::mem::take(&mut self.filled);
+        let Verdict { limit, evicted } = self.limit.read(info, ours, since);
+        self.limited = limit.is_some();
+        (self.maxmemory, self.was_empty) = (info.maxmemory, info.keys == 0);
+        self.counts.evicted_by_server += evicted;
+        self.learn(info);
+        let limit = limit.filter(|_| !self.learning).map_or(UNLIMITED, |limit| (limit / processes).max(1));
+        let control = if info.evicts_by_use { "redis-lfu" } else { "lru" };
+        if self.control.as_str() != control
+            && let Ok(control) = control.parse()
+        {
+            (self.control, self.guard) = (control, None);
+        }
+        let known = self.directory.as_ref().map_or(0, Directory::len) as u64 * processes;
+        let strangers = info.keys.saturating_sub(known);
+        if strangers > self.strangers + (known / 20).max(MORE) {
+            self.sweep = true;
+        }
+        if self.sweep || strangers < self.strangers {
+            self.strangers = strangers;
+        }
+        match &mut self.directory {
+            Some(directory) => {
+                directory.tick(now);
+                // Many keys at once were taken out: by a smaller `maxmemory`, or a flush.
+                let few = (directory.len() as u64).min(info.keys);
+                self.verify |= evicted > (few / 50).max(100) || info.keys < directory.len() as u64 / 2;
+                if limit.abs_diff(directory.limit()) as f64 > STEADY * directory.limit() as f64 {
+                    directory.resize(limit);
+                }
+                if let Some(guard) = &mut self.guard {
+                    guard.resize(directory.limit());
+                }
+            }
+            None => self.directory = Some(Directory::new(&self.config.policy, limit, self.id)),
+        }
+        let steers = self.steers();
+        self.take_victims(steers);
+        // While the server was left alone, it kept others than the directory would have.
+        if steers && !self.steered {
+            (self.sweep, self.moving) = (true, true);
+        }
+        self.steered = steers;
+    }
+
+    /// Without a scan, most keys are known once we have filled the whole server, or as many as it has.
+    fn learn(&mut self, info: &ServerInfo) {
+        let known = self.directory.as_ref().map_or(0, Directory::len) as u64 * self.peers.count();
+        if self.config.scan == 0 && (self.learned >= info.maxmemory || known >= info.keys) {
+            self.learning = false;
+        }
+    }
+
+    /// Names that are asked for to see whether they are still there.
+    pub(super) fn sample(&self, many: usize) -> Vec<Name> {
+        self.directory.as_ref().map_or_else(Vec::new, |directory| directory.sample(many))
+    }
+
+    pub(super) fn names(&self) -> Vec<Name> {
+        self.directory.as_ref().map_or_else(Vec::new, Directory::names)
+    }
+
+    /// These names were asked for and are not there.
+    pub(super) fn missing(&mut self, names: &[Name]) {
+        let Some(directory) = &mut self.directory else { return };
+        let missing = names.iter().filter(|name| directory.lost(name)).count();
+        self.counts.lost += missing as u64;
+    }
+
+    /// Of names the server has, those that are ours and unknown.
+    pub(super) fn unknown(&mut self, names: Vec<Name>) -> Vec<Name> {
+        let Some(directory) = &self.directory else { return Vec::new() };
+        let is_ours = |name: &Name| self.peers.owner(hash(name)).is_none() && !directory.holds(name);
+        names.into_iter().filter(is_ours).collect()
+    }
+
+    /// A value of ours that was found on the server.
+    pub(super) fn found(&mut self, name: &Name, bytes: usize, ttl: Option<Duration>, now: Time) {
+        let (room, steers) = (self.room(), self.steers());
+        let Some(directory) = &mut self.directory else { return };
+        self.counts.adopted += u64::from(directory.adopt(name, weight(name, bytes), ttl, now, room));
+        self.take_victims(steers);
+    }
+
+    /// All the server's keys have been looked at. Whether that was waited for.
+    pub(super) fn swept(&mut self) -> bool {
+        self.moving &= self.sweep;
+        let learning = self.learning && self.sweep;
+        std::mem::replace(&mut self.learning, learning)
+    }
+
+    fn room(&self) -> Room {
+        if self.moving || self.learning { Room::Grows } else { Room::Stays }
+    }
+
+    pub(super) fn namespaces(&self) -> Vec<String> {
+        self.namespaces.iter().cloned().collect()
+    }
+
+    pub(super) fn take_evicted(&mut self) -> Vec<Name> {
+        std::mem::take(&mut self.evicted)
+    }
+
+    /// So many victims were not there.
+    pub(super) fn not_there(&mut self, many: u64) {
+        if many > 0
+            && let Some(directory) = &mut self.directory
+        {
+            directory.lost_victims(many);
+            self.counts.lost += many;
+            let steers = self.steers();
+            self.take_victims(steers);
+        }
+    }
+
+    /// Victims that are still there.
+    pub(super) fn again(&mut self, names: Vec<Name>) {
+        self.evicted.extend(names);
+    }
+
+    pub(super) fn take_events(&mut self) -> BTreeMap<u64, Vec<u8>> {
+        self.waiting = 0;
+        std::mem::take(&mut self.events)
+    }
+
+    pub(super) fn hello(&self) -> Hello {
+        let used = self.directory.as_ref().map_or(0, Directory::used);
+        // Without a limit on the server there is nothing to object to.
+        Hello { id: self.id, used, steers: self.wants() || !self.limited }
+    }
+
+    pub(super) fn state(&self) -> SteeringState {
+        let directory = self.directory.as_ref();
+        SteeringState {
+            steers: self.steers(),
+            keys: directory.map_or(0, Directory::len),
+            used: directory.map_or(0, Directory::used),
+            limit: directory.map_or(0, Directory::limit),
+            metadata: directory.map_or(0, Directory::bytes),
+            processes: self.peers.count(),
+            retreats: self.counts.retreats + self.guard.as_ref().map_or(0, Guard::count),
+            standing: directory.and_then(Directory::standing),
+            ..self.counts
+        }
+    }
+}
