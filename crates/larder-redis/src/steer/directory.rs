@@ -171,7 +171,7 @@ impl Directory {
         self.shard.capacity().limit
     }
 
-    pub(super) fn standing(&self) -> Option<Standing> {
+    pub(super) fn standing(&mut self) -> Option<Standing> {
         self.shard.standing()
     }
 

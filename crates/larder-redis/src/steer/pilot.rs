@@ -457,7 +457,8 @@ impl Pilot {
         Hello { id: self.id, used, steers: self.wants() || !self.limited }
     }
 
-    pub(super) fn state(&self) -> SteeringState {
+    pub(super) fn state(&mut self) -> SteeringState {
+        let standing = self.directory.as_mut().and_then(Directory::standing);
         let directory = self.directory.as_ref();
         SteeringState {
             steers: self.steers(),
@@ -467,7 +468,7 @@ impl Pilot {
             metadata: directory.map_or(0, Directory::bytes),
             processes: self.peers.count(),
             retreats: self.counts.retreats + self.guard.as_ref().map_or(0, Guard::count),
-            standing: directory.and_then(Directory::standing),
+            standing,
             ..self.counts
         }
     }
