@@ -38,7 +38,7 @@ async function numbers(page, cache) {
 
 test("the numbers on the page are those of /report", async () => {
   const { page, context, wrong } = await openPage(browser, service.origin);
-  for (const cache of ["demo", "demo-2"]) {
+  for (const { id: cache } of (await report(service.origin)).caches) {
     const { raw, report: of } = await numbers(page, cache);
     const { counts, control, freshness } = of;
     assert.equal(raw["hit-ratio"], counts.hits / (counts.hits + counts.misses));
@@ -54,7 +54,7 @@ test("the numbers on the page are those of /report", async () => {
 
 test("both processes together are summed", async () => {
   const { page, context } = await openPage(browser, service.origin);
-  assert.match(await page.locator("#cache option").first().textContent(), /all 2 of demo/);
+  assert.match(await page.locator("#cache option").first().textContent(), /all 2 of larder/);
   const both = await page.evaluate(async () => {
     for (;;) {
       const frame = await (await fetch("report")).json();

@@ -114,7 +114,7 @@ fn metrics() -> String {
     );
     page.paragraph(
         "Reads pay for it with a counter of their own thread; one in 64, drawn, is timed. A key is never a label, and a cache has at \
-         most 300 series. Sums of histograms are told from the middles of powers of two: right to a few per cent in the mean.",
+         most 300 series. Sums of histograms are told from the middles of powers of two, and only about right.",
     );
     page.heading("Of a cache");
     page.paragraph("All carry the label `cache`, its name: two caches of one name in a process mix.");

@@ -68,7 +68,7 @@ fn a_running_service_is_watched_and_asked() {
     let lines: Vec<_> = lines.lines().collect();
     // A header, and two looks at two caches.
     assert_eq!(lines.len(), 5, "{lines:?}");
-    assert!(lines[0].starts_with("cache ") && lines[1].starts_with("demo ") && lines[2].starts_with("demo-2 "));
+    assert!(lines[0].starts_with("cache ") && lines[1].starts_with("larder-1 ") && lines[2].starts_with("larder-2 "));
     let reads: u64 = lines[3].split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(reads > 0 && lines[3].contains("adopted"), "{lines:?}");
 
@@ -78,7 +78,7 @@ fn a_running_service_is_watched_and_asked() {
     assert_eq!(told["is_resident"], false);
     let label = told["key"].as_str().unwrap();
     assert!(label.len() == 16 && !told.to_string().contains("nobody"));
-    let text = said(&["explain", "--url", url, "--key", "page:nobody", "--cache", "demo-2"]);
+    let text = said(&["explain", "--url", url, "--key", "page:nobody", "--cache", "larder-2"]);
     assert!(text.starts_with("key ") && text.contains("Memory does not hold it."), "{text}");
     assert!(text.contains("What adds up to the score") && text.contains("the sum"), "{text}");
 

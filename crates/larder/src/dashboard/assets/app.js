@@ -3,7 +3,7 @@
 import { make, tell } from "./charts.js";
 import { Feed } from "./feed.js";
 import { act, explain, showDecisions, showHottest } from "./lists.js";
-import { poolMoments, poolReports } from "./pool.js";
+import { poolMoments, poolReports, service } from "./pool.js";
 import { show } from "./views.js";
 import { span, time } from "./words.js";
 
@@ -17,7 +17,7 @@ let feed = null;
 
 /** What can be chosen: each service as a whole, then each cache. */
 function offer(caches) {
-  const services = Map.groupBy(caches, ({ report }) => report.name);
+  const services = Map.groupBy(caches, ({ report }) => service(report.name));
   const options = [];
   for (const [name, members] of services) {
     if (members.length > 1) options.push([`all ${members.length} of ${name}`, members.map(({ id }) => id)]);

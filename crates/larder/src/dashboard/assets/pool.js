@@ -16,6 +16,9 @@ function interval(parts) {
   return { value, low: value - width((part) => part.value - part.low), high: value + width((part) => part.high - part.value) };
 }
 
+/** Caches are of one service that share a name but for a number: `users`, or `users-1` and `users-2`. */
+export const service = (name) => name.replace(/-\d+$/, "");
+
 export const reads = (counts) => counts.hits + counts.misses;
 
 /** One report of several. */
@@ -27,7 +30,7 @@ export function poolReports(reports) {
   const controls = reports.map((report) => report.control).filter(Boolean);
   return {
     ...first,
-    name: common(reports, (r) => r.name) ?? "several caches",
+    name: common(reports, (r) => service(r.name)) ?? "several caches",
     policy: common(reports, (r) => r.policy) ?? "several policies",
     uptime: Math.max(...reports.map((r) => r.uptime)),
     counts,
