@@ -198,7 +198,8 @@ fn record(trace: &str, path: &Path) {
 fn parquet_takes_a_build_that_reads_it() {
     let folder = tempfile::tempdir().unwrap();
     let (trace, out) = (folder.path().join("day.parquet"), folder.path().join("m"));
-    fs::write(&trace, b"PAR1").unwrap();
+    // The first bytes of a Parquet file; what follows is binary.
+    fs::write(&trace, b"PAR1\x15\x04\x15\x00\x15\x00").unwrap();
     let output = run(&["train", trace.to_str().unwrap(), "--out", out.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("install with --features parquet"), "{}", text(&output.stderr));
