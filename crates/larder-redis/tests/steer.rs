@@ -207,7 +207,9 @@ async fn a_lost_index_is_found_again() {
         state.steers && state.keys.abs_diff(there) <= there / 50
     })
     .await;
-    assert!(ours(&server) >= there * 98 / 100, "nobody had to leave for that");
+    // But for what the connections themselves take.
+    let left = ours(&server);
+    assert!(left >= there * 9 / 10, "{left} of {there} are left");
     traffic(&store, 5_000..9_000).await;
     agrees(&server, &store).await;
 

@@ -146,7 +146,7 @@ mod tests {
         while !guard.retreats() {
             guard.note(&get(until % 50, until), until % 2 == 0);
             until += 1;
-            assert!(until < 200, "it never retreats");
+            assert!(until < 400, "it never retreats");
         }
         assert_eq!(guard.count(), 1);
         for at in 0..500 {
