@@ -10,8 +10,8 @@ const docs = fileURLToPath(new URL("../../docs/", import.meta.url));
 const [service, browser] = await Promise.all([startService(), startBrowser()]);
 await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
 for (const [name, options] of [
-  ["dashboard-light", { colorScheme: "light", viewport: { width: 1280, height: 1090 } }],
-  ["dashboard-dark", { colorScheme: "dark", viewport: { width: 1280, height: 1660 } }],
+  ["dashboard-light", { colorScheme: "light", viewport: { width: 1280, height: 1180 } }],
+  ["dashboard-dark", { colorScheme: "dark", viewport: { width: 1280, height: 1690 } }],
   ["dashboard-phone", { colorScheme: "light", viewport: { width: 360, height: 740 } }],
 ]) {
   const { page, context } = await openPage(browser, service.origin, options);

@@ -25,7 +25,6 @@ const arms = new Chart("arms", {
   lines: [{ name: "policy", color: "policy" }, { name: "control", color: "control", dash: [7, 5] }, { name: "95 % upper", ...band }, { name: "95 % lower", ...band }],
   band: [3, 4],
   y: short,
-  range: around,
   height: 250,
 });
 const loads = new Chart("loads", {
@@ -117,7 +116,13 @@ function showArms(report, moments) {
   arms.rename(0, policy);
   arms.rename(1, `${control.policy}, the control`);
   const of = (value) => known.map(({ control }) => value(control.control, control.gain));
-  arms.set([known.map(({ at }) => at / 1000), of((c, g) => c + g.value), of((c) => c), of((c, g) => Math.min(1, c + g.high)), of((c, g) => Math.max(0, c + g.low))]);
+  const [policyLine, controlLine] = [of((c, g) => c + g.value), of((c) => c)];
+  const [high, low] = [of((c, g) => Math.min(1, c + g.high)), of((c, g) => Math.max(0, c + g.low))];
+  // The first intervals are wide: what matters are the lines, and where the band has been lately.
+  const late = Math.floor(known.length / 2);
+  const shown = [...policyLine, ...controlLine, ...high.slice(late), ...low.slice(late)];
+  arms.options.range = () => around(Math.min(...shown), Math.max(...shown));
+  arms.set([known.map(({ at }) => at / 1000), policyLine, controlLine, high, low]);
 }
 
 function facts(id, pairs) {
