@@ -159,8 +159,8 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         self.conclude(access, known, place, false)
     }
 
-    /// As [`lookup`](Self::lookup), for values that know their keys and perhaps their ends: spares the shard's own notes, and with
-    /// them a hit's reads of memory. A value that is alive ends in the shard no earlier than it says.
+    /// As [`lookup`](Self::lookup), for values that know their keys and perhaps their ends: spares the shard's own notes,
+    /// and with them a hit's reads of memory. A value that is alive ends in the shard no earlier than it says.
     #[inline(always)]
     pub fn lookup_by(&mut self, access: &Access, claim: impl Fn(&V) -> Claim) -> Lookup<'_, V> {
         let mut said = Claim::Other;

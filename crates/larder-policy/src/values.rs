@@ -1,5 +1,5 @@
-//! The residents' values, apart from the slots: a ghost has a slot and no value. Where there are ghosts, values are packed, so that
-//! a ghost takes no room here; where there are none, a value lies at its slot, so that a hit need not look for it.
+//! The residents' values, apart from the slots: a ghost has a slot and no value. Where there are ghosts, values are
+//! packed, so that a ghost takes no room here; where there are none, a value lies at its slot, and a hit need not look for it.
 
 use crate::slots::{NIL, Slot, push_within};
 

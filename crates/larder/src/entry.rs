@@ -19,8 +19,8 @@ pub(crate) struct Entry<K, V> {
     pub(crate) key: K,
     /// None if the origin has no such value.
     pub(crate) value: Option<V>,
-    /// Until when it is fresh. Where the engine decides at each read: until when it expected that at the load, which is what other
-    /// processes are told.
+    /// Until when it is fresh. Where the engine decides at each read: until when it expected that at the load, which is
+    /// what other processes are told.
     pub(crate) end: Time,
     /// When the origin said so.
     pub(crate) as_of: Time,

@@ -386,7 +386,8 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         self.log.note(Note { at, key, what, other: None, seconds: age.as_secs_f32() });
     }
 
-    /// Entries that left, for the caller to drop when the lock is free. One alone, as is usual, leaves the list its room.
+    /// Entries that left, for the caller to drop when the lock is free. One alone, as is usual, leaves the list its
+    /// room.
     pub(crate) fn take_gone(&mut self) -> impl Sized + use<K, V> {
         let last = self.gone.pop();
         (last, if self.gone.is_empty() { Vec::new() } else { std::mem::take(&mut self.gone) })

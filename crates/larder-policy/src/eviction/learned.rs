@@ -298,8 +298,8 @@ impl Learned {
         (!self.kept.is_empty()).then(|| self.kept.remove(0))
     }
 
-    /// Lets go of those of `kept` that left or were used since they were scored; those scored too long ago, or by another rule, are to
-    /// be scored anew, in `drawn`.
+    /// Lets go of those of `kept` that left or were used since they were scored; those scored too long ago, or by
+    /// another rule, are to be scored anew, in `drawn`.
     fn doubt(&self, kept: &mut Vec<Candidate>, drawn: &mut Vec<Candidate>, now: u32, rule: Rule) {
         kept.retain(|candidate| {
             let resident = &self.residents[candidate.slot];
@@ -373,8 +373,8 @@ impl Learned {
     }
 }
 
-/// So many random residents, some of them twice. Their slots are chosen before any is looked at, so that the processor fetches them at the
-/// same time.
+/// So many random residents, some of them twice. Their slots are chosen before any is looked at, so that the processor
+/// fetches them at the same time.
 fn draw_all(residents: &SlotVec<Resident>, rng: &mut Rng, samples: u32, drawn: &mut Vec<Candidate>) {
     let first = drawn.len();
     drawn.extend((0..samples).map(|_| Candidate::new(Slot(rng.below(residents.len() as u32)))));
