@@ -168,7 +168,7 @@ async fn row_17_an_emptied_cache_before_a_weak_origin_recovers() {
     let cache: Cache<u64, String> = Cache::builder()
         .capacity(20_000)
         .clock(clock.clone())
-        // A thousand keys anew each 3.4 s are 0.8 of what the origin can do: 8 loads at a time of 22 ms each.
+        // A thousand keys anew each 3.9 s, lifetime and wait for the next read, are 0.7 of what the origin can do: 8 loads at a time of 22 ms.
         .rules(Rules { freshness: Freshness::fixed_ttl(Duration::from_millis(3400)), ..Rules::default() })
         .load_limit(LoadLimit::new(8))
         .build()
@@ -205,7 +205,7 @@ async fn row_17_an_emptied_cache_before_a_weak_origin_recovers() {
     let loads = cache.stats().counts.loads;
     let steady = goodput(seconds(10)).await;
     let used = (cache.stats().counts.loads - loads) as f64 / 10.0 / (8.0 / 0.022);
-    assert!((0.7..0.95).contains(&used), "{used} of the origin's capacity is used");
+    assert!((0.6..0.95).contains(&used), "{used} of the origin's capacity is used");
     cache.clear().await.unwrap();
     sleep(seconds(10)).await;
     let after = goodput(seconds(10)).await;
