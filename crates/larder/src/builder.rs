@@ -170,7 +170,8 @@ where
         Self { own_policy: Some(Box::new(make)), ..self }
     }
 
-    /// What the policy is measured against, and how it comes into service: beside W-TinyLFU from the start unless said otherwise.
+    /// What the policy is measured against, and how it comes into service: a policy that learns stands beside W-TinyLFU from the start unless said
+    /// otherwise, any other beside nobody.
     #[must_use]
     pub fn control(self, control: Control) -> Self {
         Self { control, ..self }
@@ -352,11 +353,12 @@ where
             None => self.control.segments().unwrap_or(0).max(default_segments(capacity)),
         };
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let learns = self.own_policy.is_none() && spec.eviction().learns;
         let own = self.own_policy;
         let make = move |capacity: Capacity, seed: u64| {
             own.as_ref().map_or_else(|| spec.build(capacity, seed), |make| make(capacity, seed))
         };
-        let (parts, judge) = proof::parts(capacity, count, seed, make, &self.control)?;
+        let (parts, judge) = proof::parts(capacity, count, seed, make, learns, &self.control)?;
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
         let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, seed }| {
             let most_keys = Engine::keys_beside(capacity.most_objects());

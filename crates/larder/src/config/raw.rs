@@ -154,7 +154,7 @@ impl Table {
 
 impl Beside {
     fn apply(self, control: &mut Control) {
-        set(&mut control.policy, self.policy);
+        set(&mut control.against, self.policy);
         set(&mut control.settings.adopted, self.start);
         set(&mut control.settings.holdout, self.holdout);
         set(&mut control.settings.cool_down, self.cool_down);
@@ -442,7 +442,7 @@ mod tests {
             ("[cache.freshness]\nobjective = 3", "line 2", "objective", "such as \"1%\""),
             ("[cache.freshness]\nmax_ttl = '1m'\nmin_ttl = '1h'", "line 3", "min_ttl", "raise max_ttl"),
             ("[cache.freshness.prefixes.'a:']\nolder_than = '1s'", "line 1", "prefixes.\"a:\"", "objective = "),
-            ("[cache.control]\npolicy = 'belady'", "line 2", "policy", "or \"none\""),
+            ("[cache.control]\npolicy = 'belady'", "line 2", "policy", "\"none\", or"),
             ("[cache.control]\nstart = 'soon'", "line 2", "start", "ramped"),
             ("[cache.remote.breaker]\nin_a_row = 0", "line 2", "in_a_row", "at least 1"),
             ("[other]\nname = 'x'", "there is no table", "[cache]", ""),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use larder_policy::{Capacity, PolicySpec};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use crate::proof::Against;
 use crate::remote::names;
 use crate::rules::{Consistency, Refresh};
 
@@ -259,12 +260,15 @@ impl Scalar for Policy {
 pub(super) struct MaybePolicy;
 
 impl Scalar for MaybePolicy {
-    type Is = Option<String>;
-    const EXPECTED: &'static str =
-        "a policy for live traffic, such as \"wtinylfu\" or another that `larder policies` lists, or \"none\"";
+    type Is = Against;
+    const EXPECTED: &'static str = "\"auto\", \"none\", or a policy for live traffic, such as \"wtinylfu\" or another that `larder policies` lists";
 
-    fn read(text: &str) -> Option<Option<String>> {
-        if text == "none" { Some(None) } else { Policy::read(text).map(Some) }
+    fn read(text: &str) -> Option<Against> {
+        match text {
+            "auto" => Some(Against::Auto),
+            "none" => Some(Against::Nothing),
+            _ => Policy::read(text).map(Against::Policy),
+        }
     }
 }
 

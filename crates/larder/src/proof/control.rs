@@ -22,21 +22,43 @@ use larder_policy::experiment::Settings;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
-    pub(crate) policy: Option<String>,
+    pub(crate) against: Against,
     pub(crate) slice: Duration,
     pub(crate) settings: Settings,
+}
+
+/// Whom a cache's policy is measured against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Against {
+    /// W-TinyLFU, where the cache's own policy learns; whoever chose a classical one keeps it.
+    Auto,
+    /// Nobody.
+    Nothing,
+    /// A policy.
+    Policy(String),
+}
+
+impl Against {
+    /// Whom, for a policy that learns or does not.
+    pub(crate) fn policy(&self, learns: bool) -> Option<&str> {
+        match self {
+            Self::Auto => learns.then_some("wtinylfu"),
+            Self::Nothing => None,
+            Self::Policy(policy) => Some(policy),
+        }
+    }
 }
 
 impl Control {
     /// Measured against a policy, any that `larder policies` lists. The cache's own is on from the start.
     pub fn beside(policy: impl Into<String>) -> Self {
         let settings = Settings { adopted: true, holdout: 0.0, ..Settings::new(1, 0) };
-        Self { policy: Some(policy.into()), slice: Duration::from_secs(1), settings }
+        Self { against: Against::Policy(policy.into()), slice: Duration::from_secs(1), settings }
     }
 
     /// Nothing is measured.
     pub fn none() -> Self {
-        Self { policy: None, ..Self::default() }
+        Self { against: Against::Nothing, ..Self::default() }
     }
 
     /// The share of the memory that the control keeps whatever comes, so that the arms can be compared; none unless said otherwise.
@@ -73,9 +95,9 @@ impl Control {
     }
 }
 
-/// Beside W-TinyLFU, the best of those that learn nothing where many services are.
+/// A policy that learns stands beside W-TinyLFU, the best of those that learn nothing where many services are; any other beside nobody.
 impl Default for Control {
     fn default() -> Self {
-        Self::beside("wtinylfu")
+        Self { against: Against::Auto, ..Self::beside("") }
     }
 }

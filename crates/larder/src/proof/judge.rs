@@ -32,12 +32,18 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(control: &Control, segments: usize, seed: u64, make: MakeFor) -> Result<Self, Error> {
-        let Control { policy, settings, slice } = control.clone();
+    pub(crate) fn new(
+        control: &Control,
+        against: &str,
+        segments: usize,
+        seed: u64,
+        make: MakeFor,
+    ) -> Result<Self, Error> {
+        let Control { settings, slice, .. } = control.clone();
         let experiment = Experiment::new(larder_policy::experiment::Settings { shards: segments, seed, ..settings })?;
         let runs = (0..segments).map(|segment| experiment.arm(segment)).collect();
         Ok(Self {
-            control: policy.unwrap_or_default(),
+            control: against.to_owned(),
             slice,
             experiment,
             make,

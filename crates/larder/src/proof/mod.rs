@@ -17,6 +17,7 @@ use self::judge::Judge;
 use crate::store::shares;
 use crate::{Error, ErrorKind};
 
+pub(crate) use control::Against;
 pub use control::Control;
 pub use larder_policy::experiment::{Guardrails, Settings as ExperimentSettings};
 
@@ -37,6 +38,7 @@ pub(crate) fn parts(
     count: usize,
     seed: u64,
     make: impl Fn(Capacity, u64) -> Policy + Send + Sync + 'static,
+    learns: bool,
     control: &Control,
 ) -> Result<(Vec<Part>, Option<Judge>), Error> {
     // Lifetimes are the cache's.
@@ -46,14 +48,14 @@ pub(crate) fn parts(
     };
     let shares: Vec<_> = shares(capacity.limit, count).map(|limit| Capacity { limit, ..capacity }).collect();
     let seed_of = move |segment: usize| seed.wrapping_add(segment as u64);
-    let Some(spec) = &control.policy else {
+    let Some(against) = control.against.policy(learns) else {
         let part = |(segment, capacity): (usize, Capacity)| {
             let seed = seed_of(segment);
             Part { capacity, policy: given(make(capacity, seed)), gauge: None, seed }
         };
         return Ok((shares.into_iter().enumerate().map(part).collect(), None));
     };
-    let spec: PolicySpec = spec.parse()?;
+    let spec: PolicySpec = against.parse()?;
     refuse_oracle(&spec)?;
     let gauges = shares.iter().enumerate().map(|(segment, capacity)| {
         let seed = seed_of(segment);
@@ -68,7 +70,7 @@ pub(crate) fn parts(
             Arm::Control => spec.build(capacity, seed),
         })
     };
-    let judge = Judge::new(control, count, seed, Box::new(build))?;
+    let judge = Judge::new(control, against, count, seed, Box::new(build))?;
     let part = |((segment, capacity), gauge): ((usize, Capacity), Gauge)| Part {
         capacity,
         policy: judge.first(segment),

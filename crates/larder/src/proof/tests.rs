@@ -200,3 +200,13 @@ async fn what_a_control_cannot_be_is_refused() {
     assert!(error.to_string().contains("hold-out"), "{error}");
     assert!(build(Control::beside("belady")).is_err());
 }
+
+#[tokio::test]
+async fn who_chose_a_classical_policy_keeps_it() {
+    let control = |policy: &str| {
+        let cache: Cache<u64, u64> = Cache::builder().capacity(100).policy(policy).build().unwrap();
+        cache.report().control.map(|control| control.policy)
+    };
+    assert_eq!(control("learned").as_deref(), Some("wtinylfu"));
+    assert_eq!(control("lru"), None);
+}
