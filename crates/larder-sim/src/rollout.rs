@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use larder_policy::Time;
-use larder_policy::experiment::{Arm, Breach, Event, Experiment, Ghost, Measures, Probe, Settings, ShardSlice};
+use larder_policy::experiment::{Arm, Breach, Event, Experiment, Ghost, Measures, Probe, Settings, ShardSlice, Won};
 use larder_trace::Request;
 use serde::Serialize;
 
@@ -165,7 +165,8 @@ fn told(slice: u64, event: &Event) -> RolloutEvent {
     let points = |effect: f64| format!("{:+.2} points", effect * 100.0);
     let (event, detail) = match *event {
         Event::Ramped { share } => ("ramped", format!("{:.0} %", share * 100.0)),
-        Event::Adopted { effect } => ("adopted", points(effect)),
+        Event::Adopted { won: Won::HitRatio { effect } } => ("adopted", points(effect)),
+        Event::Adopted { won } => ("adopted", won.to_string()),
         Event::RolledBack { breach, .. } => (
             "rolled-back",
             match breach {

@@ -16,7 +16,7 @@ use crate::hash::KeyHasher;
 use crate::key::{Key, KeyRules};
 use crate::limits::{Limits, LoadLimit};
 use crate::loader::Loader;
-use crate::proof::{self, Control, Part};
+use crate::proof::{self, Control, Own, Part};
 use crate::recorder::Recorder;
 use crate::remote::{RemoteStore, Tier, TierConfig, names};
 use crate::rules::{Consistency, Refresh, Rules};
@@ -355,14 +355,20 @@ where
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let learns = self.own_policy.is_none() && spec.eviction().learns;
         let own = self.own_policy;
+        let name = own.is_none().then(|| self.policy.clone());
         let make = move |capacity: Capacity, seed: u64| {
             own.as_ref().map_or_else(|| spec.build(capacity, seed), |make| make(capacity, seed))
         };
-        let (parts, judge) = proof::parts(capacity, count, seed, make, learns, &self.control)?;
+        let own = Own { make, name, learns, objective: self.rules.freshness.objective() };
+        let (parts, judge) = proof::parts(capacity, count, seed, own, &self.control)?;
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
-        let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, seed }| {
+        let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, ttl, seed }| {
             let most_keys = Engine::keys_beside(capacity.most_objects());
-            let engine = freshness.clone().map(|freshness| Engine::new(freshness, seed).with_most_keys(most_keys));
+            let engine = freshness.clone().map(|freshness| {
+                let mut engine = Engine::new(freshness, seed).with_most_keys(most_keys);
+                engine.suspend(ttl);
+                engine
+            });
             Segment::new(Shard::new(capacity, policy), engine, gauge, seed)
         });
         let built_at = self.clock.now();

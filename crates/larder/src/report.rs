@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use larder_policy::experiment::Comparison;
+
 use crate::prewarm::Usefulness;
 use crate::remote::Tier;
 use crate::stats::{Counts, StaleRate};
@@ -100,6 +102,8 @@ pub struct ModelReport {
 pub struct ControlReport {
     /// The control policy.
     pub policy: String,
+    /// How long the control's values live, in seconds, where lifetimes are on trial.
+    pub ttl: Option<f64>,
     /// Where the experiment is: `baseline`, `ramping`, `adopted` or `cooling-down`.
     pub state: &'static str,
     /// Seconds until a cool-down ends.
@@ -153,10 +157,36 @@ pub struct ArmsReport {
     pub low: f64,
     /// The upper end.
     pub high: f64,
-    /// The probability of so many more loads of the origin by chance, if there were no difference.
-    pub origin_loads_p: Option<f64>,
+    /// Loads of the origin a read.
+    pub origin_loads: Option<Difference>,
+    /// The 99th percentile of a read's time.
+    pub p99: Option<Difference>,
+    /// The share of the policy's answers that were stale, as audits found it, with 95 % for who looks once.
+    pub stale: Option<StaleRate>,
+    /// And the control's.
+    pub control_stale: Option<StaleRate>,
     /// Why nothing may be concluded from it, in words.
     pub refusals: Vec<String>,
+}
+
+/// By how much more of something an arm has than the control.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Difference {
+    /// As a share of the control's: 0.1 is a tenth more.
+    pub change: f64,
+    /// The probability of so much more by chance, if there were no difference.
+    pub p_more: f64,
+    /// And of so much less.
+    pub p_less: f64,
+}
+
+impl Difference {
+    pub(crate) fn of(comparison: Comparison) -> Option<Self> {
+        let Comparison { p_more, p_less, .. } = comparison;
+        Some(Self { change: comparison.change()?, p_more, p_less })
+    }
 }
 
 /// What another size would hit.

@@ -6,10 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_policy::eviction::Removal;
+use larder_policy::experiment::{ShardSlice, SizeCurve};
 use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded};
-use larder_policy::{
-    Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Policy, Refusal, Reuse, Rng, Shard, Time, Work,
-};
+use larder_policy::{Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work};
 
 use crate::decisions::{Decided, Log, Note};
 use crate::entry::{Entry, Extra, steps};
@@ -19,6 +18,7 @@ use crate::hash::Hashed;
 use crate::key::Key;
 use crate::prewarm::Warmed;
 use crate::proof::gauge::Gauge;
+use crate::proof::judge::Side;
 use crate::rules::Rules;
 use crate::snapshot::Rate;
 use crate::stats::Counts;
@@ -393,11 +393,22 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         (last, if self.gone.is_empty() { Vec::new() } else { std::mem::take(&mut self.gone) })
     }
 
-    /// Another policy decides from now on; the entries stay.
-    pub(crate) fn swap_policy(&mut self, policy: Policy, now: Time) {
-        let already = self.gone.len();
-        self.kernel.swap_policy(policy, now, &mut self.gone);
-        self.count_gone(already, now, None);
+    /// What the experiment hears at the end of a slice, if there is one.
+    pub(crate) fn end_slice(&mut self, traffic: u64) -> Option<(ShardSlice, SizeCurve)> {
+        let audited = self.engine.as_ref().map(Engine::audited).unwrap_or_default();
+        Some(self.gauge.as_mut()?.end_slice(traffic, self.counts, audited))
+    }
+
+    /// The other arm decides from now on; the entries stay.
+    pub(crate) fn change_sides(&mut self, Side { policy, ttl }: Side, now: Time) {
+        if let Some(engine) = &mut self.engine {
+            engine.suspend(ttl);
+        }
+        if let Some(policy) = policy {
+            let already = self.gone.len();
+            self.kernel.swap_policy(policy, now, &mut self.gone);
+            self.count_gone(already, now, None);
+        }
     }
 
     /// Counts who left from `from` on; who was evicted, left for `newcomer`.

@@ -221,6 +221,9 @@ where
     fn time(&self, segment: &mut Segment<K, V>, timer: Timer, age: Duration) {
         if let Some(took) = timer.took(&self.clock) {
             segment.telemetry.hit(took, age);
+            if let Some(gauge) = &mut segment.gauge {
+                gauge.took(took);
+            }
         }
     }
 
@@ -492,13 +495,7 @@ where
     pub(crate) fn end_slice(&self) -> Option<Turn> {
         let mut judge = self.judge.as_ref()?.lock();
         let (now, traffic) = (self.clock.now(), judge.traffic());
-        let counted: Vec<_> = self
-            .lock_all()
-            .filter_map(|mut segment| {
-                let counts = segment.counts;
-                Some(segment.gauge.as_mut()?.end_slice(traffic, counts))
-            })
-            .collect();
+        let counted: Vec<_> = self.lock_all().filter_map(|mut segment| segment.end_slice(traffic)).collect();
         let event = judge.end_slice(now, &counted);
         self.change_sides(&mut judge, now);
         event
@@ -528,8 +525,8 @@ where
     }
 
     fn change_sides(&self, judge: &mut Judge, now: Time) {
-        for (segment, policy) in judge.changes() {
-            self.change(&self.segments[segment], |segment| segment.swap_policy(policy, now));
+        for (segment, side) in judge.changes() {
+            self.change(&self.segments[segment], |segment| segment.change_sides(side, now));
         }
     }
 

@@ -20,7 +20,11 @@ where
     /// A read that had to wait is answered, or ends without an answer.
     pub(crate) fn waited(&self, hash: KeyHash, timer: Timer, tier: Tier) {
         if let Some(took) = timer.took(&self.clock) {
-            self.segment(hash).telemetry.waited(tier, took);
+            let mut segment = self.segment(hash);
+            segment.telemetry.waited(tier, took);
+            if let Some(gauge) = &mut segment.gauge {
+                gauge.took(took);
+            }
         }
     }
 

@@ -68,7 +68,11 @@ async fn a_scrape_says_what_the_report_says() {
     let recorder = recorder();
     let cache = cache("scraped");
     let mut errors = 0;
-    for round in 0..20 {
+    for round in 0..120 {
+        if round % 40 == 0 {
+            // A slice of the experiment ends: the first of them do not count, and parts must have been timed a hundred times.
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+        }
         for at in 0..500 {
             // Keys of 7 to 10 letters.
             let key = format!("secret{}", (at * 7 + round) % 1100);
@@ -116,7 +120,7 @@ async fn a_scrape_says_what_the_report_says() {
     assert_eq!(report.loads.count(), counts.loads);
     // One read in 64.
     let timed = report.latency.local.count() + report.latency.remote.count() + report.latency.origin.count();
-    assert!((100..250).contains(&timed), "{timed}");
+    assert!((750..1150).contains(&timed), "{timed}");
 
     assert!(series.len() <= 300, "{} series", series.len());
     println!("{} series", series.len());

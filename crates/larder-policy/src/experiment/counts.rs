@@ -2,8 +2,10 @@
 
 use std::ops::{AddAssign, Sub};
 
+use super::latencies::Latencies;
 use super::own::Groups;
 use crate::Access;
+use crate::freshness::Audited;
 
 /// What an access counts for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -89,17 +91,15 @@ impl Trials {
     }
 }
 
-/// What ghosts cannot see, as the host measured it in a slice. What it does not measure stays 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// What ghosts cannot see, as the host measured it in a slice. What it does not measure stays as it is by default.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measures {
     /// Loads from the origin, refreshes and audits included.
     pub origin_loads: u64,
-    /// Answers whose freshness was checked.
-    pub checked: u64,
-    /// Those of them that were stale.
-    pub stale: u64,
-    /// The 99th percentile of the latency, in microseconds; 0 where it was not measured.
-    pub p99: f64,
+    /// What audits found of how stale answers were.
+    pub audited: Audited,
+    /// How long reads took, or a sample of them.
+    pub latencies: Latencies,
 }
 
 /// Buckets of the sketch of how unequal the keys are.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::normal::upper_quantile;
+use super::arms::Arm;
 use super::trial::{Tally, Trial};
 
 /// Slices before the first look: fewer do not tell how much slices differ.
-const LEAST_SLICES: u64 = 8;
+pub(crate) const LEAST_SLICES: u64 = 8;
 /// Slices at which the hit ratio's bound is narrowest.
 const SOON: u64 = 16;
 
@@ -79,7 +79,7 @@ impl fmt::Display for Breach {
 
 impl Guardrails {
     /// The guardrail that was hit, if any. To be asked after each slice: the hit ratio's interval holds at all times; the others are looked at
-    /// after 8, 16, 32, … slices, the k-th time at a level of α/(k(k+1)), which sums up to α.
+    /// after 8, 16, 32, … slices.
     pub(crate) fn breach(&self, trial: &Trial, before: Option<&Trial>) -> Option<Breach> {
         if trial.counted() < LEAST_SLICES {
             return None;
@@ -91,19 +91,27 @@ impl Guardrails {
         if !trial.counted().is_power_of_two() {
             return None;
         }
-        let look = f64::from(trial.counted().ilog2() - LEAST_SLICES.ilog2() + 1);
-        let alpha = self.alpha / (look * (look + 1.0));
+        let alpha = spent(self.alpha, trial.counted());
         let surely = |margin, value: fn(&Tally) -> Option<f64>| {
             trial.compare_by(before, margin, value).map(|comparison| comparison.p_more).filter(|&p| p < alpha)
         };
-        if let Some(p) = surely(self.origin_loads, Tally::loads_an_access) {
+        // What is fresher than a control that is too stale may cost loads.
+        let is_excused = self.stale.is_some_and(|most| {
+            trial.stale_share(Arm::Control, alpha).is_some_and(|control| control.interval.low > most)
+        });
+        if !is_excused && let Some(p) = surely(self.origin_loads, Tally::loads_an_access) {
             return Some(Breach::OriginLoads { p });
         }
-        if let Some(p) = surely(self.p99, Tally::mean_p99) {
+        if let Some(p) = surely(self.p99, Tally::p99) {
             return Some(Breach::Latency { p });
         }
-        let (rate, error) = trial.stale_rate();
-        let at_least = rate - upper_quantile(alpha) * error;
-        self.stale.filter(|&objective| at_least > objective).map(|_| Breach::Stale { at_least })
+        let at_least = trial.stale_share(Arm::Treatment, alpha)?.interval.low;
+        self.stale.filter(|&most| at_least > most).map(|_| Breach::Stale { at_least })
     }
+}
+
+/// What a look after so many slices, one of 8, 16, 32, …, may spend of a level: α/(k(k+1)) at the k-th, which sums up to α.
+pub(crate) fn spent(alpha: f64, slices: u64) -> f64 {
+    let look = f64::from((slices.max(LEAST_SLICES).ilog2() - LEAST_SLICES.ilog2()) + 1);
+    alpha / (look * (look + 1.0))
 }

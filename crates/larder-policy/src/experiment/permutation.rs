@@ -17,6 +17,15 @@ pub struct Comparison {
     pub control: f64,
     /// The probability of a treatment mean so large, beside the control's, if the treatment did not raise it by more than the margin.
     pub p_more: f64,
+    /// The probability of one so small, if the treatment did not lower it: the margin counts here too.
+    pub p_less: f64,
+}
+
+impl Comparison {
+    /// By what share the treatment's mean is larger; `None` where the control's is 0.
+    pub fn change(&self) -> Option<f64> {
+        (self.control > 0.0).then(|| self.treatment / self.control - 1.0)
+    }
 }
 
 /// Compares the mean values of shards. The treatment may be larger by the share `margin`. `None` where an arm has no shards.
@@ -29,22 +38,21 @@ pub fn compare(treatment: &[f64], control: &[f64], margin: f64, seed: u64) -> Op
     let treated = treatment.len();
     let observed: f64 = values[..treated].iter().sum();
     // Sums in another order differ in their last digits.
-    let observed = observed - 1e-12 * observed.abs();
+    let [low, high] = [-1.0, 1.0].map(|side| observed + side * 1e-12 * observed.abs());
     let mut rng = Rng::new(seed);
-    let mut extreme = 0u32;
+    let (mut as_large, mut as_small) = (0u32, 0u32);
     for _ in 0..DRAWS {
         for at in 0..treated {
             let other = at + rng.below((values.len() - at) as u32) as usize;
             values.swap(at, other);
         }
-        extreme += u32::from(values[..treated].iter().sum::<f64>() >= observed);
+        let sum: f64 = values[..treated].iter().sum();
+        as_large += u32::from(sum >= low);
+        as_small += u32::from(sum <= high);
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    Some(Comparison {
-        treatment: mean(treatment),
-        control: mean(control),
-        p_more: f64::from(extreme + 1) / f64::from(DRAWS + 1),
-    })
+    let p = |extreme: u32| f64::from(extreme + 1) / f64::from(DRAWS + 1);
+    Some(Comparison { treatment: mean(treatment), control: mean(control), p_more: p(as_large), p_less: p(as_small) })
 }
 
 #[cfg(test)]
@@ -65,7 +73,10 @@ mod tests {
 
         let control: Vec<f64> = (0..32).map(|_| 100.0 + rng.unit()).collect();
         let slower: Vec<f64> = control.iter().map(|value| value * 1.06).collect();
-        assert!(compare(&slower, &control, 0.05, 1).unwrap().p_more < 0.001);
+        let comparison = compare(&slower, &control, 0.05, 1).unwrap();
+        assert!(comparison.p_more < 0.001 && comparison.p_less > 0.999, "{comparison:?}");
+        assert!((comparison.change().unwrap() - 0.06).abs() < 0.001);
+        assert!(compare(&control, &slower, 0.0, 1).unwrap().p_less < 0.001);
         assert!(compare(&slower, &control, 0.10, 1).unwrap().p_more > 0.9);
         assert_eq!(compare(&[], &control, 0.0, 1), None);
     }

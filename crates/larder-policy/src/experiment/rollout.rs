@@ -1,10 +1,12 @@
 //! A policy's way into service, and out of it again.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::arms::{Arm, Arms};
 use super::counts::ShardSlice;
 use super::guardrails::{Breach, Guardrails};
+use super::lifetimes;
 use super::own::OwnGain;
 use super::refusal::{BIASED, Refusal};
 use super::trial::{Report, Trial};
@@ -35,6 +37,8 @@ pub struct Settings {
     pub adopted: bool,
     /// What leads to a rollback.
     pub guardrails: Guardrails,
+    /// Whether lifetimes are what is tried: then loads and staleness decide, and not hits. The share that may be stale is the guardrail's.
+    pub lifetimes: bool,
     /// How long nothing is tried after a rollback; doubles with each.
     pub cool_down: Duration,
 }
@@ -53,6 +57,7 @@ impl Settings {
             alpha: 0.05,
             adopted: false,
             guardrails: Guardrails::default(),
+            lifetimes: false,
             cool_down: Duration::from_secs(3600),
         }
     }
@@ -75,6 +80,9 @@ impl Settings {
         }
         if ![hit_ratio, origin_loads, p99].into_iter().chain(stale).all(|margin| margin.is_finite() && margin >= 0.0) {
             return wrong("a guardrail is not a number of at least 0");
+        }
+        if self.lifetimes && stale.is_none() {
+            return wrong("lifetimes on trial need a share of answers that may be stale");
         }
         Ok(())
     }
@@ -99,6 +107,50 @@ pub enum State {
     },
 }
 
+/// What a treatment won by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Won {
+    /// More hits.
+    HitRatio {
+        /// The effect on the hit ratio.
+        effect: f64,
+    },
+    /// Fewer loads of the origin, while no more is stale than may be.
+    OriginLoads {
+        /// The share of the loads that is saved.
+        saved: f64,
+        /// The p-value.
+        p: f64,
+    },
+    /// No more is stale than may be, while of the control's answers more is.
+    Stale {
+        /// The share that is.
+        rate: f64,
+        /// The control's.
+        control: f64,
+    },
+}
+
+impl fmt::Display for Won {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::HitRatio { effect } => write!(f, "the hit ratio is {:.2} points higher", effect * 100.0),
+            Self::OriginLoads { saved, p } => {
+                write!(f, "{:.1} % fewer loads of the origin (p = {p:.0e})", saved * 100.0)
+            }
+            Self::Stale { rate, control } => {
+                write!(
+                    f,
+                    "{:.2} % of the answers are stale, and {:.2} % under the control",
+                    rate * 100.0,
+                    control * 100.0
+                )
+            }
+        }
+    }
+}
+
 /// What happened at the end of a slice, for logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
@@ -109,8 +161,8 @@ pub enum Event {
     },
     /// The treatment won, and is on wherever it may be.
     Adopted {
-        /// Its effect on the hit ratio.
-        effect: f64,
+        /// By what.
+        won: Won,
     },
     /// The treatment is off everywhere.
     RolledBack {
@@ -269,18 +321,14 @@ impl Experiment {
                 self.settle();
                 None
             }
-            State::Ramping { .. } => {
-                let report = self.measured.findings(self.settings.alpha, horizon, self.past());
-                let effect = report.effects[0].estimate;
-                match report.better()? {
-                    true => {
-                        self.treat(1.0 - self.settings.holdout);
-                        self.state = State::Adopted;
-                        Some(Event::Adopted { effect })
-                    }
-                    false => Some(self.roll_back(now, Breach::Worse { effect })),
+            State::Ramping { .. } => match self.verdict()? {
+                Ok(won) => {
+                    self.treat(1.0 - self.settings.holdout);
+                    self.state = State::Adopted;
+                    Some(Event::Adopted { won })
                 }
-            }
+                Err(breach) => Some(self.roll_back(now, breach)),
+            },
             _ => {
                 if self.settings.adopted && !self.settled {
                     self.settle();
@@ -292,6 +340,17 @@ impl Experiment {
                 None
             }
         }
+    }
+
+    /// Which arm is better, once that is sure.
+    fn verdict(&self) -> Option<Result<Won, Breach>> {
+        let Settings { alpha, horizon, lifetimes, guardrails, .. } = self.settings;
+        if lifetimes {
+            return lifetimes::verdict(&self.measured, self.past(), guardrails.stale?, alpha);
+        }
+        let report = self.measured.findings(alpha, horizon, self.past());
+        let effect = report.effects[0].estimate;
+        Some(if report.better()? { Ok(Won::HitRatio { effect }) } else { Err(Breach::Worse { effect }) })
     }
 
     /// Once enough slices have passed, those that count begin.
@@ -312,7 +371,8 @@ impl Experiment {
     fn treat(&mut self, share: f64) {
         self.arms.treat(share);
         self.guard = Trial::new(self.arms.clone(), false);
-        self.measured = Trial::new(self.arms.clone(), true);
+        // Lifetimes do not have to turn the memory over to show.
+        self.measured = Trial::new(self.arms.clone(), !self.settings.lifetimes);
         self.settled = false;
     }
 

@@ -3,11 +3,16 @@
 use super::arms::{Arm, Arms};
 use super::counts::{BUCKETS, ShardSlice, Weighed, Weighting};
 use super::effect::{ByArm, Effect, Gain, Interval, Ratio, Strata, sum_of_variances};
-use super::normal::{student_quantile, upper_tail};
+use super::latencies::Latencies;
+use super::normal::{student_quantile, upper_quantile, upper_tail};
 use super::own::{Groups, OwnGain};
 use super::permutation::{Comparison, compare};
 use super::refusal::{self, Refusal};
 use super::sequence::{Settled, Slices, anytime_width};
+use crate::freshness::Audited;
+
+/// Times of a shard before its 99th percentile says anything.
+const LEAST_TIMES: u64 = 100;
 
 /// The evidence under one assignment. Assignments never change within a trial.
 #[derive(Clone, Debug)]
@@ -37,10 +42,17 @@ pub(crate) struct Tally {
     sketch: [i64; BUCKETS],
     groups: Groups,
     origin_loads: u64,
-    checked: u64,
-    stale: u64,
-    p99: f64,
-    p99s: u32,
+    audited: Audited,
+    latencies: Latencies,
+}
+
+/// The share of an arm's answers that were stale, as audits found it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StaleShare {
+    /// The estimate.
+    pub rate: f64,
+    /// Its interval.
+    pub interval: Interval,
 }
 
 /// What a trial says.
@@ -64,6 +76,10 @@ pub struct Report {
     pub origin_loads: Option<Comparison>,
     /// The 99th percentile of the latency, likewise.
     pub p99: Option<Comparison>,
+    /// How stale the treatment's answers were, where that was measured.
+    pub stale: Option<StaleShare>,
+    /// And the control's.
+    pub control_stale: Option<StaleShare>,
     /// Why nothing may be concluded, if anything.
     pub refusals: Vec<Refusal>,
 }
@@ -133,7 +149,7 @@ impl Trial {
     pub fn report(&self, alpha: f64, horizon: u64, before: Option<&Self>) -> Report {
         Report {
             origin_loads: self.compare_by(before, 0.0, Tally::loads_an_access),
-            p99: self.compare_by(before, 0.0, Tally::mean_p99),
+            p99: self.compare_by(before, 0.0, Tally::p99),
             ..self.findings(alpha, horizon, before)
         }
     }
@@ -151,6 +167,8 @@ impl Trial {
             head_share: self.slices.total()[0].head_share(),
             origin_loads: None,
             p99: None,
+            stale: self.stale_share(Arm::Treatment, alpha / 2.0),
+            control_stale: self.stale_share(Arm::Control, alpha / 2.0),
             refusals: Vec::new(),
         };
         report.refusals = self.refusals(&report, before);
@@ -187,37 +205,42 @@ impl Trial {
         self.slices.total()[0].own_effect() + settled.standard_error * width
     }
 
-    /// Compares a value of the shards between the arms, each as a ratio to its own past where that is known.
+    /// Compares a value of the shards between the arms, each as a ratio to its own past where that is known of most.
     pub(crate) fn compare_by(
         &self,
         before: Option<&Self>,
         margin: f64,
         value: impl Fn(&Tally) -> Option<f64>,
     ) -> Option<Comparison> {
+        let now: Vec<Option<f64>> = self.shards.iter().map(&value).collect();
+        let past: Vec<Option<f64>> = match before {
+            Some(before) => before.shards.iter().map(|tally| value(tally).filter(|&past| past > 0.0)).collect(),
+            None => vec![None; now.len()],
+        };
+        let known = past.iter().flatten().count() * 2 > now.len();
         let of = |arm: Arm| -> Vec<f64> {
-            let shards = (0..self.shards.len()).filter(|&shard| self.arms.arm(shard) == arm);
-            let value = |shard: usize| {
-                let now = value(&self.shards[shard])?;
-                match before.and_then(|before| value(before.shards.get(shard)?)) {
-                    Some(past) if past > 0.0 => Some(now / past),
-                    Some(_) => None,
-                    None => before.is_none().then_some(now),
-                }
-            };
+            let shards = (0..now.len()).filter(|&shard| self.arms.arm(shard) == arm);
+            let value = |shard: usize| if known { Some(now[shard]? / past[shard]?) } else { now[shard] };
             shards.filter_map(value).collect()
         };
         compare(&of(Arm::Treatment), &of(Arm::Control), margin, self.counted)
     }
 
-    /// Stale answers by checked ones in the treatment arm, with its standard error.
-    pub(crate) fn stale_rate(&self) -> (f64, f64) {
-        let treated = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == Arm::Treatment);
-        let clusters = treated.map(|(_, tally)| Gain { hits: tally.stale as f64, size: tally.checked as f64 });
-        let ratio = Ratio::of(clusters.clone());
-        let checked: f64 = clusters.map(|cluster| cluster.size).sum();
-        // Few shards may happen to agree: at least the error of independent answers.
-        let binomial = ratio.value * (1.0 - ratio.value) / checked.max(1.0);
-        (ratio.value, ratio.variance.max(binomial).sqrt())
+    /// The share of an arm's answers that were stale, with an interval of which each end is passed with a probability of `tail`: the wider of what
+    /// audits allow, each on its own, and of how much shards differ.
+    pub(crate) fn stale_share(&self, arm: Arm, tail: f64) -> Option<StaleShare> {
+        let shards = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == arm);
+        let audited: Vec<Audited> = shards.map(|(_, tally)| tally.audited).collect();
+        let all = audited.iter().fold(Audited::default(), |mut sum, &one| {
+            sum += one;
+            sum
+        });
+        let z = upper_quantile(tail);
+        let (rate, low, high) = all.share(z)?;
+        let ratio = Ratio::of(audited.iter().map(|one| Gain { hits: one.stale, size: one.reads.max(0.0) }));
+        let half = z * ratio.variance.sqrt();
+        let interval = Interval { low: low.min(rate - half).max(0.0), high: high.max(rate + half).min(1.0) };
+        Some(StaleShare { rate, interval })
     }
 
     fn effect(&self, at: usize, total: &ByArm, alpha: f64, horizon: u64) -> Effect {
@@ -296,20 +319,23 @@ impl Trial {
     }
 
     fn refusals(&self, report: &Report, before: Option<&Self>) -> Vec<Refusal> {
-        let few = [Arm::Treatment, Arm::Control].into_iter().filter_map(|arm| {
-            let shards = self.arms.count(arm);
-            (shards < refusal::LEAST_SHARDS).then_some(Refusal::FewShards { arm, shards })
-        });
-        let mut refusals: Vec<Refusal> = few.collect();
+        let mut refusals = self.refuse_arms(before);
         self.refuse_scant(report.turnovers, report.settled, &mut refusals);
-        if let Some(p) = before.and_then(|before| self.mismatch(before)).filter(|&p| p < refusal::MISMATCH) {
-            refusals.push(Refusal::Mismatch { p });
-        }
         let gain = report.effects[0].bias;
         if gain.abs() > refusal::BIASED {
             refusals.push(Refusal::Biased { gain });
         }
         refusals
+    }
+
+    /// Why the arms cannot be compared, whatever is compared.
+    pub(crate) fn refuse_arms(&self, before: Option<&Self>) -> Vec<Refusal> {
+        let few = [Arm::Treatment, Arm::Control].into_iter().filter_map(|arm| {
+            let shards = self.arms.count(arm);
+            (shards < refusal::LEAST_SHARDS).then_some(Refusal::FewShards { arm, shards })
+        });
+        let mismatch = before.and_then(|before| self.mismatch(before)).filter(|&p| p < refusal::MISMATCH);
+        few.chain(mismatch.map(|p| Refusal::Mismatch { p })).collect()
     }
 
     /// Adds what makes the evidence too scant for any conclusion.
@@ -343,10 +369,8 @@ impl Default for Tally {
             sketch: [0; BUCKETS],
             groups: Groups::default(),
             origin_loads: 0,
-            checked: 0,
-            stale: 0,
-            p99: 0.0,
-            p99s: 0,
+            audited: Audited::default(),
+            latencies: Latencies::default(),
         }
     }
 }
@@ -358,14 +382,10 @@ impl Tally {
         self.sampled += slice.tail.accesses.requests;
         self.groups.add(slice);
         self.sketch.iter_mut().zip(slice.sketch).for_each(|(sum, count)| *sum += count);
-        let measures = slice.measures;
+        let measures = &slice.measures;
         self.origin_loads += measures.origin_loads;
-        self.checked += measures.checked;
-        self.stale += measures.stale;
-        if measures.p99 > 0.0 {
-            self.p99 += measures.p99;
-            self.p99s += 1;
-        }
+        self.audited += measures.audited;
+        self.latencies += &measures.latencies;
     }
 
     pub(crate) fn loads_an_access(&self) -> Option<f64> {
@@ -373,7 +393,7 @@ impl Tally {
         known.then(|| self.origin_loads as f64 / self.accesses.requests as f64)
     }
 
-    pub(crate) fn mean_p99(&self) -> Option<f64> {
-        (self.p99s > 0).then(|| self.p99 / f64::from(self.p99s))
+    pub(crate) fn p99(&self) -> Option<f64> {
+        self.latencies.quantile(0.99).filter(|_| self.latencies.count() >= LEAST_TIMES)
     }
 }

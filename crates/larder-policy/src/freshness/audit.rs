@@ -5,6 +5,8 @@
 //! interval for weighted sums of Poisson counts (Fay, Feuer, "Confidence intervals for directly standardized rates",
 //! Statistics in Medicine 1997), which holds its level even for a handful of events.
 
+use std::ops::{AddAssign, Sub};
+
 use super::special::{Z_95, chi_square};
 
 /// π is the scale times √(p/ε) within these limits, and at most `MOST`.
@@ -44,6 +46,59 @@ pub struct Measured {
     pub high: f64,
     /// Whether the interval is narrow enough to say that the objective is met or not; else nothing is certifiable yet.
     pub is_certifiable: bool,
+}
+
+/// What audits found so far, as sums: what is counted later less this is what was found in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Audited {
+    /// Reads that audits stand for.
+    pub reads: f64,
+    /// Stale ones among them, estimated: each found one weighs as many as it stands for.
+    pub stale: f64,
+    /// The squares of those weights.
+    pub stale_squared: f64,
+    /// The weight that one more could have.
+    pub heaviest: f64,
+}
+
+impl Audited {
+    /// The share of stale reads and its interval, whose ends lie `z` standard deviations of a normal away from it: of two sides 95 % at 1.96.
+    /// `None` before the first read.
+    pub(crate) fn share(&self, z: f64) -> Option<(f64, f64, f64)> {
+        let Self { reads, stale, stale_squared, heaviest } = *self;
+        if reads <= 0.0 {
+            return None;
+        }
+        let quantile = |total: f64, square: f64, z: f64| {
+            if total > 0.0 { square / (2.0 * total) * chi_square(2.0 * total * total / square, z) } else { 0.0 }
+        };
+        let low = quantile(stale, stale_squared, -z);
+        let high = quantile(stale + heaviest, stale_squared + heaviest * heaviest, z);
+        let share = |total: f64| (total / reads).clamp(0.0, 1.0);
+        Some((share(stale), share(low), share(high)))
+    }
+}
+
+impl AddAssign for Audited {
+    fn add_assign(&mut self, other: Self) {
+        self.reads += other.reads;
+        self.stale += other.stale;
+        self.stale_squared += other.stale_squared;
+        self.heaviest = self.heaviest.max(other.heaviest);
+    }
+}
+
+impl Sub for Audited {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            reads: self.reads - before.reads,
+            stale: self.stale - before.stale,
+            stale_squared: self.stale_squared - before.stale_squared,
+            heaviest: self.heaviest,
+        }
+    }
 }
 
 /// Draws hits and adds up what was found.
@@ -154,22 +209,17 @@ impl Audits {
         ((self.compared.1 + SHRINK) / (self.compared.0 + SHRINK)).clamp(BIAS.0, BIAS.1)
     }
 
+    /// What was found since the start.
+    pub(super) fn audited(&self) -> Audited {
+        let heaviest = if self.heaviest > 0.0 { self.heaviest } else { 1.0 / (self.scale * SPREAD.0) };
+        Audited { reads: self.all_reads, stale: self.stale, stale_squared: self.stale_squared, heaviest }
+    }
+
     /// The stale rate since the start. `None` before the first read.
     pub(super) fn measured(&self) -> Option<Measured> {
-        if self.all_reads == 0.0 {
-            return None;
-        }
-        let (total, square) = (self.stale, self.stale_squared);
-        let low =
-            if total > 0.0 { square / (2.0 * total) * chi_square(2.0 * total * total / square, -Z_95) } else { 0.0 };
-        // The weight one more event could have.
-        let heaviest = if self.heaviest > 0.0 { self.heaviest } else { 1.0 / (self.scale * SPREAD.0) };
-        let (more, spread) = (total + heaviest, square + heaviest * heaviest);
-        let high = spread / (2.0 * more) * chi_square(2.0 * more * more / spread, Z_95);
-        let share = |total: f64| (total / self.all_reads).clamp(0.0, 1.0);
-        let (low, high) = (share(low), share(high));
+        let (rate, low, high) = self.audited().share(Z_95)?;
         let is_certifiable = high - low <= self.objective || high <= self.objective || low > self.objective;
-        Some(Measured { rate: share(total), low, high, is_certifiable })
+        Some(Measured { rate, low, high, is_certifiable })
     }
 
     #[cold]

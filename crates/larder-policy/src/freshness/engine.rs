@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
-use super::audit::{Audit, Audits, Measured};
+use super::audit::{Audit, Audited, Audits, Measured};
 use super::checkpoint::Checkpoint;
 use super::class::{Class, Classes};
 use super::controller::Controller;
@@ -45,6 +45,8 @@ pub(super) struct Group {
     audits: Audits,
     /// The greatest chance of being stale that is ever served.
     most_stale: f64,
+    /// Everything lives this long for now, whatever the objective.
+    pub(super) suspended: Option<Duration>,
 }
 
 impl Group {
@@ -55,7 +57,7 @@ impl Group {
             Goal::FixedTtl(_) | Goal::NeverStale => 1.0,
         };
         let most_stale = (50.0 * share).clamp(0.2, 0.7);
-        Self { freshness, controller: Controller::new(share), audits: Audits::new(share), most_stale }
+        Self { freshness, controller: Controller::new(share), audits: Audits::new(share), most_stale, suspended: None }
     }
 }
 
@@ -143,9 +145,12 @@ impl Engine {
             self.classes.all[usize::from(record.class.0)].first_gap(gap);
         }
         let group = &mut self.groups[usize::from(record.group)];
-        group.controller.read();
         group.audits.read();
         record.cached.is_held &= is_cached;
+        if let Some(ttl) = group.suspended {
+            return self.serve_by_age(slot, now, ttl);
+        }
+        group.controller.read();
         if let Some(stale) = record.cached.stale(now, group.controller.era()) {
             return serve(record, group, &mut self.rng, stale);
         }
@@ -209,7 +214,9 @@ impl Engine {
     pub fn forgo(&mut self, subject: Subject, audit: Audit) {
         let group = &mut self.groups[usize::from(self.classes.all[usize::from(subject.class.0)].group)];
         group.audits.forgone(audit);
-        if let Some(slot) = self.find(subject.key) {
+        if group.suspended.is_none()
+            && let Some(slot) = self.find(subject.key)
+        {
             self.records[slot].cached.served_stale += audit.stale as f32;
         }
     }
@@ -262,7 +269,9 @@ impl Engine {
             if let Some(audit) = load.audit {
                 let stale = if changed { if grace > 0.0 { (audit.stale * share).min(1.0) } else { 1.0 } } else { 0.0 };
                 self.groups[group].audits.found(audit, stale);
-                self.groups[group].controller.correct(audit.stale, stale);
+                if self.groups[group].suspended.is_none() {
+                    self.groups[group].controller.correct(audit.stale, stale);
+                }
             }
             self.learn(slot, &foreseen, since, now, changed, exact);
         }
@@ -330,6 +339,11 @@ impl Engine {
         self.groups[usize::from(group)].audits.measured()
     }
 
+    /// What audits found under the objective of keys that no prefix has an own one for.
+    pub fn audited(&self) -> Audited {
+        self.groups[0].audits.audited()
+    }
+
     /// Classes with keys whose changes say nothing, and how many such keys each has.
     pub fn flipping(&self) -> impl Iterator<Item = (ClassId, u32)> {
         let classes = self.classes.all.iter().enumerate().filter(|(_, class)| class.flipping > 0);
@@ -348,6 +362,7 @@ impl Engine {
         let (record, group) = (&self.records[slot], &self.groups[group]);
         let freshness = &group.freshness;
         let logical = match freshness.goal {
+            _ if group.suspended.is_some() => group.suspended.unwrap_or_default(),
             Goal::FixedTtl(ttl) => ttl,
             Goal::NeverStale => record.cached.lease.since(record.cached.loaded().unwrap_or(record.cached.lease)),
             Goal::StaleReads(_) => {
@@ -575,5 +590,6 @@ fn places(record: &Record, loaded: Time, age: f64) -> (f64, f64) {
     ((since + 1.0).log2(), (since * record.changes.rate.mean()).max(1e-6).log2() + 16.0)
 }
 
+mod suspended;
 #[cfg(test)]
 mod tests;

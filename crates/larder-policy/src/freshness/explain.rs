@@ -68,7 +68,7 @@ impl Engine {
             shape: changes.rate.alpha(),
             reads,
             is_flipping: record.flips.is_marked(),
-            value: value.filter(|_| matches!(group.freshness.goal, Goal::StaleReads(_))),
+            value: value.filter(|_| group.suspended.is_none() && matches!(group.freshness.goal, Goal::StaleReads(_))),
         })
     }
 }

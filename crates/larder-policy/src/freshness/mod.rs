@@ -43,7 +43,7 @@ pub mod rule;
 mod special;
 mod surge;
 
-pub use audit::{Audit, Measured};
+pub use audit::{Audit, Audited, Measured};
 pub use engine::Engine;
 pub use experts::Expert;
 pub use explain::{Known, KnownValue};

@@ -65,6 +65,7 @@ struct Beside {
     policy: Given<MaybePolicy>,
     start: Given<Start>,
     holdout: Given<Share>,
+    ttl: Given<MaybeTime>,
     slice: Given<Wait>,
     cool_down: Given<Wait>,
 }
@@ -157,6 +158,7 @@ impl Beside {
         set(&mut control.against, self.policy);
         set(&mut control.settings.adopted, self.start);
         set(&mut control.settings.holdout, self.holdout);
+        set(&mut control.ttl, self.ttl);
         set(&mut control.settings.cool_down, self.cool_down);
         set(&mut control.slice, self.slice);
     }
@@ -348,7 +350,14 @@ mod tests {
         else {
             panic!("[cache.freshness] lacks a setting: {fresh:#?}")
         };
-        let Beside { policy: Some(_), start: Some(_), holdout: Some(_), slice: Some(_), cool_down: Some(_) } = beside
+        let Beside {
+            policy: Some(_),
+            start: Some(_),
+            holdout: Some(_),
+            ttl: Some(_),
+            slice: Some(_),
+            cool_down: Some(_),
+        } = beside
         else {
             panic!("[cache.control] lacks a setting: {beside:#?}")
         };
@@ -408,6 +417,7 @@ mod tests {
             policy = "lru"
             start = "ramped"
             holdout = "5%"
+            ttl = "5m"
             [prices.remote]
             deadline = "10ms"
             breaker.in_a_row = 3
@@ -423,7 +433,7 @@ mod tests {
         expected.rules.soft_timeout = Some(Duration::from_millis(50));
         expected.rules.consistency = Consistency::ReadYourWrites;
         expected.rules.freshness = freshness.with_prefix("price:", Freshness::fixed_ttl(secs(5)));
-        expected.control = Control::beside("lru").holdout(0.05).ramped();
+        expected.control = Control::beside("lru").holdout(0.05).ttl(secs(300)).ramped();
         expected.tier.deadline = Duration::from_millis(10);
         expected.tier.breaker.in_a_row = 3;
         assert_eq!(config, expected);

@@ -257,6 +257,18 @@ pub const CATALOGUE: &[Metric] = &[
         Unit::Count,
         "Upper end of its interval of 95 %, valid at all times.",
     ),
+    Metric::gauge(
+        "larder_arms_origin_loads_change_ratio",
+        Unit::Count,
+        "By what share the policy has more loads of the origin a read than its control.",
+    ),
+    Metric::gauge(
+        "larder_arms_p99_change_ratio",
+        Unit::Count,
+        "By what share the 99th percentile of its reads' time is longer.",
+    ),
+    Metric::gauge("larder_arms_stale_ratio", Unit::Count, "Share of an arm's answers that audits found stale.")
+        .with(&[("arm", "`policy` on trial, `control`")]),
     Metric::gauge("larder_size_hit_ratio", Unit::Count, "Hit ratio the control would have with another capacity.")
         .with(&[("scale", "the multiple of the capacity")]),
 ];

@@ -126,6 +126,11 @@ fn of_control(control: &ControlReport) -> impl Iterator<Item = Series<f64>> {
             of("larder_arms_effect_lower_ratio", arms.low),
             of("larder_arms_effect_upper_ratio", arms.high),
         ]
+        .into_iter()
+        .chain(arms.origin_loads.map(|loads| of("larder_arms_origin_loads_change_ratio", loads.change)))
+        .chain(arms.p99.map(|p99| of("larder_arms_p99_change_ratio", p99.change)))
+        .chain(arms.stale.map(|stale| by("larder_arms_stale_ratio", "arm", "policy", stale.rate)))
+        .chain(arms.control_stale.map(|stale| by("larder_arms_stale_ratio", "arm", "control", stale.rate)))
     });
     let sizes =
         control.sizes.iter().map(|size| by("larder_size_hit_ratio", "scale", size.scale.to_string(), size.hit_ratio));

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use larder_policy::experiment::Settings;
 
+use crate::{Error, ErrorKind};
+
+/// The share of stale reads that lifetimes on trial are held to, by their objective: who steers for it is over it half of the time.
+const OVER: f64 = 1.2;
+
 /// What a cache's policy is measured against, and how it comes into service.
 ///
 /// Ghosts of the control, which hold keys and no values, stand beside every segment and see a sample of its keys. They cost a few bytes and
@@ -23,6 +28,8 @@ use larder_policy::experiment::Settings;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
     pub(crate) against: Against,
+    /// How long the control's values live, where that is tried too.
+    pub(crate) ttl: Option<Duration>,
     pub(crate) slice: Duration,
     pub(crate) settings: Settings,
 }
@@ -53,7 +60,7 @@ impl Control {
     /// Measured against a policy, any that `larder policies` lists. The cache's own is on from the start.
     pub fn beside(policy: impl Into<String>) -> Self {
         let settings = Settings { adopted: true, holdout: 0.0, ..Settings::new(1, 0) };
-        Self { against: Against::Policy(policy.into()), slice: Duration::from_secs(1), settings }
+        Self { against: Against::Policy(policy.into()), ttl: None, slice: Duration::from_secs(1), settings }
     }
 
     /// Nothing is measured.
@@ -76,6 +83,27 @@ impl Control {
         self
     }
 
+    /// The control's values live so long, and the cache's lifetimes, which keep to a share of stale reads, are on trial: they win by fewer loads
+    /// of the origin or by keeping to the share where the control does not, and are rolled back where they are surely staler than
+    /// [`Guardrails::stale`](super::Guardrails::stale), a fifth over the objective unless told otherwise. To try
+    /// lifetimes alone, the control's policy is the cache's own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use larder::{Cache, Control, Freshness};
+    ///
+    /// // Today everything lives five minutes. Is 1 % of stale reads to be had with fewer loads?
+    /// let today = Control::beside("learned").ttl(Duration::from_secs(300)).ramped();
+    /// let cache: Cache<u64, String> =
+    ///     Cache::builder().capacity(100_000).freshness(Freshness::stale_reads(0.01)?).control(today).build()?;
+    /// # Ok::<(), larder::Error>(())
+    /// ```
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
     /// How often what was counted is looked at; once a second unless said otherwise.
     #[must_use]
     pub fn slice(self, every: Duration) -> Self {
@@ -87,6 +115,24 @@ impl Control {
     pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
+    }
+
+    /// The same with what lifetimes on trial are held to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`]: lifetimes are on trial, and not chosen by a share of stale reads.
+    pub(crate) fn held_to(&self, objective: Option<f64>) -> Result<Self, Error> {
+        let mut control = self.clone();
+        if control.ttl.is_some() {
+            let objective = objective.ok_or_else(|| {
+                let what = "a control with a ttl tries lifetimes that keep to a share of stale reads: give the cache such an objective \
+                            (Freshness::stale_reads, freshness.objective), or the control no ttl";
+                Error::new(ErrorKind::Config, what)
+            })?;
+            control.settings.lifetimes = true;
+            control.settings.guardrails.stale.get_or_insert(OVER * objective);
+        }
+        Ok(control)
     }
 
     /// Segments that arms need, where arms are compared.

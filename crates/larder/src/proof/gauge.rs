@@ -1,6 +1,9 @@
 //! What stands beside a segment, under its lock.
 
-use larder_policy::experiment::{Measures, Probe, ShardSlice, SizeCurve, WhatIf};
+use std::time::Duration;
+
+use larder_policy::experiment::{Latencies, Measures, Probe, ShardSlice, SizeCurve, WhatIf};
+use larder_policy::freshness::Audited;
 use larder_policy::{Access, Capacity, Error, KeyHash, Op, Policy, Time};
 
 use crate::entry::Entry;
@@ -16,7 +19,9 @@ const SIZES: f64 = 0.25;
 pub(crate) struct Gauge {
     probe: Probe,
     sizes: WhatIf,
-    before: Counts,
+    /// Of this slice.
+    latencies: Latencies,
+    before: (Counts, Audited),
 }
 
 impl Gauge {
@@ -30,7 +35,7 @@ impl Gauge {
         let rate = rate(capacity, segments);
         let probe = Probe::new(capacity, rate, true, seed, &control)?;
         let sizes = WhatIf::new(capacity, (rate * SIZES).max(f64::MIN_POSITIVE), seed ^ 1, control)?;
-        Ok(Self { probe, sizes, before: Counts::default() })
+        Ok(Self { probe, sizes, latencies: Latencies::default(), before: Default::default() })
     }
 
     /// A resident that is fresh, or of which the freshness engine has yet to decide: who is kept is judged, not for how long.
@@ -79,12 +84,22 @@ impl Gauge {
         self.sizes.resize(limit);
     }
 
-    /// What was counted since the last call. `traffic` is what all segments counted in the slice before.
-    pub(crate) fn end_slice(&mut self, traffic: u64, counts: Counts) -> (ShardSlice, SizeCurve) {
+    /// A timed read is answered, by whichever tier.
+    #[cold]
+    pub(crate) fn took(&mut self, took: Duration) {
+        self.latencies.add(took);
+    }
+
+    /// What was counted since the last call. `traffic` is what all segments counted in the slice before; `counts` and `audited` are sums since
+    /// the start.
+    pub(crate) fn end_slice(&mut self, traffic: u64, counts: Counts, audited: Audited) -> (ShardSlice, SizeCurve) {
+        let (counted, found) = std::mem::replace(&mut self.before, (counts, audited));
         let loads = |counts: &Counts| counts.loads + counts.load_errors;
-        let origin_loads = loads(&counts) - loads(&self.before);
-        self.before = counts;
-        let measures = Measures { origin_loads, ..Measures::default() };
+        let measures = Measures {
+            origin_loads: loads(&counts) - loads(&counted),
+            audited: audited - found,
+            latencies: std::mem::take(&mut self.latencies),
+        };
         (self.probe.end_slice(traffic, measures), self.sizes.take())
     }
 

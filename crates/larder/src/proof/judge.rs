@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use larder_policy::experiment::{Arm, Breach, Event, Experiment, ShardSlice, SizeCurve, State};
+use larder_policy::experiment::{
+    Arm, Breach, Event, Experiment, Interval, Report, ShardSlice, SizeCurve, StaleShare, State,
+};
 use larder_policy::{Policy, Time};
 
 use super::control::Control;
 use crate::Error;
-use crate::report::{ArmsReport, ControlReport, Size};
+use crate::report::{ArmsReport, ControlReport, Difference, Size};
+use crate::stats::StaleRate;
 
 /// Slices after which the older half of what is known of other sizes is forgotten.
 const WINDOW: u64 = 300;
@@ -17,11 +20,27 @@ const SETTLED: f64 = 2.0;
 /// Builds the policy of a segment for an arm.
 pub(crate) type MakeFor = Box<dyn Fn(usize, Arm) -> Policy + Send + Sync>;
 
+/// What decides in a segment that changes sides.
+pub(crate) struct Side {
+    /// The policy; none where both arms have the same.
+    pub(crate) policy: Option<Policy>,
+    /// How long values live; none by the cache's own lifetimes.
+    pub(crate) ttl: Option<Duration>,
+}
+
 pub(crate) struct Judge {
     control: String,
     pub(crate) slice: Duration,
     experiment: Experiment,
     make: MakeFor,
+    /// Whether both arms have the same policy.
+    is_same: bool,
+    /// How long the control's values live, where lifetimes are tried.
+    ttl: Option<Duration>,
+    /// The share of answers that may be stale, where that is a guardrail.
+    most_stale: Option<f64>,
+    /// What the experiment last said, until something happens: parts of it take permutations to know.
+    told: Option<Report>,
     /// What each segment runs.
     runs: Vec<Arm>,
     last_breach: Option<String>,
@@ -38,8 +57,10 @@ impl Judge {
         segments: usize,
         seed: u64,
         make: MakeFor,
+        is_same: bool,
     ) -> Result<Self, Error> {
-        let Control { settings, slice, .. } = control.clone();
+        let Control { settings, slice, ttl, .. } = control.clone();
+        let most_stale = settings.guardrails.stale;
         let experiment = Experiment::new(larder_policy::experiment::Settings { shards: segments, seed, ..settings })?;
         let runs = (0..segments).map(|segment| experiment.arm(segment)).collect();
         Ok(Self {
@@ -47,6 +68,10 @@ impl Judge {
             slice,
             experiment,
             make,
+            is_same,
+            ttl,
+            most_stale,
+            told: None,
             runs,
             last_breach: None,
             sizes: Default::default(),
@@ -60,6 +85,11 @@ impl Judge {
         (self.make)(segment, self.runs[segment])
     }
 
+    /// How long values of a segment live now; none by the cache's own lifetimes.
+    pub(crate) fn ttl(&self, segment: usize) -> Option<Duration> {
+        self.ttl.filter(|_| self.runs_control(segment))
+    }
+
     /// Accesses counted in the slice before.
     pub(crate) fn traffic(&self) -> u64 {
         self.experiment.traffic()
@@ -68,6 +98,7 @@ impl Judge {
     /// Ends a slice; what happened.
     pub(crate) fn end_slice(&mut self, now: Time, counted: &[(ShardSlice, SizeCurve)]) -> Option<Event> {
         self.slices += 1;
+        self.told = None;
         let slices: Vec<ShardSlice> = counted.iter().map(|(slice, _)| slice.clone()).collect();
         self.turnovers += slices.iter().map(|slice| slice.turnovers).sum::<f64>() / slices.len().max(1) as f64;
         if self.turnovers >= SETTLED {
@@ -82,22 +113,25 @@ impl Judge {
 
     /// Takes the policy off everywhere, until `resume` or the end of the cool-down.
     pub(crate) fn roll_back(&mut self, now: Time) -> Event {
+        self.told = None;
         self.last_breach = Some(Breach::Asked.to_string());
         self.experiment.roll_back(now, Breach::Asked)
     }
 
     /// Ends a cool-down early.
     pub(crate) fn resume(&mut self) {
+        self.told = None;
         self.experiment.resume();
     }
 
-    /// Segments that change sides, with the policy each runs from now on.
-    pub(crate) fn changes(&mut self) -> Vec<(usize, Policy)> {
+    /// Segments that change sides, with what decides in each from now on.
+    pub(crate) fn changes(&mut self) -> Vec<(usize, Side)> {
         let mut changes = Vec::new();
-        for (segment, runs) in self.runs.iter_mut().enumerate() {
+        for segment in 0..self.runs.len() {
             let arm = self.experiment.arm(segment);
-            if std::mem::replace(runs, arm) != arm {
-                changes.push((segment, (self.make)(segment, arm)));
+            if std::mem::replace(&mut self.runs[segment], arm) != arm {
+                let policy = (!self.is_same).then(|| (self.make)(segment, arm));
+                changes.push((segment, Side { policy, ttl: self.ttl(segment) }));
             }
         }
         changes
@@ -112,9 +146,10 @@ impl Judge {
         self.runs[segment] == Arm::Control
     }
 
-    pub(crate) fn report(&self, now: Time) -> ControlReport {
+    pub(crate) fn report(&mut self, now: Time) -> ControlReport {
         let (gain, refusals) = self.experiment.own_gain();
-        let report = self.experiment.report();
+        let experiment = &self.experiment;
+        let report = self.told.get_or_insert_with(|| experiment.report()).clone();
         let (state, resumes_in) = match self.experiment.state() {
             State::Baseline => ("baseline", None),
             State::Ramping { .. } => ("ramping", None),
@@ -122,6 +157,11 @@ impl Judge {
             State::CoolingDown { until } => ("cooling-down", Some(until.since(now).as_secs_f64())),
         };
         let treated = self.experiment.count(Arm::Treatment);
+        let most = self.most_stale;
+        let stale = |StaleShare { rate, interval: Interval { low, high } }: StaleShare| {
+            let is_certifiable = most.is_some_and(|most| high <= most || low > most);
+            StaleRate { rate, low, high, is_certifiable }
+        };
         let words =
             |refusals: Vec<larder_policy::experiment::Refusal>| refusals.iter().map(ToString::to_string).collect();
         let effect = report.effects[0];
@@ -131,11 +171,15 @@ impl Judge {
             effect: effect.estimate,
             low: effect.anytime.low,
             high: effect.anytime.high,
-            origin_loads_p: report.origin_loads.map(|comparison| comparison.p_more),
+            origin_loads: report.origin_loads.and_then(Difference::of),
+            p99: report.p99.and_then(Difference::of),
+            stale: report.stale.map(stale),
+            control_stale: report.control_stale.map(stale),
             refusals: words(report.refusals),
         });
         ControlReport {
             policy: self.control.clone(),
+            ttl: self.ttl.map(|ttl| ttl.as_secs_f64()),
             state,
             resumes_in,
             treated,
@@ -187,7 +231,7 @@ impl Judge {
 pub(crate) fn tell(cache: &str, turn: &Event) {
     match turn {
         Event::Ramped { share } => tracing::info!(cache, share, "the policy is tried on more of the memory"),
-        Event::Adopted { effect } => tracing::info!(cache, effect, "the policy has won, and is on wherever it may be"),
+        Event::Adopted { won } => tracing::info!(cache, %won, "the policy has won, and is on wherever it may be"),
         Event::RolledBack { breach, .. } => {
             tracing::warn!(cache, %breach, "the policy is rolled back: its control decides")
         }

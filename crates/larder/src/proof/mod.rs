@@ -9,6 +9,8 @@ mod control;
 pub(crate) mod gauge;
 pub(crate) mod judge;
 
+use std::time::Duration;
+
 use larder_policy::experiment::Arm;
 use larder_policy::{Capacity, Policy, PolicySpec, ttl};
 
@@ -26,21 +28,34 @@ pub(crate) struct Part {
     pub(crate) capacity: Capacity,
     pub(crate) policy: Policy,
     pub(crate) gauge: Option<Box<Gauge>>,
+    /// How long values live, where the control decides that at first.
+    pub(crate) ttl: Option<Duration>,
     pub(crate) seed: u64,
 }
 
-/// `count` parts of a capacity with the policy that `make` makes or its control, and who judges between the two.
+/// What a cache was built to do, beside which its control stands.
+pub(crate) struct Own<M> {
+    /// Makes the policy of a part.
+    pub(crate) make: M,
+    /// Its name; none where it is the user's own.
+    pub(crate) name: Option<String>,
+    pub(crate) learns: bool,
+    /// The share of reads that may be stale, where that is what lifetimes are chosen by.
+    pub(crate) objective: Option<f64>,
+}
+
+/// `count` parts of a capacity with the cache's own policy or its control, and who judges between the two.
 ///
 /// # Errors
 /// A control that is no policy, or an experiment that cannot be run.
-pub(crate) fn parts(
+pub(crate) fn parts<M: Fn(Capacity, u64) -> Policy + Send + Sync + 'static>(
     capacity: Capacity,
     count: usize,
     seed: u64,
-    make: impl Fn(Capacity, u64) -> Policy + Send + Sync + 'static,
-    learns: bool,
+    own: Own<M>,
     control: &Control,
 ) -> Result<(Vec<Part>, Option<Judge>), Error> {
+    let Own { make, name, learns, objective } = own;
     // Lifetimes are the cache's.
     let given = |mut policy: Policy| {
         policy.ttl = Some(Box::new(ttl::Given));
@@ -48,10 +63,10 @@ pub(crate) fn parts(
     };
     let shares: Vec<_> = shares(capacity.limit, count).map(|limit| Capacity { limit, ..capacity }).collect();
     let seed_of = move |segment: usize| seed.wrapping_add(segment as u64);
-    let Some(against) = control.against.policy(learns) else {
+    let Some(against) = control.against.policy(learns).map(str::to_owned) else {
         let part = |(segment, capacity): (usize, Capacity)| {
             let seed = seed_of(segment);
-            Part { capacity, policy: given(make(capacity, seed)), gauge: None, seed }
+            Part { capacity, policy: given(make(capacity, seed)), gauge: None, ttl: None, seed }
         };
         return Ok((shares.into_iter().enumerate().map(part).collect(), None));
     };
@@ -70,11 +85,14 @@ pub(crate) fn parts(
             Arm::Control => spec.build(capacity, seed),
         })
     };
-    let judge = Judge::new(control, against, count, seed, Box::new(build))?;
+    let control = control.held_to(objective)?;
+    let is_same = name.as_deref() == Some(against.as_str());
+    let judge = Judge::new(&control, &against, count, seed, Box::new(build), is_same)?;
     let part = |((segment, capacity), gauge): ((usize, Capacity), Gauge)| Part {
         capacity,
         policy: judge.first(segment),
         gauge: Some(Box::new(gauge)),
+        ttl: judge.ttl(segment),
         seed: seed_of(segment),
     };
     let parts = shares.into_iter().enumerate().zip(gauges).map(part).collect();

@@ -1,15 +1,16 @@
 //! Caches driven through slices by hand.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use larder_policy::admission::Admission;
 use larder_policy::eviction::Arrival;
-use larder_policy::experiment::Event;
+use larder_policy::experiment::{Breach, Event, Won};
 use larder_policy::{Access, Capacity, KeyHash, Policy, PolicySpec, Rng, Time};
 
 use super::Control;
 use crate::report::ControlReport;
-use crate::{Cache, Clock, Freshness, Options};
+use crate::{Builder, Cache, Clock, Fetched, Freshness, Options};
 
 const CAPACITY: u64 = 2000;
 /// Keys of the traffic for each entry there may be.
@@ -23,14 +24,18 @@ struct Service {
 }
 
 impl Service {
-    fn new(control: Control, change: impl FnOnce(crate::Builder<u64, u64>) -> crate::Builder<u64, u64>) -> Self {
+    fn new(control: Control, change: impl FnOnce(Builder<u64, u64>) -> Builder<u64, u64>) -> Self {
+        Self::with_clock(control, |builder, _| change(builder))
+    }
+
+    fn with_clock(control: Control, change: impl FnOnce(Builder<u64, u64>, Clock) -> Builder<u64, u64>) -> Self {
         let clock = Clock::manual(Time(1_000_000));
         // Slices end when the test says so.
         let control =
             control.slice(Duration::from_secs(3600)).with(|settings| settings.cool_down = Duration::from_secs(60));
         let freshness = Freshness::fixed_ttl(Duration::from_secs(24 * 3600));
         let builder = Cache::builder().capacity(CAPACITY).clock(clock.clone()).seed(7).freshness(freshness);
-        let cache = change(builder.control(control)).build().unwrap();
+        let cache = change(builder.control(control), clock.clone()).build().unwrap();
         let keys = KEYS * cache.stats().capacity as f64;
         Self { cache, clock, rng: Rng::new(3), keys }
     }
@@ -157,7 +162,7 @@ async fn a_careful_start_goes_by_steps() {
     for _ in 0..400 {
         match service.slice(20_000).0 {
             Some(Event::Ramped { share }) => shares.push(share),
-            Some(Event::Adopted { effect }) => {
+            Some(Event::Adopted { won: Won::HitRatio { effect } }) => {
                 assert!(effect > 0.0);
                 adopted = true;
                 break;
@@ -209,4 +214,125 @@ async fn who_chose_a_classical_policy_keeps_it() {
     };
     assert_eq!(control("learned").as_deref(), Some("wtinylfu"));
     assert_eq!(control("lru"), None);
+}
+
+/// A slice of reads through the loader, of keys of which half change every ten seconds; what happened.
+async fn read_through(cache: &Cache<u64, u64>, clock: &Clock, rng: &mut Rng) -> Option<Event> {
+    for _ in 0..2000 {
+        let key = (rng.unit() * 1000.0) as u64;
+        let origin = clock.clone();
+        let every = if key.is_multiple_of(2) { 10_000_000 } else { 1 << 60 };
+        let version = move || (origin.now().0 + key * 7919) / every;
+        cache.get_with(&key, move || async move { Ok::<_, Infallible>(Fetched::from(version())) }).await.unwrap();
+        clock.advance(Duration::from_micros(500));
+        // Audits run beside the reads.
+        tokio::task::yield_now().await;
+    }
+    cache.inner.store.end_slice()
+}
+
+#[tokio::test]
+async fn lifetimes_on_trial_win_where_the_control_is_stale_or_loads_too_often() {
+    let trial = async |ttl: Duration| {
+        let clock = Clock::manual(Time(1_000_000));
+        // More than the objective, so that a short trial can tell.
+        let control = Control::beside("lru").ttl(ttl).ramped().slice(Duration::from_secs(3600));
+        let control = control.with(|settings| settings.guardrails.stale = Some(0.1));
+        let builder = Cache::builder().capacity(4096).segments(64).policy("lru").clock(clock.clone()).seed(7);
+        let builder = builder.digest(|value: &u64| *value);
+        let cache = builder.freshness(Freshness::stale_reads(0.02).unwrap()).control(control).build().unwrap();
+        let (mut rng, mut before) = (Rng::new(3), None);
+        for _ in 0..400 {
+            match read_through(&cache, &clock, &mut rng).await {
+                Some(Event::Ramped { .. }) | None => before = cache.report().control,
+                Some(event) => return (event, before.unwrap(), cache.report().control.unwrap()),
+            }
+        }
+        panic!("nothing was said: {before:?}")
+    };
+    // As stale as half of ten seconds in thirty.
+    let (event, before, report) = trial(Duration::from_secs(30)).await;
+    let Event::Adopted { won: Won::Stale { rate, control } } = event else { panic!("{event:?} {report:?}") };
+    assert!(rate < 0.06 && control > 0.15, "{rate} {control}");
+    assert_eq!((report.state, report.ttl), ("adopted", Some(30.0)));
+    // Fresh enough, and all that does not change is loaded ten times a second.
+    let stale = before.arms.unwrap().control_stale.unwrap();
+    assert!(stale.low > 0.1 && stale.is_certifiable, "{stale:?}");
+    let (event, before, report) = trial(Duration::from_millis(100)).await;
+    let Event::Adopted { won: Won::OriginLoads { saved, .. } } = event else { panic!("{event:?} {report:?}") };
+    assert!(saved > 0.3, "{saved}");
+    let arms = before.arms.unwrap();
+    let loads = arms.origin_loads.unwrap();
+    assert!(arms.stale.unwrap().rate < 0.06 && loads.change < -0.3 && loads.p_less < 0.01, "{arms:?}");
+}
+
+#[tokio::test]
+async fn lifetimes_that_turn_out_stale_are_taken_back() {
+    let clock = Clock::manual(Time(1_000_000));
+    let control = Control::beside("lru").ttl(Duration::from_secs(1)).slice(Duration::from_secs(3600));
+    // Far below the objective that lifetimes are chosen by: as if the model were wrong.
+    let control = control.with(|settings| settings.guardrails.stale = Some(0.01));
+    let builder = Cache::builder().capacity(4096).segments(8).policy("lru").clock(clock.clone()).seed(7);
+    let builder = builder.digest(|value: &u64| *value);
+    let cache = builder.freshness(Freshness::stale_reads(0.2).unwrap()).control(control).build().unwrap();
+    let mut rng = Rng::new(3);
+    let mut breach = None;
+    for _ in 0..200 {
+        if let Some(Event::RolledBack { breach: why, .. }) = read_through(&cache, &clock, &mut rng).await {
+            breach = Some(why);
+            break;
+        }
+    }
+    assert!(matches!(breach, Some(Breach::Stale { at_least }) if at_least > 0.01), "{breach:?}");
+    // From now on everything lives for a second: of ten, less than a tenth is stale.
+    let audited = |cache: &Cache<u64, u64>| cache.report().freshness.measured.unwrap().rate;
+    let before = audited(&cache);
+    for _ in 0..100 {
+        read_through(&cache, &clock, &mut rng).await;
+    }
+    assert!(audited(&cache) < before, "{before}");
+    assert_eq!(cache.report().control.unwrap().treated, 0);
+}
+
+/// Takes its time over each access.
+struct Slow(Clock);
+
+impl Admission for Slow {
+    fn record(&mut self, _: &Access, _: bool) {
+        self.0.advance(Duration::from_micros(50));
+    }
+
+    fn admit(&mut self, _: &Arrival, _: Option<KeyHash>) -> bool {
+        true
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_slows_reads_down_is_rolled_back_for_that() {
+    let mut service = Service::with_clock(Control::beside("lru").ramped(), |builder, clock| {
+        let slow = move |capacity, seed| {
+            let mut policy = "lru".parse::<PolicySpec>().unwrap().build(capacity, seed);
+            policy.admission = Some(Box::new(Slow(clock.clone())));
+            policy
+        };
+        builder.policy_with(slow).capacity(16 * CAPACITY)
+    });
+    // Only hits are timed here, one in 64: a part needs a hundred.
+    let breach = (0..60).find_map(|_| match service.slice(200_000).0 {
+        Some(Event::RolledBack { breach, .. }) => Some(breach),
+        _ => None,
+    });
+    assert!(matches!(breach, Some(Breach::Latency { .. })), "{breach:?} {:?}", service.control());
+}
+
+#[tokio::test]
+async fn a_control_with_a_lifetime_needs_an_objective() {
+    let builder =
+        Cache::<u64, u64>::builder().capacity(100).control(Control::beside("lru").ttl(Duration::from_secs(5)));
+    let error = builder.build().unwrap_err();
+    assert!(error.to_string().contains("stale_reads"), "{error}");
 }

@@ -1,9 +1,11 @@
 //! The rollout on made-up counts: a host whose treated shards gain, lose, or get slow.
 
 use super::super::counts::{BUCKETS, Measures, Trials, Weighed};
+use super::super::latencies::Latencies;
 use super::super::refusal::Refusal;
 use super::*;
 use crate::Rng;
+use crate::freshness::Audited;
 
 const SHARDS: usize = 64;
 const REQUESTS: u64 = 1000;
@@ -24,6 +26,8 @@ struct Host {
     rng: Rng,
     slices: u64,
     treated: Treated,
+    /// Stale answers of the control beyond the usual.
+    control_stale: f64,
 }
 
 impl Host {
@@ -35,13 +39,13 @@ impl Host {
         let guardrails = Guardrails { stale: Some(0.01), ..Guardrails::default() };
         let seed = settings.seed;
         let experiment = Experiment::new(Settings { guardrails, ..settings }).unwrap();
-        Self { experiment, rng: Rng::new(seed), slices: 0, treated }
+        Self { experiment, rng: Rng::new(seed), slices: 0, treated, control_stale: 0.0 }
     }
 
     fn shard(&mut self, shard: usize) -> ShardSlice {
         let Treated { gain, slower, loads, stale } = match self.experiment.arm(shard) {
             Arm::Treatment => self.treated,
-            Arm::Control => Treated::default(),
+            Arm::Control => Treated { stale: self.control_stale, ..Treated::default() },
         };
         let rng = &mut self.rng;
         let mut wobble = |size: f64| size * (rng.unit() - 0.5) * 12f64.sqrt();
@@ -50,12 +54,15 @@ impl Host {
         let (hits, ghost_hits) = (weighed(700.0 + gain + wobble(4.0)), weighed(700.0));
         // Shards differ, and each stays what it is.
         let own = 1.0 + shard as f64 / SHARDS as f64;
-        let measures = Measures {
+        let found = weighed(200.0 * (0.005 + stale) + wobble(1.0)).requests as f64;
+        let mut measures = Measures {
             origin_loads: weighed(300.0 * own * (1.0 + loads) + wobble(5.0)).requests,
-            checked: 200,
-            stale: weighed(200.0 * (0.005 + stale) + wobble(1.0)).requests,
-            p99: own * (1.0 + slower) * (50_000.0 + wobble(1000.0)),
+            audited: Audited { reads: 200.0, stale: found, stale_squared: found, heaviest: 1.0 },
+            latencies: Latencies::default(),
         };
+        for _ in 0..50 {
+            measures.latencies.add(Duration::from_secs_f64(own * (1.0 + slower) * (0.05 + wobble(0.01))));
+        }
         ShardSlice {
             accesses,
             hits,
@@ -98,7 +105,7 @@ fn a_better_policy_climbs_and_is_adopted_but_for_the_hold_out() {
         .filter_map(|(_, event)| if let Event::Ramped { share } = event { Some(*share) } else { None })
         .collect();
     assert_eq!(shares, [0.05, 0.25, 0.5]);
-    let Some((_, Event::Adopted { effect })) = events.last() else { panic!("{events:?}") };
+    let Some((_, Event::Adopted { won: Won::HitRatio { effect } })) = events.last() else { panic!("{events:?}") };
     assert!((effect - 0.005).abs() < 0.001, "{effect}");
     assert_eq!((host.experiment.state(), host.treated()), (State::Adopted, SHARDS - 4));
     let report = host.experiment.report();
@@ -161,6 +168,39 @@ fn slow_loading_and_stale_policies_are_rolled_back_for_that() {
     assert!(matches!(harm(Treated { slower: 0.15, ..Treated::default() }), Breach::Latency { .. }));
     assert!(matches!(harm(Treated { loads: 0.1, ..Treated::default() }), Breach::OriginLoads { .. }));
     assert!(matches!(harm(Treated { stale: 0.02, ..Treated::default() }), Breach::Stale { .. }));
+}
+
+#[test]
+fn lifetimes_win_by_loads_and_staleness() {
+    let end = |treated: Treated, control_stale: f64, seed: u64| {
+        let mut host = Host::with(treated, Settings { lifetimes: true, ..Settings::new(SHARDS, seed) });
+        host.control_stale = control_stale;
+        let events = host.run(300);
+        events.into_iter().find(|(_, event)| !matches!(event, Event::Ramped { .. })).map(|(_, event)| event)
+    };
+    // Fewer loads, both fresh enough.
+    let saving = Treated { loads: -0.05, ..Treated::default() };
+    match end(saving, 0.0, 1) {
+        Some(Event::Adopted { won: Won::OriginLoads { saved, p } }) => {
+            assert!((saved - 0.05).abs() < 0.01 && p < 0.05, "{saved} {p}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // More loads, for which fewer are stale than of a control that is not fresh enough.
+    let fresher = Treated { loads: 0.2, ..Treated::default() };
+    let Some(Event::Adopted { won: Won::Stale { rate, control } }) = end(fresher, 0.02, 2) else { panic!() };
+    assert!(rate < 0.01 && control > 0.02, "{rate} {control}");
+    // The same beside a control that is, and a little more beside one that is.
+    let breach = |event| if let Some(Event::RolledBack { breach, .. }) = event { Some(breach) } else { None };
+    assert!(matches!(breach(end(fresher, 0.0, 3)), Some(Breach::OriginLoads { .. })));
+    let dearer = Treated { loads: 0.015, ..Treated::default() };
+    assert!(matches!(breach(end(dearer, 0.0, 4)), Some(Breach::OriginLoads { .. })));
+    // Staler than may be, with loads saved.
+    let stale = Treated { loads: -0.2, stale: 0.01, ..Treated::default() };
+    assert!(matches!(breach(end(stale, 0.0, 5)), Some(Breach::Stale { .. })));
+    // No difference: nothing is said. Of 5 at a level of 5 %, one may err.
+    let claimed = (10..15).filter(|&seed| end(Treated::default(), 0.0, seed).is_some()).count();
+    assert!(claimed <= 1, "{claimed}");
 }
 
 #[test]
@@ -232,6 +272,7 @@ fn settings_out_of_range_are_refused() {
         Settings { ramp: vec![0.5, 0.25], ..good() },
         Settings { alpha: 0.0, ..good() },
         Settings { guardrails: Guardrails { p99: f64::NAN, ..Guardrails::default() }, ..good() },
+        Settings { lifetimes: true, ..good() },
     ] {
         assert_eq!(Experiment::new(bad).unwrap_err().kind(), ErrorKind::BadValue);
     }

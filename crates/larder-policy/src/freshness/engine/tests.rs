@@ -144,6 +144,33 @@ fn a_fixed_lifetime_is_exact() {
 }
 
 #[test]
+fn a_suspended_objective_owes_nothing_and_comes_back_wiser() {
+    let ttl = Duration::from_secs(3000);
+    let run = |engine: &mut Engine, origin: &mut Origin, events: usize| {
+        let (before, reads, stale) = (engine.audited(), origin.reads, origin.stale);
+        origin.run(engine, events);
+        let truth = (origin.stale - stale) as f64 / (origin.reads - reads) as f64;
+        (truth, (engine.audited() - before).share(3.0).unwrap())
+    };
+    let mut origin = Origin::new(2000, 3);
+    let mut engine = engine(0.01);
+    engine.suspend(Some(ttl));
+    let (truth, (_, low, high)) = run(&mut engine, &mut origin, 300_000);
+    // As stale as such a lifetime is, whatever the objective; audits alone add loads.
+    let mut fixed = Origin::new(2000, 3);
+    fixed.run(&mut Engine::new(Freshness::fixed_ttl(ttl), 1), 300_000);
+    assert!(truth > 0.03 && (truth / fixed.stale_rate() - 1.0).abs() < 0.1, "{truth} {}", fixed.stale_rate());
+    assert!((low..=high).contains(&truth), "{low}..{high} {truth}");
+    let loads = origin.loads_a_read() / fixed.loads_a_read();
+    assert!((0.95..1.1).contains(&loads), "{loads}");
+
+    engine.suspend(None);
+    let (truth, (_, low, high)) = run(&mut engine, &mut origin, 300_000);
+    assert!((0.8..1.2).contains(&(truth / 0.01)), "{truth}");
+    assert!((low..=high).contains(&truth), "{low}..{high} {truth}");
+}
+
+#[test]
 fn nothing_stale_under_leases() {
     let mut engine = Engine::new(Freshness::never_stale(), 1);
     let subject = engine.subject(KeyHash(7), "", 1, 0);

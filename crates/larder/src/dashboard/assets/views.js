@@ -130,8 +130,16 @@ function facts(id, pairs) {
   list.replaceChildren(...pairs.flatMap(([name, value, tone, raw]) => [make("dt", {}, name), make("dd", { class: tone ?? "", "data-raw": raw ?? "" }, value)]));
 }
 
-/** The real arms beside each other, where both run. */
-const hands = (arms) => (arms ? [["Arms", `${words.percent(arms.hit_ratio)} and ${words.percent(arms.control_hit_ratio)}: ${words.points(arms.effect)}, ${words.range(arms.low, arms.high)}`]] : []);
+/** By what share an arm has more than the control, with the probability of that by chance. */
+const more = (name, difference) => (difference ? [[name, `${words.change(difference.change)} (p = ${Math.min(difference.p_more, difference.p_less).toPrecision(2)})`]] : []);
+
+/** The real arms beside each other, where both run: what ghosts cannot see, too. */
+const hands = (arms) => (arms ? [
+  ["Arms", `${words.percent(arms.hit_ratio)} and ${words.percent(arms.control_hit_ratio)}: ${words.points(arms.effect)}, ${words.range(arms.low, arms.high)}`],
+  ...more("Loads a read", arms.origin_loads),
+  ...more("99th percentile", arms.p99),
+  ...(arms.stale && arms.control_stale ? [["Stale answers", `${words.percent(arms.stale.rate, 2)} and ${words.percent(arms.control_stale.rate, 2)}`]] : []),
+] : []);
 
 /** How many parts of the memory the model ranks, and how often it had to step back; reports without it say nothing. */
 const health = (model) => (model ? [["Model", `on duty in ${model.on_duty} of ${model.parts} parts, stepped back ${model.retreats} times`, model.on_duty ? "" : "bad"]] : []);
@@ -145,6 +153,7 @@ function showTrial({ control, model }) {
   facts("trial", [
     ["State", (words.STATES[control.state] ?? control.state) + resumes, back ? "bad" : "", control.state],
     ["Runs the policy", `${control.treated} of ${control.parts} parts`],
+    ...(control.ttl === null ? [] : [["The control's lifetime", words.span(control.ttl)]]),
     ["Evidence", `${words.count(control.requests)} reads, memory turned over ${control.turnovers.toFixed(1)} times`],
     ["Tells as much as", `${words.count(control.effective_keys)} equal keys`],
     ...hands(control.arms),

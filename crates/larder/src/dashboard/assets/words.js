@@ -16,6 +16,9 @@ const signed = (number, digits) => (number < 0 ? "−" : "+") + Math.abs(number)
 /** A difference of shares. */
 export const points = (difference) => `${signed(difference * 100, 1)}${THIN}points`;
 
+/** By what share something is more. */
+export const change = (share) => `${signed(share * 100, 1)}${THIN}%`;
+
 export const range = (low, high) => `${(low * 100).toFixed(1).replace("-", "−")} to ${(high * 100).toFixed(1).replace("-", "−")}`;
 
 /** A percentage in a sentence: as many digits as it takes. */
