@@ -90,17 +90,9 @@ async fn row_03_slow() {
 async fn row_03_thin() {
     need_redis!();
     let (_server, proxy, service) = behind_a_proxy().await;
-    for key in 0..20 {
-        service.tier.write(&name(&format!("large{key}")), &entry(&format!("large{key}"), 50_000)).await.unwrap();
-    }
+    service.keep_large_values().await;
     proxy.set(Way { rate: Some(20_000), ..Way::default() });
-    eventually("the breaker opens", RECOVERY, async || {
-        for key in 0..20 {
-            service.read_sized(&format!("large{key}"), 50_000).await;
-        }
-        service.tier.counts().opened > 0
-    })
-    .await;
+    service.large_values_open_the_breaker().await;
     service.was_prompt();
     proxy.set(Way::default());
     service.recovers(KEYS).await;

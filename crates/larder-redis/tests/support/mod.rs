@@ -19,6 +19,8 @@ pub const RECOVERY: Duration = Duration::from_secs(10);
 /// The deadline of 25 ms, and as much again as a busy machine may add.
 pub const PROMPT: Duration = Duration::from_millis(300);
 pub const LONG: Duration = Duration::from_secs(60);
+const LARGE: std::ops::Range<u32> = 0..20;
+const LARGE_SIZE: usize = 50_000;
 
 /// A service that asks the tier first and loads what it does not find. Every value says whose it is, so that every read is a check of I1.
 pub struct Service {
@@ -87,6 +89,23 @@ impl Service {
     pub fn was_prompt(&self) {
         let slowest = Duration::from_micros(self.slowest.load(Relaxed));
         assert!(slowest < PROMPT, "a read took {slowest:?}");
+    }
+
+    /// Has the tier keep values that take a thin link long.
+    pub async fn keep_large_values(&self) {
+        for key in LARGE {
+            self.tier.write(&name(&format!("large{key}")), &entry(&format!("large{key}"), LARGE_SIZE)).await.unwrap();
+        }
+    }
+
+    pub async fn large_values_open_the_breaker(&self) {
+        eventually("the breaker opens", RECOVERY, async || {
+            for key in LARGE {
+                self.read_sized(&format!("large{key}"), LARGE_SIZE).await;
+            }
+            self.tier.counts().opened > 0
+        })
+        .await;
     }
 
     pub async fn breaker_is(&self, state: BreakerState) {
