@@ -12,6 +12,8 @@
 //! * A hit updates its own entry and nothing else, several hits at a time; the model learns and scores at misses only.
 
 mod explain;
+#[cfg(test)]
+mod faults;
 mod params;
 
 use super::{Arrival, Eviction, Fate, Removal, Setup};
@@ -132,6 +134,7 @@ pub(crate) struct Learned {
     remembered: usize,
     labels: Labels,
     card: Scorecard,
+    rate: f32,
     context: Context,
     scale: Scale,
     /// Objects the scale was made for.
@@ -171,6 +174,7 @@ impl Learned {
             remembered: 0,
             labels: Labels::new(value("labels") as usize),
             card: Scorecard::new(prior, value("rate") as f32),
+            rate: value("rate") as f32,
             context: Context::default(),
             scale: Scale::new(objects),
             scaled: objects.max(1.0),
@@ -281,7 +285,10 @@ impl Learned {
         self.doubt(&mut kept, &mut drawn, self.now, rule);
         self.kept = kept;
         draw_all(&self.residents, &mut self.rng, self.samples, &mut drawn);
-        self.score(&mut drawn, self.now, rule);
+        if !self.score(&mut drawn, self.now, rule) {
+            self.step_back();
+            self.score(&mut drawn, self.now, Rule::Lru);
+        }
         // One of those drawn afresh, which come last: what was kept is no fair sample.
         if self.watching()
             && let Some(at) = drawn.len().checked_sub(1 + self.rng.below(self.samples) as usize)
@@ -296,6 +303,16 @@ impl Learned {
         drawn.clear();
         self.drawn = drawn;
         (!self.kept.is_empty()).then(|| self.kept.remove(0))
+    }
+
+    /// The weights are of no use: the model starts anew as LRU, and does not rank for a while.
+    #[cold]
+    fn step_back(&mut self) {
+        self.card = Scorecard::new(None, self.rate);
+        self.kept.clear();
+        if let Some(Some(guard)) = &mut self.guard {
+            guard.retreat();
+        }
     }
 
     /// Lets go of those of `kept` that left or were used since they were scored; those scored too long ago, or by
@@ -328,8 +345,9 @@ impl Learned {
         self.kept.insert(at, candidate);
     }
 
-    /// Features and worth of candidates. In stages over all of them, so that the processor works on several at a time.
-    fn score(&self, drawn: &mut [Candidate], now: u32, rule: Rule) {
+    /// Features and worth of candidates; whether each worth is finite. In stages over all of them, so that the processor works on several
+    /// at a time.
+    fn score(&self, drawn: &mut [Candidate], now: u32, rule: Rule) -> bool {
         for candidate in &mut *drawn {
             let history = &self.residents[candidate.slot].history;
             candidate.features = history.features(now, &self.scale);
@@ -340,14 +358,18 @@ impl Learned {
                 for candidate in &mut *drawn {
                     candidate.worth = self.card.worth(&candidate.features);
                 }
+                let mut is_finite = true;
                 for candidate in drawn {
                     candidate.worth *= self.residents[candidate.slot].gain;
+                    is_finite &= candidate.worth.is_finite();
                 }
+                is_finite
             }
             Rule::Lru => {
                 for candidate in drawn {
                     candidate.worth = -(now.wrapping_sub(candidate.last) as f32);
                 }
+                true
             }
         }
     }

@@ -142,6 +142,12 @@ impl Prior {
         self.sureness
     }
 
+    /// Past the gate: every weight is `weight`.
+    #[cfg(test)]
+    pub(crate) fn ungated(weight: f32) -> Self {
+        Self { weights: vec![1; WEIGHTS * SPANS].into(), scale: weight, sureness: 30.0, metadata: String::new() }
+    }
+
     fn checked(self) -> Result<Self, Error> {
         if !(self.sureness.is_finite() && self.sureness > 0.0) {
             return Err(bad(format!("the sureness is {}, not a positive number", self.sureness)));
