@@ -420,7 +420,7 @@ impl<K: Key, V: Clone> Core<K, V> {
             }
             None => {
                 let usual = self.rules.ttl();
-                (None, ttl.unwrap_or(usual).mul_f64(1.0 - self.rules.jitter * fastrand::f64()))
+                (None, Rules::part_of(ttl.unwrap_or(usual), 1.0 - self.rules.jitter * fastrand::f64()))
             }
         };
         let lifetime = ttl.map_or(lifetime, |ttl| ttl.min(lifetime));
@@ -428,7 +428,7 @@ impl<K: Key, V: Clone> Core<K, V> {
         let renew_from = match self.rules.refresh {
             _ if self.engine.is_some() => fresh_until,
             Refresh::AtEnd => fresh_until,
-            Refresh::Ahead(share) => as_of.plus(lifetime.mul_f64(share.clamp(0.0, 1.0))),
+            Refresh::Ahead(share) => as_of.plus(Rules::part_of(lifetime, share)),
             Refresh::Early(beta) => {
                 let ahead = Refresh::early(beta, now.since(as_of), fastrand::f64());
                 Time(fresh_until.0.saturating_sub(ahead.as_micros() as u64))

@@ -7,7 +7,7 @@ use larder_policy::freshness::{ClassId, Subject};
 use larder_policy::{Claim, KeyHash, Time};
 
 use crate::remote::Name;
-use crate::rules::Refresh;
+use crate::rules::{Refresh, Rules};
 use crate::snapshot::Rate;
 
 /// Within so many times β × cost of its end, XFetch draws: further away its chance is below e^-20.
@@ -117,7 +117,7 @@ impl<K, V> Entry<K, V> {
         }
         match refresh {
             Refresh::AtEnd => false,
-            Refresh::Ahead(share) => now >= self.as_of.plus(self.lifetime().mul_f64(share.clamp(0.0, 1.0))),
+            Refresh::Ahead(share) => now >= self.as_of.plus(Rules::part_of(self.lifetime(), share)),
             Refresh::Early(beta) => {
                 let reach = (EARLY_REACH * beta * f64::from(self.cost)).max(0.0) as u64;
                 let cost = Duration::from_micros(u64::from(self.cost));

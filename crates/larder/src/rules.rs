@@ -83,6 +83,11 @@ impl Refresh {
 }
 
 impl Rules {
+    /// A share of a span, from 0 to 1. The longest spans are beyond what a float can be turned back into: those stay whole.
+    pub fn part_of(span: Duration, share: f64) -> Duration {
+        Duration::try_from_secs_f64(span.as_secs_f64() * share.clamp(0.0, 1.0)).unwrap_or(span)
+    }
+
     /// The lifetime of everything, or with another objective the hard maximum.
     pub fn ttl(&self) -> Duration {
         self.freshness.fixed().unwrap_or(self.freshness.most())

@@ -215,7 +215,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             self.forgo(hash, audit);
             return;
         }
-        let shorten = |span: Duration, rng: &mut Rng| span.mul_f64(1.0 - rules.jitter * rng.unit());
+        let shorten = |span: Duration, rng: &mut Rng| Rules::part_of(span, 1.0 - rules.jitter * rng.unit());
         let (class, end, physical) = if value.is_none() {
             let ttl = shorten(options.ttl.unwrap_or(rules.negative_ttl), &mut self.rng);
             let end = fresh_until.unwrap_or(as_of.plus(ttl));

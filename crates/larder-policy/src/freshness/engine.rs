@@ -374,7 +374,7 @@ impl Engine {
                     age = rule::lifetime(hazard.expected / age.max(1e-9), rate, group.controller.threshold())
                         .clamp(1e-3, 1e9);
                 }
-                Duration::from_secs_f64(age + freshness.grace.as_secs_f64())
+                Duration::try_from_secs_f64(age + freshness.grace.as_secs_f64()).unwrap_or(Duration::MAX)
             }
         };
         let logical = logical.clamp(freshness.least, freshness.most);
