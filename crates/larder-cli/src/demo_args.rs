@@ -15,7 +15,7 @@ const PAGE: &str = "127.0.0.1:9465";
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Two processes' caches share a second tier, and behind it lies a SQLite file whose rows change while they are read. Every
-read goes to three arms, one after the other, each with caches, a second tier and a loader of its own:
+read goes to three arms, one after the other, each with caches, a second tier (its own names in one Redis) and a loader of its own:
   larder     the learned policy, lifetimes from the objective
   lru-tuned  LRU, one lifetime for all, set from the true rates of reads and changes to meet the objective: rates that
              nobody knows in production
@@ -27,7 +27,7 @@ Examples:
   larder demo --seconds 30 --objective 0.5%
   larder demo --trace access.log.gz --capacity 5000
   larder demo --seconds 600 --metrics 127.0.0.1:9464
-  larder demo --serve
+  larder demo --redis redis://localhost --serve
   larder demo --json
 
 Exit status: 0 on success, 1 on failure, 2 on bad usage.")]
@@ -60,9 +60,13 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = humantime::parse_duration)]
     pub(crate) origin_delay: Duration,
 
-    /// What the network to the second tier takes, there and back
-    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = humantime::parse_duration)]
-    pub(crate) remote_delay: Duration,
+    /// The Redis that is the second tier, as in redis://user:password@host:6379; without it a private redis-server, if one is on the path
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+
+    /// No Redis: the second tier lives in this process, and its network takes so long, there and back [default without Redis: 1ms]
+    #[arg(long, value_name = "TIME", conflicts_with = "redis", value_parser = humantime::parse_duration)]
+    pub(crate) remote_delay: Option<Duration>,
 
     /// Runs until Ctrl-C, with its page at this address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = PAGE, conflicts_with_all = ["seconds", "json"])]

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use larder_redis::{RedisConfig, RedisStore};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 
 /// How long anything may take on a busy machine.
@@ -144,7 +142,7 @@ fn each_alert_fires_and_stays_silent() {
 
 #[test]
 fn every_panel_has_data() {
-    let (demo_port, redis_port, own_port) = (free_port(), free_port(), free_port());
+    let demo_port = free_port();
     let _demo = Running::start(Command::new(env!("CARGO_BIN_EXE_larder")).args([
         "demo",
         "--seconds",
@@ -156,24 +154,9 @@ fn every_panel_has_data() {
         "--metrics",
         &format!("127.0.0.1:{demo_port}"),
     ]));
-    // The demonstration's second tier lives in its process: a Redis is watched from here.
+    // Its second tier is a Redis then.
     let has_redis = installed("redis-server");
     let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let _redis = has_redis.then(|| {
-        let port = redis_port.to_string();
-        let server = Running::start(
-            Command::new("redis-server")
-                .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--maxmemory", "64mb"])
-                .current_dir(folder.path()),
-        );
-        let _inside = runtime.enter();
-        let builder = PrometheusBuilder::new().with_http_listener(([127, 0, 0, 1], own_port));
-        builder.with_recommended_naming(true).install().unwrap();
-        let config = RedisConfig::single(&format!("redis://127.0.0.1:{port}")).unwrap();
-        (server, RedisStore::new(config.metrics("shared", Duration::from_millis(500)), runtime.handle()))
-    });
-
     let expressions: Vec<_> =
         expressions().into_iter().filter(|(_, text)| has_redis || !text.contains("larder_redis_")).collect();
     assert!(expressions.len() > 30);
@@ -182,7 +165,7 @@ fn every_panel_has_data() {
     wanted.retain(|metric| !["larder_capacity_bytes", "larder_weight_bytes"].contains(&metric.as_str()));
     let until = Instant::now() + PATIENCE;
     let text = loop {
-        let text = scrape(demo_port) + &if has_redis { scrape(own_port) } else { String::new() };
+        let text = scrape(demo_port);
         let missing: Vec<_> = wanted.iter().filter(|metric| !is_scraped(metric, &text)).collect();
         if missing.is_empty() {
             break text;
@@ -200,14 +183,9 @@ fn every_panel_has_data() {
     let prometheus_port = free_port();
     let config = folder.path().join("prometheus.yml");
     let rules = dashboards().canonicalize().unwrap().join("alerts.yml");
-    let targets = if has_redis {
-        format!("'127.0.0.1:{demo_port}', '127.0.0.1:{own_port}'")
-    } else {
-        format!("'127.0.0.1:{demo_port}'")
-    };
     let settings = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n  - job_name: larder\n    \
-         static_configs: [{{targets: [{targets}]}}]\n",
+         static_configs: [{{targets: ['127.0.0.1:{demo_port}']}}]\n",
         rules.display()
     );
     std::fs::write(&config, settings).unwrap();

@@ -5,13 +5,19 @@ use std::process::Command;
 
 use serde_json::Value;
 
+fn command(options: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.arg("demo").args(options).env_remove("LARDER_LOG");
+    command
+}
+
 fn demo(options: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_larder"))
-        .args(["demo", "--json", "--seconds", "1", "--rate", "4000"])
-        .args(options)
-        .env_remove("LARDER_LOG")
-        .output()
-        .unwrap();
+    outcome(command(options).args(["--json", "--seconds", "1", "--rate", "4000"]))
+}
+
+/// What a run prints for scripts, checked.
+fn outcome(command: &mut Command) -> Value {
+    let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{errors}");
     let mut outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -85,8 +91,40 @@ fn a_trace_of_ones_own_is_sent_with_its_writes() {
 
 #[test]
 fn a_trace_without_reads_is_refused() {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_larder")).args(["demo", "--trace", "gen:zipf:reads=0"]).output().unwrap();
+    let output = command(&["--trace", "gen:zipf:reads=0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("has no reads"));
+}
+
+#[test]
+fn without_a_redis_server_the_second_tier_lives_in_the_process_and_it_says_so() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let outcome = outcome(command(&["--json", "--seconds", "1", "--rate", "4000"]).env("PATH", nowhere.path()));
+    assert_eq!((&outcome["second_tier"], outcome["remote_delay_ms"].as_f64()), (&"in process".into(), Some(1.0)));
+    assert!(number(&outcome["arms"][0]["second_tier"]["reads"]) > 0, "{outcome:#}");
+    let output = command(&["--seconds", "1", "--rate", "400"]).env("PATH", nowhere.path()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("within this process, 1ms away, for there is no redis-server on the path"), "{told}");
+    // Whoever names a delay gets that, Redis or not.
+    let near = demo(&["--remote-delay", "0s"]);
+    assert_eq!((&near["second_tier"], near["remote_delay_ms"].as_f64()), (&"in process".into(), Some(0.0)));
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_named() {
+    // Nothing listens on the port of a socket that is gone.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = command(&["--redis", &format!("redis://ann:secret@{free}")]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains(&format!("no way to the Redis at {free}")) && !told.contains("secret"), "{told}");
+    assert_eq!(told.lines().count(), 2, "each link complains: {told}");
+    for (wrong, says) in [
+        (&["--redis", "http://x"][..], "redis://"),
+        (&["--redis", "redis://x", "--remote-delay", "1ms"], "cannot be used"),
+    ] {
+        let output = command(wrong).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(says), "{wrong:?}");
+    }
 }

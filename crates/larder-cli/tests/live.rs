@@ -2,7 +2,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
@@ -11,6 +12,8 @@ use serde_json::Value;
 struct Service {
     child: Child,
     url: String,
+    /// The socket of its private Redis, if there is one.
+    redis: Option<String>,
 }
 
 impl Service {
@@ -26,15 +29,21 @@ impl Service {
         let mut first = String::new();
         errors.read_line(&mut first).unwrap();
         let url = first.strip_prefix("Dashboard: ").unwrap_or_else(|| panic!("{first}")).trim().to_owned();
+        let second = errors.by_ref().lines().map(Result::unwrap).find(|line| line.starts_with("Second tier:")).unwrap();
+        let redis = second.split_once(" at ").and_then(|(_, rest)| Some(rest.split_once(',')?.0.to_owned()));
         // Whoever reads nothing more must not stop it.
         std::thread::spawn(move || errors.read_to_string(&mut String::new()));
-        Self { child, url }
+        Self { child, url, redis }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
     /// As Ctrl-C does; what it says in the end.
     fn interrupt(mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        self.signal("INT");
         let mut said = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
         assert!(self.child.wait().unwrap().success());
@@ -108,4 +117,64 @@ fn nobody_there_is_said() {
     ] {
         assert_eq!(larder(wrong).status.code(), Some(2), "{wrong:?}");
     }
+}
+
+/// What a Redis answers to a command.
+fn ask(socket: &str, command: &str) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn a_private_redis_is_used_lent_and_gone_with_its_service() {
+    for end in ["INT", "TERM", "KILL"] {
+        let mut service = Service::start();
+        let Some(socket) = service.redis.clone() else {
+            let required = std::env::var("LARDER_REQUIRE_TRACES").is_ok_and(|value| value == "1");
+            assert!(!required, "LARDER_REQUIRE_TRACES=1, but there is no redis-server");
+            println!("skipped: redis-server is not installed");
+            return;
+        };
+        let settings = ask(&socket, "CONFIG GET maxmemory*").unwrap();
+        assert!(settings.contains(&(64 << 20).to_string()) && settings.contains("allkeys-lru"), "{settings}");
+        if end == "INT" {
+            // Lent to another run, which leaves nothing there for ever, and this one's names alone.
+            let url = format!("unix://{socket}");
+            let run = said(&["demo", "--redis", &url, "--json", "--seconds", "1", "--rate", "2000"]);
+            let run: Value = serde_json::from_str(&run).unwrap();
+            assert_eq!((&run["second_tier"], &run["remote_delay_ms"]), (&"redis".into(), &Value::Null));
+            for arm in run["arms"].as_array().unwrap() {
+                assert!(arm["second_tier"]["reads"].as_u64() > Some(0) && arm["errors"] == 0, "{arm:#}");
+            }
+            let keys = ask(&socket, "INFO keyspace").unwrap();
+            let figure =
+                |name: &str| keys.split([',', ':', '\r']).find_map(|part| part.strip_prefix(name)?.parse::<u64>().ok());
+            assert!(figure("keys=") > Some(0) && figure("keys=") == figure("expires="), "{keys}");
+            // The page's report tells its figures.
+            let page = service.url.split_once("/#").unwrap().0.to_owned();
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+            while report(&page)["caches"][0]["report"]["remote"]["server"]["limit_bytes"] != 64 << 20 {
+                assert!(std::time::Instant::now() < until, "the report has no figures of the Redis");
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+        }
+        service.signal(end);
+        service.child.wait().unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while ask(&socket, "PING").is_ok() {
+            assert!(std::time::Instant::now() < until, "after {end} it still answers");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+fn report(page: &str) -> Value {
+    let mut stream = std::net::TcpStream::connect(page.strip_prefix("http://").unwrap()).unwrap();
+    write!(stream, "GET /report HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }

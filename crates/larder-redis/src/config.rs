@@ -136,7 +136,8 @@ impl RedisConfig {
         }
     }
 
-    /// Publishes how the link and the server are, as metrics of a Redis of this name, each time so much has passed.
+    /// Publishes how the link and the server are, as metrics of a Redis of this name, each time so much has passed; reports and the
+    /// dashboard then tell the server's figures too.
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn metrics(self, name: impl Into<String>, every: Duration) -> Self {

@@ -1,5 +1,6 @@
 //! What the server says about itself.
 
+use larder::remote::ServerFigures;
 use larder::{Error, ErrorKind};
 use redis::{Value, cmd};
 
@@ -29,6 +30,19 @@ pub struct ServerInfo {
     pub keys: u64,
     /// Whether a full server evicts by how often keys are used, and not by when.
     pub evicts_by_use: bool,
+}
+
+impl From<ServerInfo> for ServerFigures {
+    fn from(info: ServerInfo) -> Self {
+        Self {
+            used_bytes: info.used_memory,
+            limit_bytes: info.maxmemory,
+            evicted: info.evicted_keys,
+            expired: info.expired_keys,
+            replicas: info.connected_replicas,
+            lag_bytes: info.replication_lag,
+        }
+    }
 }
 
 pub(crate) async fn server_info(link: &Link) -> Result<ServerInfo, Error> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use larder::remote::ServerFigures;
 use larder::{Error, ErrorKind};
 use parking_lot::Mutex;
 use redis::{RedisError, RedisResult, Value, cmd};
@@ -81,6 +82,8 @@ struct State {
     /// What the server's clock said, and when.
     clock: Option<(Instant, u64)>,
     last_error: Option<String>,
+    /// What the server last said about itself, while it is asked.
+    figures: Option<ServerFigures>,
     alerted: Option<(String, Instant)>,
 }
 
@@ -180,6 +183,16 @@ impl Link {
             losses: read(losses),
             last_error: state.last_error.clone(),
         }
+    }
+
+    pub(crate) fn figures(&self) -> Option<ServerFigures> {
+        self.state.lock().figures
+    }
+
+    /// Keeps what the server says about itself; nothing once it does not answer.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn set_figures(&self, figures: Option<ServerFigures>) {
+        self.state.lock().figures = figures;
     }
 
     fn live(&self) -> Result<(Conn, u64), Error> {

@@ -52,7 +52,9 @@ pub(crate) async fn publish(link: Arc<Link>) {
         let now = link.state();
         publish_link(&name, &told, &now);
         told = now;
-        if let Ok(now) = server_info(&link).await {
+        let info = server_info(&link).await.ok();
+        link.set_figures(info.map(Into::into));
+        if let Some(now) = info {
             publish_server(&name, before.as_ref().unwrap_or(&now), &now);
             before = Some(now);
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::Error;
-use larder::remote::{Capabilities, Invalidation, Item, Name, Notice, RemoteStore};
+use larder::remote::{Capabilities, Invalidation, Item, Name, Notice, RemoteStore, ServerFigures};
 use redis::{RedisResult, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
@@ -252,6 +252,10 @@ impl RemoteStore for RedisStore {
 
     fn distrust(&self) {
         self.link.distrust();
+    }
+
+    fn server_figures(&self) -> Option<ServerFigures> {
+        self.link.figures()
     }
 
     fn lease<'a>(&'a self, name: &'a Name, token: u64, ttl: Duration) -> BoxFuture<'a, Result<bool, Error>> {

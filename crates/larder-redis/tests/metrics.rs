@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use larder::remote::RemoteStore;
 use larder_redis::metrics::CATALOGUE;
 use larder_redis::{RedisConfig, RedisStore};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -39,6 +40,8 @@ async fn the_servers_figures_and_the_links_are_published() {
     let info = store.server().await.unwrap();
     assert!(info.evicted_keys > 0);
     is(evicted, info.evicted_keys as f64).await;
+    let figures = store.server_figures().unwrap();
+    assert_eq!((figures.limit_bytes, figures.evicted), (4 << 20, info.evicted_keys));
     let scrape = recorder.render();
     for metric in CATALOGUE {
         assert!(scrape.contains(&format!("# HELP {} ", metric.name)), "{} has no help", metric.name);
@@ -47,6 +50,8 @@ async fn the_servers_figures_and_the_links_are_published() {
 
     server.kill();
     is(r#"larder_redis_connected{redis="main"}"#, 0.0).await;
+    eventually("figures of a server that is gone are not shown", RECOVERY, async || store.server_figures().is_none())
+        .await;
     let failed = r#"larder_redis_failures_total{redis="main",kind="connect"}"#;
     eventually(failed, RECOVERY, async || number(failed) > Some(0.0)).await;
 }

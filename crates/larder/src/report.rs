@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use larder_policy::experiment::Comparison;
 
 use crate::prewarm::Usefulness;
-use crate::remote::Tier;
+use crate::remote::{ServerFigures, Tier};
 use crate::stats::{Counts, StaleRate};
 use crate::telemetry::{Ages, Histogram, Latency};
 
@@ -214,6 +214,8 @@ pub struct RemoteReport {
     pub pending: usize,
     /// What happened, by name.
     pub counts: BTreeMap<&'static str, u64>,
+    /// What the server last said about itself, where the store asks it.
+    pub server: Option<ServerFigures>,
 }
 
 impl RemoteReport {
@@ -226,6 +228,7 @@ impl RemoteReport {
             queued: state.queued,
             pending: state.pending,
             counts,
+            server: tier.server_figures(),
         }
     }
 }

@@ -100,8 +100,11 @@ where
                 tracing::info!(cache = %inner.name, source = "remote", "everything was cleared");
             }
             Heard::Lost => {
-                tracing::warn!(cache = %inner.name, "invalidations were lost: what is in memory is asked for anew");
                 inner.store.doubt();
+                // A channel says so at its start too, when nothing is kept yet.
+                if inner.store.stats().entries > 0 {
+                    tracing::warn!(cache = %inner.name, "invalidations were lost: what is in memory is asked for anew");
+                }
             }
             Heard::Nothing => {}
         }

@@ -76,6 +76,24 @@ pub struct Capabilities {
     pub leases: bool,
 }
 
+/// What the server behind a store last said about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct ServerFigures {
+    /// Bytes in use.
+    pub used_bytes: u64,
+    /// Bytes it may use; 0 for no limit.
+    pub limit_bytes: u64,
+    /// Keys evicted to make room, since it started.
+    pub evicted: u64,
+    /// Keys expired, since it started.
+    pub expired: u64,
+    /// Replicas that are connected.
+    pub replicas: u64,
+    /// By how many bytes the slowest of them lags.
+    pub lag_bytes: u64,
+}
+
 /// A second tier. Four methods, each one round trip for any number of keys; an error means that the tier could not be
 /// reached or did not answer properly, never that a key is missing.
 ///
@@ -107,6 +125,11 @@ pub trait RemoteStore: Send + Sync + 'static {
 
     /// An answer was another key's value: whatever carried it must not be used again.
     fn distrust(&self) {}
+
+    /// What its server last said about itself, for reports: read from memory, never asked for; none where nothing is known.
+    fn server_figures(&self) -> Option<ServerFigures> {
+        None
+    }
 
     /// Takes the lease of `name` for at most `ttl`, unless somebody has it; `token` is the holder's secret, and asking again with the
     /// same one succeeds.
@@ -150,6 +173,10 @@ impl<S: RemoteStore + ?Sized> RemoteStore for std::sync::Arc<S> {
 
     fn distrust(&self) {
         (**self).distrust();
+    }
+
+    fn server_figures(&self) -> Option<ServerFigures> {
+        (**self).server_figures()
     }
 
     fn lease<'a>(&'a self, name: &'a Name, token: u64, ttl: Duration) -> BoxFuture<'a, Result<bool, Error>> {

@@ -5,18 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use larder::remote::{Faults, InProcess};
+use larder::remote::TierConfig;
 use larder::{Cache, Counts, Dashboard, Freshness, Rules, StaleRate, Tier, codec};
 
 use super::origin::{Item, Origin};
+use super::second::SecondTier;
 use super::traffic::Row;
 use crate::demo_args::DemoArgs;
 use crate::failure::Failure;
 
 /// Processes that share a second tier.
 pub(super) const PROCESSES: usize = 2;
-/// The second tier holds every row of a default run: its misses are rows nobody has read yet, and ends of lifetimes.
-const REMOTE_BYTES: u64 = 64 << 20;
 /// Latencies are kept in nanoseconds, up to a minute, with two digits.
 const LONGEST_NANOS: u64 = 60_000_000_000;
 
@@ -62,20 +61,24 @@ pub(super) struct Arm {
 
 impl Arm {
     /// Builds the caches; call it in a tokio runtime.
-    pub(super) fn new(way: Way, origin: &Arc<Origin>, options: &DemoArgs) -> Result<Self, Failure> {
-        let store = InProcess::new(REMOTE_BYTES);
+    pub(super) fn new(
+        way: Way,
+        origin: &Arc<Origin>,
+        second: &mut SecondTier,
+        options: &DemoArgs,
+    ) -> Result<Self, Failure> {
+        let stores = second.stores(&way.name);
         let loads = Arc::new(AtomicU64::new(0));
         let process = |at: usize| {
-            let link = store.clone();
-            link.set_faults(Faults { delay: options.remote_delay, ..Faults::default() });
             let (origin, loads) = (origin.clone(), loads.clone());
             Cache::builder()
                 .name(format!("{}-{}", way.name, at + 1))
-                .namespace("demo")
+                .namespace(second.namespace(&way.name))
                 .capacity(options.capacity.get())
                 .policy(way.policy)
                 .rules(way.rules.clone())
-                .remote(link, codec::MessagePack)
+                .remote(stores[at].clone(), codec::MessagePack)
+                .tier(TierConfig { longest: second.keeps_for(), ..TierConfig::default() })
                 .loader(move |key: Arc<str>| {
                     let (origin, loads) = (origin.clone(), loads.clone());
                     async move {

@@ -1,10 +1,12 @@
-//! The main job: a small service on embedded defaults, run for a few seconds beside two ways that need no learning.
+//! The main job: a small service with what the machine has to offer, run for a few seconds beside two ways that need no learning.
 
 mod arm;
 mod control;
 mod origin;
 mod page;
+mod private_redis;
 mod report;
+mod second;
 mod service;
 mod traffic;
 
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use self::arm::Way;
 use self::report::Outcome;
+use self::second::SecondTier;
 use self::service::Service;
 use self::traffic::Traffic;
 use crate::demo_args::DemoArgs;
@@ -28,20 +31,24 @@ pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
     let traffic = Traffic::read(&options.trace, requests, options.seed)?;
     let control = control::ttl_for(options.objective, &traffic.rates(options.rate.get() as f64));
     let ways = [Way::larder(options.objective)?, Way::one_ttl("lru-tuned", control), Way::one_ttl("lru-300s", USUAL)];
+    // Before the runtime, and so after it when all ends: nothing misses a server that is gone.
+    let mut second = SecondTier::choose(options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("no threads to run on: {error}")))?;
+    runtime.block_on(second.reach())?;
     let service = {
         // The caches' own tasks run there too.
         let _inside = runtime.enter();
         // Before the caches, so that it hears all they have to tell.
         options.metrics.map(crate::metrics::serve).transpose()?;
-        Service::new(traffic, ways, options)?
+        Service::new(traffic, ways, &mut second, options)?
     };
+    runtime.block_on(second.ready())?;
     let page = runtime.block_on(page::open(&service, options))?;
     if !options.json {
-        report::introduce(&service, options);
+        report::introduce(&service, &second, options);
     }
     let bar = Bar::new("demo");
     let run = runtime.block_on(service.run(options, &bar))?;
@@ -49,6 +56,6 @@ pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
     if let Some(page) = page {
         runtime.block_on(page.close());
     }
-    let outcome = Outcome::new(&service, run, options)?;
+    let outcome = Outcome::new(&service, &second, run, options)?;
     if options.json { super::print_json([outcome]) } else { outcome.print() }
 }

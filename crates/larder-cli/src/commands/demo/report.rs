@@ -7,6 +7,7 @@ use larder::Counts;
 use serde::Serialize;
 
 use super::arm::{Arm, Latencies, PROCESSES};
+use super::second::SecondTier;
 use super::service::{Run, Service};
 use super::traffic::CLASSES;
 use crate::demo_args::DemoArgs;
@@ -25,7 +26,10 @@ pub(super) struct Outcome {
     workers: usize,
     rate: u64,
     origin_delay_ms: f64,
-    remote_delay_ms: f64,
+    /// `redis`, `private redis` or `in process`.
+    second_tier: &'static str,
+    /// Of a second tier within the process; a Redis is as far away as it is.
+    remote_delay_ms: Option<f64>,
     rows: usize,
     changes: u64,
     /// Ours first, then the controls.
@@ -84,7 +88,7 @@ struct MeasuredOutcome {
 }
 
 impl Outcome {
-    pub(super) fn new(service: &Service, run: Run, options: &DemoArgs) -> Result<Self, Failure> {
+    pub(super) fn new(service: &Service, second: &SecondTier, run: Run, options: &DemoArgs) -> Result<Self, Failure> {
         let arms = service.arms.iter().zip(&run.latencies).map(|(arm, latencies)| ArmOutcome::new(arm, latencies));
         Ok(Self {
             trace: service.traffic.name.clone(),
@@ -96,7 +100,8 @@ impl Outcome {
             workers: options.workers.get(),
             rate: options.rate.get(),
             origin_delay_ms: options.origin_delay.as_secs_f64() * 1e3,
-            remote_delay_ms: options.remote_delay.as_secs_f64() * 1e3,
+            second_tier: second.name(),
+            remote_delay_ms: second.delay().map(|delay| delay.as_secs_f64() * 1e3),
             rows: service.origin.len(),
             changes: run.changes,
             arms: arms.collect::<Result<_, _>>()?,
@@ -259,7 +264,7 @@ impl Quantiles {
 }
 
 /// Says what is about to run.
-pub(super) fn introduce(service: &Service, options: &DemoArgs) {
+pub(super) fn introduce(service: &Service, second: &SecondTier, options: &DemoArgs) {
     let classes: Vec<_> = CLASSES
         .iter()
         .zip(&service.traffic.classes)
@@ -269,10 +274,9 @@ pub(super) fn introduce(service: &Service, options: &DemoArgs) {
         })
         .collect();
     eprintln!(
-        "A service of {PROCESSES} processes, {} entries of memory each, a second tier they share ({} away) and a SQLite file of \
-         {} rows ({} away)\nthat change at random, on average {}. {} readers, up to {} reads a second, {}.\n",
+        "A service of {PROCESSES} processes, {} entries of memory each, a second tier they share and a SQLite file of {} rows \
+         ({} away)\nthat change at random, on average {}. {} readers, up to {} reads a second, {}.\nSecond tier: {second}.\n",
         count(options.capacity.get()),
-        humantime::format_duration(options.remote_delay),
         count(service.origin.len() as u64),
         humantime::format_duration(options.origin_delay),
         classes.join(", "),

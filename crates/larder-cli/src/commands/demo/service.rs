@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::arm::{Arm, Latencies, PROCESSES, Way};
 use super::origin::Origin;
+use super::second::SecondTier;
 use super::traffic::{Row, Step, Traffic};
 use crate::demo_args::DemoArgs;
 use crate::failure::Failure;
@@ -36,9 +37,14 @@ pub(super) struct Run {
 }
 
 impl Service {
-    pub(super) fn new(traffic: Traffic, ways: [Way; ARMS], options: &DemoArgs) -> Result<Arc<Self>, Failure> {
+    pub(super) fn new(
+        traffic: Traffic,
+        ways: [Way; ARMS],
+        second: &mut SecondTier,
+        options: &DemoArgs,
+    ) -> Result<Arc<Self>, Failure> {
         let origin = Arc::new(Origin::new(&traffic, options.origin_delay, options.seed)?);
-        let [first, second, third] = ways.map(|way| Arm::new(way, &origin, options));
+        let [first, second, third] = ways.map(|way| Arm::new(way, &origin, second, options));
         Ok(Arc::new(Self { traffic, origin, arms: [first?, second?, third?], next: AtomicU64::new(0) }))
     }
 

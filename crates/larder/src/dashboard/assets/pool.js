@@ -104,6 +104,8 @@ function poolRemotes(remotes) {
     queued: sum(remotes, (r) => r.queued),
     pending: sum(remotes, (r) => r.pending),
     counts: Object.fromEntries(names.map((name) => [name, sum(remotes, (r) => r.counts[name] ?? 0)])),
+    // Instances share their server; a sum would count it once for each.
+    server: remotes.map((r) => r.server).find(Boolean) ?? null,
   };
 }
 

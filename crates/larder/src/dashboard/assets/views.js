@@ -296,6 +296,19 @@ function showLatency(latency) {
   document.querySelector("#latency tbody").replaceChildren(...tiers.map(([name, times]) => make("tr", {}, make("th", { scope: "row" }, name), ...cells(times))));
 }
 
+/** What the server says about itself, where the store asks it. */
+function serverFacts(server) {
+  if (!server) return [];
+  const limit = server.limit_bytes ? ` of ${words.bytes(server.limit_bytes)}` : "";
+  const lag = server.replicas ? [["Slowest replica lags by", words.bytes(server.lag_bytes), "", server.lag_bytes]] : [];
+  return [
+    ["Server's memory", words.bytes(server.used_bytes) + limit, "", server.used_bytes],
+    ["Evicted there", words.count(server.evicted), "", server.evicted],
+    ["Expired there", words.count(server.expired), "", server.expired],
+    ...lag,
+  ];
+}
+
 function showRemote(remote) {
   fill("remote", remote ? "" : "This cache has no remote tier: memory, then the origin.", ["remote"]);
   if (!remote) return;
@@ -306,6 +319,7 @@ function showRemote(remote) {
     ["Calls under way", words.count(remote.in_flight)],
     ["Fills queued", words.count(remote.queued)],
     ["Invalidations pending", words.count(remote.pending), remote.pending ? "bad" : ""],
+    ...serverFacts(remote.server),
     ...happened,
   ]);
 }

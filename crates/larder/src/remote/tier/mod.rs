@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use super::envelope::{Fence, Form};
-use super::{Capabilities, Invalidation, Name, RemoteStore};
+use super::{Capabilities, Invalidation, Name, RemoteStore, ServerFigures};
 use crate::{Error, ErrorKind};
 
 pub use breaker::{BreakerConfig, BreakerState};
@@ -247,6 +247,11 @@ impl Tier {
     /// What the store can do.
     pub fn capabilities(&self) -> Capabilities {
         self.core.store.capabilities()
+    }
+
+    /// What its server last said about itself, where the store asks it.
+    pub fn server_figures(&self) -> Option<ServerFigures> {
+        self.core.store.server_figures()
     }
 
     /// What happened so far.
