@@ -33,6 +33,7 @@ pub mod metrics;
 mod scripts;
 mod steer;
 mod store;
+mod stream;
 
 #[cfg(feature = "metrics")]
 pub use config::Publish;
@@ -43,3 +44,4 @@ pub use learned::{Given, Learned, LearnedConfig, LearnedState};
 pub use link::LinkState;
 pub use steer::{Steering, SteeringState};
 pub use store::RedisStore;
+pub use stream::{StreamOptions, StreamSink};

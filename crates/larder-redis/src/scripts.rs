@@ -63,6 +63,43 @@ return redis.call('UNLINK', KEYS[1])"
     )
 });
 
+/// Adds to a stream those of a log's writes that are beyond its last entry, which names the log and the last write added. ARGV is the
+/// log, the most entries (0 for no limit), whether replicas are waited for, and for each write its sequence, its name, whether it has
+/// a value, and that. Answers 1 if the stream is another log's. `XSETID` changes nothing, but `WAIT` waits for no less than a write.
+pub(crate) static ADD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local log, most, has = ARGV[1], tonumber(ARGV[2]), -1
+if redis.call('EXISTS', KEYS[1]) == 1 then
+    local info, last = redis.call('XINFO', 'STREAM', KEYS[1]), nil
+    for at = 1, #info, 2 do
+        if info[at] == 'last-generated-id' then last = info[at + 1] end
+    end
+    local whose, sequence = last:match('(%d+)-(%d+)')
+    if tonumber(whose) > tonumber(log) then return 1 end
+    if whose == log then has = tonumber(sequence) end
+end
+local added = false
+for at = 4, #ARGV, 4 do
+    if tonumber(ARGV[at]) > has then
+        local add = {'XADD', KEYS[1]}
+        if most > 0 then
+            for _, word in ipairs({'MAXLEN', '~', ARGV[2]}) do add[#add + 1] = word end
+        end
+        for _, word in ipairs({log .. '-' .. ARGV[at], 'name', ARGV[at + 1]}) do add[#add + 1] = word end
+        if ARGV[at + 2] == '1' then
+            add[#add + 1] = 'value'
+            add[#add + 1] = ARGV[at + 3]
+        end
+        redis.call(unpack(add))
+        added = true
+    end
+end
+if not added and ARGV[3] ~= '0' then redis.call('XSETID', KEYS[1], log .. '-' .. string.format('%.0f', has)) end
+return 0"
+            .to_owned(),
+    )
+});
+
 impl Script {
     fn new(text: String) -> Self {
         let hash = redis::Script::new(&text).get_hash().to_owned();

@@ -5,16 +5,17 @@ mod support;
 
 use std::time::Duration;
 
-use larder_redis::{Login, RedisConfig};
+use larder::behind::{Behind, Options};
+use larder_redis::{Login, RedisConfig, StreamOptions, StreamSink};
 use support::server::{Server, free_port};
 use support::{RECOVERY, Service, eventually};
 
 const KEYS: u32 = 50;
 const SERVICE: &str = "larder";
 
-/// Three sentinels that watch the master.
-fn sentinels(master: &Server) -> Vec<Server> {
-    (0..3)
+/// Three sentinels that watch the master, once they know each other and its replicas.
+async fn sentinels(master: &Server, replicas: usize) -> Vec<Server> {
+    let sentinels: Vec<_> = (0..3)
         .map(|_| {
             let mut sentinel = Server::planned(&[]);
             let file = sentinel.dir.path().join("sentinel.conf");
@@ -27,7 +28,17 @@ fn sentinels(master: &Server) -> Vec<Server> {
             sentinel.run_as_sentinel(&file);
             sentinel
         })
-        .collect()
+        .collect();
+    eventually("the sentinels know each other and the replicas", Duration::from_secs(30), async || {
+        let info: String = sentinels[0].tell(&["INFO", "sentinel"]).unwrap_or_default();
+        info.contains(&format!("slaves={replicas},sentinels=3"))
+    })
+    .await;
+    sentinels
+}
+
+fn urls(sentinels: &[Server]) -> Vec<String> {
+    sentinels.iter().map(Server::url).collect()
 }
 
 #[tokio::test]
@@ -35,14 +46,9 @@ async fn a_fail_over_is_followed_unaided() {
     need_redis!();
     let mut master = Server::start(&[]);
     let replica = Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
-    let sentinels = sentinels(&master);
+    let sentinels = sentinels(&master, 1).await;
     let asked = |words: &[&str]| sentinels[0].tell::<Vec<String>>(words).unwrap_or_default();
-    eventually("the sentinels know each other and the replica", Duration::from_secs(30), async || {
-        let info: String = sentinels[0].tell(&["INFO", "sentinel"]).unwrap_or_default();
-        info.contains("slaves=1,sentinels=3")
-    })
-    .await;
-    let urls: Vec<_> = sentinels.iter().map(Server::url).collect();
+    let urls = urls(&sentinels);
     // One of them is not there.
     let missing = format!("redis://127.0.0.1:{}", free_port());
     let urls: Vec<_> = std::iter::once(&missing).chain(&urls).map(String::as_str).collect();
@@ -60,4 +66,34 @@ async fn a_fail_over_is_followed_unaided() {
     eventually("it is written to", RECOVERY, async || service.read("new").await).await;
     assert!(replica.calls("evalsha") > 0);
     service.was_prompt();
+}
+
+#[tokio::test]
+async fn a_fail_over_loses_nothing_of_a_stream_that_waits_for_replicas() {
+    need_redis!();
+    let mut master = Server::start(&[]);
+    let replicas = [(); 2].map(|()| Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string()]));
+    let sentinels = sentinels(&master, 2).await;
+    let urls = urls(&sentinels);
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    let config = RedisConfig::sentinel(&urls, SERVICE, Login::default()).unwrap();
+    let options = StreamOptions { replicas: 1, ..StreamOptions::default() };
+    let sink = StreamSink::new(config, "writes", options, &tokio::runtime::Handle::current()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let quick = Options { flush_interval: Duration::from_millis(1), batch_writes: 8, ..Options::default() };
+    let behind = Behind::open(folder.path(), quick, std::sync::Arc::new(sink)).await.unwrap();
+    let mut last = 0;
+    for count in 0..400 {
+        last = behind.append(format!("k{count}").as_str().into(), Some("v".into())).await.unwrap();
+        if count == 200 {
+            eventually("some has arrived", RECOVERY, async || behind.stats().flushed > 50).await;
+            master.kill();
+        }
+    }
+    eventually("all has arrived", Duration::from_secs(60), async || behind.stats().pending_writes == 0).await;
+    let role = |server: &Server| server.tell::<String>(&["INFO", "replication"]).unwrap().contains("role:master");
+    let now = replicas.iter().find(|replica| role(replica)).unwrap();
+    let arrived: Vec<(String, Vec<String>)> = now.tell(&["XRANGE", "writes", "-", "+"]).unwrap();
+    let sequences: Vec<u64> = arrived.iter().map(|(id, _)| id.split_once('-').unwrap().1.parse().unwrap()).collect();
+    assert_eq!(sequences, (1..=last).collect::<Vec<_>>(), "each once, in order");
 }

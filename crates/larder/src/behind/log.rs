@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::folder::{Folder, names, storage};
 use super::recover::{Recovered, Segment, recover};
-use super::{Fsync, Options, Write, checkpoint, record, segment};
+use super::{Fsync, Options, Write, checkpoint, identity, record, segment};
 use crate::remote::Name;
 use crate::{Error, ErrorKind};
 
@@ -19,6 +19,7 @@ const BUFFER_KEPT: usize = 4 << 20;
 /// An open log. Its calls block.
 pub(super) struct Log {
     folder: Folder,
+    identity: u64,
     segment_bytes: u64,
     fsync: Fsync,
     segments: VecDeque<Segment>,
@@ -53,11 +54,13 @@ impl Log {
     /// `Storage`: another process has it, it cannot be read, or it is damaged.
     pub(super) fn open(path: &Path, options: &Options) -> Result<(Self, Recovered), Error> {
         let folder = Folder::open(path)?;
+        let identity = identity::of(&folder, options.on_damage)?;
         let acked = checkpoint::read(&folder, options.on_damage)?;
         let mut recovered = recover(&folder, acked, options.on_damage)?;
         let last = recovered.writes.last().map_or(acked, |write| write.sequence);
         let mut log = Self {
             folder,
+            identity,
             segment_bytes: options.segment_bytes,
             fsync: options.fsync,
             segments: std::mem::take(&mut recovered.segments),
@@ -72,6 +75,11 @@ impl Log {
         log.acknowledge(acked);
         log.tidy();
         Ok((log, recovered))
+    }
+
+    /// When it was made, in microseconds since the Unix epoch: which log it is.
+    pub(super) fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// Appends writes and says which sequence the first has. They are durable, as far as [`Fsync`] goes.

@@ -42,7 +42,7 @@
 //!
 //! # The folder
 //!
-//! `*.log` are segments of the log, `checkpoint` says what the sink has, `*.dead` hold what it refused, `*.damaged` what could
+//! `*.log` are segments of the log, `identity` says when it was made, `checkpoint` what the sink has, `*.dead` hold what it refused, `*.damaged` what could
 //! not be read in full, `lock` keeps a second process out.
 //!
 //! A write that was cut off by a crash was never acknowledged, and is cut off the file at the next start. Anything else that is
@@ -59,6 +59,7 @@ mod checkpoint;
 mod flusher;
 mod folder;
 mod gate;
+mod identity;
 mod log;
 mod options;
 mod pending;
@@ -107,6 +108,12 @@ pub struct Write {
 
 /// Where the writes go in the end: a database, another service.
 pub trait Sink: Send + Sync + 'static {
+    /// Which log the writes are of, told once before the first batch: when it was made, in microseconds since the Unix epoch. A log that
+    /// is opened again is the same; one begun anew, its sequences too, is another. Together with `sequence` it names a write for ever.
+    fn begin(&self, log: u64) {
+        let _ = log;
+    }
+
     /// Takes a batch, in the order of `sequence`. One call at a time.
     ///
     /// It must be idempotent: the same writes may come again, in other batches, after a crash, after an error, or after a call
@@ -154,6 +161,7 @@ impl Behind {
         let opened = tokio::task::spawn_blocking(move || Log::open(&folder, &opening)).await;
         let (log, recovered) =
             opened.map_err(|error| Error::caused(ErrorKind::Storage, "write-behind: opening was cut off", error))??;
+        sink.begin(log.identity());
         let gate = Gate::new(&options);
         let shared = Arc::new(Shared { pending: Pending::default(), counters: Counters::new(&recovered) });
         shared.pending.push(entries(recovered, &gate), log.durable());

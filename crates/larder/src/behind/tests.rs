@@ -316,6 +316,19 @@ fn a_damaged_checkpoint_is_refused_and_can_be_passed_over() {
 }
 
 #[test]
+fn a_log_knows_which_it_is() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let identity = open(folder.path()).0.identity();
+    std::thread::sleep(std::time::Duration::from_millis(1));
+    assert!(open(other.path()).0.identity() > identity, "one made later");
+    assert_eq!(open(folder.path()).0.identity(), identity, "opened again it is the same");
+    flip(&folder.path().join("identity"), 3);
+    assert!(refused(folder.path()).to_string().contains("identity: byte 0"));
+    assert_ne!(set_aside(folder.path()).0.identity(), identity);
+    open(folder.path());
+}
+
+#[test]
 fn a_later_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut header = segment::header(1, 5)[..24].to_vec();

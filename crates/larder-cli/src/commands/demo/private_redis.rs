@@ -43,7 +43,12 @@ impl PrivateRedis {
         // Ctrl-C is for us alone: what we do last still finds it.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| format!("no shell to run it: {error}"))?;
+        let shell = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("no shell to run it: {error}"))?;
         let server = Self { shell, folder };
         let until = Instant::now() + PATIENCE;
         while !server.answers() {
