@@ -64,7 +64,12 @@ fn obstacle() -> Option<String> {
 fn in_a_namespace(name: &str, test: impl Future<Output = ()>) {
     if std::env::var_os(WITHIN).is_some() {
         must(LINK);
-        return tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
+        return tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(test);
     }
     if !support::server::installed() {
         return;

@@ -323,6 +323,8 @@ async fn row_28_memory_stays_flat() {
         warm as f64 / MIB,
         last as f64 / MIB,
     );
-    assert!(origin.written.load(Relaxed) > 0 && processes.iter().all(|process| process.recorder.recorded().written > 0));
+    assert!(
+        origin.written.load(Relaxed) > 0 && processes.iter().all(|process| process.recorder.recorded().written > 0)
+    );
     assert!(last <= warm + warm / 20 + SLACK, "memory grew from {warm} to {last} bytes: {samples:?}");
 }

@@ -1,7 +1,7 @@
 //! From settings to a cache.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_policy::freshness::{Engine, Freshness};
@@ -407,6 +407,7 @@ where
             limits,
             key_rules: self.key_rules,
             is_closed: false.into(),
+            rhythms: OnceLock::new(),
             runtime,
             policy: self.policy,
             built_at,

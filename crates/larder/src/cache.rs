@@ -4,12 +4,13 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_policy::Time;
 use larder_policy::experiment::Event;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::builder::Builder;
@@ -18,6 +19,7 @@ use crate::fetched::{Fetched, Found, Options};
 use crate::key::{Key, KeyRules};
 use crate::limits::Limits;
 use crate::loader::{BoxError, Load, Loader};
+use crate::prewarm::Rhythms;
 use crate::remote::{Invalidation, names};
 use crate::report::{FreshnessReport, RemoteReport, Report};
 use crate::runtime::Home;
@@ -58,6 +60,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) limits: Limits,
     pub(crate) key_rules: KeyRules,
     pub(crate) is_closed: AtomicBool,
+    /// The keys that keep hours, once somebody asks for them to be warmed.
+    pub(crate) rhythms: OnceLock<Mutex<Rhythms>>,
     pub(crate) runtime: Home,
     pub(crate) policy: String,
     pub(crate) built_at: Time,

@@ -549,13 +549,14 @@ where
         }
     }
 
-    /// What is made of each entry that still counts; `make` is called under a lock.
-    pub(crate) fn collect<T>(&self, make: impl Fn(&Entry<K, V>, Time) -> T) -> Vec<T> {
+    /// What is made of the entries that still count, where something is; `make` is called under a lock.
+    pub(crate) fn collect<T>(&self, make: impl Fn(&Entry<K, V>, Time) -> Option<T>) -> Vec<T> {
         let now = self.clock.now();
         let mut made = Vec::new();
         for segment in self.lock_all() {
-            let entries = segment.kernel.iter().map(|(_, entry)| entry);
-            made.extend(entries.filter(|entry| self.standing(entry) == Standing::Valid).map(|entry| make(entry, now)));
+            let valid = segment.kernel.iter().map(|(_, entry)| entry);
+            let valid = valid.filter(|entry| self.standing(entry) == Standing::Valid);
+            made.extend(valid.filter_map(|entry| make(entry, now)));
         }
         made
     }

@@ -111,7 +111,10 @@ async fn row_22_numbers_that_are_none_or_too_large() {
         Rules { jitter: 0.0, freshness: Freshness::fixed_ttl(Duration::MAX), ..Rules::default() },
         Rules { refresh: Refresh::Early(f64::MAX), stale_if_error: Duration::MAX, ..Rules::default() },
         Rules { freshness: learned_lifetimes.clone().rent(f64::MAX), ..Rules::default() },
-        Rules { freshness: learned_lifetimes.rent(f64::NAN).refresh_ahead(f64::NAN).older_than(Duration::MAX), ..Rules::default() },
+        Rules {
+            freshness: learned_lifetimes.rent(f64::NAN).refresh_ahead(f64::NAN).older_than(Duration::MAX),
+            ..Rules::default()
+        },
     ];
     for policy in REGISTRY.iter().filter(|policy| !policy.needs_oracle).map(|policy| policy.name) {
         for (number, rules) in rules.iter().enumerate() {
@@ -119,8 +122,9 @@ async fn row_22_numbers_that_are_none_or_too_large() {
             let clock = Clock::manual(Time(START));
             let is_in_bytes = number % 2 == 0;
             let build = |policy: &str| match is_in_bytes {
-                true => builder(policy, rules.clone(), &clock)
-                    .capacity_bytes(CAPACITY, |key, _| if *key < KEYS { WEIGHTS[*key as usize % WEIGHTS.len()] } else { 1 }),
+                true => builder(policy, rules.clone(), &clock).capacity_bytes(CAPACITY, |key, _| {
+                    if *key < KEYS { WEIGHTS[*key as usize % WEIGHTS.len()] } else { 1 }
+                }),
                 false => builder(policy, rules.clone(), &clock).capacity(CAPACITY),
             };
             let cache = build(policy).build().unwrap();
@@ -137,7 +141,8 @@ async fn row_22_numbers_that_are_none_or_too_large() {
                 fresh_until: u64::MAX,
                 days: None,
             });
-            let limits = Limits { within: Duration::MAX, horizon: Duration::MAX, capacity: u64::MAX, ..Limits::default() };
+            let limits =
+                Limits { within: Duration::MAX, horizon: Duration::MAX, capacity: u64::MAX, ..Limits::default() };
             cache.prewarm(kept, limits, |name| name.parse().ok(), std::future::pending()).await.unwrap();
             tells_numbers(&cache, most, &what);
             if policy == "learned" {

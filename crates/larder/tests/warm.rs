@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use larder::prewarm::{Ended, Limits};
+use larder::prewarm::{Daily, Ended, Limits};
 use larder::recorder::{self, Recorder};
 use larder::remote::InProcess;
 use larder::snapshot::Snapshots;
@@ -61,6 +61,67 @@ async fn a_restart_begins_with_what_was_hot() {
     let without: Cache<u64, u64> = Cache::builder().capacity(10).build().unwrap();
     let error = without.prewarm(kept(), limits, parse, pending()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+/// A day of five-minute steps: 20 keys are read between eight and nine, and others at all times, more than there is room for. `look` is called
+/// at five minutes to eight, before anybody reads.
+async fn day(cache: &Cache<u64, u64>, clock: &Clock, mut look: impl FnMut()) {
+    for step in 0..24 * 12 {
+        let hour = step / 12;
+        if (hour, step % 12) == (7, 11) {
+            look();
+        }
+        for read in 0..100 {
+            cache.load(&(1000 + (step * 100 + read) % 3000)).await.unwrap();
+        }
+        for key in 0..if hour == 8 { 20 } else { 0 } {
+            for _ in 0..16 {
+                cache.load(&key).await.unwrap();
+            }
+        }
+        clock.advance(Duration::from_secs(300));
+        tokio::time::sleep(Duration::from_secs(300)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_with_a_daily_rhythm_are_there_before_their_readers() {
+    const DAY: u64 = 86_400_000_000;
+    let midnight = Time(START.0 / DAY * DAY);
+    let (clock, loads) = (Clock::manual(midnight), Arc::new(AtomicU64::new(0)));
+    let lives = Freshness::fixed_ttl(Duration::from_secs(24 * 3600));
+    let build = || builder(&clock, &loads).capacity(500).freshness(lives.clone()).build().unwrap();
+    let parse = |name: &str| name.parse().ok();
+    let cache = build();
+    cache.prewarm_daily(Daily::default(), parse).unwrap();
+    let again = cache.prewarm_daily(Daily::default(), parse).unwrap_err();
+    assert!(again.kind() == ErrorKind::Config && again.to_string().contains("already"), "{again}");
+    let there = |cache: &Cache<u64, u64>| (0..20).filter(|key| cache.local(key).is_some()).count();
+    for _ in 0..6 {
+        day(&cache, &clock, || ()).await;
+    }
+    let mut found = 0;
+    day(&cache, &clock, || found = there(&cache)).await;
+    assert_eq!(found, 20);
+    let usefulness = cache.warmed();
+    assert!(usefulness.hit >= 20 && usefulness.left == 0, "{usefulness:?}");
+
+    // The same without, and after a restart with what was kept.
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::new(folder.path(), "users", 1).unwrap();
+    cache.snapshot(&snapshots).await.unwrap();
+    drop(cache);
+    for with in [false, true] {
+        let after = build();
+        if with {
+            after.prewarm_daily(Daily::default(), parse).unwrap();
+            let kept = snapshots.newest().unwrap().snapshot.unwrap().map(Result::unwrap);
+            let limits = Limits { capacity: 100, ..Limits::default() };
+            after.prewarm(kept, limits, parse, pending()).await.unwrap();
+        }
+        day(&after, &clock, || found = there(&after)).await;
+        assert_eq!(found, if with { 20 } else { 0 });
+    }
 }
 
 #[tokio::test]

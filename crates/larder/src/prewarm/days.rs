@@ -74,6 +74,15 @@ impl Days {
         alike >= ALIKE && (1..24).all(|shift| correlation(even, odd, shift) < alike + SHIFTED)
     }
 
+    /// Reads a second in its busiest hour, on the days remembered.
+    pub(super) fn busiest(&self) -> f32 {
+        let peak = self.profile().into_iter().fold(0.0, f32::max);
+        // What a read a day would have added up to.
+        let fade = (-1.0 / HALF_LIFE).exp2();
+        let days = (self.last_day - self.first_day).saturating_add(1) as f32;
+        peak * (1.0 - fade) / (1.0 - fade.powf(days)) / HOUR as f32
+    }
+
     /// Reads remembered.
     pub(super) fn total(&self) -> f32 {
         self.reads.iter().flatten().sum()
@@ -218,6 +227,7 @@ mod tests {
         let mut rng = Rng::new(9);
         let days = watched(&mut rng, |hour, _| if office(hour) { 60.0 } else { 1.0 });
         assert_eq!(days.rises(), [9]);
+        assert!((days.busiest() * 60.0 - 1.0).abs() < 0.15, "{}", days.busiest() * 60.0);
         let twice = watched(&mut rng, |hour, _| if matches!(hour % 24, 0..3 | 12..14) { 60.0 } else { 1.0 });
         assert_eq!(twice.rises(), [0, 12]);
         assert_eq!(watched(&mut rng, |_, _| 60.0).rises(), [0u8; 0]);

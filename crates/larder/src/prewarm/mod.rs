@@ -4,12 +4,14 @@
 //! bounded rate; [`Warmed`] counts how much of it was hit before it left. [`Rhythms`] finds keys that are read at certain hours of
 //! the day and says when to warm them.
 
+mod daily;
 mod days;
 mod plan;
 mod rhythms;
 mod warm;
 mod warmed;
 
+pub use daily::Daily;
 pub use days::Days;
 pub use plan::{Candidate, Limits, Plan, Planner};
 pub use rhythms::{Rhythms, Schedule};

@@ -50,7 +50,7 @@ impl Limits {
         (self.loads_per_second * self.within.as_secs_f64()) as u64
     }
 
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |what: &str| Err(Error::new(ErrorKind::Config, format!("pre-warm: {what}")));
         if !(self.loads_per_second.is_finite() && self.loads_per_second > 0.0) {
             return wrong("the loads a second must be a number above 0");

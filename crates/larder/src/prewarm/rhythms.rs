@@ -3,15 +3,33 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::Days;
+use super::{Candidate, Days};
 use crate::remote::Name;
+use crate::snapshot::Kept;
 
 const DAY: u64 = 24 * 3600;
+
+/// A key, and what a load of it takes.
+#[derive(Clone, Debug)]
+struct Followed {
+    days: Days,
+    size: u32,
+    cost: u32,
+    /// Its reads a second when it was last seen, and when.
+    rate: f32,
+    seen: u64,
+}
+
+impl Followed {
+    fn new(days: Days) -> Self {
+        Self { days, size: 1, cost: 0, rate: 0.0, seen: 0 }
+    }
+}
 
 /// Follows the hours of a bounded number of keys: those read most.
 #[derive(Debug)]
 pub struct Rhythms {
-    keys: HashMap<Name, Days>,
+    keys: HashMap<Name, Followed>,
     most: usize,
     least: u32,
 }
@@ -26,23 +44,75 @@ impl Rhythms {
     /// Notes that `name` has been read so often at about `now`, in seconds of Unix time: to be called now and then, each hour or
     /// more often, with the reads since the last call.
     pub fn observe(&mut self, name: &Name, now: u64, reads: u32) {
-        if let Some(days) = self.keys.get_mut(name) {
-            days.add(now, reads);
+        if let Some(followed) = self.keys.get_mut(name) {
+            followed.days.add(now, reads);
         } else if reads >= self.least.max(1) {
             let mut days = Days::new(now);
             days.add(now, reads);
-            self.insert(name.clone(), days);
+            self.insert(name.clone(), Followed::new(days));
         }
     }
 
-    /// Goes on from what a snapshot had kept.
-    pub fn restore(&mut self, name: Name, days: Days) {
-        self.insert(name, days);
+    /// The same of a key whose reads a second fade by half within `half_life`: how many reads there were since the last call follows from how
+    /// its rate has changed.
+    pub fn follow(&mut self, kept: &Kept, now: u64, half_life: Duration) {
+        let half_life = half_life.as_secs_f32().max(1.0);
+        let name = Name::from(kept.name.as_str());
+        let (left, seen) = self.keys.get(&name).map_or((0.0, now), |followed| {
+            let age = now.saturating_sub(followed.seen) as f32;
+            (followed.rate * (-age / half_life).exp2(), followed.seen)
+        });
+        let reads = ((kept.reads - left) * half_life / std::f32::consts::LN_2).round();
+        // They came since it was last seen, and lately, or it would have been seen in between.
+        let middle = now - (now.saturating_sub(seen) / 2).min(half_life as u64 / 2);
+        self.observe(&name, middle, reads as u32);
+        if let Some(followed) = self.keys.get_mut(&name) {
+            *followed =
+                Followed { size: kept.size, cost: kept.cost, rate: kept.reads, seen: now, days: followed.days.clone() };
+        }
+    }
+
+    /// Goes on from what a snapshot had kept of a key; without its days there is nothing to go on from.
+    pub fn restore(&mut self, kept: &Kept) {
+        if let Some(days) = &kept.days {
+            let followed = Followed { size: kept.size, cost: kept.cost, ..Followed::new((**days).clone()) };
+            self.insert(kept.name.as_str().into(), followed);
+        }
     }
 
     /// What is known of a key, to be kept in a snapshot.
     pub fn days(&self, name: &str) -> Option<&Days> {
-        self.keys.get(name)
+        self.keys.get(name).map(|followed| &followed.days)
+    }
+
+    /// All that is followed, to be kept in a snapshot: none of it counts as read.
+    pub fn kept(&self) -> impl Iterator<Item = Kept> {
+        self.keys.iter().map(|(name, followed)| Kept {
+            name: name.to_string(),
+            size: followed.size,
+            cost: followed.cost,
+            days: Some(Box::new(followed.days.clone())),
+            ..Kept::default()
+        })
+    }
+
+    /// What is due after one moment and not after another, both in seconds of Unix time, so that it is there `lead` before its busy time begins.
+    pub fn due(&self, after: u64, until: u64, lead: Duration) -> Vec<Candidate> {
+        let schedule = self.schedule(lead);
+        let mut due = Vec::new();
+        let mut at = after;
+        // Nothing is due twice, however long it was not asked.
+        while let Some((next, names)) = schedule.next(at).filter(|(next, _)| *next <= until && *next <= after + DAY) {
+            let followed = names.iter().filter_map(|name| Some((name, self.keys.get(name)?)));
+            due.extend(followed.map(|(name, Followed { days, size, cost, .. })| Candidate {
+                name: name.clone(),
+                size: *size,
+                cost: *cost,
+                reads: days.busiest(),
+            }));
+            at = next;
+        }
+        due
     }
 
     /// How many keys are followed.
@@ -59,8 +129,8 @@ impl Rhythms {
     pub fn schedule(&self, lead: Duration) -> Schedule {
         let lead = lead.as_secs() % DAY;
         let mut due: BTreeMap<u64, Vec<Name>> = BTreeMap::new();
-        for (name, days) in &self.keys {
-            for hour in days.rises() {
+        for (name, followed) in &self.keys {
+            for hour in followed.days.rises() {
                 due.entry((u64::from(hour) * 3600 + DAY - lead) % DAY).or_default().push(name.clone());
             }
         }
@@ -69,25 +139,26 @@ impl Rhythms {
         Schedule { due }
     }
 
-    fn insert(&mut self, name: Name, days: Days) {
-        self.keys.insert(name, days);
+    fn insert(&mut self, name: Name, followed: Followed) {
+        self.keys.insert(name, followed);
         if self.keys.len() >= self.most.saturating_mul(2) {
             self.let_go();
         }
     }
 
     fn let_go(&mut self) {
-        let mut totals: Vec<_> = self.keys.values().map(Days::total).collect();
+        let mut totals: Vec<_> = self.keys.values().map(|followed| followed.days.total()).collect();
         let at = totals.len() - self.most;
         let (_, limit, _) = totals.select_nth_unstable_by(at, f32::total_cmp);
         let limit = *limit;
-        let above = self.keys.values().filter(|days| days.total() > limit).count();
+        let above = self.keys.values().filter(|followed| followed.days.total() > limit).count();
         // Of those just at the limit, as many as there is room for.
         let mut room = self.most - above;
-        self.keys.retain(|_, days| {
-            let at_limit = days.total() == limit && room > 0;
+        self.keys.retain(|_, followed| {
+            let total = followed.days.total();
+            let at_limit = total == limit && room > 0;
             room -= usize::from(at_limit);
-            days.total() > limit || at_limit
+            total > limit || at_limit
         });
     }
 }
@@ -117,6 +188,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::Rate;
 
     const START: u64 = 1_700_006_400;
 
@@ -149,6 +221,32 @@ mod tests {
     }
 
     #[test]
+    fn reads_follow_from_a_rate_that_fades() {
+        let half_life = Duration::from_secs(3600);
+        let (mut rhythms, mut rate) = (Rhythms::new(100, 10), Rate::default());
+        for step in 0..10 * 24 * 4 {
+            let now = step * 900;
+            let is_busy = now / 3600 % 24 == 8;
+            for read in 0..if is_busy { 30 } else { 0 } {
+                rate.add(1, now as u32 + read * 30, half_life);
+            }
+            let now = now + 900;
+            let kept =
+                Kept { name: "morning".into(), size: 7, reads: rate.at(now as u32, half_life), ..Kept::default() };
+            rhythms.follow(&kept, now, half_life);
+        }
+        let lead = Duration::from_secs(600);
+        let due = rhythms.due(10 * DAY, 11 * DAY, lead);
+        let [Candidate { name, size: 7, reads, .. }] = &due[..] else { panic!("{due:?}") };
+        // 120 reads in its hour.
+        assert!(&**name == "morning" && (reads * 3600.0 / 120.0 - 1.0).abs() < 0.2, "{}", reads * 3600.0);
+        let at = 10 * DAY + 8 * 3600 - 600;
+        assert_eq!(rhythms.due(at - 1, at, lead), due);
+        assert!(rhythms.due(at, at + 3600, lead).is_empty() && rhythms.due(at - 3600, at - 1, lead).is_empty());
+        assert_eq!(rhythms.due(at - 1, at + 10 * DAY, lead).len(), 1);
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_busiest_stay() {
         let mut rhythms = Rhythms::new(50, 5);
         for key in 0..10_000u32 {
@@ -166,7 +264,7 @@ mod tests {
     fn a_restart_goes_on_from_what_was_kept() {
         let before = followed(&[("nightly", &[3])]);
         let mut after = Rhythms::new(100, 10);
-        after.restore("nightly".into(), before.days("nightly").unwrap().clone());
+        before.kept().for_each(|kept| after.restore(&kept));
         assert_eq!(after.schedule(Duration::ZERO), before.schedule(Duration::ZERO));
         assert_eq!(after.schedule(Duration::ZERO).iter().count(), 1);
     }

@@ -54,10 +54,14 @@ fn weights_that_are_no_numbers_fall_back_to_lru_within_one_decision() {
                     assert_eq!((standing.rule, standing.retreats), (Rule::Lru, 1), "{policy} {weight} {capacity:?}");
                 }
                 let mut lru = Shard::new(capacity, build("lru", None));
-                let (own, lru) = (run(&mut shard, &mut Rng::new(2), ACCESSES), run(&mut lru, &mut Rng::new(2), ACCESSES));
+                let (own, lru) =
+                    (run(&mut shard, &mut Rng::new(2), ACCESSES), run(&mut lru, &mut Rng::new(2), ACCESSES));
                 let counts_objects = policy == "learned" || !is_guarded;
                 let more = own as f64 - lru as f64;
-                assert!(!counts_objects || more <= 0.01 * ACCESSES as f64, "{policy} {weight}: {own} misses, LRU {lru}");
+                assert!(
+                    !counts_objects || more <= 0.01 * ACCESSES as f64,
+                    "{policy} {weight}: {own} misses, LRU {lru}"
+                );
                 // And in the middle of a run.
                 shard.swap_policy(build(policy, Some(weight)), Time(ACCESSES), &mut out);
                 run(&mut shard, &mut Rng::new(3), 2_000);
