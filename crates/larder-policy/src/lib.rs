@@ -25,6 +25,7 @@
 
 mod access;
 pub mod admission;
+mod artefact;
 mod capacity;
 mod dense;
 mod error;

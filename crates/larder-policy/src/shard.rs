@@ -1,5 +1,6 @@
 //! The whole cache policy over one set of keys: index, slots, weights, expiry, admission, eviction, lifetimes.
 
+mod share;
 mod swap;
 mod work;
 

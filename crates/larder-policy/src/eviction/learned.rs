@@ -15,6 +15,7 @@ mod explain;
 #[cfg(test)]
 mod faults;
 mod params;
+mod share;
 
 use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::learned::features::Features;
@@ -23,7 +24,7 @@ use crate::learned::history::{Context, History, Scale};
 use crate::learned::labels::Labels;
 use crate::learned::memory::Memory;
 use crate::learned::scorecard::Scorecard;
-use crate::learned::{Example, Explanation, HORIZONS, Prior, Standing};
+use crate::learned::{Example, Explanation, HORIZONS, Pool, Prior, Standing};
 use crate::slots::SlotVec;
 use crate::{Access, KeyHash, Reuse, Rng, Slot};
 
@@ -135,6 +136,8 @@ pub(crate) struct Learned {
     labels: Labels,
     card: Scorecard,
     rate: f32,
+    /// Whether it starts from a prior.
+    informed: bool,
     context: Context,
     scale: Scale,
     /// Objects the scale was made for.
@@ -175,6 +178,7 @@ impl Learned {
             labels: Labels::new(value("labels") as usize),
             card: Scorecard::new(prior, value("rate") as f32),
             rate: value("rate") as f32,
+            informed: prior.is_some(),
             context: Context::default(),
             scale: Scale::new(objects),
             scaled: objects.max(1.0),
@@ -565,6 +569,15 @@ impl Eviction for Learned {
     fn standing(&mut self) -> Option<Standing> {
         self.note_hits();
         self.guard.as_ref().and_then(Option::as_ref).map(Guard::standing)
+    }
+
+    fn pool(&mut self, pool: &mut Pool) {
+        self.note_hits();
+        self.add_to(pool);
+    }
+
+    fn adopt(&mut self, prior: &Prior) {
+        self.take_over(prior);
     }
 
     fn bytes(&self) -> usize {

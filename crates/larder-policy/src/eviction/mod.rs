@@ -17,7 +17,7 @@
 //! [`Arrival::ghost`] names that slot, and the resident gets the same one. Until then, or until `forget` names it, the
 //! slot is a ghost's and is given to nobody else.
 
-use crate::learned::{Example, Explanation, Prior, Standing};
+use crate::learned::{Example, Explanation, Pool, Prior, Standing};
 use crate::params::{Param, Params};
 use crate::{Access, Reuse, Slot};
 
@@ -111,6 +111,16 @@ pub trait Eviction: Send {
     /// How a learned policy stands beside LRU, once its guard has something to compare. Others have no guard.
     fn standing(&mut self) -> Option<Standing> {
         None
+    }
+
+    /// Adds what a learned policy has found to what others have, if its guard has seen enough of it. Others have found nothing.
+    fn pool(&mut self, pool: &mut Pool) {
+        let _ = pool;
+    }
+
+    /// A learned policy takes over a prior that came while it runs, as far as it has not learned better. Others have no use for it.
+    fn adopt(&mut self, prior: &Prior) {
+        let _ = prior;
     }
 
     /// What a learned policy would do about `access` now, and why; changes nothing. `resident` is the slot of its key, if it has

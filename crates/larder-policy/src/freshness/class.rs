@@ -1,5 +1,7 @@
 //! Classes of keys that change alike: by prefix, size band and the user's tag.
 
+use std::sync::Arc;
+
 use hashbrown::HashTable;
 
 use super::hours::Hours;
@@ -7,16 +9,17 @@ use super::notices::Notices;
 use super::plan::ClassId;
 use super::posterior::Posterior;
 use super::prior::{LogRate, Prior};
+use super::shared::{ClassPriors, Known};
 use super::surge::Surge;
 use crate::KeyHash;
 
 /// Classes at most; what would be one more joins its objective's first.
-const MOST_CLASSES: usize = 4096;
+pub(super) const MOST_CLASSES: usize = 4096;
 
 /// What is known of a class.
 #[derive(Clone, Debug)]
 pub(super) struct Class {
-    name: u64,
+    pub(super) name: u64,
     /// Whose objective it falls under.
     pub(super) group: u16,
     pub(super) prior: Prior,
@@ -63,6 +66,18 @@ impl Class {
         }
     }
 
+    /// Takes over what others know of it, as far as it knows less itself.
+    pub(super) fn adopt(&mut self, known: &Known, all: Prior) {
+        if known.informs(self.prior) {
+            self.prior = known.prior();
+            let backed = self.prior.backed_by(all);
+            (self.gamma, self.log_rate) = (backed.gamma(), backed.log_rate());
+        }
+        if self.gaps < 1.0 {
+            (self.log_gap, self.gaps) = known.gap();
+        }
+    }
+
     /// A key's first gap between reads.
     pub(super) fn first_gap(&mut self, gap: f64) {
         self.gaps = (self.gaps + 1.0).min(500.0);
@@ -75,6 +90,8 @@ impl Class {
 pub(super) struct Classes {
     index: HashTable<u16>,
     pub(super) all: Vec<Class>,
+    /// What others know of classes, for those that come.
+    pub(super) shared: Option<Arc<ClassPriors>>,
 }
 
 impl Classes {
@@ -94,7 +111,13 @@ impl Classes {
             return ClassId(first.unwrap_or(0) as u16);
         }
         let at = self.all.len() as u16;
-        self.all.push(Class::new(name, group));
+        let mut class = Class::new(name, group);
+        if let Some(shared) = &self.shared
+            && let Some(known) = shared.of(name)
+        {
+            class.adopt(known, shared.all());
+        }
+        self.all.push(class);
         let all = &self.all;
         self.index.insert_unique(name, at, |&at| all[usize::from(at)].name);
         ClassId(at)

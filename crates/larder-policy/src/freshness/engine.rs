@@ -66,14 +66,14 @@ impl Group {
 /// It holds no value and no clock: every call brings the time, and the same calls with the same seed give the same
 /// decisions.
 pub struct Engine {
-    groups: Vec<Group>,
-    classes: Classes,
+    pub(super) groups: Vec<Group>,
+    pub(super) classes: Classes,
     index: HashTable<u32>,
     records: Vec<Record>,
     most_keys: usize,
     hours: Vec<Hours>,
     experts: Experts,
-    prior: Prior,
+    pub(super) prior: Prior,
     surge: Surge,
     hours_of_all: Hours,
     /// By time since the last change (since birth for keys that never did), and by that in units of the key's rate.

@@ -19,7 +19,8 @@
 //! ```
 //!
 //! One file an idea: the [posterior](Posterior) of a key's rate, the prior of its class, the [index rule](rule), the surge,
-//! the hours of the day, the experts and their hedge, the checkpoint between two looks at them, the controller, audits, flips, notices, memory rent.
+//! the hours of the day, the experts and their hedge, the checkpoint between two looks at them, the controller, audits, flips, notices, memory rent,
+//! what instances tell each other of classes.
 
 mod audit;
 mod checkpoint;
@@ -40,6 +41,7 @@ mod record;
 mod regression;
 mod rent;
 pub mod rule;
+mod shared;
 mod special;
 mod surge;
 
@@ -50,3 +52,4 @@ pub use explain::{Known, KnownValue};
 pub use objective::Freshness;
 pub use plan::{ClassId, Decision, Evidence, Lifetimes, Loaded, Subject};
 pub use posterior::Posterior;
+pub use shared::{ClassPool, ClassPriors};

@@ -10,7 +10,7 @@ use super::special::{digamma, inverse_trigamma, trigamma};
 /// Observations at which a class counts as much as all keys together.
 const BACK_OFF: f64 = 10.0;
 /// Observations a class remembers.
-const MEMORY: f64 = 500.0;
+pub(super) const MEMORY: f64 = 500.0;
 /// Standard deviation of ln λ that nobody knows anything about: rates of seconds to weeks.
 const UNKNOWN_SPREAD: f64 = 3.0;
 /// The rate nobody knows anything about: once an hour.
@@ -60,6 +60,16 @@ impl Prior {
         let share = self.seen / (self.seen + BACK_OFF);
         let mix = |own: f64, of_all: f64| share * own + (1.0 - share) * of_all;
         Self { mean: mix(self.mean, all.mean), variance: mix(self.variance, all.variance), seen: self.seen }
+    }
+
+    /// From its moments, counted as so many observations.
+    pub(super) fn of(mean: f64, variance: f64, seen: f64) -> Self {
+        Self { mean, variance, seen }
+    }
+
+    /// Mean and variance of ln λ, and the observations behind them.
+    pub(super) fn moments(self) -> (f64, f64, f64) {
+        (self.mean, self.variance, self.seen)
     }
 
     /// The mean of ln λ, λ in changes a second.

@@ -11,7 +11,8 @@
 //! * `guard`: a small LRU beside the cache, to tell when the model fails;
 //! * `memory`: the past of evicted keys, 8 bytes each;
 //! * [`explanation`]: why a key stays or leaves;
-//! * [`prior`]: weights learned offline, as bytes.
+//! * [`prior`]: weights learned offline, as bytes;
+//! * `pool`: what several learners have found, as one prior.
 
 pub mod explanation;
 pub mod features;
@@ -21,6 +22,7 @@ pub(crate) mod labels;
 mod lanes;
 mod learner;
 pub(crate) mod memory;
+mod pool;
 pub mod prior;
 pub(crate) mod scorecard;
 
@@ -28,6 +30,7 @@ pub use explanation::Explanation;
 pub use features::{Example, Features};
 pub use guard::{Rule, Standing};
 pub use learner::Learner;
+pub use pool::Pool;
 pub use prior::Prior;
 
 /// How far ahead the model looks, in units of the time in which as many entries are evicted as fit: the i-th logit is

@@ -6,7 +6,8 @@
 
 use super::HORIZONS;
 use super::features::{WEIGHTS, schema};
-use crate::{Error, ErrorKind};
+use crate::Error;
+use crate::artefact::{Reader, bad, crc32c};
 
 const SPANS: usize = HORIZONS.len();
 const MAGIC: &[u8; 8] = b"LARDERM1";
@@ -67,11 +68,10 @@ impl Prior {
     /// It is not one, is cut short or damaged, was made for other features, or holds what no model may hold. The message says
     /// which, and at which byte.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = Reader::new(bytes);
         if reader.take(8)? != MAGIC {
             return Err(bad("byte 0: not a larder model, whose first bytes are LARDERM1".into()));
         }
-        let body = bytes.len().checked_sub(4).ok_or_else(|| reader.short(4))?;
         let made_for = u64::from_le_bytes(reader.array()?);
         let length = u32::from_le_bytes(reader.array()?);
         let metadata = reader.take(length as usize)?;
@@ -79,16 +79,7 @@ impl Prior {
         let scale = f32::from_le_bytes(reader.array()?);
         let count = u32::from_le_bytes(reader.array()?);
         let weights = reader.take(count as usize * 2)?;
-        let said = u32::from_le_bytes(reader.array()?);
-        if reader.at != bytes.len() {
-            return Err(bad(format!("byte {}: {} bytes too many", reader.at, bytes.len() - reader.at)));
-        }
-        let is = crc32c(&bytes[..body]);
-        if said != is {
-            return Err(bad(format!(
-                "byte {body}: the checksum is {said:08x}, but {is:08x} is what the bytes have: damaged"
-            )));
-        }
+        reader.checksum()?;
         if made_for != schema() {
             let message =
                 format!("byte 8: made for features {made_for:016x}, but these are {:016x}: train it again", schema());
@@ -159,43 +150,6 @@ impl Prior {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
-        let end = self.at.checked_add(count);
-        let part = end.and_then(|end| self.bytes.get(self.at..end)).ok_or_else(|| self.short(count))?;
-        self.at += count;
-        Ok(part)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn short(&self, count: usize) -> Error {
-        let left = self.bytes.len() - self.at;
-        bad(format!("byte {}: cut short, {count} bytes should follow and {left} do", self.at))
-    }
-}
-
-fn bad(message: String) -> Error {
-    Error::new(ErrorKind::BadModel, format!("model: {message}"))
-}
-
-/// CRC-32C, bit by bit: it runs once over some kilobytes.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let fold = |crc: u32, &byte: &u8| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & 0u32.wrapping_sub(crc & 1)))
-    };
-    !bytes.iter().fold(!0, fold)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,13 +158,6 @@ mod tests {
     fn some() -> Prior {
         let weights: Vec<f32> = (0..WEIGHTS * SPANS).map(|at| (at % 97) as f32 / 10.0 - 4.0).collect();
         Prior::new(&weights, 30.0, r#"{"made":"here"}"#).unwrap()
-    }
-
-    #[test]
-    fn the_checksum_is_crc32c() {
-        // RFC 3720, appendix B.4.
-        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
-        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
     }
 
     #[test]

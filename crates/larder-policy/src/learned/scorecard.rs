@@ -15,6 +15,8 @@ pub(crate) struct Scorecard {
     weights: Box<[Weights; WEIGHTS]>,
     /// Sums of squared gradients: how sure each weight is.
     sureness: Box<[f32; WEIGHTS]>,
+    /// What the sums were at first.
+    start: f32,
     rate: f32,
 }
 
@@ -40,8 +42,30 @@ impl Scorecard {
                 .zip(0u8..)
                 .for_each(|(weight, bin)| *weight = f32x4::splat(PER_AGE * f32::from(bin))),
         }
-        let sureness = Box::new([prior.map_or(1.0, Prior::sureness); WEIGHTS]);
-        Self { weights, sureness, rate }
+        let start = prior.map_or(1.0, Prior::sureness);
+        Self { weights, sureness: Box::new([start; WEIGHTS]), start, rate }
+    }
+
+    /// Takes over a prior's weights, each as far as it is surer than what was learned here: the mean of the two, weighted by the
+    /// squared gradients that each has seen.
+    pub(crate) fn adopt(&mut self, prior: &Prior) {
+        let theirs = prior.sureness();
+        for ((weight, sureness), prior) in self.weights.iter_mut().zip(&mut *self.sureness).zip(prior.weights()) {
+            let own = (*sureness - self.start).max(0.0);
+            *weight += (f32x4::new(prior) - *weight) * f32x4::splat(theirs / (own + theirs));
+            *sureness = own + theirs;
+        }
+        self.start = theirs;
+    }
+
+    /// Each place's weights with how sure they are.
+    pub(crate) fn places(&self) -> impl Iterator<Item = ([f32; HORIZONS.len()], f32)> {
+        self.weights.iter().map(|weights| weights.to_array()).zip(self.sureness.iter().copied())
+    }
+
+    /// How sure each weight was at first.
+    pub(crate) fn start(&self) -> f32 {
+        self.start
     }
 
     /// The logit of each span.
@@ -151,6 +175,28 @@ mod tests {
             let said = f64::from(logistic(card.logits(&some(age))).to_array()[2]);
             assert!((said - truth(age)).abs() < 0.08, "age {age}: {said}, not {}", truth(age));
         }
+        card.validate();
+    }
+
+    #[test]
+    fn what_was_learned_outweighs_what_is_adopted_and_nothing_does_not() {
+        let prior = Prior::new(&[1.0; WEIGHTS * HORIZONS.len()], 30.0, "").unwrap();
+        let mut card = Scorecard::new(Some(&prior), 0.05);
+        let mut rng = Rng::new(5);
+        (0..50_000).for_each(|_| _ = card.learn(&some(7), 2, rng.below(10) == 0));
+        let learned = card.logits(&some(7)).to_array()[2];
+        let other = Prior::new(&[-1.0; WEIGHTS * HORIZONS.len()], 30.0, "").unwrap();
+        card.adopt(&other);
+        // Nobody here has seen age 50: it is as the others say.
+        let place = |age: usize| card.weights[age].to_array()[0];
+        assert!((place(50) + 1.0).abs() < 1e-3, "{}", place(50));
+        let after = card.logits(&some(7)).to_array()[2];
+        let theirs = -((ACTIVE) as f32);
+        assert!((after - learned).abs() < 0.35 * (theirs - learned).abs(), "{learned} became {after}");
+        // Adopted over and over, it is no surer.
+        let sure = card.sureness[7];
+        card.adopt(&other);
+        assert_eq!(card.sureness[7], sure);
         card.validate();
     }
 
