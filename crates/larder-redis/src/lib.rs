@@ -30,6 +30,7 @@ mod link;
 mod listen;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+mod models;
 mod scripts;
 mod steer;
 mod store;

@@ -101,7 +101,7 @@ return 0"
 });
 
 impl Script {
-    fn new(text: String) -> Self {
+    pub(crate) fn new(text: String) -> Self {
         let hash = redis::Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }

@@ -53,6 +53,10 @@ impl RedisStore {
         Self { link, sender, heard, steer, tasks }
     }
 
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// How the link is, for metrics.
     pub fn state(&self) -> LinkState {
         self.link.state()
@@ -306,6 +310,6 @@ impl fmt::Debug for RedisStore {
 }
 
 /// As Redis wants it: at least 1 ms, and far below the most it takes.
-fn millis(ttl: Duration) -> String {
+pub(crate) fn millis(ttl: Duration) -> String {
     ttl.as_millis().clamp(1, 1 << 48).to_string()
 }

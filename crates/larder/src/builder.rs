@@ -23,6 +23,7 @@ use crate::rules::{Consistency, Refresh, Rules};
 use crate::runtime::Home;
 use crate::segment::Segment;
 use crate::shared::Shared;
+use crate::sharing::{Exchange, ModelStore, Sharing};
 use crate::store::{Digest, Store, Weigher};
 use crate::writes::Writes;
 use crate::{Error, ErrorKind};
@@ -73,6 +74,8 @@ pub struct Builder<K, V> {
     codec: Option<Arc<dyn Codec<V>>>,
     writes: Writes,
     control: Control,
+    models: Option<Arc<dyn ModelStore>>,
+    sharing: Sharing,
 }
 
 impl<K, V> Builder<K, V>
@@ -81,7 +84,7 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(crate) fn new() -> Self {
-        let Config { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease } =
+        let Config { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease, sharing } =
             Config::default();
         Self {
             name,
@@ -107,6 +110,8 @@ where
             codec: None,
             writes: Writes::Nowhere,
             control,
+            models: None,
+            sharing,
         }
     }
 
@@ -114,8 +119,9 @@ where
     /// [`weigh`](Self::weigh) too.
     #[must_use]
     pub fn config(self, config: Config) -> Self {
-        let Config { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease } = config;
-        Self { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease, ..self }
+        let Config { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease, sharing } =
+            config;
+        Self { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease, sharing, ..self }
     }
 
     /// The settings in the table `[cache]` of a TOML document.
@@ -222,6 +228,19 @@ where
     #[must_use]
     pub fn remote(self, store: impl RemoteStore, codec: impl Codec<V>) -> Self {
         Self { remote: Some(Arc::new(store)), ..self }.codec(codec)
+    }
+
+    /// Where instances of one service, which are those of one [namespace](Self::namespace), share what they learned; the store of the second
+    /// tier serves. Each takes over what another published, as far as it has not learned better itself; one of them at a time publishes.
+    #[must_use]
+    pub fn share_models(self, store: impl ModelStore) -> Self {
+        Self { models: Some(Arc::new(store)), ..self }
+    }
+
+    /// How often instances look for what others learned, and publish.
+    #[must_use]
+    pub fn sharing(self, sharing: Sharing) -> Self {
+        Self { sharing, ..self }
     }
 
     /// Where [`Cache::put`] writes to before it returns; needs a [`codec`](Self::codec).
@@ -394,6 +413,7 @@ where
             }),
             None => None,
         };
+        let sharing = self.models.map(|models| Exchange::new(models, self.sharing, &namespace)).transpose()?;
         let limits =
             Limits { own: LoadLimit::new(self.loads), shared: self.load_limit, patience: store.rules.load_timeout };
         let inner = Arc::new(Inner {
@@ -401,6 +421,7 @@ where
             namespace,
             store,
             shared,
+            sharing: sharing.map(Arc::new),
             loader: self.loader,
             codec: self.codec,
             writes: self.writes,

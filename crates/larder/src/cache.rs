@@ -24,6 +24,7 @@ use crate::remote::{Invalidation, names};
 use crate::report::{FreshnessReport, RemoteReport, Report};
 use crate::runtime::Home;
 use crate::shared::{Shared, Times, tolerate};
+use crate::sharing::Exchange;
 use crate::stats::Stats;
 use crate::store::Store;
 use crate::writes::Writes;
@@ -54,6 +55,7 @@ pub(crate) struct Inner<K, V> {
     pub(crate) namespace: String,
     pub(crate) store: Store<K, V>,
     pub(crate) shared: Option<Shared<V>>,
+    pub(crate) sharing: Option<Arc<Exchange>>,
     pub(crate) loader: Option<Arc<dyn Loader<K, V>>>,
     pub(crate) codec: Option<Arc<dyn Codec<V>>>,
     pub(crate) writes: Writes,
@@ -305,7 +307,7 @@ where
 
     /// All that can be told about it at this moment, as plain data: what the metrics and the dashboard show.
     pub fn report(&self) -> Report {
-        let Inner { name, store, shared, policy, built_at, .. } = &*self.inner;
+        let Inner { name, store, shared, sharing, policy, built_at, .. } = &*self.inner;
         let now = store.clock.now();
         let Stats { counts, entries, weight, capacity, metadata_bytes, stale_rate } = store.stats();
         let (freshness, telemetry) = (&store.rules.freshness, store.telemetry());
@@ -333,6 +335,7 @@ where
             epochs: store.epochs(),
             warmed: self.warmed(),
             model: store.model(),
+            sharing: sharing.as_ref().map(|exchange| exchange.report()),
             control: store.control(),
             remote: shared.as_ref().map(|shared| RemoteReport::of(&shared.tier)),
         }

@@ -21,6 +21,8 @@ pub enum ErrorKind {
     Remote,
     /// A value could not be encoded or decoded.
     Codec,
+    /// A model is damaged, of another version, or holds what no model may hold: it is not used.
+    BadModel,
     /// The sink of a write failed.
     Sink,
     /// The disk failed: no space, no permission, a damaged file.
@@ -73,7 +75,7 @@ impl Error {
         use ErrorKind::*;
         match self.0.kind {
             Loader | Panicked | Timeout | Overloaded | Remote | Sink | Storage => true,
-            NotFound | Codec | BadKey | Config | Closed => false,
+            NotFound | Codec | BadModel | BadKey | Config | Closed => false,
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct Report {
     pub warmed: Usefulness,
     /// The model that ranks entries; `None` under policies without one.
     pub model: Option<ModelReport>,
+    /// What instances share of what they learned; `None` where they share nothing.
+    pub sharing: Option<SharingReport>,
     /// The policy beside its control; `None` where nothing is measured.
     pub control: Option<ControlReport>,
     /// The remote tier; `None` where there is none.
@@ -93,6 +95,31 @@ pub struct ModelReport {
     pub on_duty: usize,
     /// How often it had to step back.
     pub retreats: u64,
+}
+
+/// What instances of the service share of what they learned.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct SharingReport {
+    /// The shared generation in use here; `None` before the first.
+    pub generation: Option<u64>,
+    /// The hash by which its content is told, in hex.
+    pub fingerprint: Option<String>,
+    /// Seconds since it was published.
+    pub age: Option<f64>,
+    /// Whether this instance is the one that publishes.
+    pub leads: bool,
+    /// Generations taken over from others.
+    pub adopted: u64,
+    /// Generations that the gate refused: damaged, of another version, made for other settings.
+    pub refused: u64,
+    /// Rounds that failed: the store could not be reached or did not answer.
+    pub failed: u64,
+    /// Generations published.
+    pub published: u64,
+    /// Times another instance had taken over before this one published: nothing was overwritten.
+    pub outrun: u64,
 }
 
 /// A policy beside its control.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use larder_policy::eviction::Removal;
 use larder_policy::experiment::{ShardSlice, SizeCurve};
 use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded};
+use larder_policy::learned::Prior;
 use larder_policy::{Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work};
 
 use crate::decisions::{Decided, Log, Note};
@@ -41,6 +42,8 @@ pub(crate) struct Segment<K, V> {
     pub(crate) warmed: Arc<OnceLock<Warmed>>,
     /// What was decided last.
     pub(crate) log: Log,
+    /// What others learned, for a policy that comes later.
+    pub(crate) prior: Option<Arc<Prior>>,
     rng: Rng,
 }
 
@@ -120,6 +123,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             gone: Vec::new(),
             warmed: Arc::default(),
             log,
+            prior: None,
             rng: Rng::new(seed),
         }
     }
@@ -393,6 +397,12 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         (last, if self.gone.is_empty() { Vec::new() } else { std::mem::take(&mut self.gone) })
     }
 
+    /// Others have learned this.
+    pub(crate) fn adopt(&mut self, prior: &Arc<Prior>) {
+        self.kernel.adopt(prior);
+        self.prior = Some(prior.clone());
+    }
+
     /// What the experiment hears at the end of a slice, if there is one.
     pub(crate) fn end_slice(&mut self, traffic: u64) -> Option<(ShardSlice, SizeCurve)> {
         let audited = self.engine.as_ref().map(Engine::audited).unwrap_or_default();
@@ -407,6 +417,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         if let Some(policy) = policy {
             let already = self.gone.len();
             self.kernel.swap_policy(policy, now, &mut self.gone);
+            if let Some(prior) = &self.prior {
+                self.kernel.adopt(prior);
+            }
             self.count_gone(already, now, None);
         }
     }

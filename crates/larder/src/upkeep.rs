@@ -12,6 +12,7 @@ use crate::key::Key;
 use crate::remote::Invalidation;
 use crate::report::ModelReport;
 use crate::shared::Heard;
+use crate::sharing;
 
 pub(crate) fn start<K, V>(inner: &Arc<Inner<K, V>>, every: Duration)
 where
@@ -22,6 +23,9 @@ where
     handle.spawn(tick(Arc::downgrade(inner), every));
     if let Some(slice) = inner.store.slice() {
         handle.spawn(judge(Arc::downgrade(inner), slice));
+    }
+    if let Some(exchange) = &inner.sharing {
+        handle.spawn(sharing::run(Arc::downgrade(inner), exchange.clone()));
     }
     if let Some(shared) = &inner.shared {
         handle.spawn(listen(Arc::downgrade(inner), shared.tier.listen()));

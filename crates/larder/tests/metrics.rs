@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use larder::metrics::CATALOGUE;
 use larder::remote::InProcess;
-use larder::{Cache, Control, Fetched, Freshness, codec};
+use larder::{Cache, Control, Fetched, Freshness, Sharing, codec};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// The process's recorder.
@@ -43,6 +43,7 @@ fn metric_of(series: &str) -> &str {
 }
 
 fn cache(name: &str) -> Cache<String, u64> {
+    let store = InProcess::new(1 << 20);
     Cache::builder()
         .name(name)
         .capacity(64)
@@ -50,7 +51,9 @@ fn cache(name: &str) -> Cache<String, u64> {
         .digest(|value| *value)
         .segments(4)
         .control(Control::default().holdout(0.25))
-        .remote(InProcess::new(1 << 20), codec::MessagePack)
+        .remote(store.clone(), codec::MessagePack)
+        .share_models(store)
+        .sharing(Sharing { look: Duration::from_millis(500), ..Sharing::default() })
         .loader(|key: String| async move {
             match key.len() {
                 10 => Err(io::Error::other("too long")),
@@ -108,6 +111,8 @@ async fn a_scrape_says_what_the_report_says() {
     same("larder_admissions_total", r#"decision="admitted""#, counts.admitted);
     same("larder_invalidations_total", r#"source="local""#, 500);
     same("larder_epoch_bumps_total", r#"cause="clear""#, report.epochs.clears);
+    same("larder_model_publishes_total", "", 1);
+    same("larder_model_generation", "", 1);
     same("larder_capacity_entries", "", 64);
     same("larder_breaker_state", "", 0);
     same("larder_residence_seconds_count", "", counts.evicted);

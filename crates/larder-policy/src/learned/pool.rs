@@ -45,10 +45,15 @@ impl Pool {
         self.learners
     }
 
+    /// Whether no guard lets LRU rank in a learner's stead.
+    pub fn is_well(&self) -> bool {
+        self.stepped_back == 0
+    }
+
     /// The mean as a prior, as sure as the ones they started from. `None` where there is no learner, where the guard of one lets LRU rank,
     /// or where a weight is not finite: such a model is not to be handed on.
     pub fn prior(&self, metadata: &str) -> Option<Prior> {
-        if self.learners == 0 || self.stepped_back > 0 {
+        if self.learners == 0 || !self.is_well() {
             return None;
         }
         let means = self.sums.iter().flat_map(|(sums, total)| sums.map(|sum| (sum / total).clamp(-MOST, MOST) as f32));

@@ -13,6 +13,7 @@ use crate::key::KeyRules;
 use crate::proof::Control;
 use crate::remote::TierConfig;
 use crate::rules::Rules;
+use crate::sharing::Sharing;
 
 /// What a [`Builder`](crate::Builder) can be told without code: everything but stores, loaders and functions. `larder.toml` in the
 /// repository shows every setting with its default.
@@ -59,6 +60,8 @@ pub struct Config {
     pub tier: TierConfig,
     /// See [`Builder::lease`](crate::Builder::lease).
     pub lease: Option<Duration>,
+    /// When instances look for what others learned and publish, where they share it.
+    pub sharing: Sharing,
 }
 
 impl Default for Config {
@@ -74,6 +77,7 @@ impl Default for Config {
             key_rules: KeyRules::default(),
             tier: TierConfig::default(),
             lease: None,
+            sharing: Sharing::default(),
         }
     }
 }

@@ -43,6 +43,7 @@ pub(super) struct Table {
     freshness: Option<Spanned<Fresh>>,
     control: Option<Beside>,
     remote: Option<Remote>,
+    sharing: Option<Shared>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -101,6 +102,14 @@ struct Breaker {
     successes: Given<Whole<u32, 1>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Shared {
+    look: Given<Wait>,
+    publish: Given<Time>,
+    lease: Given<Wait>,
+}
+
 /// Sets what is given, and leaves alone what is not.
 fn set<T: Scalar>(target: &mut T::Is, given: Given<T>) {
     if let Some(As(value)) = given {
@@ -122,7 +131,7 @@ impl Table {
 
     pub(super) fn check(self, text: &str, table: &str) -> Result<Config, Error> {
         let mut config = Config::default();
-        let Config { rules, tier, control, .. } = &mut config;
+        let Config { rules, tier, control, sharing, .. } = &mut config;
         if let Some(fresh) = self.freshness {
             let place = Place { text, key: format!("{table}.freshness") };
             rules.freshness = place.freshness(fresh, Some(&rules.freshness))?;
@@ -132,6 +141,11 @@ impl Table {
         }
         if let Some(beside) = self.control {
             beside.apply(control);
+        }
+        if let Some(Shared { look, publish, lease }) = self.sharing {
+            set(&mut sharing.look, look);
+            set(&mut sharing.publish, publish);
+            set(&mut sharing.lease, lease);
         }
         set(&mut rules.jitter, self.jitter);
         set(&mut rules.negative_ttl, self.negative_ttl);
@@ -330,6 +344,7 @@ mod tests {
             freshness: Some(fresh),
             control: Some(beside),
             remote: Some(remote),
+            sharing: Some(shared),
         } = table
         else {
             panic!("[cache] lacks a setting: {table:#?}")
@@ -379,6 +394,9 @@ mod tests {
         else {
             panic!("[cache.remote] lacks a setting: {remote:#?}")
         };
+        let Shared { look: Some(_), publish: Some(_), lease: Some(_) } = shared else {
+            panic!("[cache.sharing] lacks a setting: {shared:#?}")
+        };
         let Breaker {
             in_a_row: Some(_),
             share: Some(_),
@@ -421,6 +439,8 @@ mod tests {
             [prices.remote]
             deadline = "10ms"
             breaker.in_a_row = 3
+            [prices.sharing]
+            publish = "1m"
             [other]
             unknown = true
         "#;
@@ -436,6 +456,7 @@ mod tests {
         expected.control = Control::beside("lru").holdout(0.05).ttl(secs(300)).ramped();
         expected.tier.deadline = Duration::from_millis(10);
         expected.tier.breaker.in_a_row = 3;
+        expected.sharing.publish = secs(60);
         assert_eq!(config, expected);
     }
 

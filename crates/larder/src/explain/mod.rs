@@ -77,7 +77,7 @@ pub struct Score {
     pub decision: &'static str,
     /// Which rule ranks: `learned`, or `lru` where the guard has stepped back to it.
     pub rule: &'static str,
-    /// The model: its name and the checksum of what it began from.
+    /// The model: `general` or `shared`, and the checksum of what it began from or took over last.
     pub model: String,
     /// What the rule ranks by.
     pub score: f32,

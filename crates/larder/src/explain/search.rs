@@ -56,8 +56,9 @@ impl<K: Key + Clone, V: Clone> Store<K, V> {
             Some(RunnerUp { key, score: other.score })
         });
         let is_resident = entry.is_some();
+        let shared = segment.prior.clone();
         drop(segment);
-        let score = told.map(|told| Score::of(&told, runner_up));
+        let score = told.map(|told| Score::of(&told, runner_up, shared.as_deref()));
         Explained { arm, ..Explained::new(label(hash), is_resident, policy, score, lifetime, decisions) }
     }
 

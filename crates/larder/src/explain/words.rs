@@ -44,7 +44,8 @@ impl Explained {
 }
 
 impl Score {
-    pub(super) fn of(told: &Explanation, runner_up: Option<RunnerUp>) -> Self {
+    /// `shared` is the model that came from another instance, if one did.
+    pub(super) fn of(told: &Explanation, runner_up: Option<RunnerUp>, shared: Option<&Prior>) -> Self {
         let decision = match told.decision {
             Decision::Admitted => "admitted",
             Decision::Refused => "refused",
@@ -65,11 +66,15 @@ impl Score {
             };
             Contribution { name, value, adds: contribution.adds.to_vec() }
         });
-        let version = Prior::general().map_or_else(|_| "unknown".into(), |prior| format!("{:08x}", prior.version()));
+        let model = match (shared, Prior::general()) {
+            (Some(prior), _) => format!("shared {:08x}", prior.version()),
+            (None, Ok(prior)) => format!("general {:08x}", prior.version()),
+            (None, Err(_)) => "general unknown".into(),
+        };
         Self {
             decision,
             rule,
-            model: format!("general {version}"),
+            model,
             score: told.score,
             worth: told.worth,
             gain: told.gain,

@@ -201,6 +201,18 @@ pub const CATALOGUE: &[Metric] = &[
         "Parts of the memory that LRU ranks, for the model did worse.",
     ),
     Metric::counter("larder_model_retreats_total", &[], "Times the model had to step back."),
+    Metric::gauge("larder_model_generation", Unit::Count, "The shared model in use here: its number."),
+    Metric::gauge("larder_model_age_seconds", Unit::Seconds, "Time since it was published."),
+    Metric::counter(
+        "larder_model_loads_total",
+        &[(
+            "result",
+            "`adopted` from another instance; `refused`: damaged, of another version or for other settings; `failed`: the \
+             store could not be asked",
+        )],
+        "Looks for what other instances learned, by what came of them.",
+    ),
+    Metric::counter("larder_model_publishes_total", &[], "What this instance learned and published for the others."),
     Metric::gauge(
         "larder_experiment_state",
         Unit::Count,

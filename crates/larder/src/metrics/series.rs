@@ -55,10 +55,16 @@ pub(super) fn counters(report: &Report) -> Vec<Series<u64>> {
         series.push(get("l2", "miss", asked.saturating_sub(counts.remote_hits)));
         series.extend(remote.counts.iter().map(|(&event, &times)| by("larder_l2_events_total", "event", event, times)));
     }
-    series.extend(report.model.map(|model| of("larder_model_retreats_total", model.retreats)));
+    if let Some(sharing) = &report.sharing {
+        let loads = [("adopted", sharing.adopted), ("refused", sharing.refused), ("failed", sharing.failed)];
+        series.extend(loads.map(|(result, times)| by("larder_model_loads_total", "result", result, times)));
+        series.push(of("larder_model_publishes_total", sharing.published));
+    }
     series.extend(
         report.control.as_ref().map(|control| of("larder_experiment_rollbacks_total", u64::from(control.rollbacks))),
     );
+    // Where it is not there from the start it comes last, so that the others keep their places.
+    series.extend(report.model.map(|model| of("larder_model_retreats_total", model.retreats)));
     series
 }
 
@@ -90,6 +96,10 @@ pub(super) fn gauges(report: &Report) -> Vec<Series<f64>> {
     }
     if let Some(model) = report.model.filter(|model| model.parts > 0) {
         series.push(of("larder_model_fallback_ratio", 1.0 - model.on_duty as f64 / model.parts as f64));
+    }
+    if let Some(sharing) = &report.sharing {
+        series.extend(sharing.generation.map(|generation| of("larder_model_generation", generation as f64)));
+        series.extend(sharing.age.map(|age| of("larder_model_age_seconds", age)));
     }
     report.remote.iter().for_each(|remote| series.extend(of_remote(remote)));
     report.control.iter().for_each(|control| series.extend(of_control(control)));

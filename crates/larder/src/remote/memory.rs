@@ -1,6 +1,8 @@
 //! A remote tier inside the process: for tests, examples and the demo. Several handles share one store, as processes share a
 //! Redis, and each handle's link to it can be made to fail.
 
+mod models;
+
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 
+use self::models::Models;
 use super::envelope::{fence_of, fingerprint};
 use super::{Capabilities, Invalidation, Item, Name, Notice, RemoteStore};
 use crate::{Error, ErrorKind};
@@ -57,6 +60,7 @@ pub struct Faults {
 struct Shared {
     kept: Mutex<Shard<Kept>>,
     leases: Mutex<HashMap<Name, (u64, Instant)>>,
+    models: Mutex<HashMap<Name, Models>>,
     links: Mutex<Vec<Weak<Link>>>,
     /// The store's clock: monotonic, so that no wall clock moves it.
     started: (Instant, u64),
@@ -91,6 +95,7 @@ impl InProcess {
         let shared = Arc::new(Shared {
             kept: Mutex::new(Shard::new(capacity, policy)),
             leases: Mutex::default(),
+            models: Mutex::default(),
             links: Mutex::default(),
             started: (Instant::now(), epoch.as_micros() as u64),
         });
@@ -117,6 +122,7 @@ impl InProcess {
         kept.resize(0, &mut evicted);
         kept.resize(limit, &mut evicted);
         self.shared.leases.lock().clear();
+        self.shared.models.lock().clear();
     }
 
     /// How many entries are kept.

@@ -1,5 +1,5 @@
 //! The names of things in the remote tier: `users:42` is a key, `users!tag:vip` a tag's mark, `users!all` the namespace's,
-//! `users!lease:42` a lease.
+//! `users!lease:42` a lease, `users!models` what its instances learned.
 //!
 //! A namespace has neither `:` nor `!`, so the first of the two tells a key from a mark, whatever the key's text is.
 
@@ -33,6 +33,11 @@ pub fn lease(name: &str) -> Name {
     [space, "!lease:", rest].concat().into()
 }
 
+/// The name of what the instances of a namespace's service learned.
+pub fn models(namespace: &str) -> Name {
+    [namespace, "!models"].concat().into()
+}
+
 /// The namespace a name lies in.
 pub fn namespace(name: &str) -> &str {
     name.find([':', '!']).map_or(name, |end| &name[..end])
@@ -50,7 +55,8 @@ mod tests {
     #[test]
     fn a_key_is_never_a_mark() {
         let hostile = ["!all", "!tag:x", ":", "", "a:b!c", "{x}"].map(|text| key("users", text));
-        let marks = [all("users"), tag("users", "x"), tag("users", ""), lease("users:x"), lease("users:!all")];
+        let marks =
+            [all("users"), tag("users", "x"), tag("users", ""), lease("users:x"), lease("users:!all"), models("users")];
         assert!(hostile.iter().all(|name| !marks.contains(name)));
         for name in hostile.iter().chain(&marks) {
             assert_eq!(namespace(name), "users");
