@@ -4,6 +4,7 @@
 
 pub mod machine;
 pub mod peer;
+pub mod server;
 pub mod workload;
 
 use std::path::PathBuf;

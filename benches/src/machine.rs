@@ -30,3 +30,8 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let text = String::from_utf8(output.stdout).ok()?;
     Some(text.trim().to_owned())
 }
+
+/// How many tasks ran or waited in the last minute, on average.
+pub fn load_average() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}

@@ -49,7 +49,7 @@ impl Workload {
 }
 
 /// Numbers the keys from 1 by their first request, and returns how many there are: 0 means "none" to some readers.
-fn number_keys(requests: &mut [Request]) -> usize {
+pub fn number_keys(requests: &mut [Request]) -> usize {
     let mut numbers = HashMap::new();
     for request in requests {
         let next = numbers.len() as u64 + 1;

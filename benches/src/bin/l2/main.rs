@@ -3,7 +3,6 @@
 
 mod page;
 mod replay;
-mod server;
 mod traffic;
 mod ways;
 
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use larder_benches::traces;
+use larder_benches::{server, traces};
 use lexopt::prelude::*;
 
 use replay::{Outcome, run};

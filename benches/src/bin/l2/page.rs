@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use larder_benches::{SEED, machine, median};
 
 use crate::replay::Outcome;
-use crate::server::SPEED;
 use crate::{Cell, NATIVE, Way};
+use larder_benches::server::SPEED;
 
 /// Larder's ways, as the tables call them.
 const NAMES: [&str; 4] = ["steered", "steered, all let in", "retention as TTL", "admission alone"];

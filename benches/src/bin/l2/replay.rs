@@ -17,9 +17,9 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::server::Server;
 use crate::traffic::{Key, Traffic};
 use crate::ways::{Advice, Adviser, LONG, Way};
+use larder_benches::server::Server;
 
 /// Requests under way at any time, of all clients together.
 const CALLERS: usize = 4;

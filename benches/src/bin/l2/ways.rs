@@ -8,7 +8,7 @@ use larder::remote::{Name, envelope};
 use larder_benches::SEED;
 use larder_policy::{Access, Capacity, Inserted, KeyHash, Lookup, PolicySpec, Shard, Time};
 
-use crate::server::SPEED;
+use larder_benches::server::SPEED;
 
 /// Longer than any run, by the servers' clock.
 pub(crate) const LONG: Duration = Duration::from_secs(30 * 86_400);

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::target;
 use anyhow::{Context, Result, bail, ensure};
-use larder_benches::target;
 use tempfile::TempDir;
 
 /// How much faster the clock of the servers runs than ours: requests come so much faster than in life, and Redis tells ages apart by
 /// seconds and lets counts decay by minutes.
-pub(crate) const SPEED: u32 = 500;
+pub const SPEED: u32 = 500;
 
 /// Compiles what makes a server's clock run faster; `None` where that cannot be.
-pub(crate) fn fast_clock() -> Option<PathBuf> {
+pub fn fast_clock() -> Option<PathBuf> {
     if !cfg!(target_os = "linux") {
         return None;
     }
@@ -25,7 +25,7 @@ pub(crate) fn fast_clock() -> Option<PathBuf> {
 }
 
 /// A running `redis-server`, ended with it.
-pub(crate) struct Server {
+pub struct Server {
     process: Child,
     port: u16,
     _folder: TempDir,
@@ -33,15 +33,23 @@ pub(crate) struct Server {
 
 /// What a server counted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counted {
-    pub(crate) used_memory: u64,
-    pub(crate) commands: u64,
-    pub(crate) bytes: u64,
-    pub(crate) evicted: u64,
+pub struct Counted {
+    /// Bytes in use.
+    pub used_memory: u64,
+    /// Commands carried out.
+    pub commands: u64,
+    /// Bytes received and sent.
+    pub bytes: u64,
+    /// Keys evicted.
+    pub evicted: u64,
 }
 
 impl Server {
-    pub(crate) fn start(clock: Option<&Path>, settings: &[(&str, String)]) -> Result<Self> {
+    /// Starts one, on a free port, with these settings, and with a clock that [`fast_clock`] made.
+    ///
+    /// # Errors
+    /// There is no `redis-server`, or it does not start.
+    pub fn start(clock: Option<&Path>, settings: &[(&str, String)]) -> Result<Self> {
         let folder = TempDir::new()?;
         // Taken and let go: the server takes it again at once.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -70,17 +78,25 @@ impl Server {
         Ok(server)
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Its address.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// A setting changed at run time.
-    pub(crate) fn set(&self, name: &str, value: u64) -> Result<()> {
+    /// Changes a setting at run time.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub fn set(&self, name: &str, value: u64) -> Result<()> {
         let mut conn = redis::Client::open(self.url())?.get_connection()?;
         Ok(redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut conn)?)
     }
 
-    pub(crate) fn counted(&self) -> Result<Counted> {
+    /// What it has counted.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn counted(&self) -> Result<Counted> {
         let mut conn = redis::Client::open(self.url())?.get_connection()?;
         let info: String = redis::cmd("INFO").query(&mut conn)?;
         let figure = |field: &str| {
