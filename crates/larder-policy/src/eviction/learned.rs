@@ -572,7 +572,6 @@ impl Eviction for Learned {
     }
 
     fn pool(&mut self, pool: &mut Pool) {
-        self.note_hits();
         self.add_to(pool);
     }
 

@@ -27,7 +27,7 @@ pub enum Kind {
     Gauge,
     /// Of short times: from 128 ns to 17 s, each bound twice the one before.
     Latency,
-    /// Of long times: from 1 ms to 13 days, each bound four times the one before.
+    /// Of long times: from 4 ms to 13 days, each bound four times the one before.
     Span,
 }
 
@@ -40,7 +40,7 @@ impl Kind {
         match self {
             Self::Counter | Self::Gauge => Vec::new(),
             Self::Latency => powers(7, 34, 1),
-            Self::Span => powers(20, 50, 2),
+            Self::Span => powers(22, 50, 2),
         }
     }
 

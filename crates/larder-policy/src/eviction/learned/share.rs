@@ -8,7 +8,8 @@ const TRIALS: f64 = 1000.0;
 
 impl Learned {
     /// Adds the weights to a pool, once the guard has tried them; says so if it ranks in their stead.
-    pub(super) fn add_to(&self, pool: &mut Pool) {
+    pub(super) fn add_to(&mut self, pool: &mut Pool) {
+        self.note_hits();
         let Some(Some(guard)) = &self.guard else { return };
         let standing = guard.standing();
         match standing.rule {
