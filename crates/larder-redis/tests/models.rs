@@ -4,6 +4,7 @@
 mod support;
 
 use std::convert::Infallible;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,4 +144,62 @@ async fn row_23_a_publisher_that_loses_its_redis_harms_no_read_and_another_takes
     eventually("the first has noticed", RECOVERY, async || sharing(&one).failed > 0 && !sharing(&one).leads).await;
     proxy.set(Way::default());
     eventually("and takes over what it missed", Duration::from_secs(20), async || sharing(&one).adopted > 0).await;
+}
+
+/// A process of its own: one of three instances, or a fresh one.
+fn instance(kind: &str, url: &str) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "--nocapture", "instance_process"]);
+    command.env("LARDER_INSTANCE", kind).env("LARDER_REDIS", url).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// The lines an instance printed about itself, once it has ended.
+fn told(child: Child) -> Vec<String> {
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    text.lines().filter_map(|line| line.split_once("told ")).map(|(_, line)| line.to_owned()).collect()
+}
+
+/// What an instance does: it serves until what it came for has happened, says so, and ends with its standard input.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a part of another test, which runs it in processes of its own"]
+async fn instance_process() {
+    let kind = std::env::var("LARDER_INSTANCE").expect("run by another test");
+    let cache = cache(connected(&std::env::var("LARDER_REDIS").unwrap()).await);
+    if kind == "fresh" {
+        eventually("it takes over", RECOVERY, async || sharing(&cache).adopted > 0).await;
+    } else {
+        work(&cache, 20_000).await;
+        eventually("it publishes or takes over", RECOVERY, async || {
+            let SharingReport { published, adopted, .. } = sharing(&cache);
+            published + adopted > 0
+        })
+        .await;
+    }
+    let SharingReport { published, adopted, refused, failed, .. } = sharing(&cache);
+    let model = cache.explain(&4711).score.unwrap().model;
+    println!("told {published} {adopted} {refused} {failed} {model}");
+    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_four_processes_one_publishes_and_a_fresh_one_begins_with_it() {
+    need_redis!();
+    let server = Server::start(&[]);
+    let mut three: Vec<Child> = (0..3).map(|_| instance("serving", &server.url())).collect();
+    let newest = || server.tell::<Option<u64>>(&["HGET", KEY, "newest"]).unwrap();
+    eventually("one publishes", RECOVERY * 2, async || newest().is_some()).await;
+    let mut fresh = instance("fresh", &server.url());
+    // Each ends once it has said what it came to say.
+    three.iter_mut().chain([&mut fresh]).for_each(|child| drop(child.stdin.take()));
+    let fresh = told(fresh).concat();
+    let told: Vec<String> = three.into_iter().map(|child| told(child).concat()).collect();
+    let numbers = |line: &str| line.split(' ').take(4).map(|word| word.parse().unwrap()).collect::<Vec<u64>>();
+    let [published, adopted, refused, failed] = numbers(&fresh)[..] else { panic!("{fresh}") };
+    assert!(published == 0 && adopted > 0 && refused + failed == 0, "{fresh}");
+    assert!(fresh.contains("shared "), "{fresh}");
+    let publishers = told.iter().filter(|line| numbers(line)[0] > 0).count();
+    assert!(publishers >= 1 && told.iter().all(|line| numbers(line)[2..] == [0, 0]), "{told:?}");
 }
