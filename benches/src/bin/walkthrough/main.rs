@@ -19,7 +19,7 @@ use lexopt::prelude::*;
 use tokio::net::TcpListener;
 
 use client::{Answers, Load};
-use service::{Database, PRODUCTS, Service, Tiers};
+use service::{Database, Service, Tiers};
 
 const USAGE: &str = "usage: cargo run --release -p larder-benches --bin walkthrough [-- OPTIONS]
 
@@ -31,6 +31,8 @@ Markdown page that walks through it.
   --out FILE     write the page there too
   --help         this text";
 
+/// Products in the shop.
+const PRODUCTS: u32 = 10_000;
 /// Products kept in memory: a tenth.
 const MEMORY: u64 = PRODUCTS as u64 / 10;
 /// How popular products are: Zipf's law.
@@ -79,7 +81,7 @@ fn main() -> Result<()> {
     let load_average = machine::load_average();
     let products = products()?;
     let folder = tempfile::tempdir()?;
-    let database = Database::create(&folder.path().join("shop.sqlite"))?;
+    let database = Database::create(&folder.path().join("shop.sqlite"), PRODUCTS)?;
     let mut rows = Vec::new();
     for at in 0..ways("").len() {
         // Each way has a Redis of its own, so that none finds what another left.
@@ -106,13 +108,7 @@ fn measure(
 ) -> Result<Row> {
     let threads = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let (service, clients) = (threads()?, tokio::runtime::Builder::new_current_thread().enable_all().build()?);
-    let to: SocketAddr = service.block_on(async {
-        let router = Service::new(database.clone(), tiers)?.router();
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let to = listener.local_addr()?;
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok::<_, anyhow::Error>(to)
-    })?;
+    let to = service.block_on(serve(database, tiers))?;
     let load = |rate, lasts| Load { connections: CONNECTIONS, rate, lasts, changes: CHANGES };
     clients.block_on(client::run(to, products, load(None, WARM_UP)))?;
     let most = clients.block_on(client::run(to, products, load(None, options.lasts / 4)))?;
@@ -120,6 +116,15 @@ fn measure(
     let steady = clients.block_on(client::run(to, products, load(Some(options.rate), options.lasts)))?;
     let queries = (database.queries() - before) as f64 / steady.took.as_secs_f64();
     Ok(Row { name, steady, queries, most })
+}
+
+/// Begins to serve, on a free port.
+async fn serve(database: &Database, tiers: &Tiers) -> Result<SocketAddr> {
+    let router = Service::new(database.clone(), tiers)?.router();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let to = listener.local_addr()?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(to)
 }
 
 /// Who is asked for, as numbers below [`PRODUCTS`].
@@ -151,4 +156,65 @@ fn parse() -> Result<Option<Options>> {
         "ask for a rate of 1 and for 4 s, at least"
     );
     Ok(Some(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOP: u32 = 2000;
+
+    fn load(rate: Option<f64>, connections: usize, millis: u64) -> Load {
+        Load { connections, rate, lasts: Duration::from_millis(millis), changes: 20.0 }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_way_is_answered_by_its_tiers_alone() {
+        let has_redis = std::process::Command::new("redis-server").arg("--version").output().is_ok();
+        let required = std::env::var("LARDER_REQUIRE_TRACES").is_ok_and(|value| value == "1");
+        assert!(has_redis || !required, "LARDER_REQUIRE_TRACES=1, but there is no redis-server");
+        if !has_redis {
+            println!("skipped: redis-server is not installed");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        // All of them three times over, and between them the same few, which memory keeps.
+        let products: Arc<[u32]> = (0..SHOP).flat_map(|product| [product, product % 10]).collect();
+        let requests = 3 * products.len() as u64;
+        let rate = 6000.0;
+        for at in 0..4 {
+            let redis = Server::start(None, &[]).unwrap();
+            let (name, tiers) = ways(&redis.url())[at].clone();
+            let database = Database::create(&folder.path().join(format!("{at}.sqlite")), SHOP).unwrap();
+            let to = serve(&database, &tiers).await.unwrap();
+            let answers = client::run(to, &products, load(Some(rate), 4, requests * 1000 / rate as u64)).await.unwrap();
+            let [memory, remote, origin] = answers.tiers;
+            assert_eq!((answers.latencies.len(), memory + remote + origin), (requests, requests), "{name}");
+            assert!(origin >= u64::from(SHOP) && database.queries() >= u64::from(SHOP), "{name}");
+            let fits = match name {
+                "no cache" => origin == requests && database.queries() == requests,
+                "Redis alone" => remote > memory,
+                "memory alone" => memory > 0 && remote == 0,
+                _ => memory > 0 && remote > 0,
+            };
+            assert!(fits, "{name}: {:?}", answers.tiers);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_slow_answer_before_is_counted_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let slow = || async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ([("x-cache", "Local")], "slow")
+        };
+        let router = axum::Router::new()
+            .route("/products/{id}", axum::routing::get(slow).put(|| async { axum::http::StatusCode::NO_CONTENT }));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        // 100 requests are due within half a second; they take two.
+        let answers = client::run(to, &Arc::from([1]), load(Some(200.0), 1, 500)).await.unwrap();
+        assert_eq!(answers.latencies.len(), 100);
+        assert!(answers.latencies.max() > 1_400_000_000, "{}", answers.latencies.max());
+    }
 }

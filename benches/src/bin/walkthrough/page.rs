@@ -3,8 +3,8 @@
 use hdrhistogram::Histogram;
 use larder_benches::{SEED, machine};
 
-use crate::service::{PRODUCTS, REVIEWS};
-use crate::{ALPHA, CHANGES, CONNECTIONS, MEMORY, Options, Row};
+use crate::service::REVIEWS;
+use crate::{ALPHA, CHANGES, CONNECTIONS, MEMORY, Options, PRODUCTS, Row};
 
 const SERVICE: &str = include_str!("service.rs");
 
@@ -47,8 +47,9 @@ larder-redis = \"0.1\"
 ```
 
 `memory` is how many products this process keeps: {MEMORY}, a tenth of all. `redis` is what all processes of the service share; it has room for \
-all. At most one answer in a hundred may be stale, and how long each product is kept follows from how often it is seen to change. \
-`digest_by_hash` is how a change is seen.
+all. Here every change goes through the service, which tells the cache; ten minutes are for what it does not hear of. Where others change \
+the data, say instead how stale answers may be, `objective = \"1%\"`, and how long each product is kept is learned \
+([freshness](freshness.md)).
 
 ## 3. The handlers
 

@@ -15,12 +15,11 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-/// Products in the shop, and reviews of each.
-pub(crate) const PRODUCTS: u32 = 10_000;
+/// Reviews of each product.
 pub(crate) const REVIEWS: u32 = 100;
 
 // --- the query
-#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Product {
     id: u32,
     name: String,
@@ -58,8 +57,8 @@ struct Connections {
 }
 
 impl Database {
-    /// A file with all products.
-    pub(crate) fn create(path: &Path) -> Result<Self, rusqlite::Error> {
+    /// A file with so many products.
+    pub(crate) fn create(path: &Path, products: u32) -> Result<Self, rusqlite::Error> {
         let mut connection = Connection::open(path)?;
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
@@ -73,7 +72,7 @@ impl Database {
         {
             let mut product = transaction.prepare("INSERT INTO product VALUES (?1, ?2)")?;
             let mut review = transaction.prepare("INSERT INTO review VALUES (?1, ?2, ?3, ?4, ?5)")?;
-            for id in 0..PRODUCTS {
+            for id in 0..products {
                 product.execute((id, format!("product {id}")))?;
                 for number in 0..REVIEWS {
                     // Any spread will do; these are the same in each run.
@@ -171,12 +170,10 @@ fn cache(database: &Database, memory: u64, redis: Option<&str>) -> Result<Cache<
         stale_if_error = "5m"
 
         [cache.freshness]
-        objective = "1%"
-        max_ttl = "1h"
+        ttl = "10m"
         "#,
     )?
     .capacity(memory)
-    .digest_by_hash()
     .loader(move |id: u32| {
         let origin = origin.clone();
         async move { origin.product(id).await }
