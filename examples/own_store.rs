@@ -12,7 +12,7 @@ use std::{fs, io, process};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use larder::remote::envelope::fingerprint;
-use larder::remote::{Capabilities, Invalidation, Item, Name, Notice, RemoteStore};
+use larder::remote::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore};
 use larder::{Cache, Error, ErrorKind, codec};
 use tokio::sync::broadcast;
 use tokio::task::spawn_blocking;
@@ -95,9 +95,11 @@ impl RemoteStore for Folder {
         blocking(move || names.iter().map(|name| folder.read(name)).collect())
     }
 
-    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<usize, Error>> {
+    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<Filled, Error>> {
         let (folder, items) = (self.clone(), items.to_vec());
-        blocking(move || items.iter().try_for_each(|item| folder.write(item)).map(|()| items.len()))
+        blocking(move || {
+            items.iter().try_for_each(|item| folder.write(item)).map(|()| Filled { kept: items.len(), not_admitted: 0 })
+        })
     }
 
     fn invalidate<'a>(&'a self, notices: &'a [Notice]) -> BoxFuture<'a, Result<(), Error>> {

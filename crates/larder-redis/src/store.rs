@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::Error;
-use larder::remote::{Capabilities, Invalidation, Item, Name, Notice, RemoteStore, ServerFigures};
+use larder::remote::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore, ServerFigures};
 use redis::{RedisResult, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
@@ -146,16 +146,17 @@ impl RemoteStore for RedisStore {
         .boxed()
     }
 
-    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<usize, Error>> {
+    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<Filled, Error>> {
         async move {
             if items.is_empty() {
-                return Ok(0);
+                return Ok(Filled::default());
             }
             self.link.check_writes()?;
             let Decisions { keep, evict } = match &self.steer {
                 Some(steer) => steer.fill(items),
                 None => Decisions { keep: vec![true; items.len()], evict: Vec::new() },
             };
+            let not_admitted = keep.iter().filter(|keep| !**keep).count();
             let items: Vec<_> = items.iter().zip(keep).filter(|(_, keep)| *keep).map(|(item, _)| item).collect();
             let mut underway = Underway { steer: self.steer.as_deref(), items, kept: Vec::new() };
             let answers = self.send(&underway.items, &evict).await;
@@ -178,7 +179,7 @@ impl RemoteStore for RedisStore {
                     Err(error) => return Err(translate(error)),
                 }
             }
-            Ok(kept)
+            Ok(Filled { kept, not_admitted })
         }
         .boxed()
     }

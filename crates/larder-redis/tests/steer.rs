@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::remote::envelope::{Envelope, Fence, Form, Kind};
-use larder::remote::{Invalidation, Item, Name, Notice, RemoteStore, names};
+use larder::remote::{Filled, Invalidation, Item, Name, Notice, RemoteStore, names};
 use larder_redis::{RedisConfig, RedisStore, Steering};
 use support::server::Server;
 use support::{LONG, RECOVERY, eventually};
@@ -103,6 +103,13 @@ async fn a_full_server_evicts_little_and_never_a_stranger() {
     let (state, native) = (store.steering().unwrap(), evicted(&server));
     let left = state.evicted + state.refused;
     assert!(left > 3_000 && native < left / 10, "{native} evicted by the server, {state:?}");
+    // Who is told apart from fenced.
+    let mut not_admitted = 0;
+    for key in 6_000..9_000 {
+        not_admitted += store.put(&[item(&name(key))]).await.unwrap().not_admitted as u64;
+    }
+    let refused = store.steering().unwrap().refused - state.refused;
+    assert!(refused > 0 && not_admitted == refused, "{not_admitted} not admitted, {refused} refused");
     let used = state.used as f64 / state.limit as f64;
     assert!(used > 0.9, "the room is used: {state:?}");
     // The server itself may have evicted strangers, but not more than it evicted.
@@ -304,7 +311,7 @@ async fn an_invalidation_keeps_its_mark() {
     store.invalidate(&[notice]).await.unwrap();
     assert_eq!(store.steering().unwrap().keys, 0);
     // Loaded before: refused, and not taken for a key of ours.
-    assert_eq!(store.put(&[item(&name(1))]).await.unwrap(), 0);
+    assert_eq!(store.put(&[item(&name(1))]).await.unwrap(), Filled::default());
     assert_eq!(store.steering().unwrap().keys, 0);
     traffic(&store, 100..4_000).await;
     assert_eq!(server.tell::<i64>(&["EXISTS", &name(1)]).unwrap(), 1);

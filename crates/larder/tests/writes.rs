@@ -122,8 +122,8 @@ impl larder::remote::RemoteStore for Lagging {
         self.0.get(names)
     }
 
-    fn put<'a>(&'a self, items: &'a [larder::remote::Item]) -> BoxFuture<'a, Result<usize, Error>> {
-        async move { Ok(items.len()) }.boxed()
+    fn put<'a>(&'a self, items: &'a [larder::remote::Item]) -> BoxFuture<'a, Result<larder::remote::Filled, Error>> {
+        async move { Ok(larder::remote::Filled { kept: items.len(), not_admitted: 0 }) }.boxed()
     }
 
     fn invalidate<'a>(&'a self, _: &'a [larder::remote::Notice]) -> BoxFuture<'a, Result<(), Error>> {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use self::models::Models;
 use super::envelope::{fence_of, fingerprint};
-use super::{Capabilities, Invalidation, Item, Name, Notice, RemoteStore};
+use super::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore};
 use crate::{Error, ErrorKind};
 
 /// How many messages a listener may lag behind.
@@ -64,6 +64,13 @@ struct Shared {
     links: Mutex<Vec<Weak<Link>>>,
     /// The store's clock: monotonic, so that no wall clock moves it.
     started: (Instant, u64),
+}
+
+/// What became of one item.
+enum Outcome {
+    Kept,
+    Fenced,
+    NotAdmitted,
 }
 
 struct Kept {
@@ -201,7 +208,7 @@ impl Shared {
     }
 
     /// Keeps an item, if its fence is the one now kept or nobody asks.
-    fn put(&self, item: &Item, fenced: bool) -> bool {
+    fn put(&self, item: &Item, fenced: bool) -> Outcome {
         let size = u32::try_from(item.name.len() + item.bytes.len() + OVERHEAD).unwrap_or(u32::MAX);
         let access = Access { size, op: Op::Set, ..Access::get(KeyHash(fingerprint(&item.name)), self.now()) };
         let mut evicted = Vec::new();
@@ -209,7 +216,7 @@ impl Shared {
         let miss = match shard.lookup(&access) {
             Lookup::Hit(kept) if fenced && kept.name == item.name => {
                 if fence_of(&kept.bytes).is_some_and(|fence| Some(fence) != fence_of(&item.bytes)) {
-                    return false;
+                    return Outcome::Fenced;
                 }
                 None
             }
@@ -223,7 +230,7 @@ impl Shared {
                 shard.remove(access.key);
                 match shard.lookup(&access) {
                     Lookup::Miss(miss) => miss,
-                    Lookup::Hit(_) => return false,
+                    Lookup::Hit(_) => return Outcome::NotAdmitted,
                 }
             }
         };
@@ -231,7 +238,7 @@ impl Shared {
         plan.ttl = Some(item.ttl);
         let kept = Kept { name: item.name.clone(), bytes: item.bytes.clone() };
         shard.insert(&access, kept, &plan, &mut evicted);
-        shard.peek(access.key).is_some()
+        if shard.peek(access.key).is_some() { Outcome::Kept } else { Outcome::NotAdmitted }
     }
 
     fn announce(&self, from: &Arc<Link>, what: &Invalidation) {
@@ -301,10 +308,18 @@ impl RemoteStore for InProcess {
         .boxed()
     }
 
-    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<usize, Error>> {
+    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<Filled, Error>> {
         async move {
             self.travel().await?;
-            self.arrive(items.iter().filter(|item| self.shared.put(item, true)).count())
+            let mut filled = Filled::default();
+            for outcome in items.iter().map(|item| self.shared.put(item, true)) {
+                match outcome {
+                    Outcome::Kept => filled.kept += 1,
+                    Outcome::NotAdmitted => filled.not_admitted += 1,
+                    Outcome::Fenced => {}
+                }
+            }
+            self.arrive(filled)
         }
         .boxed()
     }
@@ -387,10 +402,10 @@ mod tests {
             assert!(store.used() <= 10_000);
         }
         assert!(store.len() >= 15);
-        assert_eq!(store.put(&[item("a:huge", 20_000)]).await.unwrap(), 0);
+        assert_eq!(store.put(&[item("a:huge", 20_000)]).await.unwrap(), Filled { kept: 0, not_admitted: 1 });
         store.restart();
         assert!(store.is_empty());
-        assert_eq!(store.put(&[item("a:1", 500)]).await.unwrap(), 1);
+        assert_eq!(store.put(&[item("a:1", 500)]).await.unwrap().kept, 1);
     }
 
     #[tokio::test(start_paused = true)]

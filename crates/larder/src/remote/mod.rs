@@ -63,6 +63,15 @@ pub struct Notice {
     pub instead: Item,
 }
 
+/// What became of items that were [put](RemoteStore::put); those not counted here were fenced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// Kept.
+    pub kept: usize,
+    /// Not let in: worth less than what is kept, or too large.
+    pub not_admitted: usize,
+}
+
 /// What a store can do beyond keeping bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -106,9 +115,9 @@ pub trait RemoteStore: Send + Sync + 'static {
     /// What is kept under `names`, in their order; `None` where there is nothing.
     fn get<'a>(&'a self, names: &'a [Name]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>>;
 
-    /// Keeps items that were just loaded, and says of how many that is true. A store that fences keeps an item only if nothing is
+    /// Keeps items that were just loaded, and says what became of them. A store that fences keeps an item only if nothing is
     /// kept under its name, or something with the same fence ([`envelope::fence_of`]).
-    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<usize, Error>>;
+    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<Filled, Error>>;
 
     /// Keeps each notice's item whatever was there, then tells the other processes, in this order.
     fn invalidate<'a>(&'a self, notices: &'a [Notice]) -> BoxFuture<'a, Result<(), Error>>;
@@ -155,7 +164,7 @@ impl<S: RemoteStore + ?Sized> RemoteStore for std::sync::Arc<S> {
         (**self).get(names)
     }
 
-    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<usize, Error>> {
+    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<Filled, Error>> {
         (**self).put(items)
     }
 

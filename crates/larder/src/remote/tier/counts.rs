@@ -73,8 +73,10 @@ counts! {
     opened,
     /// Fills the store keeps.
     filled,
-    /// Fills refused, for the key was invalidated after its load began, or there was no room.
+    /// Fills refused, for the key was invalidated after its load began.
     fenced,
+    /// Fills the store did not let in: worth less than what it keeps, or too large.
+    not_admitted,
     /// Fills dropped because the queue was full.
     crowded_fills,
     /// Fills dropped because the tier could not be reached.

@@ -12,7 +12,7 @@ use super::outbox::Queued;
 use super::read::wrap;
 use super::{BreakerState, Core, Entry, Fill};
 use crate::remote::envelope::Fence;
-use crate::remote::{Envelope, Invalidation, Item, Name, Notice, names};
+use crate::remote::{Envelope, Filled, Invalidation, Item, Name, Notice, names};
 use crate::{Error, ErrorKind};
 
 /// How many fills or invalidations go in one call.
@@ -158,9 +158,10 @@ impl Core {
             return;
         }
         match self.gate.call(self.gate.until(), || self.store.put(&items)).await {
-            Ok(kept) => {
+            Ok(Filled { kept, not_admitted }) => {
                 add(&counts.filled, kept.min(items.len()));
-                add(&counts.fenced, items.len().saturating_sub(kept));
+                add(&counts.not_admitted, not_admitted.min(items.len()));
+                add(&counts.fenced, items.len().saturating_sub(kept.saturating_add(not_admitted)));
             }
             Err(_) => add(&counts.lost_fills, items.len()),
         }
