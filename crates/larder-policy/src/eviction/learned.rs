@@ -11,6 +11,7 @@
 //! * The past of keys that left, the refused included, is remembered in eight bytes each.
 //! * A hit updates its own entry and nothing else, several hits at a time; the model learns and scores at misses only.
 
+mod draw;
 mod explain;
 #[cfg(test)]
 mod faults;
@@ -28,6 +29,7 @@ use crate::learned::{Example, Explanation, HORIZONS, Pool, Prior, Standing};
 use crate::slots::SlotVec;
 use crate::{Access, KeyHash, Reuse, Rng, Slot};
 
+use self::draw::{draw, draw_all};
 pub(crate) use self::params::PARAMS;
 
 /// Turnovers after which the model needs fewer examples, and the share of them that it then needs.
@@ -397,34 +399,6 @@ impl Learned {
         };
         gain as f32 / weight.max(1) as f32
     }
-}
-
-/// So many random residents, some of them twice. Their slots are chosen before any is looked at, so that the processor
-/// fetches them at the same time.
-fn draw_all(residents: &SlotVec<Resident>, rng: &mut Rng, samples: u32, drawn: &mut Vec<Candidate>) {
-    let first = drawn.len();
-    drawn.extend((0..samples).map(|_| Candidate::new(Slot(rng.below(residents.len() as u32)))));
-    for at in (first..drawn.len()).rev() {
-        if !residents.get(drawn[at].slot).is_some_and(Resident::is_present) {
-            match draw(residents, rng) {
-                Some(slot) => drawn[at].slot = slot,
-                None => _ = drawn.remove(at),
-            }
-        }
-    }
-}
-
-/// A random resident. Slots are nearly all taken while evictions go on; where they are not, the next one serves.
-fn draw(residents: &SlotVec<Resident>, rng: &mut Rng) -> Option<Slot> {
-    let slots = residents.len() as u32;
-    for _ in 0..16 {
-        let slot = Slot(rng.below(slots));
-        if slots > 0 && residents[slot].is_present() {
-            return Some(slot);
-        }
-    }
-    let start = rng.below(slots);
-    (start..slots).chain(0..start).map(Slot).find(|&slot| residents[slot].is_present())
 }
 
 /// The part of a key's hash that the policy keeps; the shard's index takes from the other end.

@@ -25,7 +25,7 @@ pub enum Kind {
     Counter,
     /// What is so now.
     Gauge,
-    /// Of short times: from 128 ns to 17 s, each bound twice the one before.
+    /// Of short times: from 128 ns to 8.6 s, each bound twice the one before.
     Latency,
     /// Of long times: from 4 ms to 13 days, each bound four times the one before.
     Span,
@@ -39,7 +39,7 @@ impl Kind {
             |from: i32, to: i32, step| (from..=to).step_by(step).map(|power| 2_f64.powi(power) / 1e9).collect();
         match self {
             Self::Counter | Self::Gauge => Vec::new(),
-            Self::Latency => powers(7, 34, 1),
+            Self::Latency => powers(7, 33, 1),
             Self::Span => powers(22, 50, 2),
         }
     }

@@ -80,7 +80,11 @@ impl Suite {
         for key in ["", " ", "\0", "\r\n", "$3\r\nGET\r\n", "*", "{}", "{a}b", "ключ", "!all", long.as_str()] {
             for value in [&b""[..], b"\0", b"\r\n", b"$-1\r\n", &[0xff; 100], &vec![b'v'; 1 << 20]] {
                 let name = self.name(key);
-                assert_eq!(self.one.put(&[item(&name, value, LONG)]).await.expect("a well store keeps").kept, 1, "{key:?}");
+                assert_eq!(
+                    self.one.put(&[item(&name, value, LONG)]).await.expect("a well store keeps").kept,
+                    1,
+                    "{key:?}"
+                );
                 let kept = self.get(&self.two, &name).await.expect("it was put");
                 assert!(kept == value, "{key:?}: {} bytes were put, {} came back", value.len(), kept.len());
             }
