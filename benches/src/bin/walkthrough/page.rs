@@ -10,7 +10,11 @@ const SERVICE: &str = include_str!("service.rs");
 
 pub(crate) fn page(rows: &[Row], options: &Options, load_average: Option<f64>) -> String {
     let facts = machine::facts().join("; ");
-    let load = load_average.map_or_else(String::new, |load| format!("; load average before the run: {load:.2}"));
+    let load = load_average.map_or_else(String::new, |load| {
+        let noise =
+            if load > 0.5 { ", so that other programs competed too and the tails are partly theirs" } else { "" };
+        format!("; load average before the run: {load:.2}{noise}")
+    });
     let (rate, seconds) = (options.rate, options.lasts.as_secs());
     format!(
         "# Walkthrough: a web API with and without each tier
