@@ -4,6 +4,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // helpers outside `#[test]` functions fail the test just the same
 
+mod support;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -96,8 +98,9 @@ fn child_process() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         match &*what {
-            "append" => append_until_killed(&folder, false).await,
-            "append coalesced" => append_until_killed(&folder, true).await,
+            "append" => append_many(&folder, false, u64::MAX).await,
+            "append coalesced" => append_many(&folder, true, u64::MAX).await,
+            "append some" => append_many(&folder, false, 100).await,
             "file size" => run_out_of(Resource::Fsize, 6000, &folder).await,
             "descriptors" => run_out_of(Resource::Nofile, 0, &folder).await,
             other => panic!("what is {other}?"),
@@ -105,18 +108,17 @@ fn child_process() {
     });
 }
 
-async fn append_until_killed(folder: &Path, coalesce: bool) {
+async fn append_many(folder: &Path, coalesce: bool, each: u64) {
     let behind = Behind::open(folder.join("log"), options(coalesce), Lines::open(folder)).await.unwrap();
     let run = std::process::id();
-    let callers: Vec<_> =
-        (0..CALLERS).map(|caller| tokio::spawn(append_for_ever(behind.clone(), caller, run))).collect();
+    let callers: Vec<_> = (0..CALLERS).map(|caller| tokio::spawn(append(behind.clone(), caller, run, each))).collect();
     for caller in callers {
         caller.await.unwrap();
     }
 }
 
-async fn append_for_ever(behind: Behind, caller: usize, run: u32) {
-    for count in 0.. {
+async fn append(behind: Behind, caller: usize, run: u32, most: u64) {
+    for count in 0..most {
         let name = format!("{caller}:{}", count % KEYS);
         // The name is in the value, so that a value can be seen to be of its key.
         let value =
@@ -196,12 +198,17 @@ fn kill(times: usize, coalesce: bool) {
         child.wait().unwrap();
         acknowledged.extend(parse(&reader.join().unwrap()));
     }
-    let taken = finish(folder.path(), coalesce);
     assert!(acknowledged.len() > times, "the children did something: {}", acknowledged.len());
+    check_all_taken(folder.path(), &acknowledged, coalesce);
+}
+
+/// The sink gets everything that was acknowledged, in order, and nothing else.
+fn check_all_taken(folder: &Path, acknowledged: &[(u64, String, String)], coalesce: bool) {
+    let taken = finish(folder, coalesce);
 
     // Nothing invented: a sequence is one write, and a value belongs to its key.
     let mut writes = BTreeMap::new();
-    for (sequence, name, value) in taken.iter().chain(&acknowledged) {
+    for (sequence, name, value) in taken.iter().chain(acknowledged) {
         assert!(value == "deleted" || value.split('/').next() == Some(name), "{value} at {name}");
         let known = writes.entry(*sequence).or_insert((name, value));
         assert_eq!(*known, (name, value), "two writes with the sequence {sequence}");
@@ -218,7 +225,7 @@ fn kill(times: usize, coalesce: bool) {
     }
     // Nothing lost.
     let got: std::collections::HashSet<_> = taken.iter().map(|(sequence, ..)| *sequence).collect();
-    for (sequence, name, value) in &acknowledged {
+    for (sequence, name, value) in acknowledged {
         let lost = if coalesce { newest.get(&**name) < Some(sequence) } else { !got.contains(sequence) };
         assert!(!lost, "lost {sequence} {name} {value}");
     }
@@ -227,7 +234,7 @@ fn kill(times: usize, coalesce: bool) {
         assert_eq!(first_seen.len(), got.len());
     }
     eprintln!(
-        "{times} kills: {} acknowledged, {} to the sink, {} of them again",
+        "{} acknowledged, {} to the sink, {} of them again",
         acknowledged.len(),
         taken.len(),
         taken.len() - got.len()
@@ -235,7 +242,33 @@ fn kill(times: usize, coalesce: bool) {
 }
 
 fn kills() -> usize {
-    if std::env::var_os("LARDER_SOAK").is_some_and(|soak| !soak.is_empty()) { 200 } else { 20 }
+    if support::soak() { 200 } else { 20 }
+}
+
+/// Killed before each write to a segment, before and after its fdatasync, before and after a checkpoint's fsync and its rename, before a segment
+/// leaves.
+#[test]
+fn kill_minus_nine_at_each_step_loses_nothing_acknowledged() {
+    if !support::can_trace() {
+        return;
+    }
+    for step in ["write", "fdatasync", "fsync", "rename", "unlink"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut acknowledged, mut killed) = (Vec::new(), 0);
+        for when in 1..=if support::soak() { 200 } else { 10 } {
+            let mut child = support::killed_at(step, when, "child_process");
+            child.env("LARDER_CHILD", "append some").env("LARDER_FOLDER", folder.path());
+            let output = child.output().unwrap();
+            killed += u32::from(!output.status.success());
+            acknowledged.extend(parse(&String::from_utf8_lossy(&output.stdout)));
+        }
+        assert!(
+            killed >= 5 && acknowledged.len() > 10,
+            "{killed} kills at {step}, {} acknowledged",
+            acknowledged.len()
+        );
+        check_all_taken(folder.path(), &acknowledged, false);
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Snapshots: what is written is read, what is not whole is refused, and kill −9 leaves whole ones.
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
+mod support;
+
 use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Cursor};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use larder::prewarm::Days;
@@ -233,14 +235,66 @@ fn childs(round: u64) -> impl Iterator<Item = Kept> {
 }
 
 #[test]
-#[ignore = "the test below runs and kills it"]
+#[ignore = "the tests below run and kill it"]
 fn child_that_writes_until_it_is_killed() {
     let folder = std::env::var_os("LARDER_TEST_SNAPSHOTS").unwrap();
     let snapshots = Snapshots::new(folder, "s", SCHEMA).unwrap();
     let last = snapshots.newest().unwrap().snapshot.map_or(0, |reader| reader.taken_at());
-    for round in last + 1.. {
+    let rounds = std::env::var("LARDER_TEST_ROUNDS").map_or(u64::MAX, |rounds| rounds.parse().unwrap());
+    for round in (last + 1..).take(rounds as usize) {
         snapshots.write(round, childs(round)).unwrap();
         println!("\nwritten {round}");
+    }
+}
+
+/// Lets a child end, or ends it after a while, and says which snapshots it has acknowledged.
+fn acknowledged_by(mut child: Child, kill_after: Option<Duration>) -> (Option<u64>, bool) {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut rounds = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("written ")?.parse::<u64>().ok());
+    let mut acknowledged = None;
+    if let Some(after) = kill_after {
+        acknowledged = rounds.next();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+    }
+    let acknowledged = rounds.last().or(acknowledged);
+    (acknowledged, child.wait().unwrap().success())
+}
+
+/// What was acknowledged is there, and at most the one after it, whole; which one it is.
+fn check_whole(snapshots: &Snapshots, folder: &Path, acknowledged: u64) -> u64 {
+    let newest = snapshots.newest().unwrap();
+    assert!(newest.refused.is_empty(), "{:?}", newest.refused);
+    let last = newest.snapshot.as_ref().map_or(0, Reader::taken_at);
+    assert!((acknowledged..=acknowledged + 1).contains(&last), "{last} after {acknowledged}");
+    assert!(newest.snapshot.into_iter().flatten().map(Result::unwrap).eq(childs(last).take(if last > 0 {
+        usize::MAX
+    } else {
+        0
+    })));
+    assert!(files(folder).len() <= 5);
+    last
+}
+
+/// Killed before each write of the file, before and after its fsync, before and after it gets its name, before the folder's
+/// fsync, before an old one leaves.
+#[test]
+fn kill_9_at_each_step_leaves_whole_snapshots() {
+    if !support::can_trace() {
+        return;
+    }
+    for step in ["write", "fsync", "rename", "unlink"] {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::new(folder.path(), "s", SCHEMA).unwrap();
+        let (mut last, mut kills) = (0, 0);
+        for when in 1..=if support::soak() { 200 } else { 12 } {
+            let mut child = support::killed_at(step, when, "child_that_writes_until_it_is_killed");
+            child.env("LARDER_TEST_SNAPSHOTS", folder.path()).env("LARDER_TEST_ROUNDS", (when + 4).to_string());
+            let (acknowledged, ended) = acknowledged_by(child.spawn().unwrap(), None);
+            kills += u32::from(!ended);
+            last = check_whole(&snapshots, folder.path(), acknowledged.unwrap_or(last));
+        }
+        assert!(kills >= 10 && last > 0, "{kills} kills at {step}, {last} snapshots");
     }
 }
 
@@ -252,31 +306,17 @@ fn kill_9_never_leaves_a_half_written_snapshot() {
     let mut rng = Rng::new(3);
     let (start, mut kills, mut last, mut moments) = (Instant::now(), 0, 0, HashSet::new());
     while kills < 20 || start.elapsed() < Duration::from_secs(5) {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_that_writes_until_it_is_killed", "--ignored", "--nocapture"])
             .env("LARDER_TEST_SNAPSHOTS", folder.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut rounds =
-            lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("written ")?.parse::<u64>().ok());
-        let acknowledged = rounds.next().unwrap();
-        std::thread::sleep(Duration::from_micros(u64::from(rng.below(20_000))));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let acknowledged = rounds.last().unwrap_or(acknowledged);
+        let moment = Duration::from_micros(u64::from(rng.below(20_000)));
+        let (acknowledged, _) = acknowledged_by(child, Some(moment));
         kills += 1;
-
         moments.insert(folder.path().join("s.tmp").metadata().map_or(0, |file| file.len()));
-        let newest = snapshots.newest().unwrap();
-        assert!(newest.refused.is_empty(), "{:?}", newest.refused);
-        let reader = newest.snapshot.unwrap();
-        last = reader.taken_at();
-        // What was acknowledged is there, and at most the one after it, whole.
-        assert!((acknowledged..=acknowledged + 1).contains(&last), "{last} after {acknowledged}");
-        assert!(reader.map(Result::unwrap).eq(childs(last)));
-        assert!(files(folder.path()).len() <= 5);
+        last = check_whole(&snapshots, folder.path(), acknowledged.unwrap());
     }
     println!("{kills} kills, {} moments of the writing, {last} snapshots", moments.len());
     assert!(moments.len() > 1, "no kill fell into the writing: {moments:?}");
