@@ -5,12 +5,11 @@
 mod page;
 mod worker;
 
-use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use larder_benches::server::Server;
 use larder_benches::{SEED, traces};
 use lexopt::prelude::*;
 
@@ -62,10 +61,10 @@ fn main() -> Result<()> {
         println!("{USAGE}");
         return Ok(());
     };
-    let server = Server::start()?;
+    let server = Server::start(None, &[])?;
     let mut runs = Vec::new();
     for name in TRACES.iter().filter(|name| options.only.as_ref().is_none_or(|only| only == **name)) {
-        let run = measure(name, &options, &server.url).with_context(|| (*name).to_owned())?;
+        let run = measure(name, &options, &server.url()).with_context(|| (*name).to_owned())?;
         eprintln!("{}", page::line(&run));
         runs.push(run);
     }
@@ -117,38 +116,6 @@ fn all(tasks: &[Task]) -> Result<Vec<Outcome>> {
     });
     // All are waited for, whatever becomes of one.
     outcomes.collect::<Vec<_>>().into_iter().collect()
-}
-
-/// A running `redis-server`, ended with it.
-struct Server {
-    process: Child,
-    url: String,
-}
-
-impl Server {
-    fn start() -> Result<Self> {
-        // Taken and let go: the server takes it again at once.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning"]);
-        let process = command.args(["--port", &port.to_string()]).stdout(Stdio::null()).spawn();
-        let process = process.context("starting redis-server: install it")?;
-        let server = Self { process, url: format!("redis://127.0.0.1:{port}") };
-        let until = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            ensure!(Instant::now() < until, "redis-server does not listen on port {port}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 fn parse() -> Result<Option<Options>> {

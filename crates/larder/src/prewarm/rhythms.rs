@@ -67,8 +67,7 @@ impl Rhythms {
         let middle = now - (now.saturating_sub(seen) / 2).min(half_life as u64 / 2);
         self.observe(&name, middle, reads as u32);
         if let Some(followed) = self.keys.get_mut(&name) {
-            *followed =
-                Followed { size: kept.size, cost: kept.cost, rate: kept.reads, seen: now, days: followed.days.clone() };
+            (followed.size, followed.cost, followed.rate, followed.seen) = (kept.size, kept.cost, kept.reads, now);
         }
     }
 

@@ -135,16 +135,19 @@ impl Exchange {
         };
         let leads = within(self.store.lead(&self.name, self.publisher, self.times.lease)).await?;
         self.lead(cache, leads);
-        let (is_due, bundle, before) = {
+        let (bundle, before) = {
             let state = self.state.lock();
-            let is_due = state.published_at.is_none_or(|at| at.elapsed() >= self.times.publish);
-            let before = state.used.as_ref();
-            let bundle = before.map_or(bundle.clone(), |used| bundle.or(&used.bundle));
-            (is_due, bundle, before.map(|used| used.fingerprint))
+            if !leads || state.published_at.is_some_and(|at| at.elapsed() < self.times.publish) {
+                return Ok(());
+            }
+            match &state.used {
+                Some(used) => (bundle.or(&used.bundle), Some(used.fingerprint)),
+                None => (bundle, None),
+            }
         };
         let bytes = bundle.to_bytes();
         let own = fingerprint(&bytes);
-        if !leads || !is_due || before == Some(own) {
+        if before == Some(own) {
             return Ok(());
         }
         let size = bytes.len();
