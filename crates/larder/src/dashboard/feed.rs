@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::State;
 use super::history::{History, Moment, Point};
@@ -96,7 +96,8 @@ impl Frame {
 
 /// Feeds until stopped.
 pub(super) async fn run(state: Arc<State>, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(EVERY);
+    // A cache that is added makes the first frame: at once another would be of the same moment.
+    let mut ticks = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
