@@ -31,6 +31,7 @@ mod listen;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod models;
+mod recording;
 mod scripts;
 mod steer;
 mod store;
@@ -43,6 +44,7 @@ pub use info::ServerInfo;
 pub use larder::Freshness;
 pub use learned::{Given, Learned, LearnedConfig, LearnedState};
 pub use link::LinkState;
+pub use recording::{RecordReader, RecordStream};
 pub use steer::{Steering, SteeringState};
 pub use store::RedisStore;
 pub use stream::{StreamOptions, StreamSink};

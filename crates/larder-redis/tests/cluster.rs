@@ -6,8 +6,10 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder::recorder::{Event, Options, Recorder};
 use larder::remote::{Invalidation, RemoteStore, testing};
-use larder_redis::{RedisConfig, RedisStore};
+use larder_policy::Op;
+use larder_redis::{RecordReader, RecordStream, RedisConfig, RedisStore};
 use support::server::Server;
 use support::{RECOVERY, Service, eventually, name};
 use tokio::runtime::Handle;
@@ -123,4 +125,31 @@ async fn row_07_a_cluster_taken_for_one_server_does_no_harm() {
     }
     assert!(service.store.state().connects <= 10, "{:?}", service.store.state());
     service.was_prompt();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recording_lies_on_the_node_of_its_name() {
+    need_redis!();
+    let cluster = Cluster::start(3, 0).await;
+    let sink = RecordStream::new(cluster.config(), "traffic", 100).unwrap();
+    let options = Options { key: Some([1; 16]), ..Options::default() };
+    let recorder = Recorder::stream(Arc::new(sink), options).unwrap();
+    for at in 0..1000 {
+        recorder.record(&Event { key: at.into(), at, size: 1, op: Op::Get, ttl: None, cost: 0 });
+    }
+    assert_eq!(recorder.finish().unwrap().written, 1000);
+    let rows = async |config: RedisConfig| {
+        let mut reader = RecordReader::open(&config, "traffic").await?;
+        Ok::<_, larder::Error>(reader.next().await?.unwrap().1.rows)
+    };
+    assert_eq!(rows(cluster.config()).await.unwrap(), 1000);
+    // As a single server, one node has it, and the others say which.
+    let (mut had, mut told) = (Vec::new(), Vec::new());
+    for node in &cluster.nodes {
+        match rows(RedisConfig::single(&node.url()).unwrap()).await {
+            Ok(_) => had.push(node.address().to_string()),
+            Err(error) => told.push(error.to_string()),
+        }
+    }
+    assert!(had.len() == 1 && told.iter().all(|text| text.contains(&had[0])), "{had:?} {told:?}");
 }

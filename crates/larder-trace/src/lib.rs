@@ -25,7 +25,7 @@ struct Readme;
 
 pub use columns::{Columns, Unit};
 pub use error::{Error, ErrorKind};
-pub use formats::{CreateFn, FORMATS, Format, OpenFn};
+pub use formats::{CreateFn, FORMATS, Format, OpenFn, packed};
 pub use generate::{GENERATORS, Generator, Param};
 pub use input::{Input, Progress};
 pub use key::key_number;

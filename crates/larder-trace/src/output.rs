@@ -9,6 +9,9 @@ use std::{
 
 use crate::{Error, ErrorKind, FORMATS, Format, Request, formats, input::Compression, open::endings};
 
+/// How hard zstd tries.
+pub(crate) const LEVEL: i32 = 3;
+
 /// Takes a trace in one format.
 pub trait Writer: Send {
     /// Writes `requests` in order.
@@ -82,7 +85,7 @@ impl Sink {
         Ok(match compression {
             Compression::Plain => Self::Plain(raw),
             Compression::Gzip => Self::Gzip(flate2::write::GzEncoder::new(raw, flate2::Compression::default())),
-            Compression::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(raw, 3)?),
+            Compression::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(raw, LEVEL)?),
             // The presets above take minutes for what they save.
             Compression::Xz => Self::Xz(liblzma::write::XzEncoder::new(raw, 1)),
         })

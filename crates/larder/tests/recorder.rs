@@ -6,9 +6,13 @@ use std::io::{BufRead as _, BufReader};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use larder::recorder::{Event, Options, Recorder};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use larder::recorder::{Batch, Event, Options, Recorder, Sink};
+use larder::{Error, ErrorKind};
 use larder_policy::{Op, Rng};
 use larder_sim::freshness::{FreshnessExperiment, Reads};
 use larder_sim::{Experiment, Lifetimes, Source, Weigh};
@@ -247,14 +251,40 @@ fn what_makes_no_sense_is_refused() {
         Options { max_bytes: 10, ..Options::default() },
     ] {
         let error = Recorder::create(&path, options).unwrap_err();
-        assert_eq!(error.kind(), larder::ErrorKind::Config, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     }
     std::fs::write(&path, "precious").unwrap();
     assert!(Recorder::create(&path, Options::default()).unwrap_err().to_string().contains("exists"));
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     let error = Recorder::create(folder.path().join("no/t.csv"), Options::default()).unwrap_err();
-    assert_eq!(error.kind(), larder::ErrorKind::Storage);
+    assert_eq!(error.kind(), ErrorKind::Storage);
     assert!(!format!("{:?}", Options { key: KEY, ..Options::default() }).contains("7, 7"));
+}
+
+/// A sink with a mind of its own.
+struct Odd(fn() -> BoxFuture<'static, Result<(), Error>>);
+
+impl Sink for Odd {
+    fn append<'a>(&'a self, _: &'a Batch) -> BoxFuture<'a, Result<(), Error>> {
+        self.0()
+    }
+}
+
+/// `larder-redis` tests a sink that works, and one that breaks.
+#[test]
+fn a_sink_that_panics_or_never_answers_stops_nobody() {
+    let shared = Options { key: KEY, ..Options::default() };
+    let error = Recorder::stream(Arc::new(Odd(|| unreachable!())), Options::default()).unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("one secret"), "{error}");
+    let never: fn() -> BoxFuture<'static, Result<(), Error>> = || std::future::pending().boxed();
+    for (sink, why) in [(Odd(|| panic!("as told")), "panicked"), (Odd(never), "longer than 5s")] {
+        let recorder = Recorder::stream(Arc::new(sink), shared.clone()).unwrap();
+        (0..10_000).for_each(|at| recorder.record(&get("k", at)));
+        let error = recorder.finish().unwrap_err();
+        assert!(error.kind() == ErrorKind::Sink && error.to_string().contains(why), "{error}");
+        let recorded = recorder.recorded();
+        assert_eq!((recorded.written, recorded.dropped, recorded.has_failed), (0, 10_000, true));
+    }
 }
 
 #[test]

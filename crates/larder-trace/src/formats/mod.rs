@@ -22,6 +22,8 @@ mod redis;
 mod table;
 mod twitter;
 
+pub use native::packed;
+
 /// What the crate knows about a format.
 #[derive(Debug)]
 pub struct Format {

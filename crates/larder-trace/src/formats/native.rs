@@ -12,7 +12,7 @@ use crate::{
     Carries, Confidence, Error, ErrorKind, Input, Options, Output, Reader, Request, Writer,
     key::key_number,
     lines::{Bad, LineParser, Lines, Rows, TICK},
-    output::LineWriter,
+    output::{LEVEL, LineWriter},
     parse,
 };
 
@@ -139,16 +139,30 @@ fn op<'a>(line: &[u8], rest: &'a [u8]) -> Result<(Op, &'a [u8]), Bad> {
 }
 
 /// The cost column is always there: whether any row has one is not known before the last.
+const WRITTEN: &str = "time,key,size,op,ttl,cost\n";
+
 fn create(output: Output) -> Result<Box<dyn Writer>, Error> {
-    LineWriter::boxed(output, "time,key,size,op,ttl,cost\n", |r, out| {
-        write_time(r.at, out);
-        // Writing to a vector does not fail.
-        let _ = write!(out, ",{},{},{},", r.key, r.size, ops::name(r.op));
-        write_unless_zero(r.ttl, out);
-        out.push(b',');
-        write_unless_zero(r.cost, out);
-        out.push(b'\n');
-    })
+    LineWriter::boxed(output, WRITTEN, row)
+}
+
+/// `requests` as a trace of its own in larder's CSV, compressed with zstd: what a file `.csv.zst` of them holds.
+///
+/// # Errors
+/// The compressor failed, which takes a lack of memory.
+pub fn packed(requests: &[Request]) -> Result<Vec<u8>, Error> {
+    let mut lines = WRITTEN.as_bytes().to_vec();
+    requests.iter().for_each(|request| row(request, &mut lines));
+    zstd::bulk::compress(&lines, LEVEL).map_err(|e| Error::io(e, "compressing"))
+}
+
+fn row(r: &Request, out: &mut Vec<u8>) {
+    write_time(r.at, out);
+    // Writing to a vector does not fail.
+    let _ = write!(out, ",{},{},{},", r.key, r.size, ops::name(r.op));
+    write_unless_zero(r.ttl, out);
+    out.push(b',');
+    write_unless_zero(r.cost, out);
+    out.push(b'\n');
 }
 
 /// Seconds, with six decimals where they are not all zero.

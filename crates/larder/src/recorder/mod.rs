@@ -1,10 +1,13 @@
 //! Records what a service really saw, loads' latencies included, as a trace that `larder replay` and `larder freshness` read.
 //!
 //! [`Recorder::record`] is for the hot path: it hashes the key, and puts 32 bytes into a bounded queue that threads share with few
-//! others; a thread of the recorder's own writes. A full queue loses events and counts them. Keys leave as keyed hashes only.
+//! others; a thread of the recorder's own writes, to a file or to a [`Sink`] that instances share. A full queue loses events and
+//! counts them. Keys leave as keyed hashes only.
 
+mod file;
 mod keys;
 mod lanes;
+mod stream;
 mod writer;
 
 use std::fmt;
@@ -19,20 +22,24 @@ use larder_trace::Request;
 use parking_lot::Mutex;
 
 use crate::{Error, ErrorKind};
+use file::{File, LEAST_BYTES, unwritten};
 use keys::Keys;
 use lanes::Lanes;
+use stream::Stream;
+pub use stream::{Batch, Sink};
+use writer::Target;
 
 /// How to record.
 #[derive(Clone)]
 pub struct Options {
-    /// The file never grows beyond so many bytes; recording ends before. 1 GiB by default.
+    /// The file never grows beyond so many bytes; recording ends before. 1 GiB by default. A sink has a limit of its own.
     pub max_bytes: u64,
     /// The share of the *keys* whose events are recorded, from 0 to 1, chosen by their hashes: a replay of them in a cache of that
     /// share of the size has about the hit ratio of the whole (Waldspurger et al., "Efficient MRC construction with SHARDS", FAST
     /// 2015). 1 by default.
     pub sample: f64,
     /// The secret under which keys are hashed. With the same one a key has the same hash after a restart; without one, which is
-    /// the default, nobody can ever tell which key a hash stood for.
+    /// the default, nobody can ever tell which key a hash stood for. Recorders that share a sink need the same one.
     pub key: Option<[u8; 16]>,
     /// Events that may wait to be written, 32 bytes each; 65,536 by default.
     pub queue: usize,
@@ -41,6 +48,16 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { max_bytes: 1 << 30, sample: 1.0, key: None, queue: 1 << 16 }
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<(), Error> {
+        if (0.0..=1.0).contains(&self.sample) {
+            return Ok(());
+        }
+        let what = format!("the share of keys recorded is {}; give one from 0 to 1", self.sample);
+        Err(Error::new(ErrorKind::Config, what))
     }
 }
 
@@ -107,11 +124,11 @@ impl Event<'_> {
 /// What became of the events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// Events in the file, readable whatever becomes of this process.
+    /// Events in the file, or that the sink has: readable whatever becomes of this process.
     pub written: u64,
-    /// Events lost because the queue was full, the file was full, or writing had failed.
+    /// Events lost because the queue was full, the file was full, the sink did not keep up, or writing had failed.
     pub dropped: u64,
-    /// The file's length in bytes.
+    /// The file's length in bytes, or how many bytes the sink has been given.
     pub bytes: u64,
     /// Whether the file has reached its limit: nothing more is recorded.
     pub is_full: bool,
@@ -125,7 +142,7 @@ pub struct Recorder {
     keys: Keys,
     /// Hashes up to here are recorded.
     most: Option<u64>,
-    thread: Mutex<Option<JoinHandle<Result<(), larder_trace::Error>>>>,
+    thread: Mutex<Option<JoinHandle<Result<(), Error>>>>,
 }
 
 /// What the recorder and its thread share.
@@ -175,24 +192,45 @@ impl Recorder {
     /// file cannot be created.
     pub fn create(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let path = path.as_ref();
-        if !(0.0..=1.0).contains(&options.sample) {
-            let what = format!("the share of keys recorded is {}; give one from 0 to 1", options.sample);
-            return Err(Error::new(ErrorKind::Config, what));
-        }
-        if options.max_bytes < writer::LEAST_BYTES {
-            let what = format!("a recording of {} bytes; give at least {}", options.max_bytes, writer::LEAST_BYTES);
+        options.check()?;
+        if options.max_bytes < LEAST_BYTES {
+            let what = format!("a recording of {} bytes; give at least {LEAST_BYTES}", options.max_bytes);
             return Err(Error::new(ErrorKind::Config, what));
         }
         if path.exists() {
             let what = format!("{} exists: move it away, or record under another name", path.display());
             return Err(Error::new(ErrorKind::Config, what));
         }
-        let keys = Keys::new(options.key)?;
         let trace = larder_trace::create(path, Some("larder")).map_err(unwritten)?;
+        let path = path.to_owned();
+        Self::begin(&options, |shared| Ok(File::new(shared, trace, path, options.max_bytes)))
+    }
+
+    /// Begins a recording that goes to a sink, in batches: one that instances of a service share, such as `larder_redis::RecordStream`.
+    /// While the sink fails 64 batches wait, then batches are dropped.
+    ///
+    /// # Errors
+    /// `Config`: an option is out of range, or no [`key`](Options::key) is given, under which all instances hash alike. `Sink`: no thread
+    /// could be started.
+    pub fn stream(sink: Arc<dyn Sink>, options: Options) -> Result<Self, Error> {
+        options.check()?;
+        if options.key.is_none() {
+            let what = "recorders that share a sink must hash keys alike: give them all one secret in `Options::key`";
+            return Err(Error::new(ErrorKind::Config, what));
+        }
+        Self::begin(&options, |shared| Stream::begin(shared, sink))
+    }
+
+    fn begin<T: Target + Send + 'static>(
+        options: &Options,
+        target: impl FnOnce(Arc<Shared>) -> Result<T, Error>,
+    ) -> Result<Self, Error> {
+        let keys = Keys::new(options.key)?;
         let shared = Arc::new(Shared::new(Lanes::new(options.queue)));
+        let target = target(shared.clone())?;
         let thread = std::thread::Builder::new().name("larder-recorder".to_owned()).spawn({
-            let (shared, path) = (shared.clone(), path.to_owned());
-            move || writer::run(&shared, trace, options.max_bytes, &path)
+            let shared = shared.clone();
+            move || writer::run(&shared, target)
         });
         let thread = thread.map_err(|e| Error::caused(ErrorKind::Storage, "the recorder's thread did not start", e))?;
         // A share of 1 takes the largest hash too, a share of 0 takes none.
@@ -219,16 +257,17 @@ impl Recorder {
         self.shared.recorded()
     }
 
-    /// Ends the recording: writes what waits and ends the file. Waits for the disk; the second call does nothing.
+    /// Ends the recording: writes what waits and ends the file. Waits for the disk, or up to five seconds for the sink; the second call
+    /// does nothing.
     ///
     /// # Errors
-    /// `Storage`: writing failed, now or earlier; what was written before is readable.
+    /// `Storage` or `Sink`: writing failed, now or earlier; what was written before is readable.
     pub fn finish(&self) -> Result<Recorded, Error> {
         self.shared.is_open.store(false, Ordering::Release);
         if let Some(thread) = self.thread.lock().take() {
             thread.thread().unpark();
             match thread.join() {
-                Ok(result) => result.map_err(unwritten)?,
+                Ok(result) => result?,
                 Err(_) => return Err(Error::new(ErrorKind::Storage, "the recorder's thread panicked")),
             }
         }
@@ -248,8 +287,4 @@ impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder").field("recorded", &self.recorded()).finish_non_exhaustive()
     }
-}
-
-fn unwritten(error: larder_trace::Error) -> Error {
-    Error::caused(ErrorKind::Storage, format!("the recording: {error}"), error)
 }
