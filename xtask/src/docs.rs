@@ -80,6 +80,10 @@ fn formats() -> String {
             [code(format.name), about, endings.join(" "), carried(format), written.to_owned()]
         }),
     );
+    page.paragraph(
+        "In place of a file, `redis://[user:password@]host[:port][/db]/STREAM` reads what services recorded into a Redis Stream \
+         (`larder_redis::RecordStream`), instances merged by time; `rediss://` in a build with the feature `tls`.",
+    );
     page.heading("Generators");
     page.paragraph(
         "In place of a file, `gen:NAME:PARAMETER=VALUE/…` makes a trace, such as `gen:zipf:alpha=0.9/keys=1e5/seed=7`. \

@@ -18,6 +18,7 @@ use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
 pub(crate) use crate::freshness_args::FreshnessArgs;
 use crate::predictions_args::PredictionsArgs;
+use crate::streams;
 use crate::top_args::TopArgs;
 
 /// Replays traces through cache policies and says which one serves them best.
@@ -218,12 +219,14 @@ traces, or is clearly behind in later time, is not published.
 The folder holds model.larder, card.md, train.toml and reliability.svg. The same traces and options give the same bytes.
 
 A trace may be what a service recorded (`larder::recorder`), a file for each day or instance, as it was written or as Parquet (in a
-build with the feature `parquet`). Traces whose names agree up to the last hyphen count as one family; with --holdout trace each
+build with the feature `parquet`); or the stream they are recorded to in a Redis, redis://[user:password@]host[:port][/db]/STREAM
+(`larder_redis::RecordStream`; rediss:// in a build with the feature `tls`), whose instances are merged by time. Traces whose names agree up to the last hyphen count as one family; with --holdout trace each
 is judged by a model of all others.
 
 Examples:
   larder train a.csv.zst b.csv.zst c.csv.zst --out models/ours
   larder train recorded/*.parquet --holdout trace --out models/ours
+  larder train redis://localhost/users:traffic redis://localhost/orders:traffic --out models/ours
   larder train a.csv.zst b.csv.zst c.csv.zst --check models/ours
   larder replay d.csv.zst --policy lru,learned --model models/ours
 
@@ -301,9 +304,10 @@ pub(crate) struct StatsArgs {
 #[command(after_long_help = "\
 Examples:
   larder convert access.log.gz access.csv.zst
+  larder convert redis://localhost/users:traffic users.parquet
   larder convert access.log - --to csv --hash-keys --secret 'only we know' > shared.csv")]
 pub(crate) struct ConvertArgs {
-    /// The trace to read, `-` for stdin, or `gen:…`
+    /// The trace to read, `-` for stdin, `gen:…`, or `redis://HOST/STREAM`
     #[arg(value_name = "IN")]
     pub(crate) input: String,
 
@@ -331,7 +335,8 @@ pub(crate) struct ConvertArgs {
 /// Which traces, and how to read them.
 #[derive(Debug, Args)]
 pub(crate) struct TraceArgs {
-    /// Files (plain, gzip, zstd or xz), `-` for stdin, or `gen:…` for a generator; see `larder formats`
+    /// Files (plain, gzip, zstd or xz), `-` for stdin, `gen:…` for a generator, or `redis://HOST/STREAM` for what services recorded; see
+    /// `larder formats`
     #[arg(value_name = "TRACE", required = true)]
     pub(crate) traces: Vec<String>,
 
@@ -346,14 +351,19 @@ impl TraceArgs {
     /// Two traces have the same name, and nobody could tell them apart.
     pub(crate) fn require_distinct_names(&self) -> Result<(), Failure> {
         let mut seen = BTreeSet::new();
-        match self.sources().find(|source| !seen.insert(source.name().to_owned())) {
+        let mut names = self.traces.iter().map(|trace| match streams::is_stream(trace) {
+            true => streams::name(trace).to_owned(),
+            false => Source::trace(trace, Options::default()).name().to_owned(),
+        });
+        match names.find(|name| !seen.insert(name.clone())) {
             None => Ok(()),
-            Some(twice) => Err(Failure::Usage(format!("two traces are named {}: rename one", twice.name()))),
+            Some(twice) => Err(Failure::Usage(format!("two traces are named {twice}: rename one"))),
         }
     }
 
-    pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
-        self.traces.iter().map(|path| Source::trace(path, self.reading.options()))
+    /// The traces; each is fetched, where it has to be, when its turn comes.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = Result<Source, Failure>> {
+        self.traces.iter().map(|trace| self.reading.source(trace))
     }
 }
 
@@ -378,6 +388,19 @@ pub(crate) struct ReadingArgs {
 }
 
 impl ReadingArgs {
+    /// The trace that is called so.
+    ///
+    /// # Errors
+    /// It is a stream, and cannot be fetched. Nothing else is opened yet.
+    pub(crate) fn source(&self, trace: &str) -> Result<Source, Failure> {
+        if !streams::is_stream(trace) {
+            return Ok(Source::trace(trace, self.options()));
+        }
+        // Whatever format is named, this is larder's own.
+        let options = Options { format: None, columns: Columns::default(), ..self.options() };
+        Ok(Source::spooled(streams::name(trace), streams::fetch(trace)?, options))
+    }
+
     pub(crate) fn options(&self) -> Options {
         Options {
             format: self.format.clone(),

@@ -22,7 +22,7 @@ Examples:
   larder explain gen:zipf:requests=1e5/keys=1e4 --key 17 --json
   larder explain --url http://127.0.0.1:9465 --key user:42")]
 pub(crate) struct ExplainArgs {
-    /// A file (plain, gzip, zstd or xz), `-` for stdin, or `gen:…` for a generator; see `larder formats`
+    /// A file (plain, gzip, zstd or xz), `-` for stdin, `gen:…` for a generator, or `redis://HOST/STREAM`; see `larder formats`
     #[arg(value_name = "TRACE", required_unless_present = "url")]
     pub(crate) trace: Option<String>,
 

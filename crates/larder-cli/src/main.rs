@@ -11,6 +11,7 @@ mod freshness_args;
 mod metrics;
 mod predictions_args;
 mod progress;
+mod streams;
 mod table;
 mod top_args;
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use larder_redis::RedisConfig;
 use parking_lot::Mutex;
-use rcgen::{CertificateParams, KeyPair};
 use redis::TlsCertificates;
 use support::server::{Server, free_port};
 use support::{RECOVERY, Service, eventually};
@@ -17,23 +16,12 @@ use tokio::time::sleep;
 
 const KEYS: u32 = 50;
 
-/// A self-signed certificate for `localhost` and its key, as files in the server's folder. The certificate is its own root.
-fn certify(server: &Server, name: &str) -> (String, String, Vec<u8>) {
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-    let (at, key_at) = (server.dir.path().join(format!("{name}.crt")), server.dir.path().join(format!("{name}.key")));
-    std::fs::write(&at, certificate.pem()).unwrap();
-    std::fs::write(&key_at, key.serialize_pem()).unwrap();
-    let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
-    (path(at), path(key_at), certificate.pem().into_bytes())
-}
-
 #[tokio::test]
 async fn row_08_a_rotated_certificate() {
     need_redis!();
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let mut server = Server::planned(&[]);
-    let (certificate, key, root) = certify(&server, "old");
+    let (certificate, key, root) = server.certify("old");
     let port = free_port();
     server.add_args(&["--tls-port", &port.to_string(), "--tls-cert-file", &certificate, "--tls-key-file", &key]);
     server.add_args(&["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"]);
@@ -47,7 +35,7 @@ async fn row_08_a_rotated_certificate() {
     let service = Service::with(config);
     service.warm(KEYS).await;
 
-    let (certificate, key, root) = certify(&server, "new");
+    let (certificate, key, root) = server.certify("new");
     let both = format!("tls-cert-file {certificate} tls-key-file {key}");
     server.tell::<()>(&["CONFIG SET", &both].join(" ").split(' ').collect::<Vec<_>>()).unwrap();
     server.tell::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();

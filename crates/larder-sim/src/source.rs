@@ -35,6 +35,11 @@ impl Source {
         Self { name, place: Place::Path(path.to_owned()), options, skip: 0 }
     }
 
+    /// A trace in a temporary file, which goes with it.
+    pub fn spooled(name: impl Into<String>, file: NamedTempFile, options: Options) -> Self {
+        Self { name: name.into(), place: Place::Spooled(file), options, skip: 0 }
+    }
+
     /// Requests at hand.
     pub fn requests(name: impl Into<String>, requests: impl Into<Arc<[Request]>>) -> Self {
         Self { name: name.into(), place: Place::Memory(requests.into()), options: Options::default(), skip: 0 }
@@ -43,6 +48,15 @@ impl Source {
     /// The trace's name: the file's without folders and endings, `stdin`, or the generator's description.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The file it lies in; none for generators, streams, and requests at hand.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Path(path) => Some(&**path).filter(|path| path.is_file()),
+            Place::Spooled(file) => Some(file.path()),
+            Place::Memory(_) => None,
+        }
     }
 
     /// Starts reading from the beginning.

@@ -16,7 +16,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
             "--arms takes two policies: the one on trial, and the one it is compared with".into(),
         ));
     };
-    for mut source in args.traces.sources() {
+    for source in args.traces.sources() {
+        let mut source = source?;
         for capacity in &args.capacities {
             let run = ArmsRun {
                 treatment: treatment.clone(),

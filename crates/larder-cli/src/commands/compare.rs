@@ -16,7 +16,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     args.traces.require_distinct_names()?;
     let experiment = args.run.experiment(&args.policies(), &args.capacities)?;
     let mut outcomes = Vec::new();
-    for mut source in args.traces.sources() {
+    for source in args.traces.sources() {
+        let mut source = source?;
         let bar = Bar::new(source.name());
         outcomes.push(experiment.run(&mut source, &bar)?);
         bar.clear();

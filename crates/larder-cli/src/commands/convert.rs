@@ -10,6 +10,7 @@ use larder_trace::{Options, Reader, create, open};
 use crate::args::ConvertArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
+use crate::streams;
 use crate::table::count;
 
 /// Requests converted at a time.
@@ -19,7 +20,9 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     refuse_same_file(Path::new(&args.input), &args.output)?;
     let secret = if args.hash_keys { args.secret.clone() } else { None };
     let options = Options { secret, ..args.reading.options() };
-    let mut reader = open(&args.input, &options)?;
+    let fetched = streams::is_stream(&args.input).then(|| streams::fetch(&args.input)).transpose()?;
+    let input = fetched.as_ref().map_or(Path::new(&args.input), |file| file.path());
+    let mut reader = open(input, &options)?;
     let mut writer = create(&args.output, args.to.as_deref())?;
     let bar = Bar::new(reader.name());
     let mut batch = Vec::with_capacity(BATCH);

@@ -21,7 +21,8 @@ pub(crate) fn run(args: &CurveArgs) -> Result<(), Failure> {
         threads: threads(args.cells.threads),
         gets_only: args.cells.gets_only,
     };
-    for mut source in args.traces.sources() {
+    for source in args.traces.sources() {
+        let mut source = source?;
         let bar = Bar::new(source.name());
         let (survey, curves) = run.run(&mut source, &bar)?;
         bar.clear();

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
+use larder_sim::FreshnessReport;
 use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome, synthetic};
-use larder_sim::{FreshnessReport, Source};
 
 use super::{command_line, print_json};
 use crate::args::FreshnessArgs;
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
     for path in &args.traces.traces {
         let mut source = match path.strip_prefix(SYNTHETIC) {
             Some(family) => synthetic(family)?,
-            None => Source::trace(path, args.traces.reading.options()),
+            None => args.traces.reading.source(path)?,
         };
         source.make_repeatable()?;
         let bar = Bar::new(source.name());

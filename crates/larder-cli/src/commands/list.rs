@@ -42,6 +42,10 @@ pub(crate) fn formats() -> Result<(), Failure> {
         let written = if format.create.is_some() { "" } else { " (read only)" };
         writeln!(out, "  {:16}  {}{written}", format.name, format.about)?;
     }
+    writeln!(
+        out,
+        "\nIn a Redis: redis://[user:password@]host[:port][/db]/STREAM, what services recorded there, merged by time."
+    )?;
     writeln!(out, "\nGenerators (gen:NAME:PARAMETER=VALUE/…, the same trace for the same seed):")?;
     let generator_param = |out: &mut io::StdoutLock<'_>, param: &larder_trace::Param| {
         let default = param.default.map_or_else(String::new, |value| format!("={value}"));

@@ -21,10 +21,11 @@ use larder_sim::{Experiment, Lifetimes, Outcome, Report};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::streams;
 
-/// The command as it was given, for whoever wants to repeat it.
+/// The command as it was given, but for logins, for whoever wants to repeat it.
 pub(crate) fn command_line() -> String {
-    quoted(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
+    quoted(std::env::args_os().skip(1).map(|word| streams::without_login(&word.to_string_lossy())))
 }
 
 /// A command of ours, its words quoted where a shell needs it.

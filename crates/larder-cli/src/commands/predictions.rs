@@ -68,7 +68,8 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<(), Failure> {
         lifetimes: Lifetimes::Ignored,
     };
     let collecting = Collecting { most: args.examples as usize, earlier: 0.0 };
-    for mut source in args.traces.sources() {
+    for source in args.traces.sources() {
+        let mut source = source?;
         let bar = Bar::new(source.name());
         let outcome = experiment.collect(&mut source, &collecting, &bar)?;
         bar.clear();

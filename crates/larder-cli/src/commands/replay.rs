@@ -19,7 +19,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     }
     let experiment = args.run.experiment(&args.policies, &args.capacities)?;
     let mut outcomes = Vec::new();
-    for mut source in args.traces.sources() {
+    for source in args.traces.sources() {
+        let mut source = source?;
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&mut source, &bar)?;
         bar.clear();

@@ -18,7 +18,8 @@ const BAR: usize = 32;
 const COURSE: usize = 20;
 
 pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
-    for mut source in args.traces.sources() {
+    for source in args.traces.sources() {
+        let mut source = source?;
         let bar = Bar::new(source.name());
         let stats = Stats::collect(&mut source, &bar)?;
         bar.clear();

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rcgen::{CertificateParams, KeyPair};
 use redis::FromRedisValue;
 use tempfile::TempDir;
 
@@ -123,6 +124,17 @@ impl Server {
     fn signal(&self, name: &str) {
         let pid = self.process.as_ref().unwrap().id();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
+    }
+
+    /// A self-signed certificate for `localhost` and its key, as files in the server's folder. The certificate is its own root.
+    pub fn certify(&self, name: &str) -> (String, String, Vec<u8>) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let (at, key_at) = (self.dir.path().join(format!("{name}.crt")), self.dir.path().join(format!("{name}.key")));
+        std::fs::write(&at, certificate.pem()).unwrap();
+        std::fs::write(&key_at, key.serialize_pem()).unwrap();
+        let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+        (path(at), path(key_at), certificate.pem().into_bytes())
     }
 
     /// From now on, `tell` logs in with it.

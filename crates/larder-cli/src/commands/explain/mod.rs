@@ -35,7 +35,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
 
 fn replayed(args: &ExplainArgs, trace: &str) -> Result<(), Failure> {
     let policy = args.start.apply(std::slice::from_ref(&args.policy))?.remove(0);
-    let mut source = Source::trace(trace, args.reading.options());
+    let mut source = args.reading.source(trace)?;
     source.make_repeatable()?;
     let bar = Bar::new(source.name());
     let asked = Asked::find(args, &source, &bar)?;

@@ -10,6 +10,7 @@ use larder_sim::{CapacitySpec, CellRecord, Collecting, Experiment, Lifetimes, So
 use crate::args::{TrainArgs, threads};
 use crate::failure::Failure;
 use crate::progress::Bar;
+use crate::streams;
 
 /// The policy a model is for.
 pub(super) const LEARNED: &str = "learned";
@@ -49,7 +50,8 @@ impl Material {
         // Half of a cell's examples are of each part of the trace, as near as that can be.
         let collecting = Collecting { most: (args.examples as usize).div_ceil(2), earlier: args.earlier };
         let (mut traces, mut cells) = (Vec::new(), Vec::<Replayed>::new());
-        for (number, (path, mut source)) in args.traces.traces.iter().zip(args.traces.sources()).enumerate() {
+        for (number, (path, source)) in args.traces.traces.iter().zip(args.traces.sources()).enumerate() {
+            let mut source = source?;
             let bar = Bar::new(source.name());
             let outcome = experiment.collect(&mut source, &collecting, &bar)?;
             bar.clear();
@@ -63,7 +65,7 @@ impl Material {
                     cells.push(Replayed { trace: number, cold: cell.record, examples, earlier });
                 }
             }
-            let sha256 = if path.starts_with("gen:") { None } else { Some(file_hash(Path::new(path))?) };
+            let sha256 = source.file().map(file_hash).transpose()?;
             let examples = cells[before..].iter().map(|cell| cell.examples.len() as u64).sum();
             let record = TraceRecord { name: file_name(path), sha256, rows: outcome.rows, examples };
             traces.push(Trace { source, record, later: (outcome.rows as f64 * args.earlier) as u64 });
@@ -111,8 +113,11 @@ pub(crate) fn policy(text: &str) -> Result<PolicySpec, Failure> {
     text.parse().map_err(|error| larder_sim::Error::from(error).into())
 }
 
-/// The name of a trace's file, or a generator's description.
+/// The name of a trace's file, where a stream is without the login, or a generator's description.
 pub(super) fn file_name(path: &str) -> String {
+    if streams::is_stream(path) {
+        return streams::without_login(path);
+    }
     let name = Path::new(path).file_name().filter(|_| !path.starts_with("gen:"));
     name.map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
 }
