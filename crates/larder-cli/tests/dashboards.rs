@@ -1,6 +1,8 @@
 //! The dashboard and the alerts, against a real scrape of the demonstration and a real Prometheus.
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
+mod everything;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -157,16 +159,20 @@ fn every_panel_has_data() {
     // Its second tier is a Redis then.
     let has_redis = installed("redis-server");
     let folder = tempfile::tempdir().unwrap();
+    let service_port = free_port();
+    let _service = everything::serve(([127, 0, 0, 1], service_port).into(), &folder.path().join("log"));
     let expressions: Vec<_> =
         expressions().into_iter().filter(|(_, text)| has_redis || !text.contains("larder_redis_")).collect();
     assert!(expressions.len() > 30);
     let mut wanted: BTreeSet<_> = expressions.iter().flat_map(|(_, text)| metrics_in(text)).collect();
-    // The demonstration's capacity is in entries.
+    // Both capacities are in entries.
     wanted.retain(|metric| !["larder_capacity_bytes", "larder_weight_bytes"].contains(&metric.as_str()));
     let until = Instant::now() + PATIENCE;
     let text = loop {
-        let text = scrape(demo_port);
-        let missing: Vec<_> = wanted.iter().filter(|metric| !is_scraped(metric, &text)).collect();
+        // Each has its part of the series, and headers of its own.
+        let text = [scrape(demo_port), scrape(service_port)];
+        let missing: Vec<_> =
+            wanted.iter().filter(|metric| !text.iter().any(|text| is_scraped(metric, text))).collect();
         if missing.is_empty() {
             break text;
         }
@@ -177,15 +183,17 @@ fn every_panel_has_data() {
     if !(installed("promtool") && installed("prometheus")) {
         return;
     }
-    let (is_good, complaints) = promtool(&["check", "metrics"], &text);
-    assert!(is_good && complaints.is_empty(), "promtool check metrics:\n{complaints}");
+    for text in &text {
+        let (is_good, complaints) = promtool(&["check", "metrics"], text);
+        assert!(is_good && complaints.is_empty(), "promtool check metrics:\n{complaints}");
+    }
 
     let prometheus_port = free_port();
     let config = folder.path().join("prometheus.yml");
     let rules = dashboards().canonicalize().unwrap().join("alerts.yml");
     let settings = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n  - job_name: larder\n    \
-         static_configs: [{{targets: ['127.0.0.1:{demo_port}']}}]\n",
+         static_configs: [{{targets: ['127.0.0.1:{demo_port}', '127.0.0.1:{service_port}']}}]\n",
         rules.display()
     );
     std::fs::write(&config, settings).unwrap();

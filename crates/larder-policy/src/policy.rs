@@ -88,7 +88,7 @@ impl PolicySpec {
     }
 
     fn setup(&self, capacity: Capacity, seed: u64) -> Setup<'_> {
-        Setup { prior: self.prior.as_deref(), ..setup(capacity, seed, &self.eviction_params) }
+        Setup { prior: self.prior.as_ref(), ..setup(capacity, seed, &self.eviction_params) }
     }
 
     fn complete<E: Eviction + ?Sized>(&self, capacity: Capacity, seed: u64, eviction: Box<E>) -> Policy<E> {

@@ -1,6 +1,7 @@
 //! The whole cache policy over one set of keys: index, slots, weights, expiry, admission, eviction, lifetimes.
 
 mod share;
+mod standing;
 mod swap;
 mod work;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use crate::eviction::{Arrival, Eviction, Fate, Removal, slots};
 use crate::index::Index;
-use crate::learned::{Explanation, Standing};
+use crate::learned::Explanation;
 use crate::plan::{Plan, Refusal, Verdict};
 use crate::policy::Policy;
 use crate::slots::{NIL, Slot, SlotVec};
@@ -303,11 +304,6 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         }
         self.policy.eviction.take_examples(&mut work.examples);
         self.forget();
-    }
-
-    /// How a learned policy stands beside the classical rule its guard runs: which of the two ranks, and what each misses.
-    pub fn standing(&mut self) -> Option<Standing> {
-        self.policy.eviction.standing()
     }
 
     /// What the eviction policy would do about `access` if it came next, and why; nothing changes. Of a resident it says whether

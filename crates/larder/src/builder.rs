@@ -24,6 +24,7 @@ use crate::runtime::Home;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::sharing::{Exchange, ModelStore, Sharing};
+use crate::stats::Counts;
 use crate::store::{Digest, Store, Weigher};
 use crate::writes::Writes;
 use crate::{Error, ErrorKind};
@@ -381,14 +382,16 @@ where
         let own = Own { make, name, learns, objective: self.rules.freshness.objective() };
         let (parts, judge) = proof::parts(capacity, count, seed, own, &self.control)?;
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
-        let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, ttl, seed }| {
+        let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, arm, ttl, seed }| {
             let most_keys = Engine::keys_beside(capacity.most_objects());
             let engine = freshness.clone().map(|freshness| {
                 let mut engine = Engine::new(freshness, seed).with_most_keys(most_keys);
                 engine.suspend(ttl);
                 engine
             });
-            Segment::new(Shard::new(capacity, policy), engine, gauge, seed)
+            let mut segment = Segment::new(Shard::new(capacity, policy), engine, gauge, seed);
+            segment.turns.change(arm, Counts::default());
+            segment
         });
         let built_at = self.clock.now();
         let hasher = KeyHasher::new(self.seed, self.remote.is_some());

@@ -21,7 +21,7 @@ use crate::limits::Limits;
 use crate::loader::{BoxError, Load, Loader};
 use crate::prewarm::Rhythms;
 use crate::remote::{Invalidation, names};
-use crate::report::{FreshnessReport, RemoteReport, Report};
+use crate::report::{BehindReport, FreshnessReport, RemoteReport, Report};
 use crate::runtime::Home;
 use crate::shared::{Shared, Times, tolerate};
 use crate::sharing::Exchange;
@@ -307,7 +307,7 @@ where
 
     /// All that can be told about it at this moment, as plain data: what the metrics and the dashboard show.
     pub fn report(&self) -> Report {
-        let Inner { name, store, shared, sharing, policy, built_at, .. } = &*self.inner;
+        let Inner { name, store, shared, sharing, writes, policy, built_at, .. } = &*self.inner;
         let now = store.clock.now();
         let Stats { counts, entries, weight, capacity, metadata_bytes, stale_rate } = store.stats();
         let (freshness, telemetry) = (&store.rules.freshness, store.telemetry());
@@ -338,6 +338,10 @@ where
             sharing: sharing.as_ref().map(|exchange| exchange.report()),
             control: store.control(),
             remote: shared.as_ref().map(|shared| RemoteReport::of(&shared.tier)),
+            behind: match writes {
+                Writes::Behind(log) => Some(BehindReport::of(&log.stats())),
+                Writes::Through(_) | Writes::Nowhere => None,
+            },
         }
     }
 

@@ -217,6 +217,19 @@ where
     /// Takes what the remote tier has, if it is fresh and new enough, and keeps it. The process that loaded it could not know how
     /// often this one reads it: the engine here has its say. An audit is a question to the origin.
     pub(crate) fn take_remote(&self, target: &mut Target<K, V>, seen: &mut Option<Seen<V>>) -> Offer<V> {
+        let is_read = target.audit.is_none();
+        let offer = self.weigh_remote(target, seen);
+        let is_good = matches!(offer, Offer::Good(_));
+        if is_good || is_read && seen.is_some() {
+            self.store.count(target.hash, |counts| {
+                counts.remote_hits += u64::from(is_good);
+                counts.remote_misses += u64::from(!is_good);
+            });
+        }
+        offer
+    }
+
+    fn weigh_remote(&self, target: &mut Target<K, V>, seen: &mut Option<Seen<V>>) -> Offer<V> {
         let Target { hash, flight, audit } = target;
         let Some((Some((brought, true)), None)) = seen.as_ref().map(|seen| (&seen.found, *audit)) else {
             return Offer::Nothing;
@@ -232,10 +245,7 @@ where
         let decision = if value.is_some() { self.store.judge(*hash, &flight.key) } else { Decision::Serve };
         let found = Found { value, tier: Tier::Remote, age, is_stale: false };
         match decision {
-            Decision::Serve | Decision::ServeAndRefresh => {
-                self.store.count(*hash, |counts| counts.remote_hits += 1);
-                return Offer::Good(found);
-            }
+            Decision::Serve | Decision::ServeAndRefresh => return Offer::Good(found),
             Decision::Audit(drawn) => {
                 self.store.count(*hash, |counts| counts.audits += 1);
                 *audit = Some(drawn);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use larder_policy::experiment::Comparison;
 
+use crate::behind;
 use crate::prewarm::Usefulness;
 use crate::remote::{ServerFigures, Tier};
 use crate::stats::{Counts, StaleRate};
@@ -58,6 +59,8 @@ pub struct Report {
     pub control: Option<ControlReport>,
     /// The remote tier; `None` where there is none.
     pub remote: Option<RemoteReport>,
+    /// The write-behind log; `None` where there is none.
+    pub behind: Option<BehindReport>,
 }
 
 /// How stale answers may be, and are.
@@ -85,7 +88,7 @@ pub struct Epochs {
 }
 
 /// The model of a learned policy, which each part of the memory has to itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ModelReport {
@@ -95,6 +98,13 @@ pub struct ModelReport {
     pub on_duty: usize,
     /// How often it had to step back.
     pub retreats: u64,
+    /// The log-loss of what it said lately, each time before it learned what happened, as a share of that of somebody who knows how
+    /// often entries are read and nothing else: from 1 on it knows nothing. `None` until enough was said, as the next two.
+    pub loss: Option<f64>,
+    /// The same as a share of the loss of the model it began with or took over last: below 1, what it learned here helps.
+    pub loss_to_prior: Option<f64>,
+    /// How far its probabilities are off, on average (expected calibration error).
+    pub calibration_error: Option<f64>,
 }
 
 /// What instances of the service share of what they learned.
@@ -139,6 +149,8 @@ pub struct ControlReport {
     pub treated: usize,
     /// How many parts there are.
     pub parts: usize,
+    /// Of the cache's counts, those of parts while the control decided there; the others are the policy's.
+    pub counts: Counts,
     /// How often the policy was rolled back.
     pub rollbacks: u32,
     /// Why it last was, in words.
@@ -256,6 +268,32 @@ impl RemoteReport {
             pending: state.pending,
             counts,
             server: tier.server_figures(),
+        }
+    }
+}
+
+/// How a write-behind log is.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BehindReport {
+    /// Writes the sink does not have yet.
+    pub pending: u64,
+    /// Bytes of these, as they lie in the log.
+    pub pending_bytes: u64,
+    /// How long the oldest of these has waited, in seconds; `None` where none waits.
+    pub oldest: Option<f64>,
+    /// What happened since the log was opened, by name.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl BehindReport {
+    pub(crate) fn of(stats: &behind::Stats) -> Self {
+        Self {
+            pending: stats.pending_writes,
+            pending_bytes: stats.pending_bytes,
+            oldest: stats.oldest_pending.map(|oldest| oldest.as_secs_f64()),
+            counts: stats.iter().collect(),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::key::Key;
 use crate::prewarm::Warmed;
 use crate::proof::gauge::Gauge;
 use crate::proof::judge::Side;
+use crate::proof::turns::Turns;
 use crate::rules::Rules;
 use crate::snapshot::Rate;
 use crate::stats::Counts;
@@ -35,6 +36,7 @@ pub(crate) struct Segment<K, V> {
     pub(crate) counts: Counts,
     /// What the policy is measured by, if it is.
     pub(crate) gauge: Option<Box<Gauge>>,
+    pub(crate) turns: Turns,
     pub(crate) telemetry: Telemetry,
     /// Entries that left; their values are dropped once the lock is free.
     pub(crate) gone: Vec<Evicted<Entry<K, V>>>,
@@ -119,6 +121,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             flights: HashMap::default(),
             counts: Counts::default(),
             gauge,
+            turns: Turns::default(),
             telemetry: Telemetry::default(),
             gone: Vec::new(),
             warmed: Arc::default(),
@@ -410,7 +413,8 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     }
 
     /// The other arm decides from now on; the entries stay.
-    pub(crate) fn change_sides(&mut self, Side { policy, ttl }: Side, now: Time) {
+    pub(crate) fn change_sides(&mut self, Side { arm, policy, ttl }: Side, now: Time) {
+        self.turns.change(arm, self.counts);
         if let Some(engine) = &mut self.engine {
             engine.suspend(ttl);
         }

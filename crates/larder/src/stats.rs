@@ -1,6 +1,6 @@
 //! What a cache has done so far, in numbers.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Sub};
 
 use larder_policy::freshness::Measured;
 
@@ -24,6 +24,15 @@ macro_rules! counts {
                 $(self.$name += other.$name;)*
             }
         }
+
+        /// What was counted since; nothing where a count was taken back meanwhile.
+        impl Sub for Counts {
+            type Output = Self;
+
+            fn sub(self, earlier: Self) -> Self {
+                Self { $($name: self.$name.saturating_sub(earlier.$name),)* }
+            }
+        }
     };
 }
 
@@ -34,6 +43,8 @@ counts! {
     misses,
     /// Of the misses, those that the remote tier served.
     remote_hits,
+    /// Reads that the remote tier could not serve: it had nothing usable, or could not be asked.
+    remote_misses,
     /// Reads served beyond their time because the origin failed or was slow.
     stale,
     /// Loads from the origin that brought something, or that there is nothing.

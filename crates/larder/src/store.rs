@@ -538,7 +538,12 @@ where
 
     /// The policy beside its control.
     pub(crate) fn control(&self) -> Option<ControlReport> {
-        Some(self.judge.as_ref()?.lock().report(self.clock.now()))
+        let mut judge = self.judge.as_ref()?.lock();
+        let counts = self.lock_all().fold(Counts::default(), |mut sum, segment| {
+            sum += segment.turns.control(segment.counts);
+            sum
+        });
+        Some(judge.report(self.clock.now(), counts))
     }
 
     /// Changes the capacity to `limit`, shared by the segments as at the start.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use larder_policy::KeyHash;
-use larder_policy::learned::Rule;
+use larder_policy::learned::{Rule, Scores};
 
 use crate::fetched::Tier;
 use crate::key::Key;
@@ -67,14 +67,17 @@ where
 
     /// How the model stands, where the policy has one.
     pub(crate) fn model(&self) -> Option<ModelReport> {
-        let standings = self.lock_all().filter_map(|mut segment| segment.kernel.standing());
-        standings.fold(None, |sum, standing| {
-            let ModelReport { parts, on_duty, retreats } = sum.unwrap_or_default();
-            Some(ModelReport {
-                parts: parts + 1,
-                on_duty: on_duty + usize::from(standing.rule == Rule::Learned),
-                retreats: retreats + u64::from(standing.retreats),
-            })
-        })
+        let mut scores = Scores::default();
+        let mut model = ModelReport::default();
+        for mut segment in self.lock_all() {
+            segment.kernel.score(&mut scores);
+            let Some(standing) = segment.kernel.standing() else { continue };
+            model.parts += 1;
+            model.on_duty += usize::from(standing.rule == Rule::Learned);
+            model.retreats += u64::from(standing.retreats);
+        }
+        let (loss, loss_to_prior) = (scores.against_base_rate(), scores.against_prior());
+        let calibration_error = scores.calibration_error();
+        (model.parts > 0).then_some(ModelReport { loss, loss_to_prior, calibration_error, ..model })
     }
 }

@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use larder::behind::{Behind, Sink, Write};
 use larder::metrics::CATALOGUE;
 use larder::remote::InProcess;
-use larder::{Cache, Control, Fetched, Freshness, Sharing, codec};
+use larder::{Cache, Control, ErrorKind, Fetched, Freshness, Sharing, codec};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// The process's recorder.
@@ -42,7 +45,25 @@ fn metric_of(series: &str) -> &str {
     suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-fn cache(name: &str) -> Cache<String, u64> {
+/// Refuses the key that is too long, and is slow at first.
+struct Database(AtomicU32);
+
+impl Sink for Database {
+    fn write<'a>(&'a self, batch: &'a [Write]) -> BoxFuture<'a, Result<(), larder::Error>> {
+        Box::pin(async move {
+            if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
+                return Err(larder::Error::new(ErrorKind::Sink, "not yet"));
+            }
+            match batch.iter().any(|write| write.name.contains("refused")) {
+                true => Err(larder::Error::new(ErrorKind::BadKey, "never")),
+                false => Ok(()),
+            }
+        })
+    }
+}
+
+/// One with everything that a cache can have.
+fn cache(name: &str, log: Behind) -> Cache<String, u64> {
     let store = InProcess::new(1 << 20);
     Cache::builder()
         .name(name)
@@ -61,6 +82,7 @@ fn cache(name: &str) -> Cache<String, u64> {
                 len => Ok(Fetched::from(len as u64)),
             }
         })
+        .write_behind(log)
         .seed(1)
         .build()
         .unwrap()
@@ -69,7 +91,10 @@ fn cache(name: &str) -> Cache<String, u64> {
 #[tokio::test(start_paused = true)]
 async fn a_scrape_says_what_the_report_says() {
     let recorder = recorder();
-    let cache = cache("scraped");
+    let folder = tempfile::tempdir().unwrap();
+    let log = Behind::open(folder.path(), larder::behind::Options::default(), Arc::new(Database(AtomicU32::new(0))));
+    let log = log.await.unwrap();
+    let cache = cache("scraped", log.clone());
     let mut errors = 0;
     for round in 0..120 {
         if round % 40 == 0 {
@@ -83,6 +108,12 @@ async fn a_scrape_says_what_the_report_says() {
         }
     }
     cache.insert("written".into(), 1).await.unwrap();
+    for key in ["put", "refused"] {
+        cache.put(key.into(), 2).await.unwrap();
+    }
+    while log.stats().pending_writes > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     for at in 0..500 {
         cache.remove(&format!("secret{at}")).await.unwrap();
     }
@@ -101,9 +132,28 @@ async fn a_scrape_says_what_the_report_says() {
     let counts = report.counts;
     assert!(counts.hits > 0 && counts.evicted > 0 && counts.remote_hits > 0 && errors > 0);
     assert!(counts.absent > 0 && counts.cleared > 0 && counts.removed > 0, "{counts:?}");
-    same("larder_gets_total", r#"tier="l1",result="hit""#, counts.hits);
-    same("larder_gets_total", r#"tier="l1",result="miss""#, counts.misses);
-    same("larder_gets_total", r#"tier="l2",result="hit""#, counts.remote_hits);
+    let control = report.control.as_ref().unwrap().counts;
+    assert!(control.hits > 0 && control.remote_hits > 0 && control.remote_misses > 0, "{control:?}");
+    let policy = counts - control;
+    for (arm, counts) in [("policy", policy), ("control", control)] {
+        let labels = |tier: &str, result: &str| format!(r#"tier="{tier}",arm="{arm}",result="{result}""#);
+        same("larder_gets_total", &labels("l1", "hit"), counts.hits);
+        same("larder_gets_total", &labels("l1", "miss"), counts.misses);
+        same("larder_gets_total", &labels("l2", "hit"), counts.remote_hits);
+        same("larder_gets_total", &labels("l2", "miss"), counts.remote_misses);
+    }
+    // A quarter of the memory is the control's, and a quarter of the reads.
+    let share = control.reads() as f64 / counts.reads() as f64;
+    assert!((0.2..0.3).contains(&share), "{share}");
+    same("larder_write_behind_events_total", r#"event="appended""#, 2);
+    same("larder_write_behind_events_total", r#"event="flushed""#, 1);
+    same("larder_write_behind_events_total", r#"event="dead_lettered""#, 1);
+    assert!(number("larder_write_behind_events_total", r#"event="retried""#) >= 1.0);
+    same("larder_write_behind_pending_writes", "", 0);
+    let model = report.model.unwrap();
+    assert_eq!(number("larder_model_loss_ratio", r#"against="base_rate""#), model.loss.unwrap());
+    assert_eq!(number("larder_model_loss_ratio", r#"against="prior""#), model.loss_to_prior.unwrap());
+    assert_eq!(number("larder_model_calibration_error_ratio", ""), model.calibration_error.unwrap());
     same("larder_loads_total", r#"result="found""#, counts.loads - counts.absent);
     same("larder_loads_total", r#"result="error""#, counts.load_errors);
     same("larder_evictions_total", r#"cause="size""#, counts.evicted);

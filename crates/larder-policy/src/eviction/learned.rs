@@ -18,14 +18,17 @@ mod faults;
 mod params;
 mod share;
 
+use std::sync::Arc;
+
 use super::{Arrival, Eviction, Fate, Removal, Setup};
 use crate::learned::features::Features;
 use crate::learned::guard::{Guard, Rule};
 use crate::learned::history::{Context, History, Scale};
 use crate::learned::labels::Labels;
 use crate::learned::memory::Memory;
+use crate::learned::prequential::Prequential;
 use crate::learned::scorecard::Scorecard;
-use crate::learned::{Example, Explanation, HORIZONS, Pool, Prior, Standing};
+use crate::learned::{Example, Explanation, HORIZONS, Pool, Prior, Scores, Standing};
 use crate::slots::SlotVec;
 use crate::{Access, KeyHash, Reuse, Rng, Slot};
 
@@ -138,8 +141,9 @@ pub(crate) struct Learned {
     labels: Labels,
     card: Scorecard,
     rate: f32,
-    /// Whether it starts from a prior.
-    informed: bool,
+    /// What it began with or took over last, if it is to know anything beforehand.
+    prior: Option<Arc<Prior>>,
+    record: Prequential,
     context: Context,
     scale: Scale,
     /// Objects the scale was made for.
@@ -161,9 +165,7 @@ pub(crate) struct Learned {
 impl Learned {
     pub(crate) fn new(setup: &Setup<'_>, objective: Objective) -> Self {
         let value = |name| setup.params.value(name);
-        // A damaged built-in prior is caught by its test; without it the model starts as LRU.
-        let general = if setup.prior.is_none() { Prior::general().ok() } else { None };
-        let prior = setup.prior.or(general.as_ref()).filter(|_| value("prior") > 0.0);
+        let prior = setup.prior.cloned().or_else(Prior::shared_general).filter(|_| value("prior") > 0.0);
         let objects = setup.objects.map_or(1024.0, |objects| objects as f32);
         Self {
             objective,
@@ -178,9 +180,10 @@ impl Learned {
             memory: Memory::new(),
             remembered: 0,
             labels: Labels::new(value("labels") as usize),
-            card: Scorecard::new(prior, value("rate") as f32),
+            card: Scorecard::new(prior.as_deref(), value("rate") as f32),
             rate: value("rate") as f32,
-            informed: prior.is_some(),
+            prior,
+            record: Prequential::new(),
             context: Context::default(),
             scale: Scale::new(objects),
             scaled: objects.max(1.0),
@@ -261,9 +264,10 @@ impl Learned {
 
     fn learn(&mut self) {
         let horizons = self.pace.horizons(self.fitting());
-        let (card, examples) = (&mut self.card, &mut self.examples);
+        let Self { card, examples, record, prior, .. } = self;
         self.labels.settle(self.now, horizons, |example| {
-            card.learn(&example.features, usize::from(example.span), example.used);
+            let said = card.learn(&example.features, usize::from(example.span), example.used);
+            record.note(&example, said, prior.as_deref());
             if let Some(examples) = examples {
                 examples.push(example);
             }
@@ -545,11 +549,15 @@ impl Eviction for Learned {
         self.guard.as_ref().and_then(Option::as_ref).map(Guard::standing)
     }
 
+    fn score(&self, scores: &mut Scores) {
+        *scores += self.record.scores();
+    }
+
     fn pool(&mut self, pool: &mut Pool) {
         self.add_to(pool);
     }
 
-    fn adopt(&mut self, prior: &Prior) {
+    fn adopt(&mut self, prior: &Arc<Prior>) {
         self.take_over(prior);
     }
 

@@ -17,7 +17,9 @@
 //! [`Arrival::ghost`] names that slot, and the resident gets the same one. Until then, or until `forget` names it, the
 //! slot is a ghost's and is given to nobody else.
 
-use crate::learned::{Example, Explanation, Pool, Prior, Standing};
+use std::sync::Arc;
+
+use crate::learned::{Example, Explanation, Pool, Prior, Scores, Standing};
 use crate::params::{Param, Params};
 use crate::{Access, Reuse, Slot};
 
@@ -113,13 +115,18 @@ pub trait Eviction: Send {
         None
     }
 
+    /// Adds how good what a learned policy's model said lately was. Others have no model.
+    fn score(&self, scores: &mut Scores) {
+        let _ = scores;
+    }
+
     /// Adds what a learned policy has found to what others have, if its guard has seen enough of it. Others have found nothing.
     fn pool(&mut self, pool: &mut Pool) {
         let _ = pool;
     }
 
     /// A learned policy takes over a prior that came while it runs, as far as it has not learned better. Others have no use for it.
-    fn adopt(&mut self, prior: &Prior) {
+    fn adopt(&mut self, prior: &Arc<Prior>) {
         let _ = prior;
     }
 
@@ -158,7 +165,7 @@ pub struct Setup<'a> {
     /// The parameters, checked.
     pub params: &'a Params,
     /// What a learned policy knows beforehand, in place of the prior that ships with larder.
-    pub prior: Option<&'a Prior>,
+    pub prior: Option<&'a Arc<Prior>>,
 }
 
 /// A registered eviction policy.

@@ -1,6 +1,6 @@
 //! The online learner by itself, for those who judge models: what it says of an example, before and after it learns.
 
-use super::scorecard::Scorecard;
+use super::scorecard::{Scorecard, loss};
 use super::{Example, Features, HORIZONS, Prior};
 
 /// The learner that runs in a cache, without the cache.
@@ -20,7 +20,7 @@ impl Learner {
 
     /// Learns what became of an entry. Returns the log-loss, in nats, of what it said before.
     pub fn learn(&mut self, example: &Example) -> f32 {
-        self.0.learn(&example.features, usize::from(example.span), example.used)
+        loss(self.0.learn(&example.features, usize::from(example.span), example.used), example.used)
     }
 
     /// The weights, place by place, as [`Features::active`] numbers them.

@@ -11,6 +11,7 @@
 //! * `guard`: a small LRU beside the cache, to tell when the model fails;
 //! * `memory`: the past of evicted keys, 8 bytes each;
 //! * [`explanation`]: why a key stays or leaves;
+//! * `prequential`: how good what the model says is, while it runs;
 //! * [`prior`]: weights learned offline, as bytes;
 //! * `pool`: what several learners have found, as one prior.
 
@@ -23,6 +24,7 @@ mod lanes;
 mod learner;
 pub(crate) mod memory;
 mod pool;
+pub(crate) mod prequential;
 pub mod prior;
 pub(crate) mod scorecard;
 
@@ -31,6 +33,7 @@ pub use features::{Example, Features};
 pub use guard::{Rule, Standing};
 pub use learner::Learner;
 pub use pool::Pool;
+pub use prequential::Scores;
 pub use prior::Prior;
 
 /// How far ahead the model looks, in units of the time in which as many entries are evicted as fit: the i-th logit is

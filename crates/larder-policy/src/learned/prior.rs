@@ -4,8 +4,10 @@
 //! the kernel does not read; the sureness, f32; the scale, f32; the number of weights, 4; the weights, i16 each, in units of the scale,
 //! the spans of a place side by side; last a CRC-32C (RFC 3720, appendix B.4) of all before it.
 
+use std::sync::{Arc, OnceLock};
+
 use super::HORIZONS;
-use super::features::{WEIGHTS, schema};
+use super::features::{Features, WEIGHTS, schema};
 use crate::Error;
 use crate::artefact::{Reader, bad, crc32c};
 
@@ -92,6 +94,21 @@ impl Prior {
             std::str::from_utf8(metadata).map_err(|_| bad("byte 20: the metadata is not UTF-8".into()))?.to_owned();
         let weights = weights.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
         Self { weights, scale, sureness, metadata }.checked()
+    }
+
+    /// The same for whoever begins with it in this process.
+    pub(crate) fn shared_general() -> Option<Arc<Self>> {
+        static SHARED: OnceLock<Option<Arc<Prior>>> = OnceLock::new();
+        // A damaged built-in prior is caught by its test.
+        SHARED.get_or_init(|| Self::general().ok().map(Arc::new)).clone()
+    }
+
+    /// The logit it has for one span.
+    pub(crate) fn logit(&self, features: &Features, span: usize) -> f32 {
+        let weight = |place: usize| f32::from(self.weights[place * SPANS + span]) * self.scale;
+        let mut sum = weight(WEIGHTS - 1);
+        features.for_each_active(|place| sum += weight(place));
+        sum
     }
 
     /// The bytes that [`from_bytes`](Self::from_bytes) reads.

@@ -87,7 +87,7 @@ impl Scorecard {
         worth(self.logits(features))
     }
 
-    /// Learns the outcome of one span (Adagrad: Duchi, Hazan, Singer, JMLR 2011; with a fading sum). Returns the log-loss before.
+    /// Learns the outcome of one span (Adagrad: Duchi, Hazan, Singer, JMLR 2011; with a fading sum). Returns its logit before.
     #[inline]
     pub(crate) fn learn(&mut self, features: &Features, span: usize, used: bool) -> f32 {
         let logit = self.logits(features).to_array()[span];
@@ -102,9 +102,7 @@ impl Scorecard {
         };
         features.for_each_active(&mut update);
         update(WEIGHTS - 1);
-        // ln(1 + e^x), on the side that cannot overflow.
-        let towards = if used { -logit } else { logit };
-        towards.max(0.0) + exp(f32x4::splat(-towards.abs())).to_array()[0].ln_1p()
+        logit
     }
 
     /// The weight of every active place, the intercept last: they sum to the logits.
@@ -128,6 +126,13 @@ impl Scorecard {
         );
         assert!(self.sureness.iter().all(|&sum| sum.is_finite() && sum > 0.0), "a sum of squares is not positive");
     }
+}
+
+/// The log-loss, in nats, of a logit.
+pub(crate) fn loss(logit: f32, used: bool) -> f32 {
+    // ln(1 + e^x), on the side that cannot overflow.
+    let towards = if used { -logit } else { logit };
+    towards.max(0.0) + exp(f32x4::splat(-towards.abs())).to_array()[0].ln_1p()
 }
 
 /// The probability that no use comes within each horizon, from the logits of the spans.
@@ -204,7 +209,8 @@ mod tests {
     fn extremes_stay_finite() {
         let mut card = Scorecard::new(None, 1.0);
         for step in 0..100_000 {
-            let loss = card.learn(&some((step % 64) as u8), step % 4, step % 7 < 6);
+            let used = step % 7 < 6;
+            let loss = loss(card.learn(&some((step % 64) as u8), step % 4, used), used);
             assert!(loss.is_finite() && loss >= 0.0);
         }
         card.validate();

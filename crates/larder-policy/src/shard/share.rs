@@ -1,5 +1,7 @@
 //! What a learned policy found goes to other shards, and what theirs found comes here.
 
+use std::sync::Arc;
+
 use super::Shard;
 use crate::eviction::Eviction;
 use crate::learned::{Pool, Prior};
@@ -11,7 +13,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     }
 
     /// A prior that came while the shard runs: a policy that learns takes it over as far as it has not learned better.
-    pub fn adopt(&mut self, prior: &Prior) {
+    pub fn adopt(&mut self, prior: &Arc<Prior>) {
         self.policy.eviction.adopt(prior);
     }
 }

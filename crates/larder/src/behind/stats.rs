@@ -38,6 +38,24 @@ pub struct Stats {
     pub oldest_pending: Option<Duration>,
 }
 
+impl Stats {
+    /// Names and values of what only grows, for metrics.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("appended", self.appended),
+            ("recovered", self.recovered),
+            ("flushed", self.flushed),
+            ("coalesced", self.coalesced),
+            ("dead_lettered", self.dead_lettered),
+            ("retried", self.retried),
+            ("failed", self.failed),
+            ("failed_syncs", self.failed_syncs),
+            ("lost", self.lost),
+        ]
+        .into_iter()
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) appended: AtomicU64,

@@ -25,9 +25,12 @@ pub enum Kind {
     Counter,
     /// What is so now.
     Gauge,
-    /// Of short times: from 128 ns to 8.6 s, each bound twice the one before.
+    /// Of short times: from 128 ns to 8.6 s, each bound twice the one before, or four times where hardly any read is: slower than
+    /// memory and faster than a network, or beyond two seconds.
     Latency,
-    /// Of long times: from 4 ms to 13 days, each bound four times the one before.
+    /// Of times that a network takes: the same from 65 µs on.
+    Wait,
+    /// Of long times: from 17 ms to 13 days, each bound four times the one before.
     Span,
 }
 
@@ -35,12 +38,12 @@ impl Kind {
     /// The buckets' bounds that fit a histogram, in seconds; none where it is no histogram. They are bounds of the
     /// buckets in which the cache notes times.
     pub fn bounds(self) -> Vec<f64> {
-        let powers =
-            |from: i32, to: i32, step| (from..=to).step_by(step).map(|power| 2_f64.powi(power) / 1e9).collect();
+        let seconds = |power| 2_f64.powi(power) / 1e9;
         match self {
             Self::Counter | Self::Gauge => Vec::new(),
-            Self::Latency => powers(7, 33, 1),
-            Self::Span => powers(22, 50, 2),
+            Self::Latency => (7..12).chain([13]).chain(15..32).chain([33]).map(seconds).collect(),
+            Self::Wait => (16..32).chain([33]).map(seconds).collect(),
+            Self::Span => (24..=50).step_by(2).map(seconds).collect(),
         }
     }
 
@@ -49,7 +52,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
-            Self::Latency | Self::Span => "histogram",
+            Self::Latency | Self::Wait | Self::Span => "histogram",
         }
     }
 }
@@ -92,7 +95,15 @@ const TIERS: &[(&str, &str)] = &[("tier", "`l1` this process's memory, `l2` the 
 pub const CATALOGUE: &[Metric] = &[
     Metric::counter(
         "larder_gets_total",
-        &[("tier", "`l1`, `l2`"), ("result", "`hit`, `miss`; `stale` in `l1`: served beyond its time in an emergency")],
+        &[
+            ("tier", "`l1`, `l2`"),
+            (
+                "arm",
+                "who decides in the key's part of the memory: the cache's own `policy`, or its `control`. A control that only \
+                 stands beside it has no reads; what it would have hit is `larder_experiment_hit_ratio`",
+            ),
+            ("result", "`hit`, `miss`; `stale` in `l1`: served beyond its time in an emergency"),
+        ],
         "Reads of a tier by what came of them.",
     ),
     Metric::counter(
@@ -157,7 +168,7 @@ pub const CATALOGUE: &[Metric] = &[
     ),
     Metric::new(
         "larder_load_duration_seconds",
-        Kind::Latency,
+        Kind::Wait,
         Unit::Seconds,
         &[],
         "Loads from the origin that were answered.",
@@ -196,11 +207,47 @@ pub const CATALOGUE: &[Metric] = &[
         "What happened at the remote tier.",
     ),
     Metric::gauge(
+        "larder_write_behind_pending_writes",
+        Unit::Count,
+        "Writes in the write-behind log that the sink does not have yet.",
+    ),
+    Metric::gauge("larder_write_behind_pending_bytes", Unit::Bytes, "Bytes of these, as they lie in the log."),
+    Metric::gauge(
+        "larder_write_behind_oldest_seconds",
+        Unit::Seconds,
+        "How long the oldest of these has waited; 0 where none waits.",
+    ),
+    Metric::counter(
+        "larder_write_behind_events_total",
+        &[(
+            "event",
+            "what became of writes: `appended` to the log, `recovered` from it at the start, `flushed` to the sink, `coalesced` \
+             with a later one to the key, `dead_lettered`: the sink refused them, `failed`: the disk did not take them, `lost` in a \
+             damaged log; and attempts that were repeated: `retried` at the sink, `failed_syncs` of the disk",
+        )],
+        "What happened to the write-behind log since it was opened.",
+    ),
+    Metric::gauge(
         "larder_model_fallback_ratio",
         Unit::Count,
         "Parts of the memory that LRU ranks, for the model did worse.",
     ),
     Metric::counter("larder_model_retreats_total", &[], "Times the model had to step back."),
+    Metric::gauge(
+        "larder_model_loss_ratio",
+        Unit::Count,
+        "Log-loss of what the model said lately, each time before it learned what happened, over the loss of something simpler: below 1 \
+         the model is better.",
+    )
+    .with(&[(
+        "against",
+        "`base_rate`, who knows how often entries are read and nothing else; `prior`, the model it began with or took over last",
+    )]),
+    Metric::gauge(
+        "larder_model_calibration_error_ratio",
+        Unit::Count,
+        "How far the model's probabilities are off, on average (expected calibration error), of what it said lately.",
+    ),
     Metric::gauge("larder_model_generation", Unit::Count, "The shared model in use here: its number."),
     Metric::gauge("larder_model_age_seconds", Unit::Seconds, "Time since it was published."),
     Metric::counter(

@@ -37,7 +37,7 @@ pub fn describe_all(catalogue: &[Metric]) {
             match kind {
                 Kind::Counter => recorder.describe_counter(name, unit, help),
                 Kind::Gauge => recorder.describe_gauge(name, unit, help),
-                Kind::Latency | Kind::Span => recorder.describe_histogram(name, unit, help),
+                Kind::Latency | Kind::Wait | Kind::Span => recorder.describe_histogram(name, unit, help),
             }
         }
     });

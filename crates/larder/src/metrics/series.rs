@@ -1,6 +1,7 @@
 //! A report as series: names, labels, numbers.
 
 use crate::report::{ControlReport, RemoteReport, Report};
+use crate::stats::Counts;
 use crate::telemetry::Histogram;
 
 /// A name, labels beside the cache's, and a number.
@@ -17,13 +18,7 @@ fn by<T>(name: &'static str, label: &'static str, value: impl Into<String>, numb
 /// What only grows, always in the same order.
 pub(super) fn counters(report: &Report) -> Vec<Series<u64>> {
     let (counts, warmed) = (&report.counts, &report.warmed);
-    let get = |tier: &str, result: &str, number| {
-        ("larder_gets_total", vec![("tier", tier.to_owned()), ("result", result.to_owned())], number)
-    };
     let mut series = vec![
-        get("l1", "hit", counts.hits),
-        get("l1", "miss", counts.misses.saturating_sub(counts.stale)),
-        get("l1", "stale", counts.stale),
         by("larder_loads_total", "result", "found", counts.loads - counts.absent),
         by("larder_loads_total", "result", "absent", counts.absent),
         by("larder_loads_total", "result", "error", counts.load_errors),
@@ -50,22 +45,43 @@ pub(super) fn counters(report: &Report) -> Vec<Series<u64>> {
         by("larder_prewarm_keys_total", "result", "untracked", warmed.untracked),
     ];
     if let Some(remote) = &report.remote {
-        let asked: u64 = ["hits", "misses"].iter().filter_map(|name| remote.counts.get(name)).sum();
-        series.push(get("l2", "hit", counts.remote_hits));
-        series.push(get("l2", "miss", asked.saturating_sub(counts.remote_hits)));
-        series.extend(remote.counts.iter().map(|(&event, &times)| by("larder_l2_events_total", "event", event, times)));
+        // What came of reads is in `larder_gets_total`.
+        let events = remote.counts.iter().filter(|(event, _)| !["hits", "misses"].contains(*event));
+        series.extend(events.map(|(&event, &times)| by("larder_l2_events_total", "event", event, times)));
     }
     if let Some(sharing) = &report.sharing {
         let loads = [("adopted", sharing.adopted), ("refused", sharing.refused), ("failed", sharing.failed)];
         series.extend(loads.map(|(result, times)| by("larder_model_loads_total", "result", result, times)));
         series.push(of("larder_model_publishes_total", sharing.published));
     }
+    series.extend(report.behind.iter().flat_map(|behind| {
+        behind.counts.iter().map(|(&event, &times)| by("larder_write_behind_events_total", "event", event, times))
+    }));
+    let of_control = report.control.as_ref().map(|control| control.counts);
+    series.extend(gets("policy", *counts - of_control.unwrap_or_default(), report.remote.is_some()));
+    series.extend(of_control.into_iter().flat_map(|counts| gets("control", counts, report.remote.is_some())));
     series.extend(
         report.control.as_ref().map(|control| of("larder_experiment_rollbacks_total", u64::from(control.rollbacks))),
     );
     // Where it is not there from the start it comes last, so that the others keep their places.
     series.extend(report.model.map(|model| of("larder_model_retreats_total", model.retreats)));
     series
+}
+
+/// Reads of the tiers in the parts of the memory that an arm runs.
+fn gets(arm: &'static str, counts: Counts, has_remote: bool) -> impl Iterator<Item = Series<u64>> {
+    let remote = [("l2", "hit", counts.remote_hits), ("l2", "miss", counts.remote_misses)];
+    [
+        ("l1", "hit", counts.hits),
+        ("l1", "miss", counts.misses.saturating_sub(counts.stale)),
+        ("l1", "stale", counts.stale),
+    ]
+    .into_iter()
+    .chain(remote.into_iter().filter(move |_| has_remote))
+    .map(move |(tier, result, number)| {
+        let labels = [("tier", tier), ("arm", arm), ("result", result)].map(|(name, value)| (name, value.to_owned()));
+        ("larder_gets_total", labels.into(), number)
+    })
 }
 
 /// What is so now; infinite where an interval is.
@@ -94,12 +110,20 @@ pub(super) fn gauges(report: &Report) -> Vec<Series<f64>> {
         series.push(of("larder_stale_lower_ratio", measured.low));
         series.push(of("larder_stale_upper_ratio", measured.high));
     }
-    if let Some(model) = report.model.filter(|model| model.parts > 0) {
+    if let Some(model) = report.model {
         series.push(of("larder_model_fallback_ratio", 1.0 - model.on_duty as f64 / model.parts as f64));
+        series.extend(model.loss.map(|loss| by("larder_model_loss_ratio", "against", "base_rate", loss)));
+        series.extend(model.loss_to_prior.map(|loss| by("larder_model_loss_ratio", "against", "prior", loss)));
+        series.extend(model.calibration_error.map(|error| of("larder_model_calibration_error_ratio", error)));
     }
     if let Some(sharing) = &report.sharing {
         series.extend(sharing.generation.map(|generation| of("larder_model_generation", generation as f64)));
         series.extend(sharing.age.map(|age| of("larder_model_age_seconds", age)));
+    }
+    if let Some(behind) = &report.behind {
+        series.push(of("larder_write_behind_pending_writes", behind.pending as f64));
+        series.push(of("larder_write_behind_pending_bytes", behind.pending_bytes as f64));
+        series.push(of("larder_write_behind_oldest_seconds", behind.oldest.unwrap_or(0.0)));
     }
     report.remote.iter().for_each(|remote| series.extend(of_remote(remote)));
     report.control.iter().for_each(|control| series.extend(of_control(control)));

@@ -10,7 +10,7 @@ use larder_policy::{Policy, Time};
 use super::control::Control;
 use crate::Error;
 use crate::report::{ArmsReport, ControlReport, Difference, Size};
-use crate::stats::StaleRate;
+use crate::stats::{Counts, StaleRate};
 
 /// Slices after which the older half of what is known of other sizes is forgotten.
 const WINDOW: u64 = 300;
@@ -22,6 +22,7 @@ pub(crate) type MakeFor = Box<dyn Fn(usize, Arm) -> Policy + Send + Sync>;
 
 /// What decides in a segment that changes sides.
 pub(crate) struct Side {
+    pub(crate) arm: Arm,
     /// The policy; none where both arms have the same.
     pub(crate) policy: Option<Policy>,
     /// How long values live; none by the cache's own lifetimes.
@@ -131,7 +132,7 @@ impl Judge {
             let arm = self.experiment.arm(segment);
             if std::mem::replace(&mut self.runs[segment], arm) != arm {
                 let policy = (!self.is_same).then(|| (self.make)(segment, arm));
-                changes.push((segment, Side { policy, ttl: self.ttl(segment) }));
+                changes.push((segment, Side { arm, policy, ttl: self.ttl(segment) }));
             }
         }
         changes
@@ -142,11 +143,17 @@ impl Judge {
         &self.control
     }
 
-    pub(crate) fn runs_control(&self, segment: usize) -> bool {
-        self.runs[segment] == Arm::Control
+    /// Who decides in a segment.
+    pub(crate) fn arm(&self, segment: usize) -> Arm {
+        self.runs[segment]
     }
 
-    pub(crate) fn report(&mut self, now: Time) -> ControlReport {
+    pub(crate) fn runs_control(&self, segment: usize) -> bool {
+        self.arm(segment) == Arm::Control
+    }
+
+    /// `counts` is what segments counted while the control decided there.
+    pub(crate) fn report(&mut self, now: Time, counts: Counts) -> ControlReport {
         let (gain, refusals) = self.experiment.own_gain();
         let experiment = &self.experiment;
         let report = self.told.get_or_insert_with(|| experiment.report()).clone();
@@ -184,6 +191,7 @@ impl Judge {
             resumes_in,
             treated,
             parts: self.runs.len(),
+            counts,
             rollbacks: self.experiment.rollbacks(),
             last_breach: self.last_breach.clone(),
             hit_ratio: gain.hit_ratio,

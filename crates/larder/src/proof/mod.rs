@@ -8,6 +8,7 @@
 mod control;
 pub(crate) mod gauge;
 pub(crate) mod judge;
+pub(crate) mod turns;
 
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct Part {
     pub(crate) capacity: Capacity,
     pub(crate) policy: Policy,
     pub(crate) gauge: Option<Box<Gauge>>,
+    /// Who decides at first.
+    pub(crate) arm: Arm,
     /// How long values live, where the control decides that at first.
     pub(crate) ttl: Option<Duration>,
     pub(crate) seed: u64,
@@ -66,7 +69,8 @@ pub(crate) fn parts<M: Fn(Capacity, u64) -> Policy + Send + Sync + 'static>(
     let Some(against) = control.against.policy(learns).map(str::to_owned) else {
         let part = |(segment, capacity): (usize, Capacity)| {
             let seed = seed_of(segment);
-            Part { capacity, policy: given(make(capacity, seed)), gauge: None, ttl: None, seed }
+            let policy = given(make(capacity, seed));
+            Part { capacity, policy, gauge: None, arm: Arm::Treatment, ttl: None, seed }
         };
         return Ok((shares.into_iter().enumerate().map(part).collect(), None));
     };
@@ -92,6 +96,7 @@ pub(crate) fn parts<M: Fn(Capacity, u64) -> Policy + Send + Sync + 'static>(
         capacity,
         policy: judge.first(segment),
         gauge: Some(Box::new(gauge)),
+        arm: judge.arm(segment),
         ttl: judge.ttl(segment),
         seed: seed_of(segment),
     };

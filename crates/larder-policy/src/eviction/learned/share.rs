@@ -1,5 +1,7 @@
 //! What is found here goes to others, and what others found comes here.
 
+use std::sync::Arc;
+
 use super::Learned;
 use crate::learned::{Pool, Prior, Rule};
 
@@ -14,16 +16,17 @@ impl Learned {
         let standing = guard.standing();
         match standing.rule {
             Rule::Lru => pool.stepped_back(),
-            Rule::Learned if self.informed && standing.trials >= TRIALS => pool.add(&self.card),
+            Rule::Learned if self.prior.is_some() && standing.trials >= TRIALS => pool.add(&self.card),
             Rule::Learned => {}
         }
     }
 
     /// Takes over a prior, unless it is to start from nothing; who was scored by the old weights is scored anew.
-    pub(super) fn take_over(&mut self, prior: &Prior) {
-        if self.informed {
+    pub(super) fn take_over(&mut self, prior: &Arc<Prior>) {
+        if self.prior.is_some() {
             self.card.adopt(prior);
             self.kept.clear();
+            self.prior = Some(prior.clone());
         }
     }
 }
@@ -68,7 +71,7 @@ mod tests {
         assert_eq!(Prior::from_bytes(&prior.to_bytes()).unwrap(), prior);
         // Who has learned nothing has it all.
         let mut fresh = worked("learned", 0);
-        fresh.adopt(&prior);
+        fresh.adopt(&Arc::new(prior));
         assert_eq!(pooled(&mut fresh), None, "before the guard has tried it");
         let access = Access::get(key('a'), Time(0));
         let (from, to) = (worked("learned", 0).explain(&access).unwrap(), fresh.explain(&access).unwrap());
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_policy_that_starts_from_nothing_stays_so() {
-        let prior = Prior::new(&[3.0; WEIGHTS * HORIZONS.len()], 30.0, "").unwrap();
+        let prior = Arc::new(Prior::new(&[3.0; WEIGHTS * HORIZONS.len()], 30.0, "").unwrap());
         let access = Access::get(key('a'), Time(0));
         let mut shard = worked("learned:prior=0", 0);
         let before = shard.explain(&access).unwrap().logits;
@@ -101,7 +104,7 @@ mod tests {
     fn a_prior_that_comes_while_it_runs_breaks_nothing() {
         let mut cache = Cache::objects("learned", 3);
         cache.read("abcadbeafc");
-        cache.shard.adopt(&Prior::general().unwrap());
+        cache.shard.adopt(&Arc::new(Prior::general().unwrap()));
         cache.read("abcadbeafc");
         cache.shard.validate();
     }
