@@ -1,15 +1,16 @@
-//! Puts each format's sample into its corpus: `cargo run --example seed`.
+//! Puts each decoder's samples into its corpus: `cargo run -p larder-fuzz --example seed`.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
+use std::{fs, io};
 
-use larder_trace::FORMATS;
+use larder_fuzz::DECODERS;
 
 fn main() -> io::Result<()> {
-    for format in FORMATS {
-        for target in [format.name, "detect"] {
-            let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
-            fs::create_dir_all(&corpus)?;
-            fs::write(corpus.join(format!("{}-sample", format.name)), format.sample)?;
+    for decoder in DECODERS.iter() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("targets/corpus").join(&decoder.name);
+        fs::create_dir_all(&corpus)?;
+        for (sample, number) in decoder.samples.iter().zip(1..) {
+            fs::write(corpus.join(format!("sample-{number}")), sample)?;
         }
     }
     Ok(())

@@ -54,7 +54,7 @@ pub(crate) async fn server_info(link: &Link) -> Result<ServerInfo, Error> {
     }
 }
 
-fn parse(text: &str) -> ServerInfo {
+pub(crate) fn parse(text: &str) -> ServerInfo {
     let mut info = ServerInfo::default();
     let (mut offset, mut slowest) = (0_u64, None::<u64>);
     for (field, value) in text.lines().filter_map(|line| line.trim().split_once(':')) {
@@ -71,7 +71,7 @@ fn parse(text: &str) -> ServerInfo {
             "master_repl_offset" => offset = number,
             _ if numbered(field, "db") => {
                 let keys = value.split(',').find_map(|part| part.strip_prefix("keys=")?.parse::<u64>().ok());
-                info.keys += keys.unwrap_or(0);
+                info.keys = info.keys.saturating_add(keys.unwrap_or(0));
             }
             _ if numbered(field, "slave") => {
                 let at = value.split(',').find_map(|part| part.strip_prefix("offset=")?.parse().ok());

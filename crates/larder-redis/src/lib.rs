@@ -24,6 +24,9 @@ mod calls;
 mod config;
 mod connect;
 mod errors;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod info;
 mod learned;
 mod link;

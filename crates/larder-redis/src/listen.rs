@@ -29,7 +29,7 @@ pub(crate) fn encode(sender: u64, what: &Invalidation) -> Option<Vec<u8>> {
 }
 
 /// The message another process sent. What cannot be read means that we do not know what was said.
-fn decode(sender: u64, message: &[u8]) -> Option<Invalidation> {
+pub(crate) fn decode(sender: u64, message: &[u8]) -> Option<Invalidation> {
     let (Some(head), Some(name)) = (message.get(..HEAD), message.get(HEAD..)) else { return Some(Invalidation::Lost) };
     if head[1..] == sender.to_le_bytes() {
         return None;

@@ -21,6 +21,9 @@ pub mod explain;
 mod fetched;
 mod flight;
 mod floors;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod key;
 mod limits;

@@ -18,7 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Packages that build the others and are built by nobody: they may use all.
-const TOOLS: &[&str] = &["larder-tests", "larder-benches", "larder-examples", "xtask"];
+const TOOLS: &[&str] = &["larder-tests", "larder-benches", "larder-examples", "larder-fuzz", "xtask"];
 
 /// A dependency of one package of ours on another.
 struct Edge<'a> {

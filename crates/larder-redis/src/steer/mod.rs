@@ -10,6 +10,8 @@
 //! the server's own eviction would have kept, and leaves the server alone while that does better.
 
 mod directory;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod guard;
 mod keep;
 mod limit;

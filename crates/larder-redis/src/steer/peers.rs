@@ -138,7 +138,7 @@ impl Peers {
 
     /// What the others' directories hold.
     pub(super) fn used(&self) -> u64 {
-        self.others.values().map(|(hello, _)| hello.used).sum()
+        self.others.values().fold(0, |used, (hello, _)| used.saturating_add(hello.used))
     }
 
     /// Whether one of the others leaves the server alone: the room it no longer frees must not be taken from those that do.

@@ -324,7 +324,7 @@ impl Pilot {
             self.owners_changed();
         }
         let processes = self.peers.count();
-        let ours = self.directory.as_ref().map_or(0, Directory::used) + self.peers.used();
+        let ours = self.directory.as_ref().map_or(0, Directory::used).saturating_add(self.peers.used());
         let since = now.since(self.asked.replace(now).unwrap_or(now));
         self.learned += std::mem::take(&mut self.filled);
         let Verdict { limit, evicted } = self.limit.read(info, ours, since);
@@ -341,7 +341,7 @@ impl Pilot {
         }
         let known = self.directory.as_ref().map_or(0, Directory::len) as u64 * processes;
         let strangers = info.keys.saturating_sub(known);
-        if strangers > self.strangers + (known / 20).max(MORE) {
+        if strangers > self.strangers.saturating_add((known / 20).max(MORE)) {
             self.sweep = true;
         }
         if self.sweep || strangers < self.strangers {

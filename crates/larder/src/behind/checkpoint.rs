@@ -8,7 +8,7 @@
 use std::{fs, io};
 
 use super::folder::{Folder, storage};
-use super::{OnDamage, options::way_out};
+use super::{OnDamage, options::way_out, record};
 use crate::{Error, ErrorKind};
 
 const NAME: &str = "checkpoint";
@@ -49,7 +49,7 @@ fn format(sequence: u64) -> Vec<u8> {
     bytes
 }
 
-fn parse(bytes: &[u8]) -> Option<u64> {
+pub(super) fn parse(bytes: &[u8]) -> Option<u64> {
     let sequence = u64::from_le_bytes(bytes.get(12..20)?.try_into().ok()?);
-    (format(sequence) == bytes).then_some(sequence)
+    (sequence <= record::LAST && format(sequence) == bytes).then_some(sequence)
 }

@@ -39,7 +39,7 @@ fn format(identity: u64) -> String {
     format!("{number} {:08x}\n", crc32c::crc32c(number.as_bytes()))
 }
 
-fn parse(text: &str) -> Option<u64> {
+pub(super) fn parse(text: &str) -> Option<u64> {
     let identity = text.split(' ').next()?.parse().ok()?;
     (format(identity) == text).then_some(identity)
 }

@@ -58,6 +58,8 @@
 mod checkpoint;
 mod flusher;
 mod folder;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gate;
 mod identity;
 mod log;

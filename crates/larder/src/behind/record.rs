@@ -10,6 +10,8 @@
 
 /// Bytes of the header.
 pub(super) const HEADER: usize = 36;
+/// No log gets so far: whatever names a later sequence was not written by one.
+pub(super) const LAST: u64 = u64::MAX / 2;
 
 /// The first and the last byte are never zero: a part of a record that is all zeros was not written.
 const MARK: [u8; 3] = [0xb5, b'w', b'b'];
@@ -101,6 +103,9 @@ pub(super) fn decode(bytes: &[u8], at: usize, salt: u32) -> Result<Option<Record
         DELETE if value.is_empty() => None,
         _ => return Err(Flaw::Damaged),
     };
+    if long(8) > LAST {
+        return Err(Flaw::Damaged);
+    }
     Ok(Some(Record { sequence: long(8), durable: long(16), name, value, end }))
 }
 

@@ -43,7 +43,7 @@ pub(super) fn recover(folder: &Folder, acked: u64, on_damage: OnDamage) -> Resul
     let names = folder.names()?;
     let firsts: Vec<u64> = names.iter().filter_map(|name| segment::first_of(name, "log")).collect();
     let next = firsts.first().copied().unwrap_or(u64::MAX).min(acked + 1);
-    let mut reader = Reader { on_damage, acked, next, found: Recovered::default() };
+    let mut reader = Reader::new(on_damage, acked, next);
     for (index, &first) in firsts.iter().enumerate() {
         reader.segment(&folder.path(&segment::name(first, "log")), first, firsts.get(index + 1).copied())?;
     }
@@ -65,22 +65,51 @@ struct Reader {
     found: Recovered,
 }
 
+/// What one segment's bytes hold, the sink having nothing; none if they are refused.
+#[cfg(feature = "fuzzing")]
+pub(super) fn recover_bytes(
+    bytes: &[u8],
+    first: u64,
+    following: Option<u64>,
+    on_damage: OnDamage,
+) -> Option<Recovered> {
+    let mut reader = Reader::new(on_damage, 0, first.min(1));
+    reader.read(Path::new("bytes"), bytes, first, following).ok()?;
+    reader.found.next = reader.next;
+    Some(reader.found)
+}
+
 impl Reader {
+    fn new(on_damage: OnDamage, acked: u64, next: u64) -> Self {
+        Self { on_damage, acked, next, found: Recovered::default() }
+    }
+
     /// `following`: the first sequence of the segment after this one.
     fn segment(&mut self, path: &Path, first: u64, following: Option<u64>) -> Result<(), Error> {
         let bytes = fs::read(path).map_err(|error| storage(path, error))?;
+        match self.read(path, &bytes, first, following)? {
+            Some(at) => self.cut(path, at, bytes.len()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what the segment's bytes hold. Where they end, if a crash tore them there.
+    fn read(&mut self, path: &Path, bytes: &[u8], first: u64, following: Option<u64>) -> Result<Option<usize>, Error> {
         self.found.segments.push_back(Segment { first, damaged: false });
         if first > self.next {
             self.missing(path, 0, first, "the segment before it is missing or incomplete")?;
         }
-        let salt = match segment::check(&bytes, first) {
+        let salt = match segment::check(bytes, first) {
             Ok(salt) => salt,
-            Err(why) => return self.missing(path, 0, following.unwrap_or(self.beyond(bytes.len())), &why),
+            Err(why) => {
+                self.missing(path, 0, following.unwrap_or(self.beyond(bytes.len())), &why)?;
+                return Ok(None);
+            }
         };
         let mut at = segment::HEADER;
         loop {
-            match record::decode(&bytes, at, salt) {
-                Ok(None) => return Ok(()),
+            match record::decode(bytes, at, salt) {
+                Ok(None) => return Ok(None),
                 Ok(Some(record)) if record.sequence == self.next => {
                     at = record.end;
                     self.take(&record);
@@ -93,16 +122,16 @@ impl Reader {
                     at = record.end;
                 }
                 Err(flaw) => {
-                    let after = record::find(&bytes, at + 1, salt).filter(|(_, after)| after.sequence >= self.next);
+                    let after = record::find(bytes, at + 1, salt).filter(|(_, after)| after.sequence >= self.next);
                     let acknowledged = after.as_ref().is_some_and(|(_, after)| after.durable >= self.next);
                     if following.is_none() && flaw == Flaw::Torn && !acknowledged {
-                        return self.cut(path, at, bytes.len());
+                        return Ok(Some(at));
                     }
                     let until = after.as_ref().map(|(_, after)| after.sequence).or(following);
                     self.missing(path, at, until.unwrap_or(self.beyond(bytes.len() - at)), "damaged")?;
                     match after {
                         Some((next_at, _)) => at = next_at,
-                        None => return Ok(()),
+                        None => return Ok(None),
                     }
                 }
             }

@@ -22,7 +22,8 @@ pub(super) fn name(first: u64, kind: &str) -> String {
 /// The sequence in a name that [`name`] made.
 pub(super) fn first_of(name: &str, kind: &str) -> Option<u64> {
     let digits = name.strip_suffix(kind)?.strip_suffix('.')?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+    let first = (digits.len() == 20).then(|| digits.parse().ok()).flatten();
+    first.filter(|first| *first <= record::LAST)
 }
 
 /// A salt that no other segment is likely to have.

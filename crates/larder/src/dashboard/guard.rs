@@ -70,7 +70,7 @@ impl Hosts {
 
     /// Whether a request for `host`, with or without a port, is meant for this page: by an address or a name nobody else
     /// can give out.
-    fn knows(&self, host: &str) -> bool {
+    pub(super) fn knows(&self, host: &str) -> bool {
         let Ok(uri) = Uri::builder().scheme("http").authority(host).path_and_query("/").build() else { return false };
         let Some(host) = uri.host() else { return false };
         let bare = host.trim_start_matches('[').trim_end_matches(']');

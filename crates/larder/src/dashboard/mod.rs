@@ -10,6 +10,8 @@
 mod assets;
 mod events;
 mod feed;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod guard;
 mod history;
 mod peers;

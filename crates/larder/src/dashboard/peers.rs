@@ -51,6 +51,13 @@ struct Theirs {
     report: Value,
 }
 
+/// The caches that the dashboard at this address reports.
+pub(super) fn read(address: &str, body: &[u8]) -> Result<Vec<Shown>, BoxError> {
+    let frame: Frame = serde_json::from_slice(body)?;
+    let shown = |theirs: Theirs| Shown { id: format!("{address}/{}", theirs.id).into(), report: theirs.report };
+    Ok(frame.caches.into_iter().map(shown).collect())
+}
+
 impl Peer {
     pub(super) fn new(address: String) -> Self {
         Self { address: address.into(), latest: Mutex::new(Err("not asked yet".into())) }
@@ -84,10 +91,7 @@ impl Peer {
         if status != StatusCode::OK {
             return Err(format!("it answers {status}").into());
         }
-        let frame: Frame = serde_json::from_slice(&body)?;
-        let address = &self.address;
-        let shown = |theirs: Theirs| Shown { id: format!("{address}/{}", theirs.id).into(), report: theirs.report };
-        Ok(frame.caches.into_iter().map(shown).collect())
+        read(&self.address, &body)
     }
 
     /// Its own name of the cache that is called `id` here.

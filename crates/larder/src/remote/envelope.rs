@@ -140,7 +140,9 @@ pub fn fence_of(bytes: &[u8]) -> Option<Fence> {
 /// invalidation.
 pub fn holds_value(bytes: &[u8]) -> bool {
     let kind = bytes.get(KIND).map(|flags| flags & KIND_BITS);
-    bytes.starts_with(&MAGIC) && bytes[4] == FORMAT && kind.is_some_and(|kind| kind != Kind::Invalidated as u8)
+    bytes.starts_with(&MAGIC)
+        && bytes.get(MAGIC.len()) == Some(&FORMAT)
+        && kind.is_some_and(|kind| kind != Kind::Invalidated as u8)
 }
 
 /// A hash of a name that is the same in every process and release (XXH3, 64 bits).
@@ -245,7 +247,10 @@ impl Envelope {
             0 => None,
             _ => Some(u64_at(take(bytes, &mut rest, 8)?, 0)),
         };
-        let mut tags = Vec::with_capacity(usize::from(bytes[7]).min(MAX_TAGS));
+        if usize::from(bytes[7]) > MAX_TAGS {
+            return Err(Mismatch::Damaged);
+        }
+        let mut tags = Vec::with_capacity(usize::from(bytes[7]));
         for _ in 0..bytes[7] {
             let size = usize::from(take(bytes, &mut rest, 1)?[0]);
             let text = std::str::from_utf8(take(bytes, &mut rest, size)?).map_err(|_| Mismatch::Damaged)?;
@@ -387,7 +392,7 @@ mod tests {
         let kept = value(b"x").encode("users:1", &FORM).unwrap();
         assert!(holds_value(&kept) && holds_value(&kept[..=KIND]));
         let mark = Envelope::invalidated(1, Fence(1)).encode("users:1", &FORM).unwrap();
-        assert!(![&mark[..], &kept[..KIND], b"", b"another's"].into_iter().any(holds_value));
+        assert!(![&mark[..], &kept[..KIND], &MAGIC, b"", b"another's"].into_iter().any(holds_value));
     }
 
     #[test]

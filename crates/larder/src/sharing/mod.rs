@@ -10,7 +10,7 @@
 //! * `bundle` is what is shared, as bytes; its reader is the gate.
 //! * `exchange` is the task. No read ever waits for it.
 
-mod bundle;
+pub(crate) mod bundle;
 mod exchange;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

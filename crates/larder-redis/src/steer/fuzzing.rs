@@ -1,0 +1,49 @@
+//! What steering hears of peers and servers, for bytes from anywhere.
+
+use bytes::Bytes;
+use larder::remote::Name;
+use larder_policy::Time;
+
+use super::Steering;
+use super::peers::{Event, Hello, Kind};
+use super::pilot::Pilot;
+use crate::{ServerInfo, SteeringState};
+
+/// What a peer says each second.
+pub fn hello(id: u64, used: u64) -> Vec<u8> {
+    Hello { id, used, steers: true }.encode()
+}
+
+/// What a peer says of hits on these names.
+pub fn hits(names: &[Name]) -> Vec<u8> {
+    let mut message = Vec::new();
+    for name in names {
+        Event { kind: Kind::Hit, weight: 100, ttl: None, name: name.clone() }.encode(&mut message);
+    }
+    message
+}
+
+/// A process that steers a server which says `info`, reads `value` under `name`, and then hears `messages`, a second each.
+///
+/// # Panics
+/// When it breaks a rule of its own.
+pub fn steer<'a>(
+    steering: &Steering,
+    info: &ServerInfo,
+    name: &Name,
+    value: &Bytes,
+    messages: impl Iterator<Item = &'a [u8]>,
+) -> SteeringState {
+    let mut pilot = Pilot::new(steering.clone(), 1);
+    pilot.read(info, Time(0));
+    pilot.seen(name, Some(value), Time(0));
+    for (message, second) in messages.zip(1..) {
+        let now = Time(second * 1_000_000);
+        pilot.hear(message, now);
+        pilot.read(info, now);
+    }
+    let victims = pilot.take_evicted().len() as u64;
+    let state = pilot.state();
+    assert!(victims <= state.evicted, "{victims} victims of {state:?}");
+    state
+}

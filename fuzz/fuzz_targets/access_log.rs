@@ -1,4 +1,0 @@
-//! Any bytes as `access-log`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| larder_fuzz::read(Some("access-log"), bytes));

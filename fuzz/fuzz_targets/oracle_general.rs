@@ -1,4 +1,0 @@
-//! Any bytes as `oracle-general`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| larder_fuzz::read(Some("oracle-general"), bytes));

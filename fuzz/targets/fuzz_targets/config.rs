@@ -1,0 +1,4 @@
+//! Any bytes as `config`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| larder_fuzz::run("config", bytes));

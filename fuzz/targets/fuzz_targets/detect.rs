@@ -1,0 +1,4 @@
+//! Any bytes as `detect`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| larder_fuzz::run("detect", bytes));

@@ -1,0 +1,4 @@
+//! Any bytes as `model-file`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| larder_fuzz::run("model-file", bytes));

@@ -1,0 +1,4 @@
+//! Any bytes as `steering`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| larder_fuzz::run("steering", bytes));
