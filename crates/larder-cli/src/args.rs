@@ -23,7 +23,7 @@ use crate::top_args::TopArgs;
 
 /// Replays traces through cache policies and says which one serves them best.
 ///
-/// Without a command it runs the demonstration: a small service with its caches, for ten seconds.
+/// Without a command it runs the demonstration: a small service with its caches, for a minute.
 #[derive(Debug, Parser)]
 #[command(name = "larder", version, max_term_width = 120)]
 pub(crate) struct Cli {

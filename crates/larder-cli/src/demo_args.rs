@@ -24,7 +24,7 @@ A page shows the arm `larder` while it runs; its address is printed first, with 
 The truth is the row's version in the file when a read begins. Traffic and changes repeat with the seed; timing does not.
 
 Examples:
-  larder demo --seconds 30 --objective 0.5%
+  larder demo --seconds 20 --objective 0.5%
   larder demo --trace access.log.gz --capacity 5000
   larder demo --seconds 600 --metrics 127.0.0.1:9464
   larder demo --redis redis://localhost --serve
@@ -36,8 +36,8 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "TRACE", default_value = "gen:zipf:alpha=0.8/keys=3_000")]
     pub(crate) trace: PathBuf,
 
-    /// How long to run
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// How long to run; Ctrl-C ends it sooner, with its table
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) seconds: u64,
 
     /// The share of reads that may be stale
