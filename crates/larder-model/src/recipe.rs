@@ -104,7 +104,7 @@ mod tests {
             commit: None,
             schema: Recipe::schema_text(),
             settings: Settings {
-                policy: "learned:prior=0".into(),
+                policy: "learned:prior=0/focus=1".into(),
                 capacities: vec!["1%".into()],
                 weigh: "objects".into(),
                 seed: 1,

@@ -11,7 +11,7 @@ use larder_sim::{CellRecord, Collecting, Experiment, Lifetimes};
 use serde::Serialize;
 
 use super::print_json;
-use super::train::{COLD, policy, rate};
+use super::train::{FAIR, policy, rate};
 use crate::args::threads;
 use crate::failure::Failure;
 use crate::predictions_args::PredictionsArgs;
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<(), Failure> {
         None => Prior::general().map_err(larder_sim::Error::from)?,
     };
     let experiment = Experiment {
-        policies: vec![policy(COLD)?],
+        policies: vec![policy(FAIR)?],
         capacities: args.capacities.clone(),
         weigh: args.weigh.into(),
         seed: args.seed,

@@ -3,7 +3,7 @@
 //! A survival model ([`crate::learned`]) says how likely an entry is used within each of four spans ahead, whose unit is the time in
 //! which as many entries are evicted as fit. An entry's worth is a mean of these probabilities, per unit of weight, times what a hit
 //! on it gains: 1 for `learned`, its bytes for `learned-bytes`, its load's latency for `learned-cost`. The model starts from a prior
-//! trained offline and learns on from the outcomes of candidates, chosen at random, whether they were kept or not.
+//! trained offline and learns on from the outcomes of candidates, of low ones most, whether they were kept or not.
 //!
 //! * Candidates are drawn at random, as in LHD (Beckmann et al., NSDI 2018) and LRB (Song et al., NSDI 2020); the few that were worth
 //!   least but could stay come up again at the next eviction, which doubles the sample for a third of its cost.
@@ -154,6 +154,7 @@ pub(crate) struct Learned {
     now: u32,
     rng: Rng,
     samples: u32,
+    focus: u32,
     keep: usize,
     refuses: bool,
     ghosts: f64,
@@ -192,6 +193,7 @@ impl Learned {
             now: 0,
             rng: Rng::new(setup.seed),
             samples: value("samples") as u32,
+            focus: value("focus") as u32,
             keep: value("kept") as usize,
             refuses: value("refuse") > 0.0,
             guard: (value("guard") > 0.0)
@@ -299,9 +301,12 @@ impl Learned {
             self.step_back();
             self.score(&mut drawn, self.now, Rule::Lru);
         }
-        // One of those drawn afresh, which come last: what was kept is no fair sample.
+        // One of those drawn afresh, which come last: what was kept is no fair sample. Low ones more often than others: the model has
+        // to be right about those that may leave, and one that fits all residents is not.
         if self.watching()
-            && let Some(at) = drawn.len().checked_sub(1 + self.rng.below(self.samples) as usize)
+            && let Some(at) = (0..self.focus)
+                .filter_map(|_| drawn.len().checked_sub(1 + self.rng.below(self.samples) as usize))
+                .min_by(|&one, &other| drawn[one].worth.total_cmp(&drawn[other].worth))
         {
             self.watch(drawn[at].slot, drawn[at].features);
         }

@@ -1,4 +1,4 @@
-//! What a model is trained on: the examples of a cold cache, from one replay of each trace.
+//! What a model is trained on: the examples of a cold cache that watches all alike, from one replay of each trace.
 
 use std::path::Path;
 
@@ -15,8 +15,12 @@ use crate::streams;
 /// The policy a model is for.
 pub(super) const LEARNED: &str = "learned";
 
-/// The same without a model. It also brings the examples, so that what is learned depends on no model there was before.
-pub(crate) const COLD: &str = "learned:prior=0";
+/// The same without a model.
+pub(super) const COLD: &str = "learned:prior=0";
+
+/// Brings the examples: of a cold cache, so that what is learned depends on no model there was before, and of all candidates alike, so
+/// that shares of them are those of residents and newcomers.
+pub(crate) const FAIR: &str = "learned:prior=0/focus=1";
 
 /// A trace, and what is known of it.
 pub(super) struct Trace {
@@ -26,7 +30,7 @@ pub(super) struct Trace {
     pub(super) later: u64,
 }
 
-/// A trace at a size, replayed by a cold cache.
+/// A trace at a size, replayed by cold caches.
 pub(super) struct Replayed {
     /// The number of its trace.
     pub(super) trace: usize,
@@ -46,7 +50,7 @@ pub(super) struct Material {
 impl Material {
     /// Replays each trace at each size.
     pub(super) fn collect(args: &TrainArgs) -> Result<Self, Failure> {
-        let experiment = experiment(args, vec![policy(COLD)?]);
+        let experiment = experiment(args, vec![policy(FAIR)?, policy(COLD)?]);
         // Half of a cell's examples are of each part of the trace, as near as that can be.
         let collecting = Collecting { most: (args.examples as usize).div_ceil(2), earlier: args.earlier };
         let (mut traces, mut cells) = (Vec::new(), Vec::<Replayed>::new());
@@ -56,13 +60,15 @@ impl Material {
             let outcome = experiment.collect(&mut source, &collecting, &bar)?;
             bar.clear();
             let before = cells.len();
-            for cell in outcome.cells {
+            let mut fair = outcome.cells;
+            let cold = fair.split_off(experiment.capacities.len());
+            for (cell, cold) in fair.into_iter().zip(cold) {
                 let known = cells[before..].iter().any(|known| known.cold.capacity == cell.record.capacity);
                 let earlier = cell.examples.earlier.len();
                 let mut examples = cell.examples.earlier;
                 examples.extend(cell.examples.later);
                 if !known && cell.record.evictions > 0 && !examples.is_empty() {
-                    cells.push(Replayed { trace: number, cold: cell.record, examples, earlier });
+                    cells.push(Replayed { trace: number, cold: cold.record, examples, earlier });
                 }
             }
             let sha256 = source.file().map(file_hash).transpose()?;

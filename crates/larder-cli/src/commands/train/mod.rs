@@ -17,7 +17,7 @@ use crate::args::{HoldoutArg, TrainArgs, WeighArg};
 use crate::failure::Failure;
 use crate::table::{self, Style};
 use material::Material;
-pub(crate) use material::{COLD, policy};
+pub(crate) use material::{FAIR, policy};
 use serde_json::{Value, json};
 use validation::Validation;
 pub(crate) use validation::rate;
@@ -146,7 +146,7 @@ fn contents(
         commit: commit(folder),
         schema: Recipe::schema_text(),
         settings: Settings {
-            policy: material::COLD.to_owned(),
+            policy: material::FAIR.to_owned(),
             capacities: args.capacities.iter().map(ToString::to_string).collect(),
             weigh: weigh.to_owned(),
             seed: args.seed,

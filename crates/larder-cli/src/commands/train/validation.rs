@@ -169,7 +169,7 @@ fn later_time(args: &TrainArgs, material: &mut Material, prior: &Arc<Prior>) -> 
     Ok(found)
 }
 
-/// Each trace with a model of the others, against the cold replay that brought the examples.
+/// Each trace with a model of the others, against a cold cache.
 fn on_other_traces(
     args: &TrainArgs,
     material: &mut Material,

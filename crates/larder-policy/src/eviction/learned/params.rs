@@ -6,6 +6,13 @@ pub(crate) const PARAMS: &[Param] = &[
     Param { name: "samples", default: 16.0, least: 1.0, most: 64.0, about: "residents drawn for each eviction" },
     Param { name: "kept", default: 4.0, least: 0.0, most: 16.0, about: "candidates that come up again at the next" },
     Param {
+        name: "focus",
+        default: 8.0,
+        least: 1.0,
+        most: 64.0,
+        about: "of so many drawn, the one worth least is watched: the model learns most where it decides; 1 learns from all alike",
+    },
+    Param {
         name: "ghosts",
         default: 6.0,
         least: 0.0,
