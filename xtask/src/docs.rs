@@ -112,8 +112,9 @@ fn metrics() -> String {
     let mut page = Markdown::new("Metrics");
     page.paragraph(
         "A cache tells the [`metrics`](https://docs.rs/metrics) facade once a second what it did and how it is; whichever recorder the \
-         process installs gets it: `metrics-exporter-prometheus`, `metrics-exporter-otel` for OpenTelemetry, or any other. Without one \
-         nothing happens, and `default-features = false` leaves it out. `larder demo --metrics 127.0.0.1:9464` answers Prometheus; \
+         process installs gets it: `metrics-exporter-prometheus`, with the feature `otel` a meter of OpenTelemetry's \
+         (`larder::metrics::otel_recorder`; [examples/opentelemetry.rs](../examples/opentelemetry.rs) sends metrics and traces to a \
+         collector), or any other. Without one nothing happens, and `default-features = false` leaves it out. `larder demo --metrics 127.0.0.1:9464` answers Prometheus; \
          `dashboards/` has what Grafana and Alertmanager need.",
     );
     page.paragraph(

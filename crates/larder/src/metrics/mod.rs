@@ -15,12 +15,16 @@
 //! ```
 
 mod catalogue;
+#[cfg(feature = "otel")]
+mod otel;
 mod publisher;
 mod series;
 
 use metrics::{KeyName, SharedString};
 
 pub use catalogue::{CATALOGUE, Kind, Metric};
+#[cfg(feature = "otel")]
+pub use otel::otel_recorder;
 pub(crate) use publisher::Publisher;
 
 /// Tells the recorder what each metric means. Caches do so when they are built: only a recorder installed later needs to
@@ -33,7 +37,10 @@ pub fn describe() {
 pub fn describe_all(catalogue: &[Metric]) {
     metrics::with_recorder(|recorder| {
         for &Metric { name, kind, unit, help, .. } in catalogue {
-            let (name, unit, help) = (KeyName::from_const_str(name), Some(unit), SharedString::const_str(help));
+            // OpenTelemetry's collectors take a gauge of unit 1 for a ratio, and name it so.
+            let is_number = kind == Kind::Gauge && unit == metrics::Unit::Count && !name.ends_with("_ratio");
+            let unit = (!is_number).then_some(unit);
+            let (name, help) = (KeyName::from_const_str(name), SharedString::const_str(help));
             match kind {
                 Kind::Counter => recorder.describe_counter(name, unit, help),
                 Kind::Gauge => recorder.describe_gauge(name, unit, help),
