@@ -282,7 +282,9 @@ pub(super) fn introduce(service: &Service, second: &SecondTier, options: &DemoAr
         classes.join(", "),
         count(options.workers.get() as u64),
         count(options.rate.get()),
-        options.lasts().map_or_else(|| "until Ctrl-C".into(), |lasts| format!("{} s, or until Ctrl-C", lasts.as_secs())),
+        options
+            .lasts()
+            .map_or_else(|| "until Ctrl-C".into(), |lasts| format!("{} s, or until Ctrl-C", lasts.as_secs())),
     );
     if let Some(address) = options.metrics {
         eprintln!("Prometheus is answered at http://{address}/metrics.\n");
