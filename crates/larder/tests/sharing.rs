@@ -30,7 +30,12 @@ fn cache(store: impl ModelStore) -> Cache<u64, u64> {
 
 /// Reads of few keys often and many seldom, as a service has them.
 async fn work(cache: &Cache<u64, u64>, reads: u32) {
-    let mut rng = fastrand::Rng::with_seed(7);
+    traffic(cache, reads, 7).await;
+}
+
+/// Other reads of the same kind for each seed: some miss, so that there is something to learn.
+async fn traffic(cache: &Cache<u64, u64>, reads: u32, seed: u64) {
+    let mut rng = fastrand::Rng::with_seed(seed);
     for _ in 0..reads {
         let key = (1000.0 * rng.f64().powi(3)) as u64;
         assert_eq!(cache.get_with(&key, async move || Ok::<_, Infallible>(key + 1)).await.unwrap(), key + 1);
@@ -81,20 +86,22 @@ async fn one_publishes_at_a_time_and_when_it_is_gone_another_does() {
     let (one, two) = (cache(store.clone()), cache(store.clone()));
     work(&one, 20_000).await;
     work(&two, 20_000).await;
-    for _ in 0..8 {
+    for round in 0..8 {
         looks(1).await;
-        work(&one, 100).await;
-        work(&two, 100).await;
+        traffic(&one, 500, round).await;
+        traffic(&two, 500, round + 100).await;
     }
+    // Until the last generation is published and taken over.
+    looks(5).await;
     let (first, second) = (sharing(&one), sharing(&two));
     assert!(first.leads != second.leads, "{first:?} {second:?}");
     let (leader, other) = if first.leads { (one, two) } else { (two, one) };
     assert!(sharing(&leader).published > 1 && sharing(&other).published == 0);
     assert_eq!(sharing(&leader).generation, sharing(&other).generation);
     drop(leader);
-    for _ in 0..5 {
+    for round in 0..5 {
         looks(1).await;
-        work(&other, 100).await;
+        traffic(&other, 500, round + 200).await;
     }
     let heir = sharing(&other);
     assert!(heir.leads && heir.published == 1 && heir.outrun == 0, "{heir:?}");
