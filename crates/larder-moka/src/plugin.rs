@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder::bounds::MOST_CAPACITY;
 use larder::{Clock, Error, ErrorKind, Freshness, Key, Refresh, Rules};
 use larder_policy::freshness::Engine;
 use larder_policy::{Capacity, PolicySpec};
@@ -63,7 +64,7 @@ impl<K: Key + Clone, V> Plugin<K, V> {
     /// For a cache that holds at most `capacity`: none decides on admission where moka has no bound.
     pub(crate) fn into_core(self, capacity: Option<u64>) -> Core<K, V> {
         let Self { rules, admission, digest, weigher, clock, seed, fences } = self;
-        let capacity = capacity.map(|limit| match weigher {
+        let capacity = capacity.map(|limit| limit.min(MOST_CAPACITY)).map(|limit| match weigher {
             Some(_) => Capacity::bytes(limit),
             None => Capacity::objects(limit),
         });

@@ -24,7 +24,7 @@ const ROUNDS: usize = 15;
 async fn main() -> Result<(), Failure> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "redis://localhost".to_owned());
     let bare = redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?;
-    let store = Arc::new(RedisStore::new(RedisConfig::single(&url)?, &Handle::current()));
+    let store = Arc::new(RedisStore::new(RedisConfig::single(&url)?, &Handle::current())?);
     while !store.state().connected {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
-use larder::{Error, ErrorKind};
+use larder::{Error, ErrorKind, bounds};
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
 use crate::steer::Steering;
@@ -58,7 +58,7 @@ pub enum Target {
     Cluster(Vec<ConnectionInfo>),
 }
 
-/// How the Redis is used.
+/// How the Redis is used. Times are from 1 ms to a day.
 #[derive(Clone)]
 pub struct RedisConfig {
     /// Which servers.
@@ -115,6 +115,30 @@ impl RedisConfig {
     pub fn cluster(urls: &[&str]) -> Result<Self, Error> {
         let nodes = parse_all(urls)?;
         Ok(Self::new(login(&nodes[0]), Target::Cluster(nodes)))
+    }
+
+    /// Whether every setting makes sense.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], naming the one that does not.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let waits = [
+            ("connect_within", self.connect_within),
+            ("answer_within", self.answer_within),
+            ("ping_every", self.ping_every),
+            ("longest_backoff", self.longest_backoff),
+            ("write_pause", self.write_pause),
+        ];
+        bounds::waits("redis", &waits)?;
+        bounds::check("redis: backoff (up to longest_backoff)", self.backoff, bounds::SHORTEST, self.longest_backoff)?;
+        #[cfg(feature = "metrics")]
+        if let Some(Publish { every, .. }) = &self.metrics {
+            bounds::waits("redis: metrics", &[("every", *every)])?;
+        }
+        match &self.steering {
+            Some(steering) => bounds::waits("redis: steering", &[("every", steering.every)]),
+            None => Ok(()),
+        }
     }
 
     fn new(login: Login, target: Target) -> Self {

@@ -9,7 +9,7 @@
 //! # let runtime = tokio::runtime::Runtime::new().unwrap();
 //! let config = RedisConfig::single("redis://localhost")?;
 //! // Returns at once, whether there is a server or not.
-//! let store = RedisStore::new(config, runtime.handle());
+//! let store = RedisStore::new(config, runtime.handle())?;
 //! let tier = Tier::new(Arc::new(store), TierConfig::default(), runtime.handle())?;
 //! # Ok(()) }
 //! ```

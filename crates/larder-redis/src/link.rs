@@ -88,14 +88,15 @@ struct State {
 }
 
 impl Link {
-    pub(crate) fn new(config: RedisConfig) -> Self {
-        Self {
+    pub(crate) fn new(config: RedisConfig) -> Result<Self, Error> {
+        config.check()?;
+        Ok(Self {
             config,
             state: Mutex::default(),
             unanswered: AtomicU32::new(0),
             look: Notify::new(),
             counts: Counts::default(),
-        }
+        })
     }
 
     /// Makes a call on the live connection, and does what its error asks for. Fails at once if there is no connection.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::recorder::{Batch, Sink};
-use larder::{Error, ErrorKind};
+use larder::{Error, ErrorKind, bounds};
 use redis::{FromRedisValue, Value, cmd, from_redis_value};
 use tokio::runtime::Handle;
 
@@ -35,14 +35,14 @@ impl RecordStream {
     /// `most` batches, the oldest first (`MAXLEN ~`): of 4096 events each, or of five seconds where there are fewer.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: the stream has no name, or no room.
+    /// [`ErrorKind::Config`]: the stream has no name or no room, or a setting is out of its limits.
     pub fn new(config: RedisConfig, stream: impl Into<String>, most: u64) -> Result<Self, Error> {
         let stream = stream.into();
-        if stream.is_empty() || most == 0 {
-            let what = "a recording needs a stream with a name and room for at least one batch";
-            return Err(Error::new(ErrorKind::Config, what));
+        if stream.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "a recording needs a stream with a name"));
         }
-        Ok(Self { link: Arc::new(Link::new(config)), stream, most })
+        bounds::check("recording: batches of the stream", most, 1, i64::MAX as u64)?;
+        Ok(Self { link: Arc::new(Link::new(config)?), stream, most })
     }
 
     /// How the link is, for metrics.
@@ -106,6 +106,7 @@ impl RecordReader {
     /// [`ErrorKind::NotFound`]: there is no such stream, or nothing in it. [`ErrorKind::Remote`]: the server cannot be reached or does
     /// not let us in. Messages say why, but nothing of the login.
     pub async fn open(config: &RedisConfig, stream: impl Into<String>) -> Result<Self, Error> {
+        config.check()?;
         let conn = connect(config).await.map_err(|failure| with_cause(failure.error))?;
         let stream = stream.into();
         let mut reader = Self {

@@ -38,10 +38,13 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// Begins to connect, on `runtime`.
-    pub fn new(config: RedisConfig, runtime: &Handle) -> Self {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](larder::ErrorKind::Config): a setting is out of its limits. Nothing is said yet of the server.
+    pub fn new(config: RedisConfig, runtime: &Handle) -> Result<Self, Error> {
         let (sender, heard) = (fastrand::u64(..), broadcast::Sender::new(CHANNEL));
         let steer = config.steering.clone().map(|steering| Arc::new(Steer::new(steering, sender)));
-        let link = Arc::new(Link::new(config));
+        let link = Arc::new(Link::new(config)?);
         let ears = Ears { sender, heard: heard.clone(), steer: steer.clone() };
         let mut tasks = vec![
             runtime.spawn(keep(link.clone())),
@@ -50,7 +53,7 @@ impl RedisStore {
             runtime.spawn(crate::metrics::publish(link.clone())),
         ];
         tasks.extend(steer.clone().map(|steer| runtime.spawn(steer::keep(link.clone(), steer))));
-        Self { link, sender, heard, steer, tasks }
+        Ok(Self { link, sender, heard, steer, tasks })
     }
 
     pub(crate) fn link(&self) -> &Link {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::behind::{Sink, Write};
-use larder::{Error, ErrorKind};
+use larder::{Error, ErrorKind, bounds};
 use redis::{RedisResult, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -23,7 +23,7 @@ use crate::scripts::{ADD, Call};
 /// How a stream is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamOptions {
-    /// The stream is trimmed to about so many entries, the oldest first (`MAXLEN ~`); none: never. Consumers must be done with them by then.
+    /// The stream is trimmed to about so many entries, at least one, the oldest first (`MAXLEN ~`); none: never. Consumers must be done with them by then.
     pub max_len: Option<u64>,
     /// A batch counts as taken once so many replicas have it too (`WAIT`), so that a fail-over to one of those loses nothing. 0.
     pub replicas: u32,
@@ -48,7 +48,7 @@ impl StreamSink {
     /// A sink that adds to `stream`, over a connection of its own that is kept on `runtime`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: the stream has no name, or a cluster is asked to wait for replicas, which it cannot.
+    /// [`ErrorKind::Config`]: the stream has no name, a setting is out of its limits, or a cluster is asked to wait for replicas, which it cannot.
     pub fn new(
         config: RedisConfig,
         stream: impl Into<String>,
@@ -59,11 +59,12 @@ impl StreamSink {
         if stream.is_empty() {
             return Err(Error::new(ErrorKind::Config, "a stream needs a name"));
         }
+        bounds::check("stream: max_len", options.max_len.unwrap_or(1), 1, i64::MAX as u64)?;
         if options.replicas > 0 && matches!(config.target, Target::Cluster(_)) {
             let what = "in a cluster nothing waits for replicas: leave `replicas` at 0, or write to one master";
             return Err(Error::new(ErrorKind::Config, what));
         }
-        let link = Arc::new(Link::new(config));
+        let link = Arc::new(Link::new(config)?);
         let keeper = runtime.spawn(keep(link.clone()));
         Ok(Self { link, stream, options, log: AtomicU64::new(0), keeper })
     }

@@ -64,7 +64,7 @@ impl Cluster {
 }
 
 async fn store(config: RedisConfig) -> Arc<RedisStore> {
-    let store = Arc::new(RedisStore::new(config, &Handle::current()));
+    let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
     eventually("it connects", RECOVERY, async || store.state().connected && store.state().listening).await;
     store
 }

@@ -164,7 +164,7 @@ fn row_05_lost_packets() {
         let server = Server::start(&[]);
         let service = Service::new(&server.url());
         service.warm(KEYS).await;
-        let store = Arc::new(RedisStore::new(RedisConfig::single(&server.url()).unwrap(), &Handle::current()));
+        let store = Arc::new(RedisStore::new(RedisConfig::single(&server.url()).unwrap(), &Handle::current()).unwrap());
         let cache: Cache<u64, u64> =
             Cache::builder().name("loss").capacity(1_000).remote(store.clone(), codec::MessagePack).build().unwrap();
         eventually("it is connected", RECOVERY, async || store.state().connected).await;

@@ -20,7 +20,7 @@ async fn the_servers_figures_and_the_links_are_published() {
     let recorder = PrometheusBuilder::new().with_recommended_naming(true).install_recorder().unwrap();
     let mut server = Server::start(&["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru"]);
     let config = RedisConfig::single(&server.url()).unwrap().metrics("main", Duration::from_millis(100));
-    let store = RedisStore::new(config, &Handle::current());
+    let store = RedisStore::new(config, &Handle::current()).unwrap();
     let number = |series: &str| {
         let scrape = recorder.render();
         let line = scrape.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned));

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const KEY: &str = "shared!models";
 
 async fn connected(url: &str) -> Arc<RedisStore> {
-    let store = Arc::new(RedisStore::new(RedisConfig::single(url).unwrap(), &Handle::current()));
+    let store = Arc::new(RedisStore::new(RedisConfig::single(url).unwrap(), &Handle::current()).unwrap());
     eventually("it connects", RECOVERY, async || store.state().connected).await;
     store
 }

@@ -107,7 +107,7 @@ impl Process {
     async fn start(name: &str, server: &Server, folder: &Path, origin: Arc<Origin>) -> Self {
         let proxy = Proxy::before(server.address()).await;
         let config = RedisConfig::single(&proxy.url()).unwrap().metrics(name, Duration::from_secs(1));
-        let store = Arc::new(RedisStore::new(config, &Handle::current()));
+        let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
         let log = Behind::open(folder.join(name), log(), origin).await.unwrap();
         let recording = recorder::Options { max_bytes: 16 << 20, ..recorder::Options::default() };
         let recorder = Recorder::create(folder.join(format!("{name}.csv.zst")), recording).unwrap();

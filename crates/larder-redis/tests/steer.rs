@@ -29,7 +29,7 @@ fn quick() -> Steering {
 
 async fn steered(server: &Server, steering: Steering) -> Arc<RedisStore> {
     let config = RedisConfig::single(&server.url()).unwrap().steered(steering).unwrap();
-    let store = Arc::new(RedisStore::new(config, &Handle::current()));
+    let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
     eventually("it steers", RECOVERY, async || store.steering().unwrap().steers && store.state().listening).await;
     store
 }
@@ -226,7 +226,7 @@ async fn a_lost_index_is_found_again() {
     let mut steering = quick();
     steering.scan = 0;
     let config = RedisConfig::single(&server.url()).unwrap().steered(steering).unwrap();
-    let store = Arc::new(RedisStore::new(config, &Handle::current()));
+    let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
     eventually("it connects", RECOVERY, async || store.steering().unwrap().limit > 0).await;
     for key in 0..10 {
         assert!(read(&store, key).await);

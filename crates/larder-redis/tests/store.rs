@@ -13,7 +13,7 @@ use support::{LONG, RECOVERY, Service, eventually, name};
 use tokio::runtime::Handle;
 
 async fn connected(config: RedisConfig) -> Arc<RedisStore> {
-    let store = Arc::new(RedisStore::new(config, &Handle::current()));
+    let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
     eventually("it connects", RECOVERY, async || store.state().connected && store.state().listening).await;
     store
 }

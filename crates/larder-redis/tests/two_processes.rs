@@ -93,7 +93,7 @@ async fn no_answer_is_older_than_allowed_and_none_is_anothers() {
     let mut stores = Vec::new();
     for _ in 0..2 {
         let proxy = Proxy::before(server.address()).await;
-        let store = Arc::new(RedisStore::new(RedisConfig::single(&proxy.url()).unwrap(), &Handle::current()));
+        let store = Arc::new(RedisStore::new(RedisConfig::single(&proxy.url()).unwrap(), &Handle::current()).unwrap());
         caches.push(cache(store.clone()));
         proxies.push(proxy);
         stores.push(store);

@@ -27,11 +27,13 @@ use crate::sharing::{Exchange, ModelStore, Sharing};
 use crate::stats::Counts;
 use crate::store::{Digest, Store, Weigher};
 use crate::writes::Writes;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, bounds};
 
 /// A segment with fewer entries than this learns too little by itself.
 const LEAST_SEGMENT: u64 = 4096;
+/// By itself; and if told to.
 const MOST_SEGMENTS: usize = 64;
+const MOST_PARTS: usize = 1024;
 /// How often expired entries are let go.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -147,13 +149,13 @@ where
         Self { namespace: Some(namespace.into()), ..self }
     }
 
-    /// At most so many entries.
+    /// At most so many entries, up to 2⁵⁰.
     #[must_use]
     pub fn capacity(self, entries: u64) -> Self {
         Self { capacity: Some(Capacity::objects(entries)), ..self }
     }
 
-    /// At most so many bytes, an entry's being what [`weigh`](Self::weigh) says.
+    /// At most so many bytes, up to a PiB, an entry's being what [`weigh`](Self::weigh) says.
     #[must_use]
     pub fn capacity_bytes(self, bytes: u64, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
         Self { capacity: Some(Capacity::bytes(bytes)), ..self }.weigh(weigh)
@@ -274,13 +276,14 @@ where
         Self { seal: Some(Arc::new(seal)), ..self }
     }
 
-    /// Of all processes that miss a key, one loads, the others wait for it, at most so long. Costs a round trip a load.
+    /// Of all processes that miss a key, one loads, the others wait for it, at most so long, from 1 ms to a day. Costs a round trip a
+    /// load.
     #[must_use]
     pub fn lease(self, most: Duration) -> Self {
         Self { lease: Some(most), ..self }
     }
 
-    /// At most so many loads at once; 1024 unless said otherwise.
+    /// At most so many loads at once, from one to a million; 1024 unless said otherwise.
     #[must_use]
     pub fn loads(self, most: usize) -> Self {
         Self { loads: most, ..self }
@@ -332,7 +335,7 @@ where
         Self { key_rules, ..self }
     }
 
-    /// In how many parts the memory is locked; a power of two. By the number of processors unless said otherwise.
+    /// In how many parts the memory is locked; a power of two up to 1024. By the number of processors unless said otherwise.
     #[must_use]
     pub fn segments(self, segments: usize) -> Self {
         Self { segments: Some(segments), ..self }
@@ -365,10 +368,17 @@ where
             return Err(wrong(format!("a cache cannot be called '{bad}': letters, digits, '.', '_', '-'")));
         }
         self.rules.check()?;
+        bounds::check("capacity", capacity.limit, 0, bounds::MOST_CAPACITY)?;
+        bounds::check("key_bytes", self.key_rules.max_bytes, 1, names::MAX_BYTES - names::MOST_BEFORE_KEY)?;
+        bounds::check("loads", self.loads, 1, bounds::MOST_AT_ONCE)?;
+        bounds::waits("remote tier", &self.lease.map(|most| ("lease", most)).into_iter().collect::<Vec<_>>())?;
         let spec: PolicySpec = self.policy.parse()?;
         proof::refuse_oracle(&spec)?;
         let count = match self.segments {
-            Some(count) if count.is_power_of_two() => count,
+            Some(count) if count.is_power_of_two() => {
+                bounds::check("segments", count, 1, MOST_PARTS)?;
+                count
+            }
             Some(count) => return Err(wrong(format!("{count} segments: their number must be a power of two"))),
             None => self.control.segments().unwrap_or(0).max(default_segments(capacity)),
         };

@@ -28,7 +28,7 @@ use crate::sharing::Exchange;
 use crate::stats::Stats;
 use crate::store::Store;
 use crate::writes::Writes;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, bounds};
 
 /// A cache: memory, and behind it a remote tier and a loader where there are any. Clones are the same cache.
 ///
@@ -295,9 +295,9 @@ where
         }
     }
 
-    /// Changes the capacity, in the unit it was given in. Entries that no longer fit leave at once.
+    /// Changes the capacity, in the unit it was given in and up to as much as can be given. Entries that no longer fit leave at once.
     pub fn resize(&self, capacity: u64) {
-        self.inner.store.resize(capacity);
+        self.inner.store.resize(capacity.min(bounds::MOST_CAPACITY));
     }
 
     /// What it has done so far and how it is.
@@ -375,7 +375,7 @@ where
     /// Reads go on. Whether everything was sent; of writes, the rest stays in the log for the next start.
     pub async fn close(&self, within: Duration) -> bool {
         self.inner.is_closed.store(true, Ordering::Relaxed);
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + within.min(bounds::FOR_EVER);
         let written = match &self.inner.writes {
             Writes::Behind(log) => log.shutdown(within).await.is_ok_and(|left| left == 0),
             Writes::Through(_) | Writes::Nowhere => true,

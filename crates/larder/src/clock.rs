@@ -30,10 +30,10 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicU64::new(start.0))))
     }
 
-    /// Moves a manual clock on; the machine's goes on by itself.
+    /// Moves a manual clock on, at most to the end of time; the machine's goes on by itself.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(now) = &self.0 {
-            now.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
+            let _ = now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(Time(now).plus(by).0));
         }
     }
 

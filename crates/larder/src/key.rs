@@ -79,7 +79,8 @@ impl<A: Key, B: Key> Key for (A, B) {
 /// Which texts are accepted as keys where a key leaves the process: a remote tier, a write-behind log, a tenant's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRules {
-    /// The greatest length in bytes.
+    /// The greatest length in bytes, from 1 to 447: with the longest namespace before it, that is as long as a name in the remote tier can be
+    /// ([`MAX_BYTES`](crate::remote::names::MAX_BYTES)).
     pub max_bytes: usize,
 }
 

@@ -6,6 +6,7 @@
 
 pub mod behind;
 mod blocking;
+pub mod bounds;
 mod builder;
 mod bulk;
 mod cache;
@@ -44,6 +45,7 @@ pub mod sharing;
 pub mod snapshot;
 mod stats;
 mod store;
+mod tags;
 mod tally;
 pub mod telemetry;
 mod tenants;

@@ -85,6 +85,8 @@ pub struct Epochs {
     pub clears: u64,
     /// Messages of other processes may have been lost.
     pub doubts: u64,
+    /// So many tags were removed that all values with tags, whichever, became void up to some moment.
+    pub tags: u64,
 }
 
 /// The model of a learned policy, which each part of the memory has to itself.

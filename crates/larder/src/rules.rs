@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use larder_policy::freshness::Freshness;
 
-use crate::{Error, ErrorKind};
+use crate::bounds::LONGEST_WAIT;
+use crate::{Error, ErrorKind, bounds};
 
 /// What a reader may be served after writes, his own and others'.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,7 +32,8 @@ pub enum Refresh {
     Early(f64),
 }
 
-/// Everything about a cache's behaviour that is not its capacity or its stores.
+/// Everything about a cache's behaviour that is not its capacity or its stores. Timeouts and the pause are at most a day; lifetimes may be
+/// as long as they like, the longest are for ever.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     /// How stale an answer may be.
@@ -114,10 +116,9 @@ impl Rules {
             _ => {}
         }
         for (name, time) in [("hard_timeout", self.hard_timeout), ("load_timeout", self.load_timeout)] {
-            if time.is_zero() {
-                return wrong(format!("{name} is zero: no load could end in time"));
-            }
+            bounds::check(name, time, Duration::from_nanos(1), LONGEST_WAIT)?;
         }
-        Ok(())
+        bounds::check("soft_timeout", self.soft_timeout.unwrap_or_default(), Duration::ZERO, LONGEST_WAIT)?;
+        bounds::check("error_pause", self.error_pause, Duration::ZERO, LONGEST_WAIT)
     }
 }

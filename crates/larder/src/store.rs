@@ -1,7 +1,6 @@
 //! The embedded store: segments behind a lock each, and what holds for all of them.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use larder_policy::experiment::Event as Turn;
 use larder_policy::freshness::{Audit, Decision};
 use larder_policy::{Access, KeyHash, Op, Time};
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::Clock;
 use crate::decisions::Decided;
@@ -27,6 +26,7 @@ use crate::report::ControlReport;
 use crate::rules::{Consistency, Rules};
 use crate::segment::{Arrival, Pause, Seen, Segment};
 use crate::stats::Counts;
+use crate::tags::Tags;
 use crate::telemetry::Timer;
 
 /// On a cache line of its own (two, for the prefetcher's sake), so that one segment's lock does not slow down its neighbours.
@@ -58,7 +58,7 @@ pub(crate) struct Store<K, V> {
     doubt: AtomicU64,
     /// How often there was doubt.
     pub(crate) doubts: AtomicU64,
-    tags: RwLock<HashMap<Name, Time>>,
+    pub(crate) tags: Tags,
     recorder: Option<Arc<Recorder>>,
     pub(crate) warmed: Arc<OnceLock<Warmed>>,
     judge: Option<Mutex<Judge>>,
@@ -129,7 +129,7 @@ where
             generation: AtomicU32::new(0),
             doubt: AtomicU64::new(0),
             doubts: AtomicU64::new(0),
-            tags: RwLock::default(),
+            tags: Tags::default(),
             recorder,
             warmed,
             judge: None,
@@ -187,18 +187,10 @@ where
         if entry.as_of.0 < self.doubt.load(Ordering::Relaxed) {
             return Standing::Doubtful;
         }
-        if entry.extra.is_some() && self.is_tag_removed(entry.tags(), entry.as_of) {
+        if entry.extra.is_some() && self.tags.are_removed(entry.tags(), entry.as_of) {
             return Standing::Void;
         }
         Standing::Valid
-    }
-
-    #[cold]
-    fn is_tag_removed(&self, tags: &[Name], as_of: Time) -> bool {
-        !tags.is_empty() && {
-            let removed = self.tags.read();
-            tags.iter().any(|tag| removed.get(tag).is_some_and(|&at| as_of <= at))
-        }
     }
 
     #[inline(always)]
@@ -342,7 +334,7 @@ where
             }
             let is_void = flight.is_fenced()
                 || flight.generation != self.generation.load(Ordering::Relaxed)
-                || self.is_tag_removed(&arrival.options.tags, arrival.as_of)
+                || self.tags.are_removed(&arrival.options.tags, arrival.as_of)
                 || !self.floors.admits(hash, arrival.as_of);
             if is_void {
                 segment.counts.fenced += 1;
@@ -474,7 +466,7 @@ where
     }
 
     pub(crate) fn remove_tag(&self, tag: &Name) {
-        self.tags.write().insert(tag.clone(), self.clock.now());
+        self.tags.remove(tag, self.clock.now());
     }
 
     /// Messages may have been lost: what was loaded before is asked for anew.
@@ -485,9 +477,9 @@ where
 
     pub(crate) fn tick(&self) {
         let now = self.clock.now();
-        // No entry older than this can be resident.
-        let longest = self.rules.freshness.most().saturating_add(self.rules.stale_if_error) + Duration::from_secs(60);
-        self.tags.write().retain(|_, at| now.since(*at) < longest);
+        // Hardly any entry older than this is resident.
+        let longest = self.rules.freshness.longest().saturating_add(self.rules.stale_if_error);
+        self.tags.age(now, longest.saturating_add(Duration::from_secs(60)));
         self.segments.iter().for_each(|segment| self.change(segment, |segment| segment.tick(now)));
     }
 

@@ -62,7 +62,11 @@ where
     }
 
     pub(crate) fn epochs(&self) -> Epochs {
-        Epochs { clears: self.generation.load(Ordering::Relaxed).into(), doubts: self.doubts.load(Ordering::Relaxed) }
+        Epochs {
+            clears: self.generation.load(Ordering::Relaxed).into(),
+            doubts: self.doubts.load(Ordering::Relaxed),
+            tags: self.tags.widened(),
+        }
     }
 
     /// How the model stands, where the policy has one.

@@ -93,7 +93,7 @@ where
         key_of: impl Fn(&str) -> Option<K> + Send + Sync + 'static,
     ) -> Result<(), Error> {
         self.needs_loader()?;
-        daily.limits.check()?;
+        daily.check()?;
         let rhythms = Mutex::new(Rhythms::new(daily.most_keys, daily.least));
         if self.inner.rhythms.set(rhythms).is_err() {
             return Err(Error::new(ErrorKind::Config, "daily pre-warm is on already: one call a cache is enough"));

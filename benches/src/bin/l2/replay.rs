@@ -72,7 +72,7 @@ pub(crate) async fn run(
         if let Way::Steered(policy) = way {
             config = config.steered(Steering::default().policy(policy)?)?;
         }
-        stores.push(Arc::new(RedisStore::new(config, &Handle::current())));
+        stores.push(Arc::new(RedisStore::new(config, &Handle::current())?));
     }
     let side = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
     until("the clients connect", || stores.iter().all(|store| store.state().connected && store.state().listening))

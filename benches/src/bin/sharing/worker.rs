@@ -94,7 +94,7 @@ async fn serve(task: &Task, reads: &[u64]) -> Result<Outcome> {
     let builder = Cache::<u64, ()>::builder().name(&task.namespace).capacity(task.capacity).segments(1);
     let mut builder = builder.control(Control::none()).seed(task.seed);
     if let Some(redis) = &task.redis {
-        let store = Arc::new(RedisStore::new(RedisConfig::single(redis)?, &Handle::current()));
+        let store = Arc::new(RedisStore::new(RedisConfig::single(redis)?, &Handle::current())?);
         builder = builder.share_models(store).sharing(SHARING);
     }
     let cache = builder.build()?;

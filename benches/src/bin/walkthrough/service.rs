@@ -179,7 +179,7 @@ fn cache(database: &Database, memory: u64, redis: Option<&str>) -> Result<Cache<
         async move { origin.product(id).await }
     });
     if let Some(url) = redis {
-        let store = RedisStore::new(RedisConfig::single(url)?, &Handle::current());
+        let store = RedisStore::new(RedisConfig::single(url)?, &Handle::current())?;
         builder = builder.remote(store, codec::MessagePack);
     }
     builder.build()

@@ -118,6 +118,11 @@ impl Freshness {
         self.most
     }
 
+    /// The longest hard maximum of any key, those with an objective of their own included.
+    pub fn longest(&self) -> Duration {
+        self.prefixes.iter().map(|(_, own)| own.longest()).fold(self.most, Duration::max)
+    }
+
     /// The share of reads that may be stale, where that is the objective.
     pub fn objective(&self) -> Option<f64> {
         match self.goal {
@@ -168,6 +173,7 @@ mod tests {
         assert!(Freshness::fixed_ttl(secs(1_000_000)).most >= secs(1_000_000));
         let fixed = Freshness::fixed_ttl(secs(5));
         assert_eq!((fixed.fixed(), odd.fixed()), (Some(secs(5)), None));
-        assert_eq!(fixed.with_prefix("price:", odd).fixed(), None);
+        let both = fixed.with_prefix("price:", odd.max_ttl(secs(1_000_000)));
+        assert_eq!((both.fixed(), both.most(), both.longest()), (None, MOST, secs(1_000_000)));
     }
 }

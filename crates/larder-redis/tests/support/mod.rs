@@ -37,7 +37,7 @@ impl Service {
     }
 
     pub fn with(config: RedisConfig) -> Self {
-        let store = Arc::new(RedisStore::new(config, &Handle::current()));
+        let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
         let tier = Tier::new(store.clone(), TierConfig::default(), &Handle::current()).unwrap();
         Self { tier, store, loads: AtomicU64::new(0), slowest: AtomicU64::new(0) }
     }

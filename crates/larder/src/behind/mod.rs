@@ -91,6 +91,7 @@ use self::pending::{Entry, Pending};
 use self::recover::Recovered;
 use self::stats::Counters;
 use self::writer::{Append, Command, Writer};
+use crate::bounds::FOR_EVER;
 use crate::remote::Name;
 use crate::{Error, ErrorKind};
 
@@ -216,7 +217,7 @@ impl Behind {
     /// `Timeout`: the disk does not let the log be closed. Nothing acknowledged is lost.
     pub async fn shutdown(&self, deadline: Duration) -> Result<u64, Error> {
         let Handle { gate, shared, log, stop, closed } = &*self.0;
-        let end = tokio::time::Instant::now() + deadline;
+        let end = tokio::time::Instant::now() + deadline.min(FOR_EVER);
         gate.close();
         // Appends that got in before are acknowledged, and flushed too.
         let (reply, answer) = oneshot::channel();

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{Error, ErrorKind};
+use crate::bounds::{LONGEST_WAIT, MOST_QUEUED};
+use crate::{Error, ErrorKind, bounds};
+
+/// The longest segment of a log, in bytes: a TiB.
+const MOST_SEGMENT: u64 = 1 << 40;
 
 /// When a write counts as durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,10 +31,10 @@ pub enum OnDamage {
     SetAside,
 }
 
-/// Settings of a write-behind log.
+/// Settings of a write-behind log. Times are at most a day, numbers of writes at most 100 million.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// A segment of the log is closed at this size, in bytes, and deleted once the sink has all of it. 16 MiB.
+    /// A segment of the log is closed at this size, in bytes, and deleted once the sink has all of it; at most 1 TiB. 16 MiB.
     pub segment_bytes: u64,
     /// Most bytes of writes that the sink does not have yet, in memory and as much again on disk; at most 4 GiB. 64 MiB.
     pub max_pending_bytes: usize,
@@ -40,7 +44,7 @@ pub struct Options {
     pub max_wait: Option<Duration>,
     /// Most writes in one call of the sink. 512.
     pub batch_writes: usize,
-    /// A batch is closed once it has this many bytes. 1 MiB.
+    /// A batch is closed once it has this many bytes; at most 4 GiB. 1 MiB.
     pub batch_bytes: usize,
     /// How long a write waits for others to share its batch. 100 ms.
     pub flush_interval: Duration,
@@ -86,20 +90,29 @@ impl Options {
     /// `Config`: a setting with which nothing could be written.
     pub(super) fn check(&self) -> Result<(), Error> {
         let wrong = |what: &str| Err(Error::new(ErrorKind::Config, format!("write-behind: {what}")));
-        if self.max_pending_bytes == 0 || self.max_pending_bytes as u64 > u64::from(u32::MAX) {
-            return wrong("max_pending_bytes must be from 1 to 4294967295");
-        }
-        if self.max_pending_writes == 0 || self.max_pending_writes as u64 > u64::from(u32::MAX) {
-            return wrong("max_pending_writes must be from 1 to 4294967295");
-        }
-        if self.batch_writes == 0 || self.batch_bytes == 0 || self.segment_bytes == 0 {
-            return wrong("batch_writes, batch_bytes and segment_bytes must be at least 1");
-        }
+        bounds::check("write-behind: max_pending_bytes", self.max_pending_bytes, 1, u32::MAX as usize)?;
+        bounds::check("write-behind: max_pending_writes", self.max_pending_writes, 1, MOST_QUEUED)?;
+        bounds::check("write-behind: batch_writes", self.batch_writes, 1, MOST_QUEUED)?;
+        bounds::check("write-behind: batch_bytes", self.batch_bytes, 1, u32::MAX as usize)?;
+        bounds::check("write-behind: segment_bytes", self.segment_bytes, 1, MOST_SEGMENT)?;
         if self.retry_first.is_zero() || self.retry_longest < self.retry_first {
             return wrong("retry_first must be above zero and at most retry_longest");
         }
-        if self.sink_timeout.is_zero() || self.fsync == Fsync::Interval(Duration::ZERO) {
-            return wrong("sink_timeout and the interval of fsync must be above zero");
+        let interval = match self.fsync {
+            Fsync::Always => LONGEST_WAIT,
+            Fsync::Interval(interval) => interval,
+        };
+        for (name, time) in [("sink_timeout", self.sink_timeout), ("the interval of fsync", interval)] {
+            bounds::check(&format!("write-behind: {name}"), time, Duration::from_nanos(1), LONGEST_WAIT)?;
+        }
+        let waits = [
+            ("max_wait", self.max_wait.unwrap_or_default()),
+            ("flush_interval", self.flush_interval),
+            ("retry_longest", self.retry_longest),
+            ("checkpoint_interval", self.checkpoint_interval),
+        ];
+        for (name, time) in waits {
+            bounds::check(&format!("write-behind: {name}"), time, Duration::ZERO, LONGEST_WAIT)?;
         }
         Ok(())
     }

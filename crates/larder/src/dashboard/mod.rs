@@ -31,7 +31,7 @@ use self::feed::Feed;
 use self::guard::{Hosts, Token};
 use self::peers::Peer;
 use self::source::Sources;
-use crate::{Cache, Error, ErrorKind, Key};
+use crate::{Cache, Error, ErrorKind, Key, bounds};
 
 /// How long [`Dashboard::close`] waits for answers under way.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ pub struct DashboardConfig {
     /// Names under which it is reached beside the address itself and `localhost`, such as a proxy's; requests for any other
     /// are refused, lest a page elsewhere reads it through a name of its own (DNS rebinding).
     pub hosts: Vec<String>,
-    /// The most pages that may be open at once.
+    /// The most pages that may be open at once, up to a million.
     pub viewers: usize,
     /// Other instances of the service, by host and port of their dashboards: their caches are shown beside this one's. They must know
     /// that name ([`hosts`](Self::hosts)), and be [public](Self::is_public) where they are on other machines.
@@ -102,6 +102,7 @@ impl Dashboard {
             );
             return Err(Error::new(ErrorKind::Config, what));
         }
+        bounds::check("dashboard: viewers", config.viewers, 0, bounds::MOST_AT_ONCE)?;
         let unable = |error: std::io::Error| {
             Error::caused(ErrorKind::Config, format!("no dashboard can listen on {address}: {error}"), error)
         };

@@ -136,8 +136,8 @@ pub const CATALOGUE: &[Metric] = &[
     ),
     Metric::counter(
         "larder_epoch_bumps_total",
-        &[("cause", "`clear`, `doubt`: messages may have been lost")],
-        "Times everything became void or doubtful.",
+        &[("cause", "`clear`, `doubt`: messages may have been lost, `tags`: too many were removed to tell apart")],
+        "Times everything, or everything with a tag, became void or doubtful.",
     ),
     Metric::counter(
         "larder_prewarm_keys_total",

@@ -40,6 +40,7 @@ pub(super) fn counters(report: &Report) -> Vec<Series<u64>> {
         by("larder_invalidations_total", "source", "remote", counts.heard),
         by("larder_epoch_bumps_total", "cause", "clear", report.epochs.clears),
         by("larder_epoch_bumps_total", "cause", "doubt", report.epochs.doubts),
+        by("larder_epoch_bumps_total", "cause", "tags", report.epochs.tags),
         by("larder_prewarm_keys_total", "result", "hit", warmed.hit),
         by("larder_prewarm_keys_total", "result", "left", warmed.left),
         by("larder_prewarm_keys_total", "result", "untracked", warmed.untracked),

@@ -9,9 +9,10 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 use std::time::Duration;
 
+use crate::bounds::MOST_AT_ONCE;
 use crate::remote::Name;
 use crate::snapshot::Kept;
-use crate::{Error, ErrorKind};
+use crate::{Error, bounds};
 
 /// What warming may take.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,9 +25,9 @@ pub struct Limits {
     pub within: Duration,
     /// How far ahead reads count: about as long as a value stays in the cache.
     pub horizon: Duration,
-    /// Calls of the loader at a time.
+    /// Calls of the loader at a time, up to a million.
     pub concurrency: usize,
-    /// Keys a call, at most; never more than a second's worth.
+    /// Keys a call, at most, up to a million; never more than a second's worth.
     pub batch: usize,
 }
 
@@ -51,14 +52,9 @@ impl Limits {
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let wrong = |what: &str| Err(Error::new(ErrorKind::Config, format!("pre-warm: {what}")));
-        if !(self.loads_per_second.is_finite() && self.loads_per_second > 0.0) {
-            return wrong("the loads a second must be a number above 0");
-        }
-        if self.concurrency == 0 || self.batch == 0 {
-            return wrong("concurrency and batch must be at least 1");
-        }
-        Ok(())
+        bounds::check("pre-warm: loads_per_second", self.loads_per_second, f64::MIN_POSITIVE, f64::MAX)?;
+        bounds::check("pre-warm: concurrency", self.concurrency, 1, MOST_AT_ONCE)?;
+        bounds::check("pre-warm: batch", self.batch, 1, MOST_AT_ONCE)
     }
 }
 
@@ -208,6 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ErrorKind;
 
     fn candidate() -> impl Strategy<Value = Candidate> {
         let reads = prop_oneof![9 => 0.0f32..2.0, 1 => Just(f32::NAN), 1 => Just(1e30)];

@@ -9,14 +9,12 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use super::Plan;
+use crate::bounds::FOR_EVER;
 use crate::remote::Name;
 use crate::{Error, ErrorKind};
 
 /// Calls in a row that may fail: an origin that is ill has other worries than a cache to be warmed.
 const MOST_FAILURES: usize = 5;
-
-/// A plan for longer than this is for ever; a moment farther off cannot be told on every system.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

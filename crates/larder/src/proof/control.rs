@@ -104,7 +104,7 @@ impl Control {
         self
     }
 
-    /// How often what was counted is looked at; once a second unless said otherwise.
+    /// How often what was counted is looked at, from 1 ms to a day; once a second unless said otherwise.
     #[must_use]
     pub fn slice(self, every: Duration) -> Self {
         Self { slice: every, ..self }

@@ -8,9 +8,9 @@ use larder_policy::experiment::{
 use larder_policy::{Policy, Time};
 
 use super::control::Control;
-use crate::Error;
 use crate::report::{ArmsReport, ControlReport, Difference, Size};
 use crate::stats::{Counts, StaleRate};
+use crate::{Error, bounds};
 
 /// Slices after which the older half of what is known of other sizes is forgotten.
 const WINDOW: u64 = 300;
@@ -61,6 +61,7 @@ impl Judge {
         is_same: bool,
     ) -> Result<Self, Error> {
         let Control { settings, slice, ttl, .. } = control.clone();
+        bounds::waits("control", &[("slice", slice)])?;
         let most_stale = settings.guardrails.stale;
         let experiment = Experiment::new(larder_policy::experiment::Settings { shards: segments, seed, ..settings })?;
         let runs = (0..segments).map(|segment| experiment.arm(segment)).collect();

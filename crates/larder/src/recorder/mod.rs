@@ -21,13 +21,16 @@ use larder_policy::{Op, Time};
 use larder_trace::Request;
 use parking_lot::Mutex;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, bounds};
 use file::{File, LEAST_BYTES, unwritten};
 use keys::Keys;
 use lanes::Lanes;
 use stream::Stream;
 pub use stream::{Batch, Sink};
 use writer::Target;
+
+/// The longest queue of events: half a GiB.
+const MOST_QUEUE: usize = 1 << 24;
 
 /// How to record.
 #[derive(Clone)]
@@ -41,7 +44,7 @@ pub struct Options {
     /// The secret under which keys are hashed. With the same one a key has the same hash after a restart; without one, which is
     /// the default, nobody can ever tell which key a hash stood for. Recorders that share a sink need the same one.
     pub key: Option<[u8; 16]>,
-    /// Events that may wait to be written, 32 bytes each; 65,536 by default.
+    /// Events that may wait to be written, 32 bytes each, at most 16,777,216; 65,536 by default.
     pub queue: usize,
 }
 
@@ -53,11 +56,8 @@ impl Default for Options {
 
 impl Options {
     fn check(&self) -> Result<(), Error> {
-        if (0.0..=1.0).contains(&self.sample) {
-            return Ok(());
-        }
-        let what = format!("the share of keys recorded is {}; give one from 0 to 1", self.sample);
-        Err(Error::new(ErrorKind::Config, what))
+        bounds::check("recorder: sample", self.sample, 0.0, 1.0)?;
+        bounds::check("recorder: queue", self.queue, 0, MOST_QUEUE)
     }
 }
 

@@ -114,6 +114,9 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
+/// The largest payload that an envelope can have, in bytes.
+pub(crate) const MOST_VALUE: usize = u32::MAX as usize;
+
 /// What of a payload's form both sides agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
@@ -121,7 +124,7 @@ pub struct Form {
     pub schema: u32,
     /// Payloads of at least so many bytes are packed with zstd, if that makes them smaller.
     pub pack_above: usize,
-    /// The largest payload in bytes, unpacked; no more is ever allocated for one.
+    /// The largest payload in bytes, unpacked, up to 4 GiB; no more is ever allocated for one.
     pub limit: usize,
 }
 

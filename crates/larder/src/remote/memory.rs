@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use self::models::Models;
 use super::envelope::{fence_of, fingerprint};
 use super::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore};
+use crate::bounds::FOR_EVER;
 use crate::{Error, ErrorKind};
 
 /// How many messages a listener may lag behind.
@@ -358,7 +359,7 @@ impl RemoteStore for InProcess {
             leases.retain(|_, (_, until)| *until > now);
             let granted = leases.get(name).is_none_or(|(holder, _)| *holder == token);
             if granted {
-                leases.insert(name.clone(), (token, now + ttl));
+                leases.insert(name.clone(), (token, now + ttl.min(FOR_EVER)));
             }
             drop(leases);
             self.arrive(granted)

@@ -7,6 +7,8 @@ use super::Name;
 
 /// The longest name, in bytes.
 pub const MAX_BYTES: usize = 512;
+/// What stands before a key in its name, at most.
+pub(crate) const MOST_BEFORE_KEY: usize = 64 + 1;
 /// What follows the namespace in the name of a tag's mark, and of its own.
 pub(super) const TAG: &str = "!tag:";
 pub(super) const ALL: &str = "!all";

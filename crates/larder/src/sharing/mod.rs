@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::remote::Name;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, bounds};
 
 pub(crate) use exchange::{Exchange, run};
 
@@ -82,11 +82,11 @@ impl<S: ModelStore + ?Sized> ModelStore for Arc<S> {
 /// When instances look, and publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sharing {
-    /// How often each looks for what is new, and whether it may publish; up to a quarter earlier, so that instances do not come in step.
+    /// How often each looks for what is new, from 1 ms to a day, and whether it may publish; up to a quarter earlier, so that instances do not come in step.
     pub look: Duration,
     /// How often the one that may publish does.
     pub publish: Duration,
-    /// For how long it may without asking again.
+    /// For how long it may without asking again, up to a day.
     pub lease: Duration,
 }
 
@@ -98,14 +98,10 @@ impl Default for Sharing {
 
 impl Sharing {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let wrong = |what: &str| Err(Error::new(ErrorKind::Config, format!("sharing: {what}")));
-        if self.look < Duration::from_millis(1) {
-            return wrong("the time between looks must be 1 ms at least");
-        }
+        bounds::waits("sharing", &[("look", self.look), ("lease", self.lease)])?;
         if self.lease <= self.look {
-            return wrong(
-                "who publishes asks for the lease again at each look: make the lease longer than the time between looks",
-            );
+            let what = "sharing: who publishes asks for the lease again at each look: make the lease longer than the time between looks";
+            return Err(Error::new(ErrorKind::Config, what));
         }
         Ok(())
     }

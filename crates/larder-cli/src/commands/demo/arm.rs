@@ -67,7 +67,7 @@ impl Arm {
         second: &mut SecondTier,
         options: &DemoArgs,
     ) -> Result<Self, Failure> {
-        let stores = second.stores(&way.name);
+        let stores = second.stores(&way.name)?;
         let loads = Arc::new(AtomicU64::new(0));
         let process = |at: usize| {
             let (origin, loads) = (origin.clone(), loads.clone());

@@ -57,28 +57,27 @@ impl SecondTier {
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let run = format!("demo-{:x}", now.as_micros());
-        let keeps_for = options.lasts().map_or(KEPT_FOR, |lasts| lasts + LEFT_FOR);
+        let keeps_for = options.lasts().map_or(KEPT_FOR, |lasts| lasts.saturating_add(LEFT_FOR));
         Ok(Self { kind, run, keeps_for, links: Vec::new() })
     }
 
     /// An arm's stores, one for each of its processes; call it in a tokio runtime.
-    pub(super) fn stores(&mut self, arm: &str) -> [Arc<dyn RemoteStore>; PROCESSES] {
-        match &self.kind {
-            Kind::Redis { config, .. } => std::array::from_fn(|at| {
+    pub(super) fn stores(&mut self, arm: &str) -> Result<Vec<Arc<dyn RemoteStore>>, Failure> {
+        let shared = InProcess::new(REMOTE_BYTES);
+        let store = |at: usize| match &self.kind {
+            Kind::Redis { config, .. } => {
                 let config = (**config).clone().metrics(format!("{arm}-{}", at + 1), FIGURES_EVERY);
-                let store = Arc::new(RedisStore::new(config, &Handle::current()));
+                let store = Arc::new(RedisStore::new(config, &Handle::current())?);
                 self.links.push(store.clone());
-                store as Arc<dyn RemoteStore>
-            }),
-            Kind::InProcess { delay, .. } => {
-                let store = InProcess::new(REMOTE_BYTES);
-                std::array::from_fn(|_| {
-                    let link = store.clone();
-                    link.set_faults(Faults { delay: *delay, ..Faults::default() });
-                    Arc::new(link) as Arc<dyn RemoteStore>
-                })
+                Ok(store as Arc<dyn RemoteStore>)
             }
-        }
+            Kind::InProcess { delay, .. } => {
+                let link = shared.clone();
+                link.set_faults(Faults { delay: *delay, ..Faults::default() });
+                Ok(Arc::new(link) as Arc<dyn RemoteStore>)
+            }
+        };
+        (0..PROCESSES).map(store).collect()
     }
 
     /// The namespace of an arm's names.
@@ -94,7 +93,7 @@ impl SecondTier {
     /// Whether the Redis lets us in, asked once before every link complains.
     pub(super) async fn reach(&self) -> Result<(), Failure> {
         match &self.kind {
-            Kind::Redis { config, .. } => self.up(&RedisStore::new((**config).clone(), &Handle::current())).await,
+            Kind::Redis { config, .. } => self.up(&RedisStore::new((**config).clone(), &Handle::current())?).await,
             Kind::InProcess { .. } => Ok(()),
         }
     }

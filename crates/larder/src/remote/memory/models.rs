@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::InProcess;
 use crate::Error;
+use crate::bounds::FOR_EVER;
 use crate::remote::Name;
 use crate::sharing::{GENERATIONS, Generation, MOST_BYTES, ModelStore};
 
@@ -62,7 +63,7 @@ impl ModelStore for InProcess {
                 let models = models.entry(name.clone()).or_default();
                 let leads = models.leader().is_none_or(|leader| leader == publisher);
                 if leads {
-                    models.leader = Some((publisher, Instant::now() + ttl));
+                    models.leader = Some((publisher, Instant::now() + ttl.min(FOR_EVER)));
                 }
                 leads
             };

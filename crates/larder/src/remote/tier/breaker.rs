@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// When to stop asking, and for how long.
+/// When to stop asking, and for how long. Times are from 1 ms to a day.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BreakerConfig {
     /// So many failures in a row open it.
@@ -154,12 +154,12 @@ impl Breaker {
                 if now - *since > self.config.window {
                     (*calls, *failures, *since) = (*calls / 2, *failures / 2, now);
                 }
-                *calls += 1;
+                *calls = calls.saturating_add(1);
                 if good {
                     *streak = 0;
                 } else {
-                    *streak += 1;
-                    *failures += 1;
+                    *streak = streak.saturating_add(1);
+                    *failures = failures.saturating_add(1);
                 }
                 let often =
                     *calls >= self.config.least && f64::from(*failures) >= self.config.share * f64::from(*calls);

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::counts::count;
 use super::{Core, Reply, Tier};
+use crate::bounds::FOR_EVER;
 use crate::remote::{Name, names};
 
 /// How often at first, and at last, to look whether the holder has filled the key.
@@ -73,7 +74,7 @@ pub(super) async fn lease(core: &Arc<Core>, name: &Name, ttl: Duration) -> Lease
 }
 
 pub(super) async fn wait_for(tier: &Tier, name: &Name, up_to: Duration) -> Option<Reply> {
-    let until = Instant::now() + up_to;
+    let until = Instant::now() + up_to.min(FOR_EVER);
     let mut pause = LOOK.0;
     loop {
         let reply = tier.get(std::slice::from_ref(name)).await.ok()?.pop()?;

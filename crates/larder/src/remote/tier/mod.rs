@@ -21,9 +21,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-use super::envelope::{Fence, Form};
+use super::envelope::{Fence, Form, MOST_VALUE};
 use super::{Capabilities, Invalidation, Name, RemoteStore, ServerFigures};
-use crate::{Error, ErrorKind};
+use crate::bounds::{LONGEST_KEPT, MOST_AT_ONCE, MOST_QUEUED, SHORTEST};
+use crate::{Error, bounds};
 
 pub use breaker::{BreakerConfig, BreakerState};
 pub use counts::Counts;
@@ -34,12 +35,16 @@ use gate::Gate;
 use marks::Marks;
 use outbox::Outbox;
 
-/// How the remote tier is used.
+/// The most bytes of values that may be set to wait: a TiB.
+const MOST_QUEUE_BYTES: u64 = 1 << 40;
+
+/// How the remote tier is used. Times are from 1 ms to a day, `fence_for` and `longest` to ten years; numbers of things that wait to
+/// 100 million.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TierConfig {
     /// The most a call may take, a second attempt included.
     pub deadline: Duration,
-    /// The most calls under way; further ones wait, at most until their deadline.
+    /// The most calls under way, up to a million; further ones wait, at most until their deadline.
     pub in_flight: usize,
     /// Second attempts as a share of answered calls, out of 1.
     pub retry_share: f64,
@@ -49,7 +54,7 @@ pub struct TierConfig {
     pub form: Form,
     /// The most fills that wait.
     pub queue: usize,
-    /// The most bytes of values that wait.
+    /// The most bytes of values that wait, up to a TiB.
     pub queue_bytes: usize,
     /// The most invalidations remembered while the store cannot be reached; beyond, whole namespaces are cleared instead.
     pub pending: usize,
@@ -81,27 +86,23 @@ impl Default for TierConfig {
 
 impl TierConfig {
     fn check(&self) -> Result<(), Error> {
-        let wrong = |what: &str| Err(Error::new(ErrorKind::Config, format!("remote tier: {what}")));
-        let times = [
-            self.deadline,
-            self.fence_for,
-            self.longest,
-            self.trust,
-            self.breaker.rest,
-            self.breaker.longest_rest,
-            self.breaker.window,
-        ];
-        if times.iter().any(|time| *time < Duration::from_millis(1)) {
-            return wrong("every time must be 1 ms at least");
+        let BreakerConfig { in_a_row, share, least: _, window, rest, longest_rest, trials, successes } = self.breaker;
+        let waits = [("deadline", self.deadline), ("trust", self.trust)];
+        bounds::waits("remote tier", &waits)?;
+        bounds::waits("remote tier: breaker", &[("window", window), ("rest", rest), ("longest_rest", longest_rest)])?;
+        for (name, time) in [("fence_for", self.fence_for), ("longest", self.longest)] {
+            bounds::check(&format!("remote tier: {name}"), time, SHORTEST, LONGEST_KEPT)?;
         }
-        if self.in_flight == 0 || self.breaker.in_a_row == 0 || self.breaker.trials == 0 || self.breaker.successes == 0
-        {
-            return wrong("in_flight and the breaker's numbers must be 1 at least");
+        for (name, number) in [("in_a_row", in_a_row), ("trials", trials), ("successes", successes)] {
+            bounds::check(&format!("remote tier: breaker: {name}"), number, 1, u32::MAX)?;
         }
-        if !(0.0..=1.0).contains(&self.retry_share) || !(0.0..=1.0).contains(&self.breaker.share) {
-            return wrong("shares lie between 0 and 1");
-        }
-        Ok(())
+        bounds::check("remote tier: in_flight", self.in_flight, 1, MOST_AT_ONCE)?;
+        bounds::check("remote tier: retry_share", self.retry_share, 0.0, 1.0)?;
+        bounds::check("remote tier: breaker: share", share, 0.0, 1.0)?;
+        bounds::check("remote tier: queue", self.queue, 0, MOST_QUEUED)?;
+        bounds::check("remote tier: pending", self.pending, 0, MOST_QUEUED)?;
+        bounds::check("remote tier: queue_bytes", self.queue_bytes as u64, 0, MOST_QUEUE_BYTES)?;
+        bounds::check("remote tier: the form's limit", self.form.limit, 0, MOST_VALUE)
     }
 }
 
