@@ -1,8 +1,8 @@
 //! Loads that a write or an invalidation has overtaken.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use larder_policy::KeyHash;
+
+use crate::atomic::{AtomicU64, Ordering};
 
 /// Keys share fences by their hash: one that another key raised lets a load under way go unkept, never the reverse.
 const FENCES: usize = 1 << 12;
@@ -19,11 +19,15 @@ pub(crate) struct Fences {
 
 impl Fences {
     pub(crate) fn new() -> Self {
-        Self { next: AtomicU64::new(0), fences: (0..FENCES).map(|_| AtomicU64::new(0)).collect() }
+        Self::of_many(FENCES)
+    }
+
+    pub(crate) fn of_many(fences: usize) -> Self {
+        Self { next: AtomicU64::new(0), fences: (0..fences).map(|_| AtomicU64::new(0)).collect() }
     }
 
     fn of(&self, key: KeyHash) -> &AtomicU64 {
-        &self.fences[(key.0 >> 16) as usize % FENCES]
+        &self.fences[(key.0 >> 16) as usize % self.fences.len()]
     }
 
     /// For what begins now.

@@ -5,6 +5,7 @@
 //! there and what it cannot.
 #![forbid(unsafe_code)]
 
+mod atomic;
 mod core;
 mod directory;
 mod expiry;

@@ -1,11 +1,13 @@
 //! What hits tell: rings of key hashes, each for a few threads, that overwrite what nobody came to take in time.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use larder_policy::KeyHash;
 
+use crate::atomic::{AtomicU64, Ordering};
+
 /// Hits a ring remembers.
-const SLOTS: usize = 512;
+const USUAL: usize = 512;
 /// More threads share rings, which costs them time and nothing else.
 const MOST_RINGS: usize = 64;
 
@@ -19,7 +21,7 @@ struct Ring {
 }
 
 /// One ring for each of as many threads as run at once, or nearly.
-pub(crate) struct Rings {
+pub(crate) struct Rings<const SLOTS: usize = USUAL> {
     rings: Box<[Ring]>,
     lost: AtomicU64,
 }
@@ -32,7 +34,7 @@ impl Place {
     /// Now and then, on the way, something is due.
     #[inline]
     pub(crate) fn is_round(self) -> bool {
-        self.0 % (SLOTS as u64 / 2) == SLOTS as u64 / 2 - 1
+        self.0 % (USUAL as u64 / 2) == USUAL as u64 / 2 - 1
     }
 }
 
@@ -45,7 +47,13 @@ thread_local! {
 impl Rings {
     pub(crate) fn new() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = (2 * threads).next_power_of_two().min(MOST_RINGS);
+        Self::of_many((2 * threads).next_power_of_two().min(MOST_RINGS))
+    }
+}
+
+impl<const SLOTS: usize> Rings<SLOTS> {
+    /// A power of two of them.
+    pub(crate) fn of_many(count: usize) -> Self {
         let ring = || Ring {
             head: AtomicU64::new(0),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
@@ -123,11 +131,11 @@ mod tests {
     #[test]
     fn every_loss_is_counted() {
         let rings = Rings::new();
-        let many = 3 * SLOTS as u64 + 7;
+        let many = 3 * USUAL as u64 + 7;
         record(&rings, many);
         let mut taken = Vec::new();
         rings.take(|key| taken.push(key.0));
-        assert_eq!(taken, (many - SLOTS as u64 + 1..=many).collect::<Vec<_>>());
+        assert_eq!(taken, (many - USUAL as u64 + 1..=many).collect::<Vec<_>>());
         assert_eq!(rings.lost() + taken.len() as u64, rings.recorded());
     }
 

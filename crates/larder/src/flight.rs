@@ -1,12 +1,15 @@
 //! Single flight: of many who miss a key at once, one loads and all get its answer.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use larder_policy::KeyHash;
 use tokio::sync::watch;
 
 use crate::Error;
 use crate::fetched::Found;
+use crate::hash::Hashed;
+use crate::sync::{AtomicBool, Ordering};
 
 /// The answer of a load: a value, or that the origin has none.
 pub(crate) type Answer<V> = Result<Found<Option<V>>, Error>;
@@ -49,5 +52,57 @@ impl<K, V: Clone> Flight<K, V> {
             Ok(answer) => answer.clone().unwrap_or_else(|| Err(crate::load::abandoned())),
             Err(_) => Err(crate::load::abandoned()),
         }
+    }
+}
+
+/// The loads under way, one a hash; under the segment's lock.
+pub(crate) struct Flights<K, V>(HashMap<KeyHash, Arc<Flight<K, V>>, Hashed>);
+
+/// What there is for who misses a key.
+pub(crate) enum Boarding<K, V> {
+    /// A load whose answer will do.
+    Join(Arc<Flight<K, V>>),
+    /// Nothing: a load is to be opened.
+    Open,
+    /// Another key of the same hash has the place.
+    Taken,
+}
+
+impl<K, V: Clone> Flights<K, V> {
+    pub(crate) fn has(&self, hash: KeyHash) -> bool {
+        self.0.contains_key(&hash)
+    }
+
+    /// One that was overtaken by a write is not joined: a new one takes its place.
+    pub(crate) fn board(&self, hash: KeyHash, is_it: impl Fn(&K) -> bool) -> Boarding<K, V> {
+        match self.0.get(&hash) {
+            Some(flight) if !is_it(&flight.key) => Boarding::Taken,
+            Some(flight) if !flight.is_fenced() => Boarding::Join(flight.clone()),
+            _ => Boarding::Open,
+        }
+    }
+
+    pub(crate) fn open(&mut self, hash: KeyHash, flight: Arc<Flight<K, V>>) {
+        self.0.insert(hash, flight);
+    }
+
+    /// It is over: nobody joins it any more. The place may be another's by now.
+    pub(crate) fn close(&mut self, hash: KeyHash, flight: &Arc<Flight<K, V>>) {
+        if self.0.get(&hash).is_some_and(|open| Arc::ptr_eq(open, flight)) {
+            self.0.remove(&hash);
+        }
+    }
+
+    /// Whatever load of the key is under way, its answer will not be kept.
+    pub(crate) fn fence(&self, hash: KeyHash, is_it: impl Fn(&K) -> bool) {
+        if let Some(flight) = self.0.get(&hash).filter(|flight| is_it(&flight.key)) {
+            flight.fence();
+        }
+    }
+}
+
+impl<K, V> Default for Flights<K, V> {
+    fn default() -> Self {
+        Self(HashMap::default())
     }
 }

@@ -45,6 +45,7 @@ pub mod sharing;
 pub mod snapshot;
 mod stats;
 mod store;
+mod sync;
 mod tags;
 mod tally;
 pub mod telemetry;

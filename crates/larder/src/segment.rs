@@ -1,7 +1,6 @@
 //! One lock's part of the store: a kernel shard with its residents, the freshness engine of its keys, and the loads under way.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,8 +13,7 @@ use larder_policy::{Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusa
 use crate::decisions::{Decided, Log, Note};
 use crate::entry::{Entry, Extra, steps};
 use crate::fetched::{Found, Options, Tier};
-use crate::flight::Flight;
-use crate::hash::Hashed;
+use crate::flight::Flights;
 use crate::key::Key;
 use crate::prewarm::Warmed;
 use crate::proof::gauge::Gauge;
@@ -32,7 +30,7 @@ pub(crate) struct Segment<K, V> {
     pub(crate) generation: u32,
     pub(crate) kernel: Shard<Entry<K, V>>,
     pub(crate) engine: Option<Engine>,
-    pub(crate) flights: HashMap<KeyHash, Arc<Flight<K, V>>, Hashed>,
+    pub(crate) flights: Flights<K, V>,
     pub(crate) counts: Counts,
     /// What the policy is measured by, if it is.
     pub(crate) gauge: Option<Box<Gauge>>,
@@ -118,7 +116,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             generation: 0,
             kernel,
             engine,
-            flights: HashMap::default(),
+            flights: Flights::default(),
             counts: Counts::default(),
             gauge,
             turns: Turns::default(),
@@ -304,11 +302,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     /// Whatever load of the key is under way, its answer will not be kept.
     pub(crate) fn fence(&mut self, hash: KeyHash, is_it: impl Fn(&K) -> bool) {
-        if let Some(flight) = self.flights.get(&hash)
-            && is_it(&flight.key)
-        {
-            flight.fence();
-        }
+        self.flights.fence(hash, is_it);
     }
 
     /// A load of a stale resident failed: if it may be served meanwhile, nobody tries again for a while.

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::decisions::Decided;
 use crate::entry::Entry;
 use crate::fetched::{Fetched, Found, Options, Tier};
-use crate::flight::Flight;
+use crate::flight::{Boarding, Flight};
 use crate::floors::Floors;
 use crate::hash::KeyHasher;
 use crate::key::Key;
@@ -277,23 +277,23 @@ where
             }
             Seen::Miss => (None, None),
         };
-        if let Some(flight) = segment.flights.get(&hash) {
-            let is_same = flight.key.borrow() == key;
-            if let Some((found, audit)) = renewed {
+        let renewed = match renewed {
+            Some((found, audit)) if segment.flights.has(hash) => {
                 segment.forgo(hash, audit);
                 return Step::Renew(found, None);
             }
-            if !is_same {
-                return Step::Nothing;
-            }
-            if !flight.is_fenced() {
-                let flight = flight.clone();
+            renewed => renewed,
+        };
+        match segment.flights.board(hash, |own| own.borrow() == key) {
+            Boarding::Taken => return Step::Nothing,
+            Boarding::Join(flight) => {
                 segment.counts.coalesced += 1;
                 return Step::Wait { timer, flight, leads: false, stale };
             }
+            Boarding::Open => {}
         }
         let flight = Flight::new(key.to_owned(), self.generation.load(Ordering::Relaxed), renewed.is_some());
-        segment.flights.insert(hash, flight.clone());
+        segment.flights.open(hash, flight.clone());
         match renewed {
             Some((found, audit)) => {
                 segment.counts.refreshes += u64::from(audit.is_none());
@@ -312,10 +312,7 @@ where
 
     /// A flight is over: nobody joins it any more.
     pub(crate) fn close(&self, hash: KeyHash, flight: &Arc<Flight<K, V>>) {
-        let mut segment = self.segment(hash);
-        if segment.flights.get(&hash).is_some_and(|open| Arc::ptr_eq(open, flight)) {
-            segment.flights.remove(&hash);
-        }
+        self.segment(hash).flights.close(hash, flight);
     }
 
     /// Keeps what a flight brought, unless the key was written or cleared since it began.

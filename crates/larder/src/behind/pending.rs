@@ -1,16 +1,15 @@
 //! What is in the log and not yet with the sink, in order and by name.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::gate::Room;
 use super::{Options, Write};
 use crate::remote::Name;
+use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 
 /// A coalesced batch looks at most this many times as many writes as it may have: what it looks at stays under a lock.
 const COALESCED: usize = 8;
