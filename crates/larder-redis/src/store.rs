@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::Error;
 use larder::remote::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore, ServerFigures};
-use redis::{RedisResult, Value, cmd};
+use redis::{RedisError, RedisResult, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -22,6 +23,8 @@ use crate::listen::{Ears, encode, listen};
 use crate::scripts::{Call, LEASE, PUT, RELEASE, Script};
 use crate::steer::{self, Decisions, Steer, SteeringState};
 
+/// So many values are read one by one: a key's, and the mark of its namespace or of a tag.
+const FEW: usize = 2;
 /// How many announcements a listener may lag behind.
 const CHANNEL: usize = 4096;
 
@@ -33,6 +36,8 @@ pub struct RedisStore {
     sender: u64,
     heard: broadcast::Sender<Invalidation>,
     steer: Option<Arc<Steer>>,
+    /// No value has more bytes; 0 while nobody has said so.
+    most_bytes: AtomicUsize,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -53,7 +58,7 @@ impl RedisStore {
             runtime.spawn(crate::metrics::publish(link.clone())),
         ];
         tasks.extend(steer.clone().map(|steer| runtime.spawn(steer::keep(link.clone(), steer))));
-        Ok(Self { link, sender, heard, steer, tasks })
+        Ok(Self { link, sender, heard, steer, most_bytes: AtomicUsize::new(0), tasks })
     }
 
     pub(crate) fn link(&self) -> &Link {
@@ -105,6 +110,44 @@ impl RedisStore {
         Ok(puts)
     }
 
+    /// What is kept under a few names, of each no more than a value can have: a stranger's may have half a gigabyte. For many that would cost
+    /// the server more than `MGET`. Nothing of a tier is empty: to Redis that is the same as missing here.
+    async fn heads(&self, names: &[Name], most_bytes: usize) -> Result<Vec<Option<Bytes>>, Error> {
+        let cmds: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let mut range = cmd("GETRANGE");
+                // One byte more than there can be: what is too long is not taken for what it begins with.
+                range.arg(&**name).arg(0).arg(most_bytes);
+                range
+            })
+            .collect();
+        let generation = self.link.generation();
+        let answers = match &cmds[..] {
+            [one] => {
+                vec![Ok(self.link.call(async |mut conn| conn.one(one).await.or_else(nothing_of_another_type)).await?)]
+            }
+            _ => self.link.call(async move |mut conn| conn.many(cmds).await).await?,
+        };
+        if answers.len() != names.len() {
+            return Err(self.link.confused());
+        }
+        let values = answers.into_iter().map(|answer| match answer.or_else(nothing_of_another_type) {
+            Ok(Value::BulkString(bytes)) => Ok((!bytes.is_empty()).then(|| Bytes::from(bytes))),
+            Ok(Value::Nil) => Ok(None),
+            Ok(_) => Err(self.link.confused()),
+            Err(error) => {
+                self.link.react(generation, &error);
+                Err(translate(error))
+            }
+        });
+        let values: Vec<_> = values.collect::<Result<_, Error>>()?;
+        if let Some(steer) = &self.steer {
+            steer.seen(names, &values);
+        }
+        Ok(values)
+    }
+
     /// One call of a script that answers 0 or 1.
     async fn ask(&self, script: &'static Script, name: &Name, args: Vec<&[u8]>) -> Result<bool, Error> {
         match self.link.scripts(vec![Call { script, keys: vec![name], args }]).await?.pop() {
@@ -125,7 +168,10 @@ impl RemoteStore for RedisStore {
             if names.is_empty() {
                 return Ok(Vec::new());
             }
-            // For one name too: a value of another type is then a miss, not an error.
+            let most_bytes = self.most_bytes.load(Relaxed);
+            if names.len() <= FEW && most_bytes > 0 {
+                return self.heads(names, most_bytes).await;
+            }
             let mut mget = cmd("MGET");
             for name in names {
                 mget.arg(&**name);
@@ -262,6 +308,10 @@ impl RemoteStore for RedisStore {
         self.link.distrust();
     }
 
+    fn expect(&self, most_bytes: usize) {
+        self.most_bytes.fetch_max(most_bytes, Relaxed);
+    }
+
     fn server_figures(&self) -> Option<ServerFigures> {
         self.link.figures()
     }
@@ -311,6 +361,11 @@ impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").field("state", &self.state()).finish_non_exhaustive()
     }
+}
+
+/// A value of another type is a miss, as for `MGET`.
+fn nothing_of_another_type(error: RedisError) -> RedisResult<Value> {
+    if error.code() == Some("WRONGTYPE") { Ok(Value::Nil) } else { Err(error) }
 }
 
 /// As Redis wants it: at least 1 ms, and far below the most it takes.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::folder::{Folder, names, storage};
 use super::recover::{Recovered, Segment, recover};
+use super::scan::Scan;
 use super::{Fsync, Options, Write, checkpoint, identity, record, segment};
 use crate::remote::Name;
 use crate::{Error, ErrorKind};
@@ -254,8 +255,8 @@ pub(super) fn dead_letters(path: &Path) -> Result<Vec<Write>, Error> {
         let damaged =
             |at: usize, why: &str| Error::new(ErrorKind::Storage, format!("{}: byte {at}: {why}", file.display()));
         let salt = segment::check(&bytes, first).map_err(|why| damaged(0, &why))?;
-        let mut at = segment::HEADER;
-        while let Some(record) = record::decode(&bytes, at, salt).map_err(|_| damaged(at, "damaged"))? {
+        let (scan, mut at) = (Scan::new(&bytes, salt), segment::HEADER);
+        while let Some(record) = scan.decode(at).map_err(|_| damaged(at, "damaged"))? {
             at = record.end;
             let value = record.value.map(Bytes::copy_from_slice);
             writes.push(Write { sequence: record.sequence, name: record.name.into(), value });

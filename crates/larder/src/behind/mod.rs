@@ -67,6 +67,7 @@ mod options;
 mod pending;
 mod record;
 mod recover;
+mod scan;
 mod segment;
 mod stats;
 #[cfg(test)]

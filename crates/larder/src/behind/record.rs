@@ -14,14 +14,11 @@ pub(super) const HEADER: usize = 36;
 pub(super) const LAST: u64 = u64::MAX / 2;
 
 /// The first and the last byte are never zero: a part of a record that is all zeros was not written.
-const MARK: [u8; 3] = [0xb5, b'w', b'b'];
+pub(super) const MARK: [u8; 3] = [0xb5, b'w', b'b'];
 const END: u8 = 0x5b;
 
 const DELETE: u8 = 0;
 const VALUE: u8 = 1;
-
-/// What a disk writes whole or not at all.
-const SECTOR: usize = 512;
 
 /// A record as it lies in a segment's bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,74 +66,64 @@ pub(super) fn encode(into: &mut Vec<u8>, salt: u32, sequence: u64, durable: u64,
     into.push(END);
 }
 
-/// The record that begins at `at`; none at the end of the bytes.
-///
-/// # Errors
-/// There are bytes, and they are no record.
-pub(super) fn decode(bytes: &[u8], at: usize, salt: u32) -> Result<Option<Record<'_>>, Flaw> {
-    let rest = bytes.get(at..).unwrap_or_default();
-    if rest.is_empty() {
-        return Ok(None);
-    }
-    let Some((header, body)) = rest.split_at_checked(HEADER) else {
-        return Err(Flaw::Torn);
-    };
-    let number = |from: usize| u32::from_le_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]]);
-    let long = |from: usize| u64::from(number(from)) | u64::from(number(from + 4)) << 32;
-    let whole = header.starts_with(&MARK) && crc32c::crc32c_append(salt, &header[..32]) == number(32);
-    if !whole {
-        return Err(flaw(bytes, at, at + HEADER));
-    }
-    let (length, name_length) = (number(4) as usize, number(24) as usize);
-    let Some(body) = body.get(..length) else {
-        return Err(Flaw::Torn);
-    };
-    let end = at + HEADER + length;
-    if crc32c::crc32c_append(salt, body) != number(28) {
-        return Err(flaw(bytes, at, end));
-    }
-    let parts = body.split_last().and_then(|(_, body)| body.split_at_checked(name_length));
-    let (name, value) = parts.ok_or(Flaw::Damaged)?;
-    let name = std::str::from_utf8(name).map_err(|_| Flaw::Damaged)?;
-    let value = match header[3] {
-        VALUE => Some(value),
-        DELETE if value.is_empty() => None,
-        _ => return Err(Flaw::Damaged),
-    };
-    if long(8) > LAST {
-        return Err(Flaw::Damaged);
-    }
-    Ok(Some(Record { sequence: long(8), durable: long(16), name, value, end }))
+/// What a header says, whose checksum is right.
+pub(super) struct Header {
+    kind: u8,
+    sequence: u64,
+    durable: u64,
+    name_length: usize,
+    /// Bytes of the body.
+    pub(super) length: usize,
+    /// Its checksum.
+    pub(super) body: u32,
 }
 
-/// The first whole record at or behind `from`, with where it begins.
-pub(super) fn find(bytes: &[u8], from: usize, salt: u32) -> Option<(usize, Record<'_>)> {
-    let last = bytes.len().checked_sub(HEADER)?;
-    (from..=last).filter(|&at| bytes[at..].starts_with(&MARK)).find_map(|at| {
-        let record = decode(bytes, at, salt).ok().flatten()?;
-        Some((at, record))
-    })
-}
-
-/// What is wrong with the bytes from `at`, of which those before `end` should be a record's. A disk that lost power has
-/// written some sectors of them and not others; the others are zero, for the file was never as long before.
-fn flaw(bytes: &[u8], at: usize, end: usize) -> Flaw {
-    let mut from = at;
-    while from < end.min(bytes.len()) {
-        let to = ((from / SECTOR + 1) * SECTOR).min(bytes.len());
-        if bytes[from..to].iter().all(|&byte| byte == 0) {
-            return Flaw::Torn;
-        }
-        from = to;
+impl Header {
+    /// The header that begins `bytes`, of which there are enough.
+    pub(super) fn read(bytes: &[u8], salt: u32) -> Option<Self> {
+        let header: &[u8; HEADER] = bytes.first_chunk()?;
+        let number =
+            |from: usize| u32::from_le_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]]);
+        let long = |from: usize| u64::from(number(from)) | u64::from(number(from + 4)) << 32;
+        let is_whole = header.starts_with(&MARK) && crc32c::crc32c_append(salt, &header[..32]) == number(32);
+        is_whole.then(|| Self {
+            kind: header[3],
+            sequence: long(8),
+            durable: long(16),
+            name_length: number(24) as usize,
+            length: number(4) as usize,
+            body: number(28),
+        })
     }
-    Flaw::Damaged
+
+    /// The record with this body, whose checksum is right, that ends at `end`.
+    pub(super) fn with<'a>(&self, body: &'a [u8], end: usize) -> Option<Record<'a>> {
+        let (name, value) = body.split_last().and_then(|(_, body)| body.split_at_checked(self.name_length))?;
+        let name = std::str::from_utf8(name).ok()?;
+        let value = match self.kind {
+            VALUE => Some(value),
+            DELETE if value.is_empty() => None,
+            _ => return None,
+        };
+        let Self { sequence, durable, .. } = *self;
+        (sequence <= LAST).then_some(Record { sequence, durable, name, value, end })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::scan::{SECTOR, Scan};
     use super::*;
+
+    fn decode(bytes: &[u8], at: usize, salt: u32) -> Result<Option<Record<'_>>, Flaw> {
+        Scan::new(bytes, salt).decode(at)
+    }
+
+    fn find(bytes: &[u8], from: usize, salt: u32) -> Option<(usize, Record<'_>)> {
+        Scan::new(bytes, salt).find(from)
+    }
 
     fn encoded(salt: u32, value: Option<&[u8]>) -> Vec<u8> {
         let mut bytes = Vec::new();

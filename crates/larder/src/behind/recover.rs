@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::folder::{Folder, storage};
 use super::options::way_out;
 use super::record::{self, Flaw, Record};
+use super::scan::Scan;
 use super::{OnDamage, Write, segment};
 use crate::{Error, ErrorKind};
 
@@ -106,9 +107,10 @@ impl Reader {
                 return Ok(None);
             }
         };
+        let scan = Scan::new(bytes, salt);
         let mut at = segment::HEADER;
         loop {
-            match record::decode(bytes, at, salt) {
+            match scan.decode(at) {
                 Ok(None) => return Ok(None),
                 Ok(Some(record)) if record.sequence == self.next => {
                     at = record.end;
@@ -122,7 +124,7 @@ impl Reader {
                     at = record.end;
                 }
                 Err(flaw) => {
-                    let after = record::find(bytes, at + 1, salt).filter(|(_, after)| after.sequence >= self.next);
+                    let after = scan.find(at + 1).filter(|(_, after)| after.sequence >= self.next);
                     let acknowledged = after.as_ref().is_some_and(|(_, after)| after.durable >= self.next);
                     if following.is_none() && flaw == Flaw::Torn && !acknowledged {
                         return Ok(Some(at));

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_64;
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall;
 
 use super::Name;
 use crate::{Error, ErrorKind};
@@ -34,6 +35,10 @@ const KIND_BITS: u8 = 0b11;
 const HAS_VERSION: u8 = 0b100;
 const RAW: u8 = 0;
 const ZSTD: u8 = 1;
+/// For a packed payload, whatever its size.
+const LEAST_ROOM: usize = 64 << 10;
+/// The most bytes an envelope has beside its payload.
+pub(crate) const MOST_AROUND: usize = HEADER + 8 + MAX_TAGS * 256;
 /// The fastest of zstd's ordinary levels: the tier is not an archive.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -214,7 +219,8 @@ impl Envelope {
         Ok(out.freeze())
     }
 
-    /// Reads what was kept under `name`. A raw payload shares `bytes`; a packed one is unpacked into at most `form.limit` bytes.
+    /// Reads what was kept under `name`. A raw payload shares `bytes`; a packed one is unpacked into at most `form.limit` bytes, and takes no
+    /// more memory than eight times what it has unpacked to, whatever it claims.
     pub fn decode(name: &str, form: &Form, bytes: &Bytes) -> Result<Self, Mismatch> {
         if !bytes.starts_with(&MAGIC) {
             return Err(Mismatch::Foreign);
@@ -261,7 +267,7 @@ impl Envelope {
         }
         let payload = match codec {
             RAW => bytes.slice(rest..),
-            ZSTD => zstd::bulk::decompress(&bytes[rest..], length).map_err(|_| Mismatch::Damaged)?.into(),
+            ZSTD => unpack(&bytes[rest..], length)?.into(),
             _ => return Err(Mismatch::Damaged),
         };
         if payload.len() != length {
@@ -278,6 +284,22 @@ impl Envelope {
             tags,
             fence: Fence(u64_at(bytes, FENCE.start)),
         })
+    }
+}
+
+/// Unpacks what says that it unpacks to so many bytes. Few pack to less than a 64th: for the others room is made once more.
+fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, Mismatch> {
+    let mut room = length.min(packed.len().saturating_mul(64).max(LEAST_ROOM));
+    loop {
+        let mut out = Vec::new();
+        out.try_reserve_exact(room).map_err(|_| Mismatch::TooLarge)?;
+        match zstd::zstd_safe::decompress(&mut out, packed) {
+            Ok(_) => return Ok(out),
+            Err(code) if room < length && zstd::zstd_safe::is_error_kind(code, ZSTD_error_dstSize_tooSmall) => {
+                room = length.min(room.saturating_mul(8));
+            }
+            Err(_) => return Err(Mismatch::Damaged),
+        }
     }
 }
 
@@ -437,6 +459,16 @@ mod tests {
         let crc = checksum(&forged);
         forged[CRC].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(Envelope::decode("a", &FORM, &forged.into()), Err(Mismatch::Damaged));
+    }
+
+    #[test]
+    fn what_packs_to_almost_nothing_is_unpacked() {
+        for length in [LEAST_ROOM - 1, LEAST_ROOM, LEAST_ROOM + 1, 9 * LEAST_ROOM, 16 << 20] {
+            let form = Form { limit: length, ..FORM };
+            let bytes = value(&vec![7; length]).encode("a", &form).unwrap();
+            assert!(bytes.len() * 64 < length);
+            assert_eq!(Envelope::decode("a", &form, &bytes).unwrap().payload.len(), length);
+        }
     }
 
     #[test]

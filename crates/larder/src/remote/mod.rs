@@ -135,6 +135,12 @@ pub trait RemoteStore: Send + Sync + 'static {
     /// An answer was another key's value: whatever carried it must not be used again.
     fn distrust(&self) {}
 
+    /// Told by each tier over it, before anything else: no value of the tier has more bytes than this, so that no more need be read of one
+    /// that a stranger keeps under its name.
+    fn expect(&self, most_bytes: usize) {
+        let _ = most_bytes;
+    }
+
     /// What its server last said about itself, for reports: read from memory, never asked for; none where nothing is known.
     fn server_figures(&self) -> Option<ServerFigures> {
         None
@@ -182,6 +188,10 @@ impl<S: RemoteStore + ?Sized> RemoteStore for std::sync::Arc<S> {
 
     fn distrust(&self) {
         (**self).distrust();
+    }
+
+    fn expect(&self, most_bytes: usize) {
+        (**self).expect(most_bytes);
     }
 
     fn server_figures(&self) -> Option<ServerFigures> {

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-use super::envelope::{Fence, Form, MOST_VALUE};
+use super::envelope::{Fence, Form, MOST_AROUND, MOST_VALUE};
 use super::{Capabilities, Invalidation, Name, RemoteStore, ServerFigures};
 use crate::bounds::{LONGEST_KEPT, MOST_AT_ONCE, MOST_QUEUED, SHORTEST};
 use crate::{Error, bounds};
@@ -181,6 +181,7 @@ impl Tier {
     /// A tier over `store`, whose tasks run on `runtime`. Fails with [`ErrorKind::Config`].
     pub fn new(store: Arc<dyn RemoteStore>, config: TierConfig, runtime: &Handle) -> Result<Self, Error> {
         config.check()?;
+        store.expect(config.form.limit.saturating_add(MOST_AROUND));
         let Capabilities { announces, notices_loss, .. } = store.capabilities();
         // Announcements keep marks true; the bound is for whatever nobody thought of.
         let trust = if announces && notices_loss { Duration::from_secs(60) } else { config.trust };
