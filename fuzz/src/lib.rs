@@ -3,6 +3,7 @@
 //! Each must return without a panic, keep its own rules, and allocate no more than it says. `tests/decoders.rs` gives them
 //! thousands of damaged samples in each run of the tests; `targets/` gives them to libFuzzer.
 
+mod cli;
 mod disk;
 mod models;
 pub mod mutate;
@@ -81,7 +82,7 @@ impl Decoder {
 /// All of them.
 pub static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
     let all = [traces::decoders(), tier::decoders(), disk::decoders(), models::decoders(), text::decoders()];
-    all.into_iter().flatten().chain(redis::decoders()).collect()
+    all.into_iter().flatten().chain(redis::decoders()).chain(cli::decoders()).collect()
 });
 
 /// Gives bytes to the decoder of this name.

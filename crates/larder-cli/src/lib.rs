@@ -1,4 +1,4 @@
-//! The command line of larder.
+//! The command line of larder; all there is to call is [`main`].
 #![forbid(unsafe_code)]
 
 mod args;
@@ -8,6 +8,9 @@ mod demo_args;
 mod explain_args;
 mod failure;
 mod freshness_args;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 mod predictions_args;
 mod progress;
@@ -24,7 +27,8 @@ use tracing_subscriber::EnvFilter;
 use args::{Cli, Command};
 use failure::Failure;
 
-fn main() -> ExitCode {
+/// Does what the command line says. 2: it must change; 1: something else went wrong.
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr();
     let done = match &cli.command.unwrap_or_else(Command::demo) {

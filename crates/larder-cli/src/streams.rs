@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
+use larder::recorder::Batch;
 use larder_policy::Time;
 use larder_redis::{RecordReader, RedisConfig};
 use larder_trace::{Input, Options, Request, open_input};
@@ -78,6 +79,8 @@ pub(crate) fn fetch(url: &str) -> Result<NamedTempFile, Failure> {
 struct Spool {
     file: File,
     batches: Vec<Spooled>,
+    /// Bytes so far.
+    length: u64,
 }
 
 /// Where a batch lies in the spool.
@@ -88,27 +91,37 @@ struct Spooled {
     from: Time,
     offset: u64,
     length: usize,
+    rows: u32,
 }
 
 impl Spool {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self { file: tempfile::tempfile().map_err(unspooled)?, batches: Vec::new(), length: 0 })
+    }
+
+    /// Adds a batch that says how many rows it has; no more are read of one that has more, however well it is packed.
+    fn add(&mut self, name: String, batch: &Batch, help: &str) -> Result<(), Failure> {
+        let damaged = |what: String| Failure::Failed(format!("{what} ({help})"));
+        let rows = rows(&name, &batch.bytes, batch.rows).map_err(|error| damaged(error.to_string()))?;
+        if rows.len() != batch.rows as usize {
+            return Err(damaged(format!("{name}: not the {} rows that it says it has", batch.rows)));
+        }
+        let Some(first) = rows.first() else { return Ok(()) };
+        self.file.write_all(&batch.bytes).map_err(unspooled)?;
+        let (from, length) = (first.at, batch.bytes.len());
+        self.batches.push(Spooled { name, from, offset: self.length, length, rows: batch.rows });
+        self.length += length as u64;
+        Ok(())
+    }
+
     async fn fill(config: &RedisConfig, stream: &str, shown: &str) -> Result<Self, Failure> {
         let failed = |error: larder::Error| Failure::Failed(format!("{shown}: {error}"));
         let mut reader = RecordReader::open(config, stream).await.map_err(failed)?;
-        let mut spool = Self { file: tempfile::tempfile().map_err(unspooled)?, batches: Vec::new() };
-        let mut offset = 0;
+        let mut spool = Self::new()?;
         while let Some((id, batch)) = reader.next().await.map_err(failed)? {
             let name = format!("{shown}: entry {id} of the stream '{stream}'");
-            let damaged = |what: String| {
-                Failure::Failed(format!("{what} (the entry is damaged: go on without it by XDEL {stream} {id})"))
-            };
-            let rows = rows(&name, &batch.bytes).map_err(|error| damaged(error.to_string()))?;
-            if rows.len() != batch.rows as usize {
-                return Err(damaged(format!("{name}: {} rows instead of {}", rows.len(), batch.rows)));
-            }
-            let Some(first) = rows.first() else { continue };
-            spool.file.write_all(&batch.bytes).map_err(unspooled)?;
-            spool.batches.push(Spooled { name, from: first.at, offset, length: batch.bytes.len() });
-            offset += batch.bytes.len() as u64;
+            let help = format!("the entry is damaged: go on without it by XDEL {stream} {id}");
+            spool.add(name, &batch, &help)?;
         }
         if reader.missing() > 0 {
             let missing = reader.missing();
@@ -130,7 +143,7 @@ impl Spool {
             let mut bytes = vec![0; batch.length];
             self.file.seek(SeekFrom::Start(batch.offset)).map_err(unspooled)?;
             self.file.read_exact(&mut bytes).map_err(unspooled)?;
-            open.extend(rows(&batch.name, &bytes)?);
+            open.extend(rows(&batch.name, &bytes, batch.rows)?);
             open.sort_by_key(|row| row.at);
         }
         writer.write(&open)?;
@@ -139,14 +152,29 @@ impl Spool {
     }
 }
 
-fn rows(name: &str, bytes: &[u8]) -> Result<Vec<Request>, larder_trace::Error> {
+/// The rows of a batch, and at most one more than it should have.
+fn rows(name: &str, bytes: &[u8], most: u32) -> Result<Vec<Request>, larder_trace::Error> {
     let options = Options { format: Some("larder".into()), ..Options::default() };
     let input = Input::new(name, Cursor::new(bytes.to_vec()), Some(bytes.len() as u64))?;
-    open_input(input, &options)?.into_iter().collect()
+    open_input(input, &options)?.into_iter().take((most as usize).saturating_add(1)).collect()
 }
 
 fn unspooled(error: io::Error) -> Failure {
     Failure::Failed(format!("spooling a stream to a temporary file: {error}"))
+}
+
+/// As [`fetch`], of entries at hand: how many rows there are.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn merged(entries: &[Vec<Vec<u8>>]) -> Result<u64, Failure> {
+    let mut spool = Spool::new()?;
+    for (at, fields) in entries.iter().enumerate() {
+        let batch = larder_redis::fuzzing::batch(fields).map_err(Failure::Failed)?;
+        spool.add(format!("entry {at}"), &batch, "damaged")?;
+    }
+    let trace = spool.merged()?;
+    let rows = larder_trace::open(trace.path(), &Options::default())?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    assert!(rows.is_sorted_by_key(|row| row.at), "a trace goes forward in time");
+    Ok(rows.len() as u64)
 }
 
 #[cfg(test)]

@@ -1,10 +1,19 @@
 //! Decoders that nobody but the crate calls, for `fuzz/`.
 
+use larder::recorder::Batch;
 use larder::remote::Invalidation;
 
-use crate::{ServerInfo, info, listen};
+use crate::{ServerInfo, info, listen, recording};
 
 pub use crate::steer::fuzzing::{hello, hits, steer};
+
+/// The batch of a recorder that an entry of a stream is.
+///
+/// # Errors
+/// What is wrong with its fields.
+pub fn batch(fields: &[Vec<u8>]) -> Result<Batch, String> {
+    recording::batch(fields)
+}
 
 /// The figures in the text of `INFO`.
 pub fn server_info(text: &str) -> ServerInfo {

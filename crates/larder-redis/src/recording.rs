@@ -19,6 +19,8 @@ use crate::link::{Link, LinkState, keep};
 
 /// The only format there is.
 const FORMAT: &str = "1";
+/// Rows that a batch may have; a recorder's has 4096 at the most.
+const MOST_ROWS: u32 = 1 << 16;
 /// Entries read at once: batches are 20 to 50 KiB each, 350 at the most.
 const PAGE: u32 = 16;
 
@@ -198,7 +200,7 @@ impl fmt::Debug for RecordReader {
 }
 
 /// The batch of these fields, or what is wrong with them.
-fn batch(fields: &[Vec<u8>]) -> Result<Batch, String> {
+pub(crate) fn batch(fields: &[Vec<u8>]) -> Result<Batch, String> {
     let value = |name: &str| {
         let pair = fields.chunks_exact(2).find(|pair| pair[0] == name.as_bytes());
         pair.map(|pair| &pair[1][..]).ok_or_else(|| format!("is no recorder's: it has no field '{name}'"))
@@ -215,7 +217,8 @@ fn batch(fields: &[Vec<u8>]) -> Result<Batch, String> {
             return Err(format!("is of the format '{other}', and this larder reads {FORMAT} alone"));
         }
     }
-    let rows = u32::try_from(number("rows", 10)?).map_err(|_| "has too many rows to be a recorder's".to_owned())?;
+    let rows = u32::try_from(number("rows", 10)?).ok().filter(|rows| *rows <= MOST_ROWS);
+    let rows = rows.ok_or_else(|| "has too many rows to be a recorder's".to_owned())?;
     let bytes = value("data")?.to_vec().into();
     Ok(Batch { recorder: number("recorder", 16)?, number: number("number", 10)?, rows, bytes })
 }

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::Config;
 use super::scalar::{
-    As, Bytes, MaybePolicy, MaybePrice, MaybeTime, Name, Objective, Policy, Price, Room, Scalar, Segments, Share,
+    As, Bytes, Kept, MaybePolicy, MaybePrice, MaybeTime, Name, Objective, Policy, Price, Room, Scalar, Segments, Share,
     Start, Time, Wait, Whole,
 };
 use crate::proof::Control;
@@ -83,8 +83,8 @@ struct Remote {
     queue: Given<Whole<usize, 0>>,
     queue_bytes: Given<Bytes>,
     pending: Given<Whole<usize, 0>>,
-    fence_for: Given<Wait>,
-    longest: Given<Wait>,
+    fence_for: Given<Kept>,
+    longest: Given<Kept>,
     trust: Given<Wait>,
     breaker: Option<Breaker>,
 }
@@ -163,6 +163,7 @@ impl Table {
         set(&mut config.loads, self.loads);
         set(&mut config.lease, self.lease);
         set(&mut config.key_rules.max_bytes, self.key_bytes);
+        config.rules.check()?;
         Ok(config)
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use larder_policy::{Capacity, PolicySpec};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use crate::bounds::{LONGEST_KEPT, LONGEST_WAIT, SHORTEST};
 use crate::proof::Against;
 use crate::remote::names;
 use crate::rules::{Consistency, Refresh};
@@ -73,10 +74,23 @@ pub(super) struct Wait;
 
 impl Scalar for Wait {
     type Is = Duration;
-    const EXPECTED: &'static str = "a time of at least 1 ms with its unit, such as \"25ms\" or \"10s\"";
+    const EXPECTED: &'static str = "a time from 1 ms to a day with its unit, such as \"25ms\" or \"10s\"";
 
     fn read(text: &str) -> Option<Duration> {
-        Time::read(text).filter(|time| *time >= Duration::from_millis(1))
+        Time::read(text).filter(|time| (SHORTEST..=LONGEST_WAIT).contains(time))
+    }
+}
+
+/// A time for which others keep something.
+#[derive(Debug)]
+pub(super) struct Kept;
+
+impl Scalar for Kept {
+    type Is = Duration;
+    const EXPECTED: &'static str = "a time from 1 ms to ten years with its unit, such as \"60s\" or \"1day\"";
+
+    fn read(text: &str) -> Option<Duration> {
+        Time::read(text).filter(|time| (SHORTEST..=LONGEST_KEPT).contains(time))
     }
 }
 
@@ -349,7 +363,8 @@ mod tests {
         for text in ["ahead", "ahead:0", "ahead:1.5", "early:-1", "early:inf", "later:1"] {
             assert_eq!(Refresh::read(text), None, "{text}");
         }
-        assert_eq!((Wait::read("0s"), Share::read("NaN"), Segments::read("6")), (None, None, None));
+        assert_eq!((Wait::read("0s"), Wait::read("25h"), Kept::read("11years")), (None, None, None));
+        assert_eq!((Share::read("NaN"), Segments::read("6")), (None, None));
         assert_eq!((Policy::read("belady"), Policy::read("lfru"), Name::read("a b")), (None, None, None));
         assert_eq!((Price::read("NaN"), Whole::<u32, 1>::read("0"), Price::read("-1")), (None, None, None));
     }

@@ -53,6 +53,15 @@ pub(super) fn run(args: &ExplainArgs, url: &str) -> Result<(), Failure> {
     Ok(told.print(&mut io::stdout().lock())?)
 }
 
+/// What is printed of a dashboard's answer, where it is an explanation.
+#[cfg(feature = "fuzzing")]
+pub fn told(answer: serde_json::Value) -> Option<Vec<u8>> {
+    let told: Told = serde_json::from_value(answer).ok()?;
+    let mut out = Vec::new();
+    told.print(&mut out).ok()?;
+    Some(out)
+}
+
 impl Told {
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "key {}\n", self.key)?;

@@ -1,6 +1,8 @@
 //! `larder explain`: why a learned policy keeps or evicts a key.
 
 mod live;
+#[cfg(feature = "fuzzing")]
+pub use live::told;
 
 use std::io::{self, Write};
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -96,8 +97,12 @@ pub(super) struct Rates {
 impl Frame {
     pub(super) fn read(client: &Client) -> Result<Self, Failure> {
         let frame = client.get("/report", &[])?;
-        serde_json::from_value(frame)
+        Self::of(frame)
             .map_err(|error| Failure::Failed(format!("{}: a report of another version: {error}", client.origin())))
+    }
+
+    pub(super) fn of(answer: Value) -> Result<Self, serde_json::Error> {
+        serde_json::from_value(answer)
     }
 
     pub(super) fn find(&self, id: &str) -> Option<&Report> {

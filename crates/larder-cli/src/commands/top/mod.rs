@@ -84,3 +84,22 @@ fn watch(terminal: &mut ratatui::DefaultTerminal, client: &Client, first: Frame,
         }
     }
 }
+
+/// What is shown of one answer after another of a dashboard, those that are none left out: lines and the screen. How many were reports.
+#[cfg(feature = "fuzzing")]
+pub fn looked(answers: impl IntoIterator<Item = serde_json::Value>) -> usize {
+    use ratatui::{Terminal, backend::TestBackend};
+    let mut screen = Screen::new("http://localhost");
+    let mut reports = 0;
+    for answer in answers {
+        let Ok(frame) = Frame::of(answer) else { continue };
+        screen.history.push(frame);
+        reports += 1;
+        let caches = screen.history.last().map_or(0, |frame| frame.caches.len());
+        assert_eq!(lines::lines(&screen.history).len(), caches, "a line a cache");
+        let Ok(mut terminal) = Terminal::new(TestBackend::new(80, 24));
+        let Ok(_) = terminal.draw(|canvas| screen.draw(canvas));
+        screen.choose(1);
+    }
+    reports
+}

@@ -33,7 +33,7 @@ impl Screen {
 
     pub(super) fn draw(&self, canvas: &mut Canvas<'_>) {
         let Some(frame) = self.history.last() else { return };
-        let rows = (frame.caches.len() as u16 + 1).min(canvas.area().height / 3);
+        let rows = u16::try_from(frame.caches.len() + 1).unwrap_or(u16::MAX).min(canvas.area().height / 3);
         let parts = [Constraint::Length(1), Constraint::Length(rows), Constraint::Length(6), Constraint::Min(3)];
         let [head, list, lines, trial] = Layout::vertical(parts).areas(canvas.area());
         self.draw_head(canvas, head);
