@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::alloc::System;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use cap::Cap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::behind::{self, Behind, Sink, Write};
@@ -24,6 +26,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use support::eventually;
 use support::proxy::{Accident, Proxy, Way};
 use support::server::Server;
+use support::trend::{self, Trend};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
@@ -31,10 +34,17 @@ const SEED: u64 = 28;
 const CAPACITY: u64 = 2_000;
 const KEYS: f64 = 50_000.0;
 const CLIENTS: u64 = 8;
-/// More than this is not a service's slack any more, but growth: a twentieth of what it had when it was warm, and this for what an
-/// allocator keeps.
+/// What an allocator keeps beside what is in use, at most: so much more resident memory than when it was warm, and a twentieth.
 const SLACK: u64 = 8 << 20;
+/// Parts of the time whose least memory is looked at, and how many standard errors a slope has to have to be told.
+const WHILES: usize = 40;
+const SURE: f64 = 4.0;
 const MIB: f64 = (1 << 20) as f64;
+const KIB: f64 = 1024.0;
+
+/// What is allocated and not freed, to the byte.
+#[global_allocator]
+static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 /// How long, and how many requests a second of each client: the short form has to see as many as a leak needs to show.
 fn plan() -> (Duration, u64) {
@@ -266,7 +276,9 @@ async fn row_28_memory_stays_flat() {
 
     let mut rng = fastrand::Rng::with_seed(SEED);
     let every = (length / 100).clamp(Duration::from_millis(500), Duration::from_secs(20));
-    let mut samples: Vec<(Duration, u64)> = Vec::new();
+    let mut samples: Vec<(Duration, u64)> = Vec::with_capacity(length.as_secs() as usize * 5);
+    // With its room from the start: it is no growth of the cache's.
+    let mut live: Vec<(f64, f64)> = Vec::with_capacity(length.as_secs() as usize * 5);
     let (mut faults, mut next_fault) = (0, start + every);
     while Instant::now() < end {
         assert!(clients.iter().all(|client| !client.is_finished()), "a client has failed");
@@ -276,6 +288,7 @@ async fn row_28_memory_stays_flat() {
         }
         processes.iter().for_each(Process::check);
         samples.push((start.elapsed(), resident()));
+        live.push((start.elapsed().as_secs_f64() / 3600.0, MEMORY.allocated() as f64));
         // Exporters do so every few seconds, scraped or not.
         metrics.run_upkeep();
         sleep(Duration::from_millis(250)).await;
@@ -312,9 +325,13 @@ async fn row_28_memory_stays_flat() {
         let (at, bytes) = samples.iter().min_by_key(|(at, _)| at.abs_diff(length.mul_f64(share))).unwrap();
         format!("{} s: {:.1} MiB", at.as_secs(), *bytes as f64 / MIB)
     };
+    // From when it is warm on.
+    live.retain(|(at, _)| *at * 3600.0 >= length.as_secs_f64() / 4.0);
+    let trend = trend::of_minima(&live, WHILES);
     println!(
         "seed {SEED}, {} s, {} requests, {} of them failed by the origin, {faults} faults, {series} series, {:.1} % of a processor; resident \
-         memory after {}; most when warm {:.1} MiB, most at the end {:.1} MiB",
+         memory after {}; most when warm {:.1} MiB, most at the end {:.1} MiB; allocated at the end {:.1} MiB, \
+         a trend of {:+.0} ± {:.0} KiB an hour",
         length.as_secs(),
         requests.load(Relaxed),
         failed.load(Relaxed),
@@ -322,9 +339,34 @@ async fn row_28_memory_stays_flat() {
         [1.0 / 12.0, 0.25, 0.5, 1.0].map(at).join(", after "),
         warm as f64 / MIB,
         last as f64 / MIB,
+        live[live.len() - 1].1 / MIB,
+        trend.slope / KIB,
+        SURE * trend.error / KIB,
     );
     assert!(
         origin.written.load(Relaxed) > 0 && processes.iter().all(|process| process.recorder.recorded().written > 0)
     );
+    // A short form is still warming up.
+    if length >= Duration::from_secs(600) {
+        assert!(trend.slope <= SURE * trend.error, "what is allocated grows: {trend:?} bytes an hour");
+    }
     assert!(last <= warm + warm / 20 + SLACK, "memory grew from {warm} to {last} bytes: {samples:?}");
+}
+
+/// What the trend is worth: half an hour of memory that comes and goes, without a leak and with one of half a MiB an hour.
+#[test]
+fn a_small_leak_is_told_from_what_comes_and_goes() {
+    for (leak, seed) in [(0.0, 1), (0.0, 2), (0.5 * MIB, 3), (0.5 * MIB, 4)] {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let sample = |at: u32| {
+            let hours = f64::from(at) / 4.0 / 3600.0;
+            // Requests under way, a queue during each fault, and parts of a cache that breathes.
+            let fault = if at % 80 < 8 { rng.f64() * 2.0 * MIB } else { 0.0 };
+            let breath = 200.0 * KIB * (f64::from(at) / 50.0).sin();
+            (hours, 14.0 * MIB + leak * hours + fault + breath + rng.f64() * 300.0 * KIB)
+        };
+        let samples: Vec<_> = (0..7200).map(sample).collect();
+        let Trend { slope, error } = trend::of_minima(&samples, WHILES);
+        assert_eq!(slope > SURE * error, leak > 0.0, "{leak} an hour: {slope} ± {error}");
+    }
 }

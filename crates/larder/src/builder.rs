@@ -371,7 +371,9 @@ where
         bounds::check("capacity", capacity.limit, 0, bounds::MOST_CAPACITY)?;
         bounds::check("key_bytes", self.key_rules.max_bytes, 1, names::MAX_BYTES - names::MOST_BEFORE_KEY)?;
         bounds::check("loads", self.loads, 1, bounds::MOST_AT_ONCE)?;
-        bounds::waits("remote tier", &self.lease.map(|most| ("lease", most)).into_iter().collect::<Vec<_>>())?;
+        if let Some(most) = self.lease {
+            bounds::waits("remote tier", &[("lease", most)])?;
+        }
         let spec: PolicySpec = self.policy.parse()?;
         proof::refuse_oracle(&spec)?;
         let count = match self.segments {

@@ -16,8 +16,8 @@ use larder::recorder::{self, Recorder};
 use larder::remote::{InProcess, Tier, TierConfig};
 use larder::snapshot::Kept;
 use larder::{
-    Cache, Clock, Config, Control, Error, ErrorKind, Fetched, Freshness, LoadLimit, Options, Refresh, Sharing, Tenants,
-    Time, behind, codec,
+    Cache, Clock, Config, Control, Error, ErrorKind, Fetched, Freshness, KeyRules, LoadLimit, Options, Refresh,
+    Sharing, Tenants, Time, behind, codec,
 };
 use tokio::runtime::Handle;
 
@@ -173,7 +173,9 @@ async fn a_builder_told_nonsense_says_so_or_builds_a_cache_that_works() {
         ("prefixes", |b, at| set(b, |b| b.freshness(objective().with_prefix("1", Freshness::fixed_ttl(time(at)))))),
         ("ahead", |b, at| set(b, |b| b.refresh(Refresh::Ahead(float(at))))),
         ("β", |b, at| set(b, |b| b.refresh(Refresh::Early(float(at))))),
-        ("key_bytes", |b, at| set(b, |b| b.key_rules(key_rules(number(at))).remote(remote(), codec::MessagePack))),
+        ("key_bytes", |b, at| {
+            set(b, |b| b.key_rules(KeyRules { max_bytes: number(at) }).remote(remote(), codec::MessagePack))
+        }),
         ("slice", |b, at| set(b, |b| b.control(Control::beside("lru").slice(time(at))))),
         ("hold-out", |b, at| set(b, |b| b.control(Control::beside("lru").holdout(float(at))))),
         ("ttl", |b, at| set(b, |b| b.freshness(objective()).control(Control::beside("lru").ttl(time(at))))),
@@ -205,12 +207,6 @@ async fn a_builder_told_nonsense_says_so_or_builds_a_cache_that_works() {
 
 fn objective() -> Freshness {
     Freshness::stale_reads(0.01).unwrap()
-}
-
-fn key_rules(max_bytes: usize) -> larder::KeyRules {
-    let mut rules = larder::KeyRules::default();
-    rules.max_bytes = max_bytes;
-    rules
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 
 pub mod proxy;
 pub mod server;
+pub mod trend;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

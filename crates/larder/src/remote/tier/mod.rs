@@ -178,7 +178,7 @@ struct Core {
 }
 
 impl Tier {
-    /// A tier over `store`, whose tasks run on `runtime`. Fails with [`ErrorKind::Config`].
+    /// A tier over `store`, whose tasks run on `runtime`. Fails with [`ErrorKind::Config`](crate::ErrorKind::Config).
     pub fn new(store: Arc<dyn RemoteStore>, config: TierConfig, runtime: &Handle) -> Result<Self, Error> {
         config.check()?;
         store.expect(config.form.limit.saturating_add(MOST_AROUND));

@@ -2,6 +2,7 @@ use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::*;
+use crate::ErrorKind;
 use crate::remote::{Envelope, Faults, InProcess, Item, Kind, Notice, names};
 
 const SECOND: Duration = Duration::from_secs(1);
