@@ -98,12 +98,36 @@ test("a size for a hit ratio, and what it costs", async () => {
   await page.waitForFunction(() => /×/.test(document.getElementById("needed").textContent));
   await page.fill("#wanted", "99.9");
   await page.waitForFunction(() => /no size/.test(document.getElementById("needed").textContent));
-  for (const [id, value] of [["price-memory", "0.005"], ["price-loads", "0.4"], ["bytes", "300"]]) await page.fill(`#${id}`, value);
+  // The service's own prices, until the reader types others.
   await page.waitForFunction(() => /An hour costs/.test(document.getElementById("money").textContent));
+  assert.deepEqual(await Promise.all(["price-memory", "price-loads", "bytes"].map((id) => page.inputValue(`#${id}`))), ["0.005", "0.4", "300"]);
+  const id = (await report(service.origin)).caches[0].id;
+  await page.selectOption("#cache", JSON.stringify([id]));
+  const costs = await page.evaluate(async (id) => {
+    for (;;) {
+      const frame = await (await fetch("report")).json();
+      if (String(frame.at) === document.documentElement.dataset.at) {
+        const shown = [...document.querySelectorAll("#costs tbody tr")].map((row) => Number(row.lastChild.dataset.raw));
+        const { control } = frame.caches.find((cache) => cache.id === id).report;
+        return { shown, told: control.sizes.map((size) => size.cost.total), cheapest: control.cheapest, sentence: document.getElementById("money").textContent };
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }, id);
+  assert.equal(costs.shown.length, control.sizes.length);
+  costs.shown.forEach((cost, at) => assert.ok(Math.abs(cost - costs.told[at]) <= 1e-9 * cost, `${cost} for ${costs.told[at]}`));
+  assert.match(costs.sentence, new RegExp(`cheapest of these sizes is ${costs.cheapest}×`));
+  for (const [id, value] of [["price-memory", "5000"], ["price-loads", "0"], ["bytes", "400"]]) await page.fill(`#${id}`, value);
+  await page.waitForFunction(() => /cheapest of these sizes is 0.25×/.test(document.getElementById("money").textContent));
   // Prices stay, on this machine.
   await page.locator("#bytes").blur();
   await page.reload();
-  assert.equal(await page.inputValue("#bytes"), "300");
+  await page.waitForFunction(() => document.documentElement.dataset.at);
+  assert.equal(await page.inputValue("#bytes"), "400");
+  // Who clears a field has the service's price again.
+  await page.fill("#bytes", "");
+  await page.locator("#bytes").blur();
+  await page.waitForFunction(() => document.getElementById("bytes").value === "300");
   await context.close();
 });
 

@@ -13,11 +13,13 @@ use larder_policy::{PolicySpec, admission, eviction};
 use larder_sim::{CapacitySpec, Experiment, Lifetimes, Metric, Source, Weigh};
 use larder_trace::{Columns, FORMATS, Options};
 
+pub(crate) use crate::curve_args::CurveArgs;
 pub(crate) use crate::demo_args::DemoArgs;
 use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
 pub(crate) use crate::freshness_args::FreshnessArgs;
 use crate::predictions_args::PredictionsArgs;
+use crate::price_args::PriceArgs;
 use crate::streams;
 use crate::top_args::TopArgs;
 
@@ -151,6 +153,9 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) metric: MetricArg,
 
+    #[command(flatten)]
+    pub(crate) prices: PriceArgs,
+
     /// Print Markdown tables, for documents
     #[arg(long, conflicts_with = "json")]
     pub(crate) markdown: bool,
@@ -169,44 +174,6 @@ impl CompareArgs {
     pub(crate) fn policies(&self) -> Vec<PolicySpec> {
         if self.policies.is_empty() { main_policies(self.run.cells.weigh) } else { self.policies.clone() }
     }
-}
-
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-A sampled curve replays a share of the keys, picked by hash, through caches smaller by the same factor (miniature
-simulation with SHARDS). Each point is simulated on several samples; ± is the standard error of their mean. Where LRU
-is among the policies, its sampled curve is also set against the exact one, and the mean absolute difference is printed.
-
-Examples:
-  larder curve trace.csv.zst
-  larder curve trace.csv.zst --policy lru,s3fifo,arc --sample 0.01 --samples 8
-  larder curve gen:zipf:keys=1e6/requests=1e7 --json")]
-pub(crate) struct CurveArgs {
-    #[command(flatten)]
-    pub(crate) traces: TraceArgs,
-
-    /// Policies drawn beside LRU's exact curve, apart by commas
-    #[arg(short, long = "policy", value_name = "POLICY,…", value_delimiter = ',', default_value = "lru,s3fifo")]
-    pub(crate) policies: Vec<PolicySpec>,
-
-    /// Sizes, spread evenly on a logarithmic scale from 64 objects to the whole trace
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(2..=1000))]
-    pub(crate) points: u64,
-
-    /// The share of the keys in a sample, up to 1 for all [default: about 8192 keys]
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) sample: Option<f64>,
-
-    /// Samples to draw
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
-    pub(crate) samples: u64,
-
-    #[command(flatten)]
-    pub(crate) cells: CellArgs,
-
-    /// Print one JSON object a line for each curve
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

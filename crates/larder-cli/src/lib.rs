@@ -4,6 +4,7 @@
 mod args;
 mod client;
 mod commands;
+mod curve_args;
 mod demo_args;
 mod explain_args;
 mod failure;
@@ -13,6 +14,7 @@ mod freshness_args;
 pub mod fuzzing;
 mod metrics;
 mod predictions_args;
+mod price_args;
 mod progress;
 mod streams;
 mod table;

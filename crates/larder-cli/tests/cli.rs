@@ -472,3 +472,50 @@ fn arms_are_told_next_to_the_truth() {
         assert_eq!(run(&[&["replay", TRACE][..], wrong].concat()).status.code(), Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn prices_tell_the_cheapest_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hour.csv");
+    // An hour of 128 keys in turn, a MiB each: LRU misses all 1201 reads with room for 64, and the first 128 with room for all.
+    let rows: String = (0..=1200).map(|row| format!("{},{},1048576\n", row * 3, row % 128)).collect();
+    fs::write(&path, format!("time,key,size\n{rows}")).unwrap();
+    let path = path.to_str().unwrap();
+    let prices = ["--price-gib-hour", "8", "--price-load", "0.001"];
+    let priced = |arguments: &[&'static str]| -> Vec<String> {
+        let all = arguments[..1].iter().copied().chain([path]).chain(arguments[1..].iter().copied()).chain(prices);
+        all.map(str::to_owned).collect()
+    };
+    let of = |arguments: &[String]| records(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    // 1/16 GiB and 1201 loads; 1/8 GiB and 128 loads.
+    let costs = [[0.5, 1.201, 1.701], [1.0, 0.128, 1.128]];
+    let amounts = |cost: &Value| ["memory", "loads", "total"].map(|part| cost[part].as_f64().unwrap());
+    let close = |one: [f64; 3], other: [f64; 3]| one.iter().zip(other).all(|(one, other)| (one - other).abs() < 1e-9);
+    let compared = of(&priced(&["compare", "--policy", "lru", "--capacity", "64,128", "--json"]));
+    for (record, cost) in compared.iter().zip(costs) {
+        assert!(close(amounts(&record["hourly_cost"]), cost), "{record}");
+    }
+    let curves = of(&priced(&["curve", "--policy", "lru", "--points", "2", "--json"]));
+    for (told, cost) in curves[0]["hourly_costs"].as_array().unwrap().iter().zip(costs) {
+        assert!(close(amounts(told), cost), "{told}");
+    }
+    for arguments in [
+        priced(&["compare", "--policy", "lru", "--capacity", "64,128"]),
+        priced(&["curve", "--policy", "lru", "--points", "2"]),
+    ] {
+        let output = larder(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).output().unwrap();
+        let shown = text(&output.stdout);
+        assert!(shown.contains("what an hour costs") || shown.contains("What an hour costs"), "{shown}");
+        assert!(shown.contains("*1.128") && shown.contains("1.701") && !shown.contains("*1.701"), "{shown}");
+    }
+    // Who gives no prices is told none, and a trace without times has no hours.
+    let free = records(&["compare", TRACE, "--policy", "lru", "--capacity", "64", "--json"]);
+    assert!(free[0].get("hourly_cost").is_none());
+    let untimed = folder.path().join("keys.csv");
+    fs::write(&untimed, "key\na\nb\na\n").unwrap();
+    let output =
+        run(&["compare", untimed.to_str().unwrap(), "--policy", "lru", "--capacity", "64", "--price-load", "1"]);
+    assert!(!output.status.success() && text(&output.stderr).contains("no times"), "{}", text(&output.stderr));
+    let output = run(&["curve", TRACE, "--price-load", "-1"]);
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("at least 0"));
+}

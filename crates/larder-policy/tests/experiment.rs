@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use larder_policy::experiment::{Ghost, Measures, Prices, Probe, SizeCurve, WhatIf, ghost_rate};
+use larder_policy::experiment::{Ghost, Measures, Prices, Probe, SizeCurve, SizePoint, WhatIf, ghost_rate};
 use larder_policy::ttl::Given;
 use larder_policy::{Access, Capacity, KeyHash, Op, Policy, PolicySpec, Rng, Time};
 use proptest::prelude::*;
@@ -120,13 +120,34 @@ fn what_if_curves_tell_what_other_sizes_would_hit() {
     assert!(curve.hit_ratio_at(2.0).unwrap() < between && between < curve.hit_ratio_at(4.0).unwrap());
     assert!((curve.scale_for(between).unwrap() - 3.0).abs() < 1e-6);
     assert_eq!((curve.hit_ratio_at(9.0), curve.scale_for(1.0)), (None, None));
+    // Loads follow the misses; at the size there is they are what they are.
+    let loads = curve.loads_by_size(900.0);
+    let (here, twice) = (loads[2], loads[3]);
+    assert_eq!((here.0.scale, here.1, twice.0.scale), (1.0, 900.0, 2.0));
+    let expected = 900.0 * (1.0 - twice.0.hit_ratio) / (1.0 - here.0.hit_ratio);
+    assert!((twice.1 - expected).abs() < 1e-9 && twice.1 < 900.0, "{twice:?}");
     // Dear memory asks for little of it, dear loads for much.
     let cheapest = |prices: Prices| {
-        let costs = curve.hourly_costs(prices, 1e9, 1e6);
-        costs.into_iter().min_by(|one, other| one.1.total_cmp(&other.1)).unwrap().0.scale
+        let cost = |(point, loads): &(SizePoint, f64)| prices.hour(1e9 * point.scale, *loads).total();
+        loads.iter().min_by(|one, other| cost(one).total_cmp(&cost(other))).unwrap().0.scale
     };
     assert_eq!(cheapest(Prices { gib_hour: 1000.0, load: 1e-6 }), 0.25);
     assert_eq!(cheapest(Prices { gib_hour: 0.001, load: 0.01 }), 8.0);
     // What comes later counts for itself.
     assert_eq!(beside[0].take().accesses(), 0);
+}
+
+#[test]
+fn what_an_hour_costs() {
+    let prices = Prices { gib_hour: 0.25, load: 0.001 }.checked().unwrap();
+    // 2 GiB at a quarter each, and 500 loads at a thousandth.
+    let cost = prices.hour(2.0 * (1u64 << 30) as f64, 500.0);
+    assert_eq!((cost.memory, cost.loads, cost.total()), (0.5, 0.5, 1.0));
+    assert!(prices.is_given() && !Prices::default().is_given());
+    for price in [-1.0, f64::NAN, f64::INFINITY] {
+        for wrong in [Prices { gib_hour: price, load: 0.0 }, Prices { gib_hour: 0.0, load: price }] {
+            let error = wrong.checked().unwrap_err().to_string();
+            assert!(error.contains("at least 0") && error.contains(&price.to_string()), "{error}");
+        }
+    }
 }

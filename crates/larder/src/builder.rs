@@ -16,6 +16,7 @@ use crate::hash::KeyHasher;
 use crate::key::{Key, KeyRules};
 use crate::limits::{Limits, LoadLimit};
 use crate::loader::Loader;
+use crate::prices::Prices;
 use crate::proof::{self, Control, Own, Part};
 use crate::recorder::Recorder;
 use crate::remote::{RemoteStore, Tier, TierConfig, names};
@@ -77,6 +78,7 @@ pub struct Builder<K, V> {
     codec: Option<Arc<dyn Codec<V>>>,
     writes: Writes,
     control: Control,
+    prices: Prices,
     models: Option<Arc<dyn ModelStore>>,
     sharing: Sharing,
 }
@@ -87,7 +89,7 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(crate) fn new() -> Self {
-        let Config { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease, sharing } =
+        let Config { name, capacity, policy, control, prices, rules, segments, loads, key_rules, tier, lease, sharing } =
             Config::default();
         Self {
             name,
@@ -113,6 +115,7 @@ where
             codec: None,
             writes: Writes::Nowhere,
             control,
+            prices,
             models: None,
             sharing,
         }
@@ -122,9 +125,23 @@ where
     /// [`weigh`](Self::weigh) too.
     #[must_use]
     pub fn config(self, config: Config) -> Self {
-        let Config { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease, sharing } =
+        let Config { name, capacity, policy, control, prices, rules, segments, loads, key_rules, tier, lease, sharing } =
             config;
-        Self { name, capacity, policy, control, rules, segments, loads, key_rules, tier, lease, sharing, ..self }
+        Self {
+            name,
+            capacity,
+            policy,
+            control,
+            prices,
+            rules,
+            segments,
+            loads,
+            key_rules,
+            tier,
+            lease,
+            sharing,
+            ..self
+        }
     }
 
     /// The settings in the table `[cache]` of a TOML document.
@@ -184,6 +201,12 @@ where
     #[must_use]
     pub fn control(self, control: Control) -> Self {
         Self { control, ..self }
+    }
+
+    /// What memory and loads cost: [what other sizes would hit](crate::report::ControlReport::sizes) is then also told in money.
+    #[must_use]
+    pub fn prices(self, prices: Prices) -> Self {
+        Self { prices, ..self }
     }
 
     /// How stale an answer may be. A lifetime of five minutes for everything unless said otherwise; with
@@ -374,6 +397,7 @@ where
         if let Some(most) = self.lease {
             bounds::waits("remote tier", &[("lease", most)])?;
         }
+        let prices = self.prices.checked(capacity)?;
         let spec: PolicySpec = self.policy.parse()?;
         proof::refuse_oracle(&spec)?;
         let count = match self.segments {
@@ -391,7 +415,7 @@ where
         let make = move |capacity: Capacity, seed: u64| {
             own.as_ref().map_or_else(|| spec.build(capacity, seed), |make| make(capacity, seed))
         };
-        let own = Own { make, name, learns, objective: self.rules.freshness.objective() };
+        let own = Own { make, name, learns, objective: self.rules.freshness.objective(), prices };
         let (parts, judge) = proof::parts(capacity, count, seed, own, &self.control)?;
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
         let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, arm, ttl, seed }| {
@@ -446,6 +470,7 @@ where
             rhythms: OnceLock::new(),
             runtime,
             policy: self.policy,
+            prices,
             built_at,
         });
         crate::upkeep::start(&inner, TICK);

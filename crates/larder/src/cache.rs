@@ -20,6 +20,7 @@ use crate::key::{Key, KeyRules};
 use crate::limits::Limits;
 use crate::loader::{BoxError, Load, Loader};
 use crate::prewarm::Rhythms;
+use crate::prices::Prices;
 use crate::remote::{Invalidation, names};
 use crate::report::{BehindReport, FreshnessReport, RemoteReport, Report};
 use crate::runtime::Home;
@@ -66,6 +67,7 @@ pub(crate) struct Inner<K, V> {
     pub(crate) rhythms: OnceLock<Mutex<Rhythms>>,
     pub(crate) runtime: Home,
     pub(crate) policy: String,
+    pub(crate) prices: Prices,
     pub(crate) built_at: Time,
 }
 
@@ -307,7 +309,7 @@ where
 
     /// All that can be told about it at this moment, as plain data: what the metrics and the dashboard show.
     pub fn report(&self) -> Report {
-        let Inner { name, store, shared, sharing, writes, policy, built_at, .. } = &*self.inner;
+        let Inner { name, store, shared, sharing, writes, policy, prices, built_at, .. } = &*self.inner;
         let now = store.clock.now();
         let Stats { counts, entries, weight, capacity, metadata_bytes, stale_rate } = store.stats();
         let (freshness, telemetry) = (&store.rules.freshness, store.telemetry());
@@ -336,6 +338,7 @@ where
             warmed: self.warmed(),
             model: store.model(),
             sharing: sharing.as_ref().map(|exchange| exchange.report()),
+            prices: Some(*prices).filter(|prices| *prices != Prices::default()),
             control: store.control(),
             remote: shared.as_ref().map(|shared| RemoteReport::of(&shared.tier)),
             behind: match writes {

@@ -33,6 +33,7 @@ mod loader;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod prewarm;
+mod prices;
 mod proof;
 pub mod recorder;
 pub mod remote;
@@ -69,6 +70,7 @@ pub use larder_policy::freshness::Freshness;
 pub use larder_policy::{Capacity, Time};
 pub use limits::LoadLimit;
 pub use loader::{BoxError, Loader};
+pub use prices::Prices;
 pub use proof::{Control, ExperimentSettings, Guardrails};
 pub use report::Report;
 pub use rules::{Consistency, Refresh, Rules};

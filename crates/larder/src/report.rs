@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use larder_policy::experiment::Comparison;
+use larder_policy::experiment::{self, Comparison};
 
+use crate::Prices;
 use crate::behind;
 use crate::prewarm::Usefulness;
 use crate::remote::{ServerFigures, Tier};
@@ -55,6 +56,8 @@ pub struct Report {
     pub model: Option<ModelReport>,
     /// What instances share of what they learned; `None` where they share nothing.
     pub sharing: Option<SharingReport>,
+    /// What memory and loads cost; `None` where nothing was given a price.
+    pub prices: Option<Prices>,
     /// The policy beside its control; `None` where nothing is measured.
     pub control: Option<ControlReport>,
     /// The remote tier; `None` where there is none.
@@ -179,8 +182,10 @@ pub struct ControlReport {
     pub refusals: Vec<String>,
     /// The arms beside each other, where some parts run the policy and others its control.
     pub arms: Option<ArmsReport>,
-    /// What the control would hit with more memory, or less, ascending.
+    /// What the control would hit with more memory, or less, ascending; with [prices](crate::Builder::prices) also what that would cost.
     pub sizes: Vec<Size>,
+    /// The size among them that costs least, as a multiple of the capacity; `None` without prices.
+    pub cheapest: Option<f64>,
 }
 
 /// Parts of the memory that run the policy beside others that run its control.
@@ -230,14 +235,46 @@ impl Difference {
     }
 }
 
-/// What another size would hit.
+/// What another size would hit, and cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Size {
     /// The size as a multiple of the capacity.
     pub scale: f64,
     /// The hit ratio of the control there.
     pub hit_ratio: f64,
+    /// Loads of the origin an hour: those of the size there is, as many times more as the control misses more.
+    pub loads_an_hour: f64,
+    /// What that costs; `None` without [prices](crate::Builder::prices).
+    pub cost: Option<HourlyCost>,
+}
+
+impl Size {
+    /// The size that costs least, as a multiple of the capacity; of equals the smallest.
+    pub(crate) fn cheapest(sizes: &[Self]) -> Option<f64> {
+        let priced = sizes.iter().filter_map(|size| Some((size.scale, size.cost?.total)));
+        priced.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(scale, _)| scale)
+    }
+}
+
+/// What an hour costs, in the currency of the prices.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct HourlyCost {
+    /// Its memory: the capacity, without what lies beside keys and values.
+    pub memory: f64,
+    /// Its loads of the origin.
+    pub loads: f64,
+    /// Both.
+    pub total: f64,
+}
+
+impl HourlyCost {
+    pub(crate) fn of(cost: experiment::HourlyCost) -> Self {
+        Self { memory: cost.memory, loads: cost.loads, total: cost.total() }
+    }
 }
 
 /// How the remote tier is.

@@ -1,34 +1,49 @@
 //! `larder compare`: the table a person reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use comfy_table::CellAlignment;
-use larder_sim::{CellRecord, Comparison, Outcome, Summary, compare, summarise};
+use larder_policy::experiment::HourlyCost;
+use larder_sim::{CellRecord, Comparison, Outcome, Pricing, Summary, Survey, compare, summarise};
+use serde::Serialize;
 
 use super::{command_line, print_json, write_report};
 use crate::args::CompareArgs;
 use crate::failure::Failure;
+use crate::price_args::{CostRecord, money};
 use crate::progress::Bar;
 use crate::table::{self, Style};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     args.traces.require_distinct_names()?;
     let experiment = args.run.experiment(&args.policies(), &args.capacities)?;
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut pricings) = (Vec::new(), BTreeMap::new());
     for source in args.traces.sources() {
         let mut source = source?;
         let bar = Bar::new(source.name());
-        outcomes.push(experiment.run(&mut source, &bar)?);
+        let outcome = experiment.run(&mut source, &bar)?;
+        if let Some(prices) = args.prices.prices() {
+            source.make_repeatable()?;
+            let survey = match outcome.survey {
+                Some(survey) => survey,
+                None => Survey::take(&mut *source.open()?, &[], &bar)?.0,
+            };
+            pricings.insert(outcome.trace.clone(), Pricing::new(prices, experiment.weigh, &survey)?);
+        }
+        outcomes.push(outcome);
         bar.clear();
         outcomes.last().into_iter().for_each(super::replay::summarise);
     }
     let comparisons = compare(&records(&outcomes), args.metric.into());
+    let costs = costs(&outcomes, &pricings);
     if args.json {
-        print_json(&comparisons)?;
+        let cost = |of: &Comparison| costs.get(&(&*of.trace, &*of.policy, of.capacity)).copied().map(CostRecord::from);
+        print_json(comparisons.iter().map(|comparison| Record { comparison, hourly_cost: cost(comparison) }))?;
     } else {
         let style = if args.markdown { Style::Markdown } else { Style::Plain };
         print(style, &command_line(), args.run.cells.seed, &outcomes, &comparisons)?;
+        print_costs(style, &outcomes, &comparisons, &costs)?;
     }
     if let Some(folder) = &args.report {
         write_report(folder, &command_line(), &experiment, &outcomes)?;
@@ -51,10 +66,12 @@ pub(crate) fn print(
     let requests = table::count(outcomes.iter().map(|outcome| outcome.requests).sum());
     let command = if style == Style::Markdown { format!("`{command}`") } else { command.to_owned() };
     writeln!(out, "{command}: seed {seed}, {requests} requests of {} trace(s)\n", outcomes.len())?;
+    let ratio =
+        |cell: &Comparison| format!("{}{}", if cell.is_best { "*" } else { "" }, table::percent(cell.miss_ratio));
     for outcome in outcomes {
         let of_trace: Vec<_> = comparisons.iter().filter(|cell| cell.trace == outcome.trace).collect();
         let heading = format!("{}: miss ratio by cache size, * the best", outcome.trace);
-        writeln!(out, "{}\n{}\n", titled(style, &heading), table::text(&matrix(style, outcome, &of_trace)))?;
+        writeln!(out, "{}\n{}\n", titled(style, &heading), table::text(&matrix(style, outcome, &of_trace, ratio)))?;
     }
     let cells = comparisons.iter().map(|cell| (&cell.trace, &cell.capacity_spec)).collect::<BTreeSet<_>>().len();
     let heading = format!("Mean over {cells} cells, a cell being a trace at a size");
@@ -67,6 +84,53 @@ pub(crate) fn print(
     Ok(())
 }
 
+/// A comparison, for scripts.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+    /// What an hour costs, where prices are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hourly_cost: Option<CostRecord>,
+}
+
+/// What an hour costs, by trace, policy and capacity.
+type Costs<'a> = BTreeMap<(&'a str, &'a str, u64), HourlyCost>;
+
+fn costs<'a>(outcomes: &'a [Outcome], pricings: &BTreeMap<String, Pricing>) -> Costs<'a> {
+    let cells = outcomes.iter().flat_map(|outcome| &outcome.cells).map(|cell| &cell.record);
+    let cost = |cell: &'a CellRecord| {
+        let cost = pricings.get(&cell.trace)?.hour(cell.capacity, cell.misses as f64);
+        Some(((&*cell.trace, &*cell.policy, cell.capacity), cost))
+    };
+    cells.filter_map(cost).collect()
+}
+
+fn print_costs(
+    style: Style,
+    outcomes: &[Outcome],
+    comparisons: &[Comparison],
+    costs: &Costs<'_>,
+) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    for outcome in outcomes.iter().filter(|_| !costs.is_empty()) {
+        let of_trace: Vec<_> = comparisons.iter().filter(|cell| cell.trace == outcome.trace).collect();
+        let total = |cell: &Comparison| {
+            costs.get(&(&*cell.trace, &*cell.policy, cell.capacity)).map_or(f64::INFINITY, |cost| cost.total())
+        };
+        let online = of_trace.iter().filter(|cell| !cell.knows_future).map(|cell| total(cell));
+        let least = online.fold(f64::INFINITY, f64::min);
+        let value = |cell: &Comparison| {
+            let is_least = total(cell) <= least && !cell.knows_future;
+            format!("{}{}", if is_least { "*" } else { "" }, money(total(cell)))
+        };
+        let heading = format!("{}: what an hour costs, memory and loads, * the cheapest", outcome.trace);
+        let table = matrix(style, outcome, &of_trace, value);
+        writeln!(out, "\n{}\n{}", titled(style, &heading), table::text(&table))?;
+    }
+    Ok(())
+}
+
 fn titled(style: Style, heading: &str) -> String {
     match style {
         Style::Plain => heading.to_owned(),
@@ -74,7 +138,12 @@ fn titled(style: Style, heading: &str) -> String {
     }
 }
 
-fn matrix(style: Style, outcome: &Outcome, cells: &[&Comparison]) -> comfy_table::Table {
+fn matrix(
+    style: Style,
+    outcome: &Outcome,
+    cells: &[&Comparison],
+    value: impl Fn(&Comparison) -> String,
+) -> comfy_table::Table {
     let mut specs: Vec<&str> = Vec::new();
     let mut policies: Vec<&str> = Vec::new();
     for cell in cells {
@@ -98,9 +167,7 @@ fn matrix(style: Style, outcome: &Outcome, cells: &[&Comparison]) -> comfy_table
     for policy in policies {
         let value = |spec: &&str| {
             let cell = cells.iter().find(|cell| cell.policy == policy && cell.capacity_spec == **spec);
-            cell.map_or_else(String::new, |cell| {
-                format!("{}{}", if cell.is_best { "*" } else { "" }, table::percent(cell.miss_ratio))
-            })
+            cell.map_or_else(String::new, |cell| value(cell))
         };
         table.add_row([policy.to_owned()].into_iter().chain(specs.iter().map(value)));
     }

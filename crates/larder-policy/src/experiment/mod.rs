@@ -43,4 +43,4 @@ pub use refusal::Refusal;
 pub use rollout::{Event, Experiment, Settings, State, Won};
 pub use sequence::Settled;
 pub use trial::{Report, StaleShare, Trial};
-pub use what_if::{Prices, SizeCurve, SizePoint, WhatIf};
+pub use what_if::{HourlyCost, Prices, SizeCurve, SizePoint, WhatIf};

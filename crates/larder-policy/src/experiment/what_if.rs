@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ghost::Ghost;
-use crate::{Access, Capacity, Error, Op, Policy, Sample};
+use crate::{Access, Capacity, Error, ErrorKind, Op, Policy, Sample};
 
 /// Sizes looked at, as multiples of the capacity.
 const SCALES: [f64; 6] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
@@ -40,13 +40,56 @@ pub struct SizePoint {
     pub hit_ratio: f64,
 }
 
-/// What memory and loads cost, in one currency.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What memory and loads cost, in one currency. By default nothing has a price.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Prices {
     /// A GiB for an hour.
     pub gib_hour: f64,
     /// A load from the origin.
     pub load: f64,
+}
+
+/// What an hour costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HourlyCost {
+    /// Its memory.
+    pub memory: f64,
+    /// Its loads from the origin.
+    pub loads: f64,
+}
+
+impl Prices {
+    /// The same, if both are prices.
+    ///
+    /// # Errors
+    /// One is negative or not finite.
+    pub fn checked(self) -> Result<Self, Error> {
+        let named = [("a GiB-hour", self.gib_hour), ("a load", self.load)];
+        match named.into_iter().find(|(_, price)| !(price.is_finite() && *price >= 0.0)) {
+            Some((what, price)) => {
+                let what = format!("the price of {what}, {price}, is not a number of at least 0");
+                Err(Error::new(ErrorKind::BadValue, what))
+            }
+            None => Ok(self),
+        }
+    }
+
+    /// Whether anything has a price.
+    pub fn is_given(self) -> bool {
+        self.gib_hour > 0.0 || self.load > 0.0
+    }
+
+    /// What an hour with so many bytes of memory and so many loads costs.
+    pub fn hour(self, bytes: f64, loads: f64) -> HourlyCost {
+        HourlyCost { memory: bytes / GIB * self.gib_hour, loads: loads * self.load }
+    }
+}
+
+impl HourlyCost {
+    /// Memory and loads.
+    pub fn total(self) -> f64 {
+        self.memory + self.loads
+    }
 }
 
 impl WhatIf {
@@ -136,11 +179,16 @@ impl SizeCurve {
     pub fn add_shard(&mut self, other: &Self) {
         self.capacity += other.capacity;
         self.rate = other.rate;
-        self.extend(other);
+        self.count(other);
     }
 
-    /// Adds what the same shards counted later.
+    /// Adds what the same shards counted later, with the capacity they have now.
     pub fn extend(&mut self, later: &Self) {
+        self.capacity = later.capacity;
+        self.count(later);
+    }
+
+    fn count(&mut self, later: &Self) {
         self.accesses += later.accesses;
         self.misses.iter_mut().zip(later.misses).for_each(|(sum, misses)| *sum += misses);
     }
@@ -185,13 +233,11 @@ impl SizeCurve {
         Some(low.scale * (high.scale / low.scale).powf(part))
     }
 
-    /// What each size costs in an hour: its memory, and the loads its misses cause. `bytes` is the memory of the size that there is, and
-    /// `requests` come in an hour.
-    pub fn hourly_costs(&self, prices: Prices, bytes: f64, requests: f64) -> Vec<(SizePoint, f64)> {
-        let cost = |point: SizePoint| {
-            let memory = bytes * point.scale / GIB * prices.gib_hour;
-            (point, memory + (1.0 - point.hit_ratio) * requests * prices.load)
-        };
-        self.points().into_iter().map(cost).collect()
+    /// By size, how many loads an hour would see, where at the size that there is it sees `loads`: they are as many times more as the misses.
+    pub fn loads_by_size(&self, loads: f64) -> Vec<(SizePoint, f64)> {
+        let here = self.hit_ratio_at(1.0).map_or(0.0, |hit_ratio| 1.0 - hit_ratio);
+        // Without misses no load was for want of memory.
+        let times = |point: SizePoint| if here > 0.0 { (1.0 - point.hit_ratio) / here } else { 1.0 };
+        self.points().into_iter().map(|point| (point, loads * times(point))).collect()
     }
 }

@@ -60,6 +60,8 @@ pub struct Curve {
     pub policy: String,
     /// Whether every access was seen at every size: by stack distance, or with a rate of 1.
     pub exact: bool,
+    /// Counted accesses of the trace.
+    pub requests: u64,
     /// By capacity, ascending.
     pub points: Vec<Point>,
     /// The mean absolute difference from the exact curve, where both were computed: of LRU alone.
@@ -119,14 +121,14 @@ impl CurveRun {
         let sizes: Vec<u64> = levels.iter().map(|level| level.size).collect();
         let mut exact = ExactLru::new(&mut *reader, self.weigh, &sizes, self.gets_only);
         let replayed = replay(&mut exact, &lanes, cells, &options, observer)?;
-        let requests = exact.requests as f64;
-        let exact = curve(source, "lru", exact.points());
+        let requests = exact.requests;
+        let exact = curve(source, "lru", requests, exact.points());
 
         let mut curves = Vec::new();
         let mut misses = replayed.cells.iter().map(|(tally, _)| tally.misses as f64);
         for policy in &self.policies {
             let point = |level: &Level| {
-                let expected = requests * level.rate;
+                let expected = requests as f64 * level.rate;
                 let of_samples = misses.by_ref().take(level.lanes.len());
                 let estimates: Vec<f64> =
                     of_samples.map(|misses| if expected > 0.0 { misses / expected } else { 0.0 }).collect();
@@ -134,7 +136,7 @@ impl CurveRun {
                 let (capacity, miss_ratio) = (level.size, mean.min(1.0));
                 Point { capacity, miss_ratio, rate: level.rate, samples: estimates.len(), standard_error }
             };
-            let mut curve = curve(source, policy.as_str(), levels.iter().map(point).collect());
+            let mut curve = curve(source, policy.as_str(), requests, levels.iter().map(point).collect());
             if policy.as_str() == "lru" && curve.exact && self.weigh == Weigh::Objects {
                 // It would be the exact curve once more.
                 continue;
@@ -201,11 +203,12 @@ struct Level {
     lanes: Range<usize>,
 }
 
-fn curve(source: &Source, policy: &str, points: Vec<Point>) -> Curve {
+fn curve(source: &Source, policy: &str, requests: u64, points: Vec<Point>) -> Curve {
     Curve {
         trace: source.name().to_owned(),
         policy: policy.to_owned(),
         exact: points.iter().all(|point| point.rate >= 1.0),
+        requests,
         points,
         mean_absolute_error: None,
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use larder_policy::Capacity;
 
 use crate::key::KeyRules;
+use crate::prices::Prices;
 use crate::proof::Control;
 use crate::remote::TierConfig;
 use crate::rules::Rules;
@@ -48,6 +49,8 @@ pub struct Config {
     pub policy: String,
     /// See [`Builder::control`](crate::Builder::control).
     pub control: Control,
+    /// See [`Builder::prices`](crate::Builder::prices).
+    pub prices: Prices,
     /// How it behaves.
     pub rules: Rules,
     /// In how many parts the memory is locked; by the number of processors where none is given.
@@ -71,6 +74,7 @@ impl Default for Config {
             capacity: None,
             policy: "learned".into(),
             control: Control::default(),
+            prices: Prices::default(),
             rules: Rules::default(),
             segments: None,
             loads: 1024,

@@ -42,6 +42,7 @@ pub(super) struct Table {
     consistency: Given<Consistency>,
     freshness: Option<Spanned<Fresh>>,
     control: Option<Beside>,
+    prices: Option<Priced>,
     remote: Option<Remote>,
     sharing: Option<Shared>,
 }
@@ -69,6 +70,14 @@ struct Beside {
     ttl: Given<MaybeTime>,
     slice: Given<Wait>,
     cool_down: Given<Wait>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Priced {
+    gib_hour: Given<Price>,
+    load: Given<Price>,
+    entry_bytes: Given<Whole<u32, 0>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -131,7 +140,7 @@ impl Table {
 
     pub(super) fn check(self, text: &str, table: &str) -> Result<Config, Error> {
         let mut config = Config::default();
-        let Config { rules, tier, control, sharing, .. } = &mut config;
+        let Config { rules, tier, control, prices, sharing, .. } = &mut config;
         if let Some(fresh) = self.freshness {
             let place = Place { text, key: format!("{table}.freshness") };
             rules.freshness = place.freshness(fresh, Some(&rules.freshness))?;
@@ -141,6 +150,11 @@ impl Table {
         }
         if let Some(beside) = self.control {
             beside.apply(control);
+        }
+        if let Some(Priced { gib_hour, load, entry_bytes }) = self.prices {
+            set(&mut prices.gib_hour, gib_hour);
+            set(&mut prices.load, load);
+            set(&mut prices.entry_bytes, entry_bytes);
         }
         if let Some(Shared { look, publish, lease }) = self.sharing {
             set(&mut sharing.look, look);
@@ -344,6 +358,7 @@ mod tests {
             consistency: Some(_),
             freshness: Some(fresh),
             control: Some(beside),
+            prices: Some(priced),
             remote: Some(remote),
             sharing: Some(shared),
         } = table
@@ -376,6 +391,9 @@ mod tests {
         } = beside
         else {
             panic!("[cache.control] lacks a setting: {beside:#?}")
+        };
+        let Priced { gib_hour: Some(_), load: Some(_), entry_bytes: Some(_) } = priced else {
+            panic!("[cache.prices] lacks a setting: {priced:#?}")
         };
         let Remote {
             deadline: Some(_),
@@ -437,6 +455,10 @@ mod tests {
             start = "ramped"
             holdout = "5%"
             ttl = "5m"
+            [prices.prices]
+            gib_hour = 0.005
+            load = 4e-7
+            entry_bytes = 300
             [prices.remote]
             deadline = "10ms"
             breaker.in_a_row = 3
@@ -455,6 +477,7 @@ mod tests {
         expected.rules.consistency = Consistency::ReadYourWrites;
         expected.rules.freshness = freshness.with_prefix("price:", Freshness::fixed_ttl(secs(5)));
         expected.control = Control::beside("lru").holdout(0.05).ttl(secs(300)).ramped();
+        expected.prices = crate::Prices { gib_hour: 0.005, load: 4e-7, entry_bytes: 300 };
         expected.tier.deadline = Duration::from_millis(10);
         expected.tier.breaker.in_a_row = 3;
         expected.sharing.publish = secs(60);
@@ -476,6 +499,8 @@ mod tests {
             ("[cache.freshness.prefixes.'a:']\nolder_than = '1s'", "line 1", "prefixes.\"a:\"", "objective = "),
             ("[cache.control]\npolicy = 'belady'", "line 2", "policy", "\"none\", or"),
             ("[cache.control]\nstart = 'soon'", "line 2", "start", "ramped"),
+            ("[cache.prices]\nload = -0.1", "line 2", "load", "at least 0"),
+            ("[cache.prices]\ngib_hour = inf", "line 2", "gib_hour", "at least 0"),
             ("[cache.remote.breaker]\nin_a_row = 0", "line 2", "in_a_row", "at least 1"),
             ("[other]\nname = 'x'", "there is no table", "[cache]", ""),
             ("[cache]\nname = ", "line 2", "name", ""),

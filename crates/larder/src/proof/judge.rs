@@ -8,14 +8,10 @@ use larder_policy::experiment::{
 use larder_policy::{Policy, Time};
 
 use super::control::Control;
+use super::sizes::Sizes;
 use crate::report::{ArmsReport, ControlReport, Difference, Size};
 use crate::stats::{Counts, StaleRate};
 use crate::{Error, bounds};
-
-/// Slices after which the older half of what is known of other sizes is forgotten.
-const WINDOW: u64 = 300;
-/// The memory is turned over so many times before other sizes are spoken of: eight times the size fills slowly.
-const SETTLED: f64 = 2.0;
 
 /// Builds the policy of a segment for an arm.
 pub(crate) type MakeFor = Box<dyn Fn(usize, Arm) -> Policy + Send + Sync>;
@@ -45,10 +41,7 @@ pub(crate) struct Judge {
     /// What each segment runs.
     runs: Vec<Arm>,
     last_breach: Option<String>,
-    /// Of this window and the one before.
-    sizes: [SizeCurve; 2],
-    slices: u64,
-    turnovers: f64,
+    sizes: Sizes,
 }
 
 impl Judge {
@@ -59,6 +52,7 @@ impl Judge {
         seed: u64,
         make: MakeFor,
         is_same: bool,
+        sizes: Sizes,
     ) -> Result<Self, Error> {
         let Control { settings, slice, ttl, .. } = control.clone();
         bounds::waits("control", &[("slice", slice)])?;
@@ -76,9 +70,7 @@ impl Judge {
             told: None,
             runs,
             last_breach: None,
-            sizes: Default::default(),
-            slices: 0,
-            turnovers: 0.0,
+            sizes,
         })
     }
 
@@ -99,13 +91,9 @@ impl Judge {
 
     /// Ends a slice; what happened.
     pub(crate) fn end_slice(&mut self, now: Time, counted: &[(ShardSlice, SizeCurve)]) -> Option<Event> {
-        self.slices += 1;
         self.told = None;
         let slices: Vec<ShardSlice> = counted.iter().map(|(slice, _)| slice.clone()).collect();
-        self.turnovers += slices.iter().map(|slice| slice.turnovers).sum::<f64>() / slices.len().max(1) as f64;
-        if self.turnovers >= SETTLED {
-            self.note_sizes(counted);
-        }
+        self.sizes.note(now, counted);
         let event = self.experiment.end_slice(now, &slices);
         if let Some(Event::RolledBack { breach, .. }) = &event {
             self.last_breach = Some(breach.to_string());
@@ -165,6 +153,7 @@ impl Judge {
             State::CoolingDown { until } => ("cooling-down", Some(until.since(now).as_secs_f64())),
         };
         let treated = self.experiment.count(Arm::Treatment);
+        let sizes = self.sizes.points();
         let most = self.most_stale;
         let stale = |StaleShare { rate, interval: Interval { low, high } }: StaleShare| {
             let is_certifiable = most.is_some_and(|most| high <= most || low > most);
@@ -206,33 +195,9 @@ impl Judge {
             effective_keys: report.effective_keys,
             refusals: words(refusals),
             arms,
-            sizes: self.sizes(),
+            cheapest: Size::cheapest(&sizes),
+            sizes,
         }
-    }
-
-    fn note_sizes(&mut self, counted: &[(ShardSlice, SizeCurve)]) {
-        let mut slice = SizeCurve::default();
-        counted.iter().for_each(|(_, curve)| slice.add_shard(curve));
-        if self.slices.is_multiple_of(WINDOW) {
-            self.sizes.swap(0, 1);
-            self.sizes[0] = SizeCurve::default();
-        }
-        match self.sizes[0].accesses() {
-            0 => self.sizes[0] = slice,
-            _ => self.sizes[0].extend(&slice),
-        }
-    }
-
-    fn sizes(&self) -> Vec<Size> {
-        let mut curve = self.sizes[0].clone();
-        match curve.accesses() {
-            0 => curve = self.sizes[1].clone(),
-            _ => curve.extend(&self.sizes[1]),
-        }
-        if curve.accesses() == 0 {
-            return Vec::new();
-        }
-        curve.points().iter().map(|point| Size { scale: point.scale, hit_ratio: point.hit_ratio }).collect()
     }
 }
 

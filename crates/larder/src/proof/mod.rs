@@ -8,6 +8,7 @@
 mod control;
 pub(crate) mod gauge;
 pub(crate) mod judge;
+mod sizes;
 pub(crate) mod turns;
 
 use std::time::Duration;
@@ -17,8 +18,9 @@ use larder_policy::{Capacity, Policy, PolicySpec, ttl};
 
 use self::gauge::Gauge;
 use self::judge::Judge;
+use self::sizes::Sizes;
 use crate::store::shares;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Prices};
 
 pub(crate) use control::Against;
 pub use control::Control;
@@ -45,6 +47,8 @@ pub(crate) struct Own<M> {
     pub(crate) learns: bool,
     /// The share of reads that may be stale, where that is what lifetimes are chosen by.
     pub(crate) objective: Option<f64>,
+    /// What its memory and loads cost.
+    pub(crate) prices: Prices,
 }
 
 /// `count` parts of a capacity with the cache's own policy or its control, and who judges between the two.
@@ -58,7 +62,7 @@ pub(crate) fn parts<M: Fn(Capacity, u64) -> Policy + Send + Sync + 'static>(
     own: Own<M>,
     control: &Control,
 ) -> Result<(Vec<Part>, Option<Judge>), Error> {
-    let Own { make, name, learns, objective } = own;
+    let Own { make, name, learns, objective, prices } = own;
     // Lifetimes are the cache's.
     let given = |mut policy: Policy| {
         policy.ttl = Some(Box::new(ttl::Given));
@@ -91,7 +95,8 @@ pub(crate) fn parts<M: Fn(Capacity, u64) -> Policy + Send + Sync + 'static>(
     };
     let control = control.held_to(objective)?;
     let is_same = name.as_deref() == Some(against.as_str());
-    let judge = Judge::new(&control, &against, count, seed, Box::new(build), is_same)?;
+    let judge =
+        Judge::new(&control, &against, count, seed, Box::new(build), is_same, Sizes::new(prices, capacity.weigh))?;
     let part = |((segment, capacity), gauge): ((usize, Capacity), Gauge)| Part {
         capacity,
         policy: judge.first(segment),

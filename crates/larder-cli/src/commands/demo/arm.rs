@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use larder::remote::TierConfig;
-use larder::{Cache, Counts, Dashboard, Freshness, Rules, StaleRate, Tier, codec};
+use larder::{Cache, Counts, Dashboard, Freshness, Prices, Rules, StaleRate, Tier, codec};
 
 use super::origin::{Item, Origin};
 use super::second::SecondTier;
@@ -16,6 +16,8 @@ use crate::failure::Failure;
 
 /// Processes that share a second tier.
 pub(super) const PROCESSES: usize = 2;
+/// What the page counts with: an example. A row takes about so many bytes.
+const PRICES: Prices = Prices { gib_hour: 0.005, load: 0.40 / 1e6, entry_bytes: 300 };
 /// Latencies are kept in nanoseconds, up to a minute, with two digits.
 const LONGEST_NANOS: u64 = 60_000_000_000;
 
@@ -76,6 +78,7 @@ impl Arm {
                 .namespace(second.namespace(&way.name))
                 .capacity(options.capacity.get())
                 .policy(way.policy)
+                .prices(PRICES)
                 .rules(way.rules.clone())
                 .remote(stores[at].clone(), codec::MessagePack)
                 .tier(TierConfig { longest: second.keeps_for(), ..TierConfig::default() })

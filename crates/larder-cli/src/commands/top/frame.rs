@@ -71,12 +71,20 @@ pub(super) struct Control {
     pub(super) requests: u64,
     pub(super) refusals: Vec<String>,
     pub(super) sizes: Vec<Size>,
+    pub(super) cheapest: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Size {
     pub(super) scale: f64,
     pub(super) hit_ratio: f64,
+    pub(super) cost: Option<Cost>,
+}
+
+/// What an hour costs.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Cost {
+    pub(super) total: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -167,7 +175,8 @@ pub(super) mod tests {
             "remote_hits": {}, "loads": {}}}, "freshness": {{"objective": 0.01, "measured": {{"rate": 0.008, "low": 0.006,
             "high": 0.0098}}}}, "control": {{"policy": "wtinylfu", "state": "ramping", "treated": 16, "parts": 64, "rollbacks": 1,
             "last_breach": "the hit ratio fell", "gain": 0.041, "low": 0.032, "high": 0.05, "requests": 90000,
-            "refusals": ["few slices"], "sizes": [{{"scale": 1.0, "hit_ratio": 0.7}}, {{"scale": 2.0, "hit_ratio": 0.76}}]}},
+            "refusals": ["few slices"], "sizes": [{{"scale": 1.0, "hit_ratio": 0.7, "cost": {{"total": 1.5}}}}, {{"scale": 2.0, "hit_ratio": 0.76,
+            "cost": {{"total": 1.25}}}}], "cheapest": 2.0}},
             "remote": {{"breaker": "half-open"}}}}"#,
             reads * 4 / 5,
             reads / 5,

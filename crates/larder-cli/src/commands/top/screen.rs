@@ -8,6 +8,7 @@ use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table, TableState, Wrap
 
 use super::frame::{Control, History, Report};
 use super::lines::{gain, stale};
+use crate::price_args::money;
 use crate::table::count;
 
 const COLUMNS: [&str; 8] = ["cache", "policy", "reads/s", "memory", "remote", "loads/s", "stale", "gain, points"];
@@ -132,10 +133,18 @@ fn experiment(control: &Control) -> Vec<Line<'static>> {
         lines.push(Line::raw(format!("rolled back {} times; last: {why}", control.rollbacks)));
     }
     lines.extend(control.refusals.iter().map(|why| Line::raw(format!("nothing is concluded yet: {why}"))));
-    let at = |scale: f64| control.sizes.iter().find(|size| size.scale == scale).map(|size| size.hit_ratio);
+    let at = |scale: f64| control.sizes.iter().find(|size| size.scale == scale);
     if let (Some(here), Some(twice)) = (at(1.0), at(2.0)) {
-        let [here, twice] = [here, twice].map(|ratio| format!("{:.1}%", ratio * 100.0));
+        let [here, twice] = [here, twice].map(|size| format!("{:.1}%", size.hit_ratio * 100.0));
         lines.push(Line::raw(format!("at twice the memory {policy} would hit {twice} instead of {here}")));
+    }
+    let cost = |scale: f64| at(scale)?.cost.map(|cost| money(cost.total));
+    if let Some(cheapest) = control.cheapest
+        && let (Some(here), Some(twice), Some(least)) = (cost(1.0), cost(2.0), cost(cheapest))
+    {
+        lines.push(Line::raw(format!(
+            "an hour costs {here}, at twice the memory {twice}; cheapest is {cheapest}x the memory with {least}"
+        )));
     }
     lines
 }
@@ -176,6 +185,7 @@ mod tests {
             "rolled back 1 times; last: the hit ratio fell",
             "nothing is concluded yet: few slices",
             "would hit 76.0% instead of 70.0%",
+            "an hour costs 1.500, at twice the memory 1.250; cheapest is 2x the memory with 1.250",
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }

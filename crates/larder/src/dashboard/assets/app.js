@@ -4,7 +4,7 @@ import { make, tell } from "./charts.js";
 import { Feed } from "./feed.js";
 import { act, explain, showDecisions, showHottest } from "./lists.js";
 import { poolMoments, poolReports, service } from "./pool.js";
-import { show } from "./views.js";
+import { prefill, show } from "./views.js";
 import { span, time } from "./words.js";
 
 const REMEMBERED = ["price-memory", "price-loads", "bytes"];
@@ -43,6 +43,7 @@ function refresh() {
     return;
   }
   const report = poolReports(reports);
+  prefill(report);
   show(report, poolMoments(feed.moments, ids));
   document.title = `${report.name} – larder`;
   const lost = (frame.peers ?? []).filter(({ error }) => error).map(({ address, error }) => ` ${address} is not reached: ${error}.`);

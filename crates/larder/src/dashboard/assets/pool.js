@@ -43,6 +43,7 @@ export function poolReports(reports) {
       ttl: common(reports, (r) => r.freshness.ttl),
       measured: poolMeasured(reports),
     },
+    prices: commonPrices(reports.map((r) => r.prices)),
     control: controls.length ? poolControls(controls) : null,
     remote: remotes.length ? poolRemotes(remotes) : null,
     ttls: poolHistograms(reports.map((r) => r.ttls)),
@@ -50,6 +51,11 @@ export function poolReports(reports) {
     model: poolModels(reports.map((r) => r.model)),
   };
 }
+
+const poolCosts = (costs) => Object.fromEntries(["memory", "loads", "total"].map((of) => [of, sum(costs, (cost) => cost[of])]));
+
+/** Prices that all have, or null. */
+const commonPrices = (all) => common(all.map((prices) => JSON.stringify(prices ?? null)), (text) => text) && all[0];
 
 function poolMeasured(reports) {
   const known = reports.filter((r) => r.freshness.measured);
@@ -67,6 +73,8 @@ function poolControls(controls) {
   const sizes = first.sizes.map(({ scale }, at) => ({
     scale,
     hit_ratio: sum(controls, (c) => c.sizes[at]?.hit_ratio ?? 0) / controls.length,
+    loads_an_hour: sum(controls, (c) => c.sizes[at]?.loads_an_hour ?? 0),
+    cost: controls.every((c) => c.sizes[at]?.cost) ? poolCosts(controls.map((c) => c.sizes[at].cost)) : null,
   }));
   return {
     ...first,

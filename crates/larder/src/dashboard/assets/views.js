@@ -58,7 +58,7 @@ export function show(report, moments) {
   showWaterfall(report, now);
   showLoads(moments);
   showStale(report, moments);
-  showSizes(report, now);
+  showSizes(report);
   showTtls(report.ttls);
   showLatency(report.latency);
   showRemote(report.remote);
@@ -222,7 +222,7 @@ function scaleFor(curve, wanted) {
   return low.scale * (high.scale / low.scale) ** ((wanted - low.hit_ratio) / (high.hit_ratio - low.hit_ratio));
 }
 
-function showSizes(report, now) {
+function showSizes(report) {
   const { control } = report;
   // A hit ratio that falls with the size is noise.
   let best = 0;
@@ -235,7 +235,7 @@ function showSizes(report, now) {
   const [here, twice] = [at(curve, 1), at(curve, 2)];
   if (here !== null && twice !== null) tell("twice", `At twice the memory: ${words.percent(twice)} instead of ${words.percent(here)}, ${words.points(twice - here)}.`, twice);
   showNeeded(report, curve);
-  showMoney(report, curve, now);
+  showMoney(report, control.sizes);
 }
 
 const number = (id) => {
@@ -251,20 +251,41 @@ function showNeeded(report, curve) {
   tell("needed", answer, scale ?? "");
 }
 
+/** The service's own prices, as the page asks for them: shown where the reader has typed none. */
+const configured = (prices) => ({ "price-memory": prices?.gib_hour, "price-loads": prices && prices.load * 1e6, bytes: prices?.entry_bytes });
+
+export function prefill({ prices }) {
+  for (const [id, value] of Object.entries(configured(prices))) {
+    const input = document.getElementById(id);
+    const typed = localStorage.getItem(`larder ${id}`);
+    if (!typed && input !== document.activeElement) input.value = value ? Number(value.toPrecision(12)) : "";
+  }
+  tell("money-legend", prices ? "What it costs, by the service’s prices or yours" : "What it costs, if you give prices");
+}
+
+const money = (amount) => amount.toLocaleString("en", amount > 0 && amount < 0.01 ? { maximumSignificantDigits: 2 } : { minimumFractionDigits: 2, maximumFractionDigits: amount < 1 ? 4 : 2 });
+
 /** What an hour costs with each size: its memory, and the loads it leaves. */
-function showMoney(report, curve, now) {
+function showMoney(report, sizes) {
   document.getElementById("bytes-label").hidden = report.is_in_bytes;
   const [memory, million, each] = [number("price-memory"), number("price-loads"), report.is_in_bytes ? 1 : number("bytes")];
-  const here = at(curve, 1);
-  if (memory === null || million === null || each === null || !now || here === null || here >= 1) {
-    tell("money", "");
-    return;
-  }
-  const hourly = (now.loads / now.seconds) * 3600;
-  const cost = (scale) => (memory * report.capacity * each * scale) / 2 ** 30 + (million / 1e6) * hourly * ((1 - at(curve, scale)) / (1 - here));
-  const money = (amount) => amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: amount < 1 ? 4 : 2 });
-  const cheapest = curve.reduce((least, point) => (cost(point.scale) < cost(least.scale) ? point : least));
-  tell("money", `An hour costs ${money(cost(1))} now and ${money(cost(2))} at twice the memory; cheapest of these sizes is ${cheapest.scale}×, with ${money(cost(cheapest.scale))}.`);
+  // Without prices here, the sum of what each cache costs by its own.
+  const priced = memory !== null || million !== null;
+  const cost = ({ scale, loads_an_hour, cost }) => {
+    if (!priced) return cost;
+    const [room, loads] = [((memory ?? 0) * report.capacity * (each ?? 0) * scale) / 2 ** 30, ((million ?? 0) / 1e6) * loads_an_hour];
+    return { memory: room, loads, total: room + loads };
+  };
+  const costs = sizes.map(cost);
+  const known = costs.every(Boolean) && (memory === null || each !== null);
+  document.getElementById("costs").hidden = !known;
+  const cheapest = known && costs.reduce((least, { total }, at) => (total < costs[least].total ? at : least), 0);
+  const of = (scale) => money(costs[sizes.findIndex((size) => size.scale === scale)].total);
+  tell("money", known ? `An hour costs ${of(1)} now and ${of(2)} at twice the memory; cheapest of these sizes is ${sizes[cheapest].scale}×, with ${money(costs[cheapest].total)}.` : "");
+  if (!known) return;
+  const cells = ({ memory, loads, total }) => [memory, loads, total].map((amount) => make("td", { "data-raw": amount }, money(amount)));
+  const rows = sizes.map(({ scale }, at) => make("tr", {}, make("th", { scope: "row" }, at === cheapest ? `${scale}×, cheapest` : `${scale}×`), ...cells(costs[at])));
+  document.querySelector("#costs tbody").replaceChildren(...rows);
 }
 
 /** At most a dozen columns of a histogram: those between the first and the last that anything fell into. */
