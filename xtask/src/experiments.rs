@@ -292,7 +292,7 @@ its ghost's. What all arms suffer alike, a key that is hot, an hour that is busy
 | … and looked at all the time? | an asymptotic confidence sequence over slices, merged until they no longer follow from one another (arXiv 2103.06476); never narrower than shards allow |
 | and a key with a third of the traffic? | the hottest keys, half a percent of all traffic each, are counted apart, each of them; their misses count by key, since a miss there is an eviction, however hot the key |
 | what of latency, loads, staleness? | permutation tests over shards, each beside its own past; staleness by audits of hits, with the wider of their interval and of how much shards differ |
-| and of lifetimes? | `Control::ttl`: the control's values live so long. The cache's own lifetimes win by fewer loads while both are fresh enough, or by being fresh enough where the control is not |
+| and of lifetimes? | `Control::ttl`: the control's values live so long; `Control::freshness`: they live by another objective, for which each part of the memory steers by itself. The cache's own lifetimes win by fewer loads while both are fresh enough, or by being fresh enough where the control is not |
 | when is nothing said? | an arm below 32 shards, less than two turnovers of the capacity, fewer than 200 effective keys, a dominant key that is not in the head, a change in the arms' shares of traffic, slices that stay correlated, ghosts that are off by 0.1 points |
 | what ends a treatment? | hit ratio surely 0.5 points lower, loads 2 % or p99 5 % higher, stale answers over the objective, each at α = 0.01; or somebody's word |
 

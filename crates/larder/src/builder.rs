@@ -415,14 +415,14 @@ where
         let make = move |capacity: Capacity, seed: u64| {
             own.as_ref().map_or_else(|| spec.build(capacity, seed), |make| make(capacity, seed))
         };
-        let own = Own { make, name, learns, objective: self.rules.freshness.objective(), prices };
+        let own = Own { make, name, learns, freshness: self.rules.freshness.clone(), prices };
         let (parts, judge) = proof::parts(capacity, count, seed, own, &self.control)?;
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
-        let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, arm, ttl, seed }| {
+        let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, arm, lifetimes, seed }| {
             let most_keys = Engine::keys_beside(capacity.most_objects());
             let engine = freshness.clone().map(|freshness| {
                 let mut engine = Engine::new(freshness, seed).with_most_keys(most_keys);
-                engine.suspend(ttl);
+                lifetimes.iter().for_each(|lifetimes| lifetimes.rule(&mut engine));
                 engine
             });
             let mut segment = Segment::new(Shard::new(capacity, policy), engine, gauge, seed);

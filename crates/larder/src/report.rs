@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use larder_policy::experiment::{self, Comparison};
+use larder_policy::experiment::{self, Comparison, Interval};
 
 use crate::Prices;
 use crate::behind;
@@ -144,8 +144,10 @@ pub struct SharingReport {
 pub struct ControlReport {
     /// The control policy.
     pub policy: String,
-    /// How long the control's values live, in seconds, where lifetimes are on trial.
+    /// How long the control's values live, in seconds, where lifetimes are on trial beside one for all.
     pub ttl: Option<f64>,
+    /// The share of the control's answers that may be stale, where one objective is on trial beside another.
+    pub objective: Option<f64>,
     /// Where the experiment is: `baseline`, `ramping`, `adopted` or `cooling-down`.
     pub state: &'static str,
     /// Seconds until a cool-down ends.
@@ -222,6 +224,10 @@ pub struct ArmsReport {
 pub struct Difference {
     /// As a share of the control's: 0.1 is a tenth more.
     pub change: f64,
+    /// Where it lies, with 95 % for who looks once.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
     /// The probability of so much more by chance, if there were no difference.
     pub p_more: f64,
     /// And of so much less.
@@ -229,9 +235,10 @@ pub struct Difference {
 }
 
 impl Difference {
-    pub(crate) fn of(comparison: Comparison) -> Option<Self> {
+    pub(crate) fn of(comparison: Comparison, alpha: f64) -> Option<Self> {
         let Comparison { p_more, p_less, .. } = comparison;
-        Some(Self { change: comparison.change()?, p_more, p_less })
+        let Interval { low, high } = comparison.change_within(alpha)?;
+        Some(Self { change: comparison.change()?, low, high, p_more, p_less })
     }
 }
 

@@ -407,10 +407,10 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     }
 
     /// The other arm decides from now on; the entries stay.
-    pub(crate) fn change_sides(&mut self, Side { arm, policy, ttl }: Side, now: Time) {
+    pub(crate) fn change_sides(&mut self, Side { arm, policy, lifetimes }: Side, now: Time) {
         self.turns.change(arm, self.counts);
-        if let Some(engine) = &mut self.engine {
-            engine.suspend(ttl);
+        if let (Some(engine), Some(lifetimes)) = (&mut self.engine, lifetimes) {
+            lifetimes.rule(engine);
         }
         if let Some(policy) = policy {
             let already = self.gone.len();

@@ -14,7 +14,8 @@ pub(crate) fn verdict(trial: &Trial, before: Option<&Trial>, most: f64, alpha: f
     if slices < LEAST_SLICES || !slices.is_power_of_two() || !trial.refuse_arms(before).is_empty() {
         return None;
     }
-    let alpha = spent(alpha, slices);
+    // Half of it for either way to be wrong.
+    let alpha = spent(alpha, slices) / 2.0;
     let [ours, control] = [Arm::Treatment, Arm::Control].map(|arm| trial.stale_share(arm, alpha));
     let (ours, control) = (ours?, control?);
     if ours.interval.high > most {

@@ -141,6 +141,11 @@ impl Audits {
         }
     }
 
+    /// From now on the objective is another; what was found counts on.
+    pub(super) fn aim(&mut self, objective: f64) {
+        self.objective = objective.max(1e-6);
+    }
+
     /// A read came in.
     #[inline]
     pub(super) fn read(&mut self) {

@@ -50,7 +50,7 @@ pub(super) struct Controller {
 impl Controller {
     /// For an objective as a share of reads, above 0.
     pub(super) fn new(objective: f64) -> Self {
-        let objective = if objective.is_nan() { 1e-6 } else { objective.clamp(1e-6, 1.0) };
+        let objective = clamped(objective);
         Self {
             objective,
             threshold: 2.0 * objective,
@@ -75,6 +75,18 @@ impl Controller {
     #[inline]
     pub(super) fn era(&self) -> u32 {
         self.era
+    }
+
+    /// From now on keeps to another objective. The threshold is that of before, higher or lower by as much as the objective is; decisions of
+    /// before are void, and nothing is owed for them.
+    pub(super) fn aim(&mut self, objective: f64) {
+        let before = std::mem::replace(&mut self.objective, clamped(objective));
+        let ratio = self.objective / before;
+        self.threshold *= ratio;
+        self.foreseen *= ratio;
+        self.fallen = self.threshold;
+        self.era = self.era.wrapping_add(1);
+        self.debt = 0.0;
     }
 
     /// A read came in.
@@ -136,6 +148,10 @@ impl Controller {
         self.foreseen *= keep;
         self.window *= keep;
     }
+}
+
+fn clamped(objective: f64) -> f64 {
+    if objective.is_nan() { 1e-6 } else { objective.clamp(1e-6, 1.0) }
 }
 
 #[cfg(test)]

@@ -43,7 +43,6 @@ pub(super) struct Group {
     pub(super) freshness: Freshness,
     pub(super) controller: Controller,
     audits: Audits,
-    /// The greatest chance of being stale that is ever served.
     most_stale: f64,
     /// Everything lives this long for now, whatever the objective.
     pub(super) suspended: Option<Duration>,
@@ -51,14 +50,16 @@ pub(super) struct Group {
 
 impl Group {
     fn new(freshness: Freshness) -> Self {
-        let share = match freshness.goal {
-            Goal::StaleReads(share) => share,
-            // Without a share there is nothing to steer.
-            Goal::FixedTtl(_) | Goal::NeverStale => 1.0,
-        };
-        let most_stale = (50.0 * share).clamp(0.2, 0.7);
-        Self { freshness, controller: Controller::new(share), audits: Audits::new(share), most_stale, suspended: None }
+        // Without a share there is nothing to steer.
+        let share = freshness.objective().unwrap_or(1.0);
+        let (controller, audits, most_stale) = (Controller::new(share), Audits::new(share), most_stale(share));
+        Self { freshness, controller, audits, most_stale, suspended: None }
     }
+}
+
+/// The greatest chance of being stale that is ever served.
+fn most_stale(share: f64) -> f64 {
+    (50.0 * share).clamp(0.2, 0.7)
 }
 
 /// Learns how keys change and decides, read by read, what may still be served.
@@ -590,6 +591,6 @@ fn places(record: &Record, loaded: Time, age: f64) -> (f64, f64) {
     ((since + 1.0).log2(), (since * record.changes.rate.mean()).max(1e-6).log2() + 16.0)
 }
 
-mod suspended;
+mod other;
 #[cfg(test)]
 mod tests;

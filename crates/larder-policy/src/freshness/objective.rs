@@ -131,6 +131,11 @@ impl Freshness {
         }
     }
 
+    /// Prefixes of keys that have an objective of their own.
+    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.prefixes.iter().map(|(prefix, _)| prefix.as_str())
+    }
+
     /// The lifetime of everything, where that is all there is to it.
     pub fn fixed(&self) -> Option<Duration> {
         match self.goal {

@@ -68,6 +68,7 @@ struct Beside {
     start: Given<Start>,
     holdout: Given<Share>,
     ttl: Given<MaybeTime>,
+    freshness: Option<Spanned<Fresh>>,
     slice: Given<Wait>,
     cool_down: Given<Wait>,
 }
@@ -148,7 +149,11 @@ impl Table {
         if let Some(remote) = self.remote {
             remote.apply(tier);
         }
-        if let Some(beside) = self.control {
+        if let Some(mut beside) = self.control {
+            if let Some(fresh) = beside.freshness.take() {
+                let place = Place { text, key: format!("{table}.control.freshness") };
+                control.freshness = Some(place.freshness(fresh, None)?);
+            }
             beside.apply(control);
         }
         if let Some(Priced { gib_hour, load, entry_bytes }) = self.prices {
@@ -386,6 +391,8 @@ mod tests {
             start: Some(_),
             holdout: Some(_),
             ttl: Some(_),
+            // Instead of the lifetime.
+            freshness: None,
             slice: Some(_),
             cool_down: Some(_),
         } = beside
@@ -485,6 +492,14 @@ mod tests {
     }
 
     #[test]
+    fn a_control_has_an_objective_of_its_own() {
+        let text = "[cache.control]\npolicy = 'lru'\n[cache.control.freshness]\nobjective = '1%'\nolder_than = '30s'";
+        let config = Config::from_toml(text, "cache").unwrap();
+        let freshness = Freshness::stale_reads(0.01).unwrap().older_than(Duration::from_secs(30));
+        assert_eq!(config.control, Control::beside("lru").freshness(freshness));
+    }
+
+    #[test]
     fn errors_name_the_line_the_key_and_what_to_write() {
         let cases = [
             ("[cache]\nhard_timeout = 10", "line 2", "hard_timeout", "with its unit"),
@@ -498,6 +513,7 @@ mod tests {
             ("[cache.freshness]\nmax_ttl = '1m'\nmin_ttl = '1h'", "line 3", "min_ttl", "raise max_ttl"),
             ("[cache.freshness.prefixes.'a:']\nolder_than = '1s'", "line 1", "prefixes.\"a:\"", "objective = "),
             ("[cache.control]\npolicy = 'belady'", "line 2", "policy", "\"none\", or"),
+            ("[cache.control.freshness]\nmax_ttl = '1h'", "line 1", "cache.control.freshness", "objective = "),
             ("[cache.control]\nstart = 'soon'", "line 2", "start", "ramped"),
             ("[cache.prices]\nload = -0.1", "line 2", "load", "at least 0"),
             ("[cache.prices]\ngib_hour = inf", "line 2", "gib_hour", "at least 0"),

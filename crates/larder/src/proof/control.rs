@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use larder_policy::experiment::Settings;
-
-use crate::{Error, ErrorKind};
-
-/// The share of stale reads that lifetimes on trial are held to, by their objective: who steers for it is over it half of the time.
-const OVER: f64 = 1.2;
+use larder_policy::freshness::Freshness;
 
 /// What a cache's policy is measured against, and how it comes into service.
 ///
@@ -30,6 +26,8 @@ pub struct Control {
     pub(crate) against: Against,
     /// How long the control's values live, where that is tried too.
     pub(crate) ttl: Option<Duration>,
+    /// What its values live by otherwise, where that is tried.
+    pub(crate) freshness: Option<Freshness>,
     pub(crate) slice: Duration,
     pub(crate) settings: Settings,
 }
@@ -60,7 +58,13 @@ impl Control {
     /// Measured against a policy, any that `larder policies` lists. The cache's own is on from the start.
     pub fn beside(policy: impl Into<String>) -> Self {
         let settings = Settings { adopted: true, holdout: 0.0, ..Settings::new(1, 0) };
-        Self { against: Against::Policy(policy.into()), ttl: None, slice: Duration::from_secs(1), settings }
+        Self {
+            against: Against::Policy(policy.into()),
+            ttl: None,
+            freshness: None,
+            slice: Duration::from_secs(1),
+            settings,
+        }
     }
 
     /// Nothing is measured.
@@ -104,6 +108,25 @@ impl Control {
         self
     }
 
+    /// The control's values live by this objective, and the cache's own is on trial, as with [`ttl`](Self::ttl): it wins by fewer loads or by being fresh
+    /// enough where the control is not. Each part of the memory steers for the objective of its arm by what it has seen of its own keys; where
+    /// it changes sides, what it knows of them stays. If the cache is to be fresher than its control, loads may double before it is rolled
+    /// back, unless [`Guardrails::origin_loads`](super::Guardrails::origin_loads) was set.
+    ///
+    /// ```
+    /// use larder::{Cache, Control, Freshness};
+    ///
+    /// // Today 1 % of the reads may be stale. How many loads would 5 % save?
+    /// let today = Control::beside("learned").freshness(Freshness::stale_reads(0.01)?).ramped();
+    /// let cache: Cache<u64, String> =
+    ///     Cache::builder().capacity(100_000).freshness(Freshness::stale_reads(0.05)?).control(today).build()?;
+    /// # Ok::<(), larder::Error>(())
+    /// ```
+    #[must_use]
+    pub fn freshness(self, freshness: Freshness) -> Self {
+        Self { freshness: Some(freshness), ..self }
+    }
+
     /// How often what was counted is looked at, from 1 ms to a day; once a second unless said otherwise.
     #[must_use]
     pub fn slice(self, every: Duration) -> Self {
@@ -115,24 +138,6 @@ impl Control {
     pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
-    }
-
-    /// The same with what lifetimes on trial are held to.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`]: lifetimes are on trial, and not chosen by a share of stale reads.
-    pub(crate) fn held_to(&self, objective: Option<f64>) -> Result<Self, Error> {
-        let mut control = self.clone();
-        if control.ttl.is_some() {
-            let objective = objective.ok_or_else(|| {
-                let what = "a control with a ttl tries lifetimes that keep to a share of stale reads: give the cache such an objective \
-                            (Freshness::stale_reads, freshness.objective), or the control no ttl";
-                Error::new(ErrorKind::Config, what)
-            })?;
-            control.settings.lifetimes = true;
-            control.settings.guardrails.stale.get_or_insert(OVER * objective);
-        }
-        Ok(control)
     }
 
     /// Segments that arms need, where arms are compared.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use larder_policy::experiment::{
-    Arm, Breach, Event, Experiment, Interval, Report, ShardSlice, SizeCurve, StaleShare, State,
+    Arm, Breach, Event, Experiment, Interval, Report, Settings, ShardSlice, SizeCurve, StaleShare, State,
 };
 use larder_policy::{Policy, Time};
 
-use super::control::Control;
+use super::lifetimes::{Lifetimes, Trial};
 use super::sizes::Sizes;
 use crate::report::{ArmsReport, ControlReport, Difference, Size};
 use crate::stats::{Counts, StaleRate};
@@ -21,8 +21,8 @@ pub(crate) struct Side {
     pub(crate) arm: Arm,
     /// The policy; none where both arms have the same.
     pub(crate) policy: Option<Policy>,
-    /// How long values live; none by the cache's own lifetimes.
-    pub(crate) ttl: Option<Duration>,
+    /// What values live by, where that is tried.
+    pub(crate) lifetimes: Option<Lifetimes>,
 }
 
 pub(crate) struct Judge {
@@ -32,8 +32,10 @@ pub(crate) struct Judge {
     make: MakeFor,
     /// Whether both arms have the same policy.
     is_same: bool,
-    /// How long the control's values live, where lifetimes are tried.
-    ttl: Option<Duration>,
+    /// What the arms' values live by, where that is tried.
+    lifetimes: Option<Trial>,
+    /// The probability with which an interval misses.
+    alpha: f64,
     /// The share of answers that may be stale, where that is a guardrail.
     most_stale: Option<f64>,
     /// What the experiment last said, until something happens: parts of it take permutations to know.
@@ -46,18 +48,17 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn new(
-        control: &Control,
         against: &str,
-        segments: usize,
-        seed: u64,
+        slice: Duration,
+        (settings, lifetimes): (Settings, Option<Trial>),
         make: MakeFor,
         is_same: bool,
         sizes: Sizes,
     ) -> Result<Self, Error> {
-        let Control { settings, slice, ttl, .. } = control.clone();
         bounds::waits("control", &[("slice", slice)])?;
-        let most_stale = settings.guardrails.stale;
-        let experiment = Experiment::new(larder_policy::experiment::Settings { shards: segments, seed, ..settings })?;
+        let segments = settings.shards;
+        let (most_stale, alpha) = (settings.guardrails.stale, settings.alpha);
+        let experiment = Experiment::new(settings)?;
         let runs = (0..segments).map(|segment| experiment.arm(segment)).collect();
         Ok(Self {
             control: against.to_owned(),
@@ -65,7 +66,8 @@ impl Judge {
             experiment,
             make,
             is_same,
-            ttl,
+            lifetimes,
+            alpha,
             most_stale,
             told: None,
             runs,
@@ -79,9 +81,9 @@ impl Judge {
         (self.make)(segment, self.runs[segment])
     }
 
-    /// How long values of a segment live now; none by the cache's own lifetimes.
-    pub(crate) fn ttl(&self, segment: usize) -> Option<Duration> {
-        self.ttl.filter(|_| self.runs_control(segment))
+    /// What values of a segment live by now, where that is tried.
+    pub(crate) fn lifetimes(&self, segment: usize) -> Option<Lifetimes> {
+        self.lifetimes.as_ref().map(|trial| trial.arm(self.arm(segment)).clone())
     }
 
     /// Accesses counted in the slice before.
@@ -121,7 +123,7 @@ impl Judge {
             let arm = self.experiment.arm(segment);
             if std::mem::replace(&mut self.runs[segment], arm) != arm {
                 let policy = (!self.is_same).then(|| (self.make)(segment, arm));
-                changes.push((segment, Side { arm, policy, ttl: self.ttl(segment) }));
+                changes.push((segment, Side { arm, policy, lifetimes: self.lifetimes(segment) }));
             }
         }
         changes
@@ -154,6 +156,11 @@ impl Judge {
         };
         let treated = self.experiment.count(Arm::Treatment);
         let sizes = self.sizes.points();
+        let (ttl, objective) = match self.lifetimes.as_ref().map(|trial| &trial.control) {
+            None => (None, None),
+            Some(Lifetimes::Fixed(ttl)) => (Some(ttl.as_secs_f64()), None),
+            Some(Lifetimes::Learned(freshness)) => (None, freshness.objective()),
+        };
         let most = self.most_stale;
         let stale = |StaleShare { rate, interval: Interval { low, high } }: StaleShare| {
             let is_certifiable = most.is_some_and(|most| high <= most || low > most);
@@ -161,22 +168,23 @@ impl Judge {
         };
         let words =
             |refusals: Vec<larder_policy::experiment::Refusal>| refusals.iter().map(ToString::to_string).collect();
-        let effect = report.effects[0];
+        let (effect, alpha) = (report.effects[0], self.alpha);
         let arms = (treated > 0 && treated < self.runs.len()).then(|| ArmsReport {
             hit_ratio: effect.treatment,
             control_hit_ratio: effect.control,
             effect: effect.estimate,
             low: effect.anytime.low,
             high: effect.anytime.high,
-            origin_loads: report.origin_loads.and_then(Difference::of),
-            p99: report.p99.and_then(Difference::of),
+            origin_loads: report.origin_loads.and_then(|loads| Difference::of(loads, alpha)),
+            p99: report.p99.and_then(|p99| Difference::of(p99, alpha)),
             stale: report.stale.map(stale),
             control_stale: report.control_stale.map(stale),
             refusals: words(report.refusals),
         });
         ControlReport {
             policy: self.control.clone(),
-            ttl: self.ttl.map(|ttl| ttl.as_secs_f64()),
+            ttl,
+            objective,
             state,
             resumes_in,
             treated,

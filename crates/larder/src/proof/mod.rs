@@ -8,16 +8,17 @@
 mod control;
 pub(crate) mod gauge;
 pub(crate) mod judge;
+pub(crate) mod lifetimes;
 mod sizes;
 pub(crate) mod turns;
 
-use std::time::Duration;
-
 use larder_policy::experiment::Arm;
+use larder_policy::freshness::Freshness;
 use larder_policy::{Capacity, Policy, PolicySpec, ttl};
 
 use self::gauge::Gauge;
 use self::judge::Judge;
+use self::lifetimes::{Lifetimes, Trial};
 use self::sizes::Sizes;
 use crate::store::shares;
 use crate::{Error, ErrorKind, Prices};
@@ -33,8 +34,8 @@ pub(crate) struct Part {
     pub(crate) gauge: Option<Box<Gauge>>,
     /// Who decides at first.
     pub(crate) arm: Arm,
-    /// How long values live, where the control decides that at first.
-    pub(crate) ttl: Option<Duration>,
+    /// What values live by at first, where that is tried.
+    pub(crate) lifetimes: Option<Lifetimes>,
     pub(crate) seed: u64,
 }
 
@@ -45,8 +46,8 @@ pub(crate) struct Own<M> {
     /// Its name; none where it is the user's own.
     pub(crate) name: Option<String>,
     pub(crate) learns: bool,
-    /// The share of reads that may be stale, where that is what lifetimes are chosen by.
-    pub(crate) objective: Option<f64>,
+    /// What values live by.
+    pub(crate) freshness: Freshness,
     /// What its memory and loads cost.
     pub(crate) prices: Prices,
 }
@@ -62,7 +63,7 @@ pub(crate) fn parts<M: Fn(Capacity, u64) -> Policy + Send + Sync + 'static>(
     own: Own<M>,
     control: &Control,
 ) -> Result<(Vec<Part>, Option<Judge>), Error> {
-    let Own { make, name, learns, objective, prices } = own;
+    let Own { make, name, learns, freshness, prices } = own;
     // Lifetimes are the cache's.
     let given = |mut policy: Policy| {
         policy.ttl = Some(Box::new(ttl::Given));
@@ -74,7 +75,7 @@ pub(crate) fn parts<M: Fn(Capacity, u64) -> Policy + Send + Sync + 'static>(
         let part = |(segment, capacity): (usize, Capacity)| {
             let seed = seed_of(segment);
             let policy = given(make(capacity, seed));
-            Part { capacity, policy, gauge: None, arm: Arm::Treatment, ttl: None, seed }
+            Part { capacity, policy, gauge: None, arm: Arm::Treatment, lifetimes: None, seed }
         };
         return Ok((shares.into_iter().enumerate().map(part).collect(), None));
     };
@@ -93,16 +94,17 @@ pub(crate) fn parts<M: Fn(Capacity, u64) -> Policy + Send + Sync + 'static>(
             Arm::Control => spec.build(capacity, seed),
         })
     };
-    let control = control.held_to(objective)?;
+    let (settings, trial) = Trial::of(control, &freshness)?;
+    let settings = ExperimentSettings { shards: count, seed, ..settings };
     let is_same = name.as_deref() == Some(against.as_str());
-    let judge =
-        Judge::new(&control, &against, count, seed, Box::new(build), is_same, Sizes::new(prices, capacity.weigh))?;
+    let sizes = Sizes::new(prices, capacity.weigh);
+    let judge = Judge::new(&against, control.slice, (settings, trial), Box::new(build), is_same, sizes)?;
     let part = |((segment, capacity), gauge): ((usize, Capacity), Gauge)| Part {
         capacity,
         policy: judge.first(segment),
         gauge: Some(Box::new(gauge)),
         arm: judge.arm(segment),
-        ttl: judge.ttl(segment),
+        lifetimes: judge.lifetimes(segment),
         seed: seed_of(segment),
     };
     let parts = shares.into_iter().enumerate().zip(gauges).map(part).collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use larder_policy::admission::Admission;
 use larder_policy::eviction::Arrival;
 use larder_policy::experiment::{Breach, Event, Won};
+use larder_policy::freshness::Audited;
 use larder_policy::{Access, Capacity, KeyHash, Policy, PolicySpec, Rng, Time};
 
 use super::Control;
@@ -294,6 +295,68 @@ async fn lifetimes_that_turn_out_stale_are_taken_back() {
     assert_eq!(cache.report().control.unwrap().treated, 0);
 }
 
+#[tokio::test]
+async fn one_objective_is_tried_beside_another() {
+    let trial = async |own: f64, control: f64, most: Option<f64>| {
+        let clock = Clock::manual(Time(1_000_000));
+        let control = Control::beside("lru").freshness(Freshness::stale_reads(control).unwrap()).ramped();
+        let control = control.slice(Duration::from_secs(3600)).with(|settings| settings.guardrails.stale = most);
+        let builder = Cache::builder().capacity(4096).segments(64).policy("lru").clock(clock.clone()).seed(7);
+        let builder = builder.digest(|value: &u64| *value).freshness(Freshness::stale_reads(own).unwrap());
+        let cache = builder.control(control).build().unwrap();
+        let (mut rng, mut before) = (Rng::new(3), None);
+        for _ in 0..400 {
+            match read_through(&cache, &clock, &mut rng).await {
+                Some(Event::Ramped { .. }) | None => before = cache.report().control,
+                Some(event) => return (event, before.unwrap(), cache.report().control.unwrap()),
+            }
+        }
+        panic!("nothing was said: {before:?}")
+    };
+    // Staler by what was asked for, and that many loads fewer.
+    let (event, before, after) = trial(0.15, 0.02, Some(0.3)).await;
+    let Event::Adopted { won: Won::OriginLoads { saved, .. } } = event else { panic!("{event:?} {before:?}") };
+    assert_eq!((before.objective, before.ttl), (Some(0.02), None));
+    let arms = before.arms.unwrap();
+    let (loads, stale, control) = (arms.origin_loads.unwrap(), arms.stale.unwrap(), arms.control_stale.unwrap());
+    assert!(saved > 0.1 && loads.low <= loads.change && loads.change <= loads.high && loads.high < 0.0, "{loads:?}");
+    assert!(stale.high < 0.3 && control.high < 0.3 && stale.low <= stale.rate, "{arms:?}");
+    assert_eq!((after.state, after.treated), ("adopted", 64));
+}
+
+#[tokio::test]
+async fn a_rollback_brings_the_controls_objective_back() {
+    let clock = Clock::manual(Time(1_000_000));
+    let share = |share: f64| Freshness::stale_reads(share).unwrap();
+    let control = Control::beside("lru").freshness(share(0.02)).slice(Duration::from_secs(3600));
+    let control = control.with(|settings| settings.guardrails.stale = Some(0.05));
+    let builder = Cache::builder().capacity(4096).segments(8).policy("lru").clock(clock.clone()).seed(7);
+    let builder = builder.digest(|value: &u64| *value).freshness(share(0.2));
+    let cache = builder.control(control).build().unwrap();
+    let mut rng = Rng::new(3);
+    let mut breach = None;
+    for _ in 0..400 {
+        if let Some(Event::RolledBack { breach: why, .. }) = read_through(&cache, &clock, &mut rng).await {
+            breach = Some(why);
+            break;
+        }
+    }
+    assert!(matches!(breach, Some(Breach::Stale { at_least }) if at_least > 0.05), "{breach:?}");
+    assert_eq!(cache.report().control.unwrap().treated, 0);
+    let audited = || {
+        cache.inner.store.lock_all().fold(Audited::default(), |mut sum, segment| {
+            sum += segment.engine.as_ref().unwrap().audited();
+            sum
+        })
+    };
+    let before = audited();
+    for _ in 0..150 {
+        read_through(&cache, &clock, &mut rng).await;
+    }
+    let after = audited() - before;
+    assert!(after.stale / after.reads < 0.05, "{after:?}");
+}
+
 /// Takes its time over each access.
 struct Slow(Clock);
 
@@ -327,6 +390,29 @@ async fn a_policy_that_slows_reads_down_is_rolled_back_for_that() {
         _ => None,
     });
     assert!(matches!(breach, Some(Breach::Latency { .. })), "{breach:?} {:?}", service.control());
+}
+
+#[tokio::test]
+async fn a_control_with_lifetimes_of_its_own_is_checked() {
+    let refused = |own: Freshness, control: Control| {
+        let builder = Cache::<u64, u64>::builder().capacity(100).freshness(own).control(control);
+        builder.build().unwrap_err().to_string()
+    };
+    let share = |share: f64| Freshness::stale_reads(share).unwrap();
+    let both = Control::beside("lru").ttl(Duration::from_secs(5)).freshness(share(0.1));
+    assert!(refused(share(0.05), both).contains("either"));
+    let strange = Control::beside("lru").freshness(share(0.1).with_prefix("a:", share(0.2)));
+    assert!(refused(share(0.05).with_prefix("b:", share(0.2)), strange).contains("'a:'"));
+    let fixed = Freshness::fixed_ttl(Duration::from_secs(9));
+    assert!(refused(fixed.clone(), Control::beside("lru").freshness(share(0.1))).contains("stale_reads"));
+    // One lifetime for all is one, however it is said.
+    let control = |control: Control| {
+        let cache = Cache::<u64, u64>::builder().capacity(100).freshness(share(0.05)).control(control).build().unwrap();
+        let control = cache.report().control.unwrap();
+        (control.ttl, control.objective)
+    };
+    assert_eq!(control(Control::beside("lru").freshness(fixed)), (Some(9.0), None));
+    assert_eq!(control(Control::beside("lru").freshness(share(0.1))), (None, Some(0.1)));
 }
 
 #[tokio::test]

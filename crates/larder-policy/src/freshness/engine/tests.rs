@@ -171,6 +171,46 @@ fn a_suspended_objective_owes_nothing_and_comes_back_wiser() {
 }
 
 #[test]
+fn another_objective_is_kept_to_at_once_and_the_first_again() {
+    let mut origin = Origin::new(2000, 3);
+    let mut engine = engine(0.01);
+    let (own, other) = (Freshness::stale_reads(0.01).unwrap(), Freshness::stale_reads(0.05).unwrap());
+    origin.run(&mut engine, 300_000);
+    let mut loads = Vec::new();
+    for (freshness, share) in [(&other, 0.05), (&own, 0.01)] {
+        engine.keep_to(freshness);
+        let (before, reads, stale, loaded) = (engine.audited(), origin.reads, origin.stale, origin.loads);
+        origin.run(&mut engine, 300_000);
+        let reads = (origin.reads - reads) as f64;
+        let truth = (origin.stale - stale) as f64 / reads;
+        assert!((0.85..1.15).contains(&(truth / share)), "{truth} for {share}");
+        let (_, low, high) = (engine.audited() - before).share(3.0).unwrap();
+        assert!((low..=high).contains(&truth), "{low}..{high} {truth}");
+        loads.push((origin.loads - loaded) as f64 / reads);
+    }
+    assert!(loads[0] < 0.8 * loads[1], "{loads:?}");
+}
+
+#[test]
+fn prefixes_keep_their_objective_or_have_that_of_the_other() {
+    let ttl = |seconds| Freshness::fixed_ttl(Duration::from_secs(seconds));
+    let own = ttl(100).with_prefix("a:", ttl(10)).with_prefix("b:", ttl(20));
+    let mut engine = Engine::new(own.clone(), 1);
+    let second = |at: u64| Time(at * 1_000_000);
+    let lifetimes = |engine: &mut Engine| {
+        ["a:1", "b:1", "c:1"].map(|key| {
+            let subject = engine.subject(KeyHash::mix(key.as_bytes()[0].into()), key, 1, 0);
+            engine.loaded(subject, second(1), Loaded::new(second(1), Evidence::Unknown)).logical.as_secs()
+        })
+    };
+    assert_eq!(lifetimes(&mut engine), [10, 20, 100]);
+    engine.keep_to(&ttl(7).with_prefix("b:", ttl(5)));
+    assert_eq!(lifetimes(&mut engine), [10, 5, 7]);
+    engine.keep_to(&own);
+    assert_eq!(lifetimes(&mut engine), [10, 20, 100]);
+}
+
+#[test]
 fn nothing_stale_under_leases() {
     let mut engine = Engine::new(Freshness::never_stale(), 1);
     let subject = engine.subject(KeyHash(7), "", 1, 0);

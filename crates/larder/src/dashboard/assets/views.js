@@ -130,15 +130,18 @@ function facts(id, pairs) {
   list.replaceChildren(...pairs.flatMap(([name, value, tone, raw]) => [make("dt", {}, name), make("dd", { class: tone ?? "", "data-raw": raw ?? "" }, value)]));
 }
 
-/** By what share an arm has more than the control, with the probability of that by chance. */
-const more = (name, difference) => (difference ? [[name, `${words.change(difference.change)} (p = ${Math.min(difference.p_more, difference.p_less).toPrecision(2)})`]] : []);
+/** By what share an arm has more than the control, where that lies, and the probability of it by chance. */
+const more = (name, difference) => (difference ? [[name, `${words.change(difference.change)} (${words.range(difference.low, difference.high)}; p = ${Math.min(difference.p_more, difference.p_less).toPrecision(2)})`]] : []);
+
+/** A measured rate with its interval. */
+const within = ({ rate, low, high }) => `${words.percent(rate, 2)} (${(low * 100).toFixed(2)} to ${(high * 100).toFixed(2)})`;
 
 /** The real arms beside each other, where both run: what ghosts cannot see, too. */
 const hands = (arms) => (arms ? [
   ["Arms", `${words.percent(arms.hit_ratio)} and ${words.percent(arms.control_hit_ratio)}: ${words.points(arms.effect)}, ${words.range(arms.low, arms.high)}`],
   ...more("Loads a read", arms.origin_loads),
   ...more("99th percentile", arms.p99),
-  ...(arms.stale && arms.control_stale ? [["Stale answers", `${words.percent(arms.stale.rate, 2)} and ${words.percent(arms.control_stale.rate, 2)}`]] : []),
+  ...(arms.stale && arms.control_stale ? [["Stale answers", `${within(arms.stale)} and ${within(arms.control_stale)}`]] : []),
 ] : []);
 
 /** How many parts of the memory the model ranks, and how often it had to step back; reports without it say nothing. */
@@ -154,6 +157,7 @@ function showTrial({ control, model }) {
     ["State", (words.STATES[control.state] ?? control.state) + resumes, back ? "bad" : "", control.state],
     ["Runs the policy", `${control.treated} of ${control.parts} parts`],
     ...(control.ttl === null ? [] : [["The control's lifetime", words.span(control.ttl)]]),
+    ...(control.objective === null ? [] : [["The control's objective", words.percent(control.objective)]]),
     ["Evidence", `${words.count(control.requests)} reads, memory turned over ${control.turnovers.toFixed(1)} times`],
     ["Tells as much as", `${words.count(control.effective_keys)} equal keys`],
     ...hands(control.arms),

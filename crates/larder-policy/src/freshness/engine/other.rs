@@ -1,0 +1,75 @@
+//! Other lifetimes for a while than the engine's own, as the control of an experiment has them: one for all, or by another objective. What is known
+//! of the origin is the same under each of them, and stays.
+
+use std::time::Duration;
+
+use super::{Engine, Goal, Group, most_stale, seconds};
+use crate::Time;
+use crate::freshness::{Audit, Decision, Freshness};
+
+impl Engine {
+    /// Decides while objectives are suspended: by age alone. Audits go on, and the engine learns from what is loaded.
+    #[cold]
+    pub(super) fn serve_by_age(&mut self, slot: usize, now: Time, ttl: Duration) -> Decision {
+        let record = &self.records[slot];
+        let Some(loaded) = record.cached.loaded().filter(|_| record.cached.is_held) else { return Decision::Load };
+        let group = &self.groups[usize::from(record.group)];
+        let age = seconds(loaded, now);
+        if age >= ttl.min(group.freshness.most).as_secs_f64() {
+            return Decision::Load;
+        }
+        if !matches!(group.freshness.goal, Goal::StaleReads(_)) || record.flips.is_marked() {
+            return Decision::Serve;
+        }
+        let stale = self.hazard_of(record, age - group.freshness.grace.as_secs_f64()).stale();
+        match group.audits.draw(stale, self.rng.unit()) {
+            Some(probability) => Decision::Audit(Audit { probability, stale }),
+            None => Decision::Serve,
+        }
+    }
+
+    /// From now on everything lives for `ttl`, whatever the objectives say, or with `None` by them again. What is learned meanwhile counts, what
+    /// is served does not: an objective owes nothing for what it did not decide.
+    pub fn suspend(&mut self, ttl: Option<Duration>) {
+        for group in &mut self.groups {
+            group.suspended = ttl;
+        }
+        self.forgive();
+    }
+
+    /// From now on keeps to `freshness`. Keys with a prefix have the objective that `freshness` gives this prefix, or else keep theirs; prefixes
+    /// that the engine was not made with are not known to it. What audits found goes on being summed up.
+    pub fn keep_to(&mut self, freshness: &Freshness) {
+        // Whose prefixes are at which number of group does not change.
+        let prefixes = std::mem::take(&mut self.groups[0].freshness.prefixes);
+        let alone = Freshness { prefixes: Vec::new(), ..freshness.clone() };
+        self.groups[0].keep_to(&alone);
+        for (group, (prefix, _)) in self.groups[1..].iter_mut().zip(&prefixes) {
+            if let Some((_, other)) = freshness.prefixes.iter().find(|(other, _)| other == prefix) {
+                group.keep_to(other);
+            }
+        }
+        self.groups[0].freshness.prefixes = prefixes;
+        self.forgive();
+    }
+
+    /// What was served until now is no longer anybody's debt.
+    fn forgive(&mut self) {
+        for record in &mut self.records {
+            record.cached.served_stale = 0.0;
+        }
+    }
+}
+
+impl Group {
+    fn keep_to(&mut self, freshness: &Freshness) {
+        if self.freshness == *freshness {
+            return;
+        }
+        let share = freshness.objective().unwrap_or(1.0);
+        self.controller.aim(share);
+        self.audits.aim(share);
+        self.most_stale = most_stale(share);
+        self.freshness = freshness.clone();
+    }
+}

@@ -1,0 +1,93 @@
+//! Lifetimes on trial: what each arm's values live by.
+
+use std::time::Duration;
+
+use larder_policy::experiment::{Arm, Settings};
+use larder_policy::freshness::{Engine, Freshness};
+
+use super::control::Control;
+use crate::{Error, ErrorKind};
+
+/// The share of stale reads that lifetimes on trial are held to, by their objective: who steers for it is over it half of the time.
+const OVER: f64 = 1.2;
+/// By how much loads of the origin may rise where the cache is to be fresher than its control, which is what the loads are for.
+const FRESHER: f64 = 1.0;
+
+/// What values live by.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Lifetimes {
+    /// One lifetime for all.
+    Fixed(Duration),
+    /// What an objective makes of what is known of each key.
+    Learned(Freshness),
+}
+
+impl Lifetimes {
+    /// Lets an engine decide by them from now on.
+    pub(crate) fn rule(&self, engine: &mut Engine) {
+        match self {
+            Self::Fixed(ttl) => engine.suspend(Some(*ttl)),
+            Self::Learned(freshness) => {
+                engine.suspend(None);
+                engine.keep_to(freshness);
+            }
+        }
+    }
+}
+
+/// The cache's lifetimes on trial beside its control's.
+#[derive(Clone, Debug)]
+pub(crate) struct Trial {
+    own: Lifetimes,
+    pub(crate) control: Lifetimes,
+}
+
+impl Trial {
+    /// What `control` tries of a cache with this freshness, if lifetimes at all; and the settings with what they are held to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`]: the cache's lifetimes are not chosen by a share of stale reads, the control has both a lifetime and an objective, or an
+    /// objective for a prefix that has none in the cache.
+    pub(crate) fn of(control: &Control, own: &Freshness) -> Result<(Settings, Option<Self>), Error> {
+        let mut settings = control.settings.clone();
+        let wrong = |what: String| Err(Error::new(ErrorKind::Config, what));
+        let other = match (control.ttl, &control.freshness) {
+            (None, None) => return Ok((settings, None)),
+            (Some(_), Some(_)) => {
+                return wrong("a control has either a ttl or a freshness of its own: take one away".into());
+            }
+            (Some(ttl), None) => Lifetimes::Fixed(ttl),
+            // The same, and its answers are audited.
+            (None, Some(freshness)) => {
+                freshness.fixed().map_or_else(|| Lifetimes::Learned(freshness.clone()), Lifetimes::Fixed)
+            }
+        };
+        let Some(objective) = own.objective() else {
+            let what = "a control with lifetimes of its own tries lifetimes that keep to a share of stale reads: give the cache such an \
+                        objective (Freshness::stale_reads, freshness.objective), or the control no ttl and no freshness";
+            return wrong(what.into());
+        };
+        if let Lifetimes::Learned(freshness) = &other {
+            if let Some(strange) = freshness.prefixes().find(|prefix| own.prefixes().all(|own| own != *prefix)) {
+                return wrong(format!(
+                    "the control has an objective for keys that begin with '{strange}', and the cache has none: give it one too"
+                ));
+            }
+            let usual = Settings::new(1, 0).guardrails.origin_loads;
+            let loads = &mut settings.guardrails.origin_loads;
+            if freshness.objective().is_some_and(|laxer| laxer > objective) && *loads == usual {
+                *loads = FRESHER;
+            }
+        }
+        settings.lifetimes = true;
+        settings.guardrails.stale.get_or_insert(OVER * objective);
+        Ok((settings, Some(Self { own: Lifetimes::Learned(own.clone()), control: other })))
+    }
+
+    pub(crate) fn arm(&self, arm: Arm) -> &Lifetimes {
+        match arm {
+            Arm::Control => &self.control,
+            Arm::Treatment => &self.own,
+        }
+    }
+}
