@@ -62,6 +62,39 @@ const DIFFERENT: &[(Workload, &str, u64)] = &[
     (ZIPF_12, "lru,fifo", 40),
 ];
 
+const EIGHT: Workload = workload(
+    "Zipf 0.9, 8 shards, ghosts of half the keys",
+    "gen:zipf:alpha=0.9/keys=100000/requests=400000/seed=SEED",
+    &["--capacity", "16000", "--shards", "8", "--ghosts", "0.5"],
+);
+const FOUR: Workload = workload(
+    "Zipf 0.9, 4 shards, ghosts of a quarter",
+    "gen:zipf:alpha=0.9/keys=100000/requests=400000/seed=SEED",
+    &["--capacity", "16000", "--shards", "4", "--ghosts", "0.25"],
+);
+const ALL_KEYS: Workload = workload(
+    "Zipf 0.8, 8 shards, ghosts of all keys",
+    "gen:zipf:alpha=0.8/keys=20000/requests=200000/seed=SEED",
+    &["--capacity", "5%", "--shards", "8", "--ghosts", "1"],
+);
+const WEB_HALF: Workload = workload(
+    "web07, 8 shards, ghosts of half the keys",
+    "web07.csv.zst",
+    &["--capacity", "5%", "--shards", "8", "--ghosts", "0.5"],
+);
+
+/// A policy on all shards beside its ghosts: itself, and others.
+const STANDING: &[(Workload, &str, u64)] = &[
+    (EIGHT, "lru,lru", 200),
+    (FOUR, "lru,lru", 200),
+    (ALL_KEYS, "wtinylfu,wtinylfu", 200),
+    (WEB_HALF, "lru,lru", 200),
+    (EIGHT, "s3fifo,lru", 200),
+    (FOUR, "s3fifo,lru", 200),
+    (ALL_KEYS, "clock,wtinylfu", 200),
+    (WEB_HALF, "clock,lru", 200),
+];
+
 /// Real traces, for what one would really ask.
 const REAL: &[&str] = &["web07", "w106", "orm-busy", "cloudphysicsio", "lirs-multi3", "adaptsize-request"];
 
@@ -89,6 +122,16 @@ struct Effect {
     fixed: [f64; 2],
     anytime: [f64; 2],
     truth: f64,
+}
+
+/// What `--standing` adds.
+#[derive(Clone, Debug, Deserialize)]
+struct Standing {
+    gain: f64,
+    anytime: [f64; 2],
+    truth: f64,
+    first_missed: Option<u64>,
+    refusals: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -119,6 +162,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<bool> {
     equal(&larder, &mut page)?;
     different(&larder, &mut page)?;
     real(&larder, &mut page)?;
+    standing_controls(&larder, &mut page)?;
     rollouts(&larder, &mut page)?;
     std::fs::write(project.root.join(PAGE), page).with_context(|| format!("writing {PAGE}"))?;
     println!("wrote {PAGE}");
@@ -141,14 +185,14 @@ impl Larder<'_> {
         records.context("reading what larder printed")
     }
 
-    fn repeat(&self, workload: Workload, arms: &str, seeds: u64) -> Result<Vec<Record>> {
-        println!("{}: {arms}, {seeds} seeds", workload.name);
+    fn repeat<T: for<'de> Deserialize<'de>>(&self, workload: Workload, arms: &[&str], seeds: u64) -> Result<Vec<T>> {
+        println!("{}: {}, {seeds} seeds", workload.name, arms.join(" "));
         let mut records = Vec::new();
         for seed in 1..=seeds {
             let seed = seed.to_string();
             let trace = workload.trace.replace("SEED", &seed);
-            let arguments = [&[trace.as_str(), "--arms", arms, "--seed", &seed][..], workload.options].concat();
-            records.extend(self.run::<Record>(&arguments)?);
+            let arguments = [&[trace.as_str(), "--seed", &seed, "--arms"][..], arms, workload.options].concat();
+            records.extend(self.run::<T>(&arguments)?);
         }
         Ok(records)
     }
@@ -161,7 +205,7 @@ fn equal(larder: &Larder<'_>, page: &mut String) -> Result<()> {
          | workload | arms | runs | claimed, looked at once | claimed, looked at in every slice | refused |\n|---|---|---:|---:|---:|---:|\n",
     );
     for &(workload, arms, seeds) in EQUAL {
-        let records = larder.repeat(workload, arms, seeds)?;
+        let records: Vec<Record> = larder.repeat(workload, &[arms], seeds)?;
         let claimed = |of: fn(&Record) -> bool| share(&records, of);
         // Writing to a string does not fail, here and below.
         let _ = writeln!(
@@ -184,7 +228,7 @@ fn different(larder: &Larder<'_>, page: &mut String) -> Result<()> {
          |---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for &(workload, arms, seeds) in DIFFERENT {
-        let records = larder.repeat(workload, arms, seeds)?;
+        let records: Vec<Record> = larder.repeat(workload, &[arms], seeds)?;
         let errors: Vec<f64> =
             records.iter().map(|record| (record.effects[0].effect - record.effects[0].truth).abs()).collect();
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
@@ -237,6 +281,32 @@ fn real(larder: &Larder<'_>, page: &mut String) -> Result<()> {
     Ok(())
 }
 
+fn standing_controls(larder: &Larder<'_>, page: &mut String) -> Result<()> {
+    page.push_str(
+        "\n## Standing controls\n\nIn a service a policy that learns is on everywhere, and only ghosts of its control say what it gains (`--standing`). How often \
+         that interval holds the truth, both policies replayed with all shards: at the end, and at every look of up to 180 at which something \
+         might have been said; 95 % are meant, and in brackets is where the share lies with 95 % after so many runs (Wilson 1927).\n\n\
+         | workload | policy, control | runs | truth, mean | off by, mean | width, mean | covered at the end | covered at every look | refused |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for &(workload, arms, seeds) in STANDING {
+        let records: Vec<Standing> = larder.repeat(workload, &[arms, "--standing"], seeds)?;
+        let mean = |of: fn(&Standing) -> f64| records.iter().map(of).sum::<f64>() / records.len().max(1) as f64;
+        let _ = writeln!(
+            page,
+            "| {} | {arms} | {seeds} | {} | {:.2} | {:.2} | {} | {} | {} |",
+            workload.name,
+            points(mean(|record| record.truth)),
+            mean(|record| (record.gain - record.truth).abs()) * 100.0,
+            mean(|record| record.anytime[1] - record.anytime[0]) * 100.0,
+            share_within(&records, |record| !excludes(record.anytime, record.truth)),
+            share_within(&records, |record| record.first_missed.is_none()),
+            share(&records, |record| !record.refusals.is_empty()),
+        );
+    }
+    Ok(())
+}
+
 fn rollouts(larder: &Larder<'_>, page: &mut String) -> Result<()> {
     page.push_str(
         "\n## Rollouts\n\nZipf 1.0, 2000 requests a slice, 20 slices of baseline, then 5, 25 and 50 % of the shards (`--rollout`). A poisoned policy \
@@ -264,9 +334,19 @@ fn excludes([low, high]: [f64; 2], value: f64) -> bool {
     low > value || high < value
 }
 
-fn share(records: &[Record], of: impl Fn(&Record) -> bool) -> String {
+fn share<T>(records: &[T], of: impl Fn(&T) -> bool) -> String {
     let count = records.iter().filter(|record| of(record)).count();
     format!("{:.1} %", count as f64 * 100.0 / records.len().max(1) as f64)
+}
+
+/// A share with Wilson's interval of 95 %.
+fn share_within<T>(records: &[T], of: impl Fn(&T) -> bool) -> String {
+    let (runs, z2) = (records.len().max(1) as f64, 1.96f64.powi(2));
+    let share = records.iter().filter(|record| of(record)).count() as f64 / runs;
+    let middle = share + z2 / (2.0 * runs);
+    let half = (z2 * (share * (1.0 - share) / runs + z2 / (4.0 * runs * runs))).sqrt();
+    let [low, high] = [middle - half, middle + half].map(|end| end / (1.0 + z2 / runs) * 100.0);
+    format!("{:.1} % ({low:.1} to {high:.1})", share * 100.0)
 }
 
 /// A difference of hit ratios in percentage points.
@@ -293,11 +373,13 @@ its ghost's. What all arms suffer alike, a key that is hot, an hour that is busy
 | and a key with a third of the traffic? | the hottest keys, half a percent of all traffic each, are counted apart, each of them; their misses count by key, since a miss there is an eviction, however hot the key |
 | what of latency, loads, staleness? | permutation tests over shards, each beside its own past; staleness by audits of hits, with the wider of their interval and of how much shards differ |
 | and of lifetimes? | `Control::ttl`: the control's values live so long; `Control::freshness`: they live by another objective, for which each part of the memory steers by itself. The cache's own lifetimes win by fewer loads while both are fresh enough, or by being fresh enough where the control is not |
+| and where no part runs the control? | what all shards hit more than their own ghosts; beside how much slices differ stands how much another sample of the keys might say else, by groups of keys or by shards, whichever differ more |
 | when is nothing said? | an arm below 32 shards, less than two turnovers of the capacity, fewer than 200 effective keys, a dominant key that is not in the head, a change in the arms' shares of traffic, slices that stay correlated, ghosts that are off by 0.1 points |
 | what ends a treatment? | hit ratio surely 0.5 points lower, loads 2 % or p99 5 % higher, stale answers over the objective, each at α = 0.01; or somebody's word |
 
 `larder replay TRACE --arms learned,wtinylfu` runs the same code on a trace, next to the truth; `--rollout` rehearses the whole way into service and
-back, `--details` tells of every look and every shard, and [a notebook](notebooks/04-reading-an-experiment.md) draws all that.
+back, `--standing` the control beside a policy that is on everywhere; `--details` tells of every look and every shard, and [a
+notebook](notebooks/04-reading-an-experiment.md) draws all that.
 The arms of a replay are 64 shards; each half sees only its own policy, the truth sees both policies in all.
 
 At a rate of 1 the ghost *is* the control: same policy, same seed, same accesses. Two arms with the same deterministic policy then differ by exactly

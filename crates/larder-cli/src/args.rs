@@ -102,6 +102,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long, requires = "arms")]
     pub(crate) rollout: bool,
 
+    /// Run the one on trial on all shards, with the other as ghosts alone: what a service's standing control says it gains
+    #[arg(long, requires = "arms", conflicts_with_all = ["rollout", "details"])]
+    pub(crate) standing: bool,
+
     /// The share of the keys that an experiment's ghosts see [default: as many as fill 1024 objects a shard]
     #[arg(long, value_name = "SHARE", requires = "arms")]
     pub(crate) ghosts: Option<f64>,
@@ -523,8 +527,8 @@ fn parse_inner_share(text: &str) -> Result<f64, String> {
 }
 
 fn parse_shards(text: &str) -> Result<usize, String> {
-    let shards = text.parse().ok().filter(|shards| (2..=65_536).contains(shards));
-    shards.ok_or_else(|| "not a number from 2 to 65536".to_owned())
+    let shards = text.parse().ok().filter(|shards| (1..=65_536).contains(shards));
+    shards.ok_or_else(|| "not a number from 1 to 65536".to_owned())
 }
 
 fn parse_columns(text: &str) -> Result<Columns, larder_trace::Error> {

@@ -49,7 +49,7 @@ fn run(own: f64, other: f64, most: f64, seed: u64) -> Option<Event> {
         Shard { engine, rows, loads: 0, reads: 0, stale: 0 }
     };
     let mut shards: Vec<Shard> = (0..SHARDS).map(|at| shard(at, &mut rng)).collect();
-    let mut arms = vec![Arm::Control; SHARDS];
+    let mut arms = [Arm::Control; SHARDS];
     let mut now = 1e6;
     for _ in 0..30 {
         for _ in 0..READS {

@@ -161,6 +161,9 @@ impl ArmsRun {
     /// # Errors
     /// The trace cannot be read, a capacity does not fit it, or a policy must know the future.
     pub fn run(&self, source: &mut Source, observer: &dyn Observer) -> Result<ArmsRecord, Error> {
+        if self.shards < 2 {
+            return Err(Error::option("two arms take two shards"));
+        }
         let (survey, whole) = self.survey(source, observer)?;
         let mut hall = Hall::new(self, whole, &survey)?;
         let mut reader = source.open()?;
@@ -183,9 +186,6 @@ impl ArmsRun {
     pub(crate) fn survey(&self, source: &mut Source, observer: &dyn Observer) -> Result<(Survey, Capacity), Error> {
         if let Some(oracle) = [&self.treatment, &self.control].into_iter().find(|spec| spec.eviction().needs_oracle) {
             return Err(Error::option(format!("policy {oracle} must know the future: it cannot be an arm")));
-        }
-        if self.shards < 2 {
-            return Err(Error::option("two arms take two shards"));
         }
         source.make_repeatable()?;
         let (survey, _) = Survey::take(&mut *source.open()?, &[], observer)?;

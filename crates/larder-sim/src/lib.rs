@@ -43,6 +43,7 @@ mod report;
 mod rollout;
 mod series;
 mod source;
+mod standing;
 pub mod stats;
 mod survey;
 
@@ -65,6 +66,7 @@ pub use report::{FreshnessReport, Report, reliability};
 pub use rollout::{RolloutEvent, RolloutRecord, RolloutSlice};
 pub use series::Series;
 pub use source::Source;
+pub use standing::StandingRecord;
 pub use survey::Survey;
 
 /// Requests decoded at a time: large enough that a cell's loop dwarfs what surrounds it.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use larder_sim::{ArmsRecord, ArmsRun, EffectRecord, RolloutRecord};
+use larder_sim::{ArmsRecord, ArmsRun, EffectRecord, RolloutRecord, StandingRecord};
 
 use super::print_json;
 use crate::args::ReplayArgs;
@@ -38,6 +38,10 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
                 let record = run.rehearse(&mut source, &bar)?;
                 bar.clear();
                 if args.json { print_json([&record])? } else { print_rollout(&record)? }
+            } else if args.standing {
+                let record = run.stand(&mut source, &bar)?;
+                bar.clear();
+                if args.json { print_json([&record])? } else { print_standing(&record)? }
             } else {
                 let record = run.run(&mut source, &bar)?;
                 bar.clear();
@@ -95,6 +99,26 @@ fn print_rollout(record: &RolloutRecord) -> Result<(), Failure> {
         percent(*hit_ratio),
         table::text(&table)
     )?;
+    Ok(())
+}
+
+fn print_standing(record: &StandingRecord) -> Result<(), Failure> {
+    let StandingRecord { trace, treatment, control, capacity, shards, ghost_rate, slices, .. } = record;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{trace}: {treatment} on all of {shards} shards, {}, beside ghosts of {control} that see {} of the keys; {slices} slices count\n\
+         gain {}, {} at any time; truth {}",
+        table::count(*capacity),
+        percent(*ghost_rate),
+        points(record.gain),
+        interval(record.anytime),
+        points(record.truth),
+    )?;
+    match &record.refusals[..] {
+        [] => writeln!(out)?,
+        refusals => writeln!(out, "No conclusion: {}.\n", refusals.join("; "))?,
+    }
     Ok(())
 }
 

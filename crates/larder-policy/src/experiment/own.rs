@@ -19,6 +19,8 @@ pub struct OwnGain {
     pub anytime: Interval,
     /// How the slices were merged.
     pub settled: Settled,
+    /// Slices that count, before they were merged.
+    pub counted: u64,
 }
 
 impl OwnGain {
@@ -27,13 +29,14 @@ impl OwnGain {
         (self.hit_ratio - self.estimate).clamp(0.0, 1.0)
     }
 
-    /// The estimate with the widest of three intervals: by how much slices differ, groups of sampled keys, and shards, whose ghosts are each a
-    /// little too large or small for the keys it happens to see. Where nearly all keys are sampled, another sample would say
-    /// nearly the same: `rate` is the finite population's correction (Cochran, "Sampling Techniques", 1977, 2.6).
+    /// The estimate with its interval: by how much slices differ, and beside that, independent of it, by how much another sample of the keys might
+    /// say else. Two splits tell of the latter, and the wider counts: groups of sampled keys, and shards, whose ghosts are each a little too
+    /// large or small for the keys they happen to see. Shards also differ because their keys do, which makes the interval too
+    /// wide rather than too narrow. Where ghosts see all keys there is no other sample.
     pub(crate) fn new(
         whole: Gain,
         hit_ratio: f64,
-        settled: Settled,
+        (settled, counted): (Settled, u64),
         samples: [Ratio; 2],
         rate: f64,
         (alpha, horizon): (f64, u64),
@@ -45,10 +48,11 @@ impl OwnGain {
         // A split of the keys does not change with time: looking again does not draw it anew.
         let by_sample = samples.map(|ratio| {
             let df = (ratio.clusters as f64 - 1.0).max(1.0);
-            (ratio.variance * (1.0 - rate).max(0.0)).sqrt() * student_quantile(alpha / 2.0, df)
+            ratio.variance.sqrt() * student_quantile(alpha / 2.0, df)
         });
-        let half = by_sample.into_iter().fold(by_slices, f64::max);
-        Self { estimate, hit_ratio, anytime: Interval::around(estimate, half), settled }
+        let by_sample = if rate < 1.0 { by_sample.into_iter().fold(0.0, f64::max) } else { 0.0 };
+        let anytime = Interval::around(estimate, by_slices.hypot(by_sample));
+        Self { estimate, hit_ratio, anytime, settled, counted }
     }
 }
 

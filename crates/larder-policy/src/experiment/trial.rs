@@ -183,7 +183,7 @@ impl Trial {
         let hit_ratio = self.hit_ratio(Arm::Treatment, Weighting::Requests);
         let settled = self.slices.settle_treated();
         let whole = self.slices.total()[0].treated();
-        let gain = OwnGain::new(whole, hit_ratio, settled, samples, self.rate, (alpha, horizon));
+        let gain = OwnGain::new(whole, hit_ratio, (settled, self.counted), samples, self.rate, (alpha, horizon));
         let mut refusals = Vec::new();
         self.refuse_scant(self.turnovers, settled, &mut refusals);
         (gain, refusals)
