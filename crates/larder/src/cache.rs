@@ -345,6 +345,7 @@ where
                 Writes::Behind(log) => Some(BehindReport::of(&log.stats())),
                 Writes::Through(_) | Writes::Nowhere => None,
             },
+            recorder: store.recorder.as_ref().map(|recorder| recorder.recorded()),
         }
     }
 

@@ -7,6 +7,7 @@ use larder_policy::experiment::{self, Comparison, Interval};
 use crate::Prices;
 use crate::behind;
 use crate::prewarm::Usefulness;
+use crate::recorder::Recorded;
 use crate::remote::{ServerFigures, Tier};
 use crate::stats::{Counts, StaleRate};
 use crate::telemetry::{Ages, Histogram, Latency};
@@ -64,6 +65,8 @@ pub struct Report {
     pub remote: Option<RemoteReport>,
     /// The write-behind log; `None` where there is none.
     pub behind: Option<BehindReport>,
+    /// What became of the events that are recorded; `None` where nothing is. Caches that share a recorder tell the same.
+    pub recorder: Option<Recorded>,
 }
 
 /// How stale answers may be, and are.

@@ -59,7 +59,7 @@ pub(crate) struct Store<K, V> {
     /// How often there was doubt.
     pub(crate) doubts: AtomicU64,
     pub(crate) tags: Tags,
-    recorder: Option<Arc<Recorder>>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) warmed: Arc<OnceLock<Warmed>>,
     judge: Option<Mutex<Judge>>,
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use larder::behind::{Behind, Sink, Write};
 use larder::metrics::CATALOGUE;
+use larder::recorder::{self, Recorder};
 use larder::remote::InProcess;
 use larder::{Cache, Control, ErrorKind, Fetched, Freshness, Sharing, codec};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -63,7 +64,7 @@ impl Sink for Database {
 }
 
 /// One with everything that a cache can have.
-fn cache(name: &str, log: Behind) -> Cache<String, u64> {
+fn cache(name: &str, log: Behind, recorder: Arc<Recorder>) -> Cache<String, u64> {
     let store = InProcess::new(1 << 20);
     Cache::builder()
         .name(name)
@@ -83,6 +84,7 @@ fn cache(name: &str, log: Behind) -> Cache<String, u64> {
             }
         })
         .write_behind(log)
+        .recorder(recorder)
         .seed(1)
         .build()
         .unwrap()
@@ -94,7 +96,9 @@ async fn a_scrape_says_what_the_report_says() {
     let folder = tempfile::tempdir().unwrap();
     let log = Behind::open(folder.path(), larder::behind::Options::default(), Arc::new(Database(AtomicU32::new(0))));
     let log = log.await.unwrap();
-    let cache = cache("scraped", log.clone());
+    let recording = Recorder::create(folder.path().join("seen.csv"), recorder::Options::default()).unwrap();
+    let recording = Arc::new(recording);
+    let cache = cache("scraped", log.clone(), recording.clone());
     let mut errors = 0;
     for round in 0..120 {
         if round % 40 == 0 {
@@ -107,7 +111,7 @@ async fn a_scrape_says_what_the_report_says() {
             errors += u64::from(cache.load(&key).await.is_err());
         }
     }
-    cache.insert("written".into(), 1).await.unwrap();
+    cache.insert("sealed".into(), 1).await.unwrap();
     for key in ["put", "refused"] {
         cache.put(key.into(), 2).await.unwrap();
     }
@@ -118,6 +122,9 @@ async fn a_scrape_says_what_the_report_says() {
         cache.remove(&format!("secret{at}")).await.unwrap();
     }
     cache.clear().await.unwrap();
+    // What comes after it is dropped.
+    let recorded = recording.finish().unwrap();
+    cache.load("secret1").await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     let report = cache.report();
     let scrape = recorder.render();
@@ -150,6 +157,10 @@ async fn a_scrape_says_what_the_report_says() {
     same("larder_write_behind_events_total", r#"event="dead_lettered""#, 1);
     assert!(number("larder_write_behind_events_total", r#"event="retried""#) >= 1.0);
     same("larder_write_behind_pending_writes", "", 0);
+    same("larder_recorder_events_total", r#"result="written""#, recorded.written);
+    same("larder_recorder_events_total", r#"result="dropped""#, recorded.dropped + 1);
+    same("larder_recorder_bytes_total", "", recorded.bytes);
+    assert!(recorded.written > 50_000 && recorded.bytes > 100_000, "{recorded:?}");
     let model = report.model.unwrap();
     assert_eq!(number("larder_model_loss_ratio", r#"against="base_rate""#), model.loss.unwrap());
     assert_eq!(number("larder_model_loss_ratio", r#"against="prior""#), model.loss_to_prior.unwrap());
@@ -179,7 +190,7 @@ async fn a_scrape_says_what_the_report_says() {
 
     assert!(series.len() <= 300, "{} series", series.len());
     println!("{} series", series.len());
-    assert!(!scrape.contains("secret") && !scrape.contains("written"));
+    assert!(!scrape.contains("secret") && !scrape.contains("sealed"));
     let known: BTreeSet<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
     for name in series.keys() {
         let metric = metric_of(name);

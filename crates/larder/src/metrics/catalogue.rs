@@ -206,6 +206,12 @@ pub const CATALOGUE: &[Metric] = &[
         &[("event", "the fields of `larder::remote::Counts`, such as `failed`, `timed_out`, `refused`, `opened`")],
         "What happened at the remote tier.",
     ),
+    Metric::counter(
+        "larder_recorder_events_total",
+        &[("result", "`written`, `dropped`: the queue or the file was full, or the sink did not keep up")],
+        "Events of the cache's recorder; where several caches share it, each tells all.",
+    ),
+    Metric::new("larder_recorder_bytes_total", Kind::Counter, Unit::Bytes, &[], "Bytes of the recording so far."),
     Metric::gauge(
         "larder_write_behind_pending_writes",
         Unit::Count,

@@ -11,8 +11,19 @@
 //!     builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.into()), &metric.kind.bounds())?;
 //! }
 //! let recorder = builder.build_recorder();
+//! // A recorder that is built or installed without an exporter keeps every time it is told until somebody asks it to fold them into the
+//! // buckets: without this its memory grows.
+//! let handle = recorder.handle();
+//! std::thread::spawn(move || {
+//!     loop {
+//!         std::thread::sleep(std::time::Duration::from_secs(5));
+//!         handle.run_upkeep();
+//!     }
+//! });
 //! # Ok::<(), metrics_exporter_prometheus::BuildError>(())
 //! ```
+//!
+//! `PrometheusBuilder::install`, which serves scrapes by itself, does that too; `build_recorder` and `install_recorder` leave it to you.
 
 mod catalogue;
 #[cfg(feature = "otel")]

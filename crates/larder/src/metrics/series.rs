@@ -58,6 +58,11 @@ pub(super) fn counters(report: &Report) -> Vec<Series<u64>> {
     series.extend(report.behind.iter().flat_map(|behind| {
         behind.counts.iter().map(|(&event, &times)| by("larder_write_behind_events_total", "event", event, times))
     }));
+    if let Some(recorded) = report.recorder {
+        series.push(by("larder_recorder_events_total", "result", "written", recorded.written));
+        series.push(by("larder_recorder_events_total", "result", "dropped", recorded.dropped));
+        series.push(of("larder_recorder_bytes_total", recorded.bytes));
+    }
     let of_control = report.control.as_ref().map(|control| control.counts);
     series.extend(gets("policy", *counts - of_control.unwrap_or_default(), report.remote.is_some()));
     series.extend(of_control.into_iter().flat_map(|counts| gets("control", counts, report.remote.is_some())));

@@ -123,6 +123,7 @@ impl Event<'_> {
 
 /// What became of the events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Recorded {
     /// Events in the file, or that the sink has: readable whatever becomes of this process.
     pub written: u64,
