@@ -34,6 +34,8 @@ pub(super) struct Report {
     pub(super) freshness: Freshness,
     pub(super) control: Option<Control>,
     pub(super) remote: Option<Remote>,
+    pub(super) model: Option<Model>,
+    pub(super) behind: Option<Behind>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -90,6 +92,24 @@ pub(super) struct Cost {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Remote {
     pub(super) breaker: String,
+}
+
+/// The model that ranks: its losses are shares of others'.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Model {
+    pub(super) parts: u64,
+    pub(super) on_duty: u64,
+    pub(super) loss: Option<f64>,
+    pub(super) loss_to_prior: Option<f64>,
+    pub(super) calibration_error: Option<f64>,
+}
+
+/// The write-behind log: what is pending, and for how many seconds the oldest of it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Behind {
+    pub(super) pending: u64,
+    pub(super) pending_bytes: u64,
+    pub(super) oldest: Option<f64>,
 }
 
 /// What happened between two looks, a second.
@@ -177,7 +197,8 @@ pub(super) mod tests {
             "last_breach": "the hit ratio fell", "gain": 0.041, "low": 0.032, "high": 0.05, "requests": 90000,
             "refusals": ["few slices"], "sizes": [{{"scale": 1.0, "hit_ratio": 0.7, "cost": {{"total": 1.5}}}}, {{"scale": 2.0, "hit_ratio": 0.76,
             "cost": {{"total": 1.25}}}}], "cheapest": 2.0}},
-            "remote": {{"breaker": "half-open"}}}}"#,
+            "remote": {{"breaker": "half-open"}}, "model": {{"parts": 4, "on_duty": 3, "loss": 0.7123, "loss_to_prior": 0.98,
+            "calibration_error": 0.0125}}, "behind": {{"pending": 1200, "pending_bytes": 20480, "oldest": 2.5}}}}"#,
             reads * 4 / 5,
             reads / 5,
             reads / 10,

@@ -2,8 +2,7 @@
 
 use super::frame::{History, Report};
 
-pub(super) const HEADER: &str =
-    "cache             reads/s  memory  remote  loads/s   stale            objective  gain, points       state";
+pub(super) const HEADER: &str = "cache             reads/s  memory  remote  loads/s   stale            objective  gain, points        loss   behind  state";
 
 pub(super) fn lines(history: &History) -> Vec<String> {
     let Some(frame) = history.last() else { return Vec::new() };
@@ -17,7 +16,7 @@ fn line(id: &str, report: &Report, history: &History) -> String {
     let share = |share: Option<f64>| share.map_or_else(dash, |share| format!("{:.1}%", share * 100.0));
     let state = report.control.as_ref().map_or("no control", |control| control.state.as_str());
     format!(
-        "{id:16} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {state}",
+        "{id:16} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {:>5} {:>8}  {state}",
         rate(|rates| rates.reads),
         share(rates.and_then(|rates| rates.memory)),
         share(rates.and_then(|rates| rates.remote)),
@@ -25,6 +24,8 @@ fn line(id: &str, report: &Report, history: &History) -> String {
         stale(report),
         report.freshness.objective.map_or_else(dash, |objective| format!("{}%", objective * 100.0)),
         gain(report),
+        report.model.and_then(|model| model.loss).map_or_else(dash, |loss| format!("{loss:.2}")),
+        report.behind.map_or_else(dash, |log| log.pending.to_string()),
     )
 }
 
@@ -57,8 +58,19 @@ mod tests {
         history.push(frame(2000, 1000));
         let lines = lines(&history);
         assert_eq!(lines.len(), 2);
-        for part in ["demo", "1000", "80.0%", "10.0%", " 50 ", "0.80% 0.60–0.98", "1%", "+4.1 +3.2–+5.0", "ramping"]
-        {
+        for part in [
+            "demo",
+            "1000",
+            "80.0%",
+            "10.0%",
+            " 50 ",
+            "0.80% 0.60–0.98",
+            "1%",
+            "+4.1 +3.2–+5.0",
+            " 0.71 ",
+            " 1200 ",
+            "ramping",
+        ] {
             assert!(lines[0].contains(part), "{part}: {}", lines[0]);
         }
         let columns = |line: &str| line.chars().take_while(|letter| *letter != '%').count();

@@ -6,7 +6,7 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table, TableState, Wrap};
 
-use super::frame::{Control, History, Report};
+use super::frame::{Behind, Control, History, Model, Report};
 use super::lines::{gain, stale};
 use crate::price_args::money;
 use crate::table::count;
@@ -118,11 +118,32 @@ fn told(report: &Report) -> Text<'static> {
         let color = if remote.breaker == "closed" { Color::Reset } else { Color::Red };
         lines.push(Line::styled(format!("remote tier: breaker {}", remote.breaker), Style::new().fg(color)));
     }
+    lines.extend(report.model.map(foretells));
+    lines.extend(report.behind.map(waits));
     match &report.control {
         Some(control) => lines.extend(experiment(control)),
         None => lines.push(Line::raw("no control runs beside it")),
     }
     lines.into()
+}
+
+/// How well the model foretells.
+fn foretells(model: Model) -> Line<'static> {
+    let Model { parts, on_duty, loss, loss_to_prior, calibration_error } = model;
+    let share = |of: Option<f64>| of.map_or_else(|| "?".to_owned(), |share| format!("{share:.2}"));
+    let error = calibration_error.map_or_else(|| "?".to_owned(), |error| format!("{:.1}%", error * 100.0));
+    let (base, prior) = (share(loss), share(loss_to_prior));
+    let color = if on_duty == 0 || loss.is_some_and(|loss| loss >= 1.0) { Color::Red } else { Color::Reset };
+    let what = format!(
+        "model: on duty in {on_duty} of {parts} parts; loss {base} of the base rate's, {prior} of the prior's; calibration error {error}"
+    );
+    Line::styled(what, Style::new().fg(color))
+}
+
+/// What the database does not have yet.
+fn waits(Behind { pending, pending_bytes, oldest }: Behind) -> Line<'static> {
+    let oldest = oldest.map_or_else(String::new, |oldest| format!(", the oldest for {oldest:.1} s"));
+    Line::raw(format!("write-behind: {} writes pending, {} bytes{oldest}", count(pending), count(pending_bytes)))
 }
 
 fn experiment(control: &Control) -> Vec<Line<'static>> {
@@ -181,6 +202,8 @@ mod tests {
             "500 entries, 83% full",
             "1% stale at most, kept",
             "breaker half-open",
+            "on duty in 3 of 4 parts; loss 0.71 of the base rate's, 0.98 of the prior's; calibration error 1.2%",
+            "1,200 writes pending, 20,480 bytes, the oldest for 2.5 s",
             "beside wtinylfu: ramping, 16 of 64 parts",
             "rolled back 1 times; last: the hit ratio fell",
             "nothing is concluded yet: few slices",

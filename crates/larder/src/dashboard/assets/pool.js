@@ -28,6 +28,7 @@ export function poolReports(reports) {
   const counts = Object.fromEntries(Object.keys(first.counts).map((name) => [name, sum(reports, (r) => r.counts[name])]));
   const remotes = reports.map((report) => report.remote).filter(Boolean);
   const controls = reports.map((report) => report.control).filter(Boolean);
+  const logs = reports.map((report) => report.behind).filter(Boolean);
   return {
     ...first,
     name: common(reports, (r) => service(r.name)) ?? "several caches",
@@ -49,6 +50,7 @@ export function poolReports(reports) {
     ttls: poolHistograms(reports.map((r) => r.ttls)),
     latency: poolLatency(reports.map((r) => r.latency)),
     model: poolModels(reports.map((r) => r.model)),
+    behind: logs.length ? poolLogs(logs) : null,
   };
 }
 
@@ -105,22 +107,40 @@ const kinds = (reasons) => [...new Map(reasons.map((reason) => [reason.replace(/
 
 function poolRemotes(remotes) {
   const worst = ["open", "half-open", "closed"].find((state) => remotes.some((r) => r.breaker === state));
-  const names = Object.keys(remotes[0].counts);
   return {
     breaker: worst,
     in_flight: sum(remotes, (r) => r.in_flight),
     queued: sum(remotes, (r) => r.queued),
     pending: sum(remotes, (r) => r.pending),
-    counts: Object.fromEntries(names.map((name) => [name, sum(remotes, (r) => r.counts[name] ?? 0)])),
+    counts: poolCounts(remotes),
     // Instances share their server; a sum would count it once for each.
     server: remotes.map((r) => r.server).find(Boolean) ?? null,
   };
 }
 
+const poolCounts = (all) => Object.fromEntries(Object.keys(all[0].counts).map((name) => [name, sum(all, (one) => one.counts[name] ?? 0)]));
+
+function poolLogs(logs) {
+  const waits = logs.map((log) => log.oldest).filter((oldest) => oldest !== null);
+  return {
+    pending: sum(logs, (log) => log.pending),
+    pending_bytes: sum(logs, (log) => log.pending_bytes),
+    oldest: waits.length ? Math.max(...waits) : null,
+    counts: poolCounts(logs),
+  };
+}
+
+/** Losses and errors are means over the parts of those that know theirs. */
 function poolModels(models) {
   const known = models.filter(Boolean);
+  if (!known.length) return null;
   const of = (name) => sum(known, (model) => model[name]);
-  return known.length ? { parts: of("parts"), on_duty: of("on_duty"), retreats: of("retreats") } : null;
+  const mean = (name) => {
+    const sure = known.filter((model) => typeof model[name] === "number");
+    return sure.length ? sum(sure, (model) => model[name] * model.parts) / sum(sure, (model) => model.parts) : null;
+  };
+  const means = { loss: mean("loss"), loss_to_prior: mean("loss_to_prior"), calibration_error: mean("calibration_error") };
+  return { parts: of("parts"), on_duty: of("on_duty"), retreats: of("retreats"), ...means };
 }
 
 const poolLatency = (all) =>

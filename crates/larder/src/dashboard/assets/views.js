@@ -62,6 +62,8 @@ export function show(report, moments) {
   showTtls(report.ttls);
   showLatency(report.latency);
   showRemote(report.remote);
+  showModel(report);
+  showBehind(report.behind);
 }
 
 /** What was last spoken, and when: screen readers hear changes, not every second. */
@@ -144,10 +146,7 @@ const hands = (arms) => (arms ? [
   ...(arms.stale && arms.control_stale ? [["Stale answers", `${within(arms.stale)} and ${within(arms.control_stale)}`]] : []),
 ] : []);
 
-/** How many parts of the memory the model ranks, and how often it had to step back; reports without it say nothing. */
-const health = (model) => (model ? [["Model", `on duty in ${model.on_duty} of ${model.parts} parts, stepped back ${model.retreats} times`, model.on_duty ? "" : "bad"]] : []);
-
-function showTrial({ control, model }) {
+function showTrial({ control }) {
   fill("trial", control ? "" : "No control runs beside this cache, so there is nothing to roll back.", ["trial", "act"]);
   document.getElementById("refusals").hidden = !control?.refusals.length;
   if (!control) return;
@@ -161,7 +160,6 @@ function showTrial({ control, model }) {
     ["Evidence", `${words.count(control.requests)} reads, memory turned over ${control.turnovers.toFixed(1)} times`],
     ["Tells as much as", `${words.count(control.effective_keys)} equal keys`],
     ...hands(control.arms),
-    ...health(model),
     ["Rollbacks", control.last_breach ? `${control.rollbacks}; last: ${control.last_breach}` : String(control.rollbacks), "", control.rollbacks],
   ]);
   const list = document.querySelector("#refusals ul");
@@ -321,6 +319,9 @@ function showLatency(latency) {
   document.querySelector("#latency tbody").replaceChildren(...tiers.map(([name, times]) => make("tr", {}, make("th", { scope: "row" }, name), ...cells(times))));
 }
 
+/** What happened at all, by name; what should not is marked. */
+const happened = (counts, bad = []) => Object.entries(counts).filter(([, number]) => number > 0).map(([name, number]) => [name.replaceAll("_", " "), words.count(number), bad.includes(name) ? "bad" : "", number]);
+
 /** What the server says about itself, where the store asks it. */
 function serverFacts(server) {
   if (!server) return [];
@@ -338,13 +339,39 @@ function showRemote(remote) {
   fill("remote", remote ? "" : "This cache has no remote tier: memory, then the origin.", ["remote"]);
   if (!remote) return;
   const breaker = { closed: "closed: calls go through", open: "open: nothing is asked of it", "half-open": "half-open: a few calls try whether it is back" };
-  const happened = Object.entries(remote.counts).filter(([, number]) => number > 0).map(([name, number]) => [name.replaceAll("_", " "), words.count(number), "", number]);
   facts("remote", [
     ["Breaker", breaker[remote.breaker] ?? remote.breaker, remote.breaker === "closed" ? "good" : "bad", remote.breaker],
     ["Calls under way", words.count(remote.in_flight)],
     ["Fills queued", words.count(remote.queued)],
     ["Invalidations pending", words.count(remote.pending), remote.pending ? "bad" : ""],
     ...serverFacts(remote.server),
-    ...happened,
+    ...happened(remote.counts),
+  ]);
+}
+
+/** How well the model foretells: whether it ranks at all, and its losses as shares of others'. */
+function showModel({ model, policy }) {
+  fill("model", model ? "" : `No model ranks entries under ${policy}.`, ["model", "model-about"]);
+  if (!model) return;
+  const share = (loss) => (typeof loss === "number" ? loss.toFixed(3) : "too little was said yet");
+  const error = model.calibration_error;
+  facts("model", [
+    ["On duty", `${model.on_duty} of ${model.parts} parts; stepped back ${model.retreats} times`, model.on_duty ? "" : "bad", model.on_duty],
+    ["Loss to the base rate’s", share(model.loss), model.loss >= 1 ? "bad" : model.loss > 0 ? "good" : "", model.loss],
+    ["Loss to the prior’s", share(model.loss_to_prior), "", model.loss_to_prior],
+    ["Calibration error", typeof error === "number" ? words.percent(error, 2) : share(null), "", error],
+  ]);
+}
+
+/** What became of writes that is no good news. */
+const WRONG = ["dead_lettered", "failed", "failed_syncs", "lost"];
+
+function showBehind(log) {
+  document.getElementById("behind-card").hidden = !log;
+  if (!log) return;
+  facts("behind", [
+    ["Pending", `${words.count(log.pending)} writes, ${words.bytes(log.pending_bytes)}`, "", log.pending],
+    ["The oldest waits", log.oldest === null ? "none does" : words.span(log.oldest), "", log.oldest],
+    ...happened(log.counts, WRONG),
   ]);
 }
