@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use larder::registry::LONGEST_ADDRESS;
 use larder::remote::Invalidation;
 use larder_redis::{Steering, fuzzing};
 
@@ -33,6 +34,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
     vec![
         Decoder::new("redis-info", |bytes| _ = fuzzing::server_info(&String::from_utf8_lossy(bytes))).sample(INFO),
         announced.fold(Decoder::new("announcement", announcement), Decoder::sample),
+        Decoder::new("registered", registered)
+            .sample("10.0.0.2:9465\n[fd00::2]:80\nCache-2.internal:65535")
+            .sample("10.0.0.1:9465\nhttp://evil.example:80/\nuser@host:80\n0.0.0.0:1"),
         // Directory, sketch and guard take what they take, whatever is said.
         Decoder::new("steering", steering)
             .sample(steering_of(&[fuzzing::hits(&names), fuzzing::hello(9, 1_000)]))
@@ -50,6 +54,20 @@ fn announcement(bytes: &[u8]) {
             assert_eq!(fuzzing::announcement(US, &again), Some(what));
         }
         None => assert!(bytes.len() >= 9 && bytes[1..9] == US.to_le_bytes()),
+    }
+}
+
+/// What a registry tells, one a line: whom that makes us follow has a host and a port, is not ourselves, and is there once.
+fn registered(bytes: &[u8]) {
+    const OWN: &str = "10.0.0.1:9465";
+    let found: Vec<_> = bytes.split(|byte| *byte == b'\n').collect();
+    let chosen = larder::fuzzing::registered(&found, OWN);
+    assert!(chosen.len() <= 64 && chosen.is_sorted_by(|one, next| one < next));
+    for address in chosen {
+        let (host, port) = address.rsplit_once(':').expect("a port");
+        assert!(address != OWN && address.len() <= LONGEST_ADDRESS && port.parse::<u16>().is_ok_and(|port| port > 0));
+        assert!(!host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.[:]".contains(&byte)));
+        assert_eq!(larder::fuzzing::registered(&[address.as_bytes()], OWN), [address.as_str()], "it means itself");
     }
 }
 

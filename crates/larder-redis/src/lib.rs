@@ -35,6 +35,7 @@ mod listen;
 pub mod metrics;
 mod models;
 mod recording;
+mod registry;
 mod scripts;
 mod steer;
 mod store;

@@ -11,8 +11,7 @@ use larder::remote::Name;
 use larder::sharing::{GENERATIONS, Generation, MOST_BYTES, ModelStore};
 use redis::Value;
 
-use crate::errors::translate;
-use crate::scripts::{Call, Script};
+use crate::scripts::Script;
 use crate::store::{RedisStore, millis};
 
 /// A service that publishes nothing for so long is gone: 30 days.
@@ -22,10 +21,7 @@ mod scripts {
     use std::sync::LazyLock;
 
     use super::{GENERATIONS, MOST_BYTES, Script};
-
-    const NOW: &str = "local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-";
+    use crate::scripts::NOW;
 
     /// The generations there are, newest first, as number, age and bytes, unless ARGV[1] is the newest.
     pub(super) static FETCH: LazyLock<Script> = LazyLock::new(|| {
@@ -69,20 +65,10 @@ return number"
     });
 }
 
-impl RedisStore {
-    /// One call of a script on a namespace's hash.
-    async fn on_models(&self, script: &'static Script, name: &Name, args: Vec<&[u8]>) -> Result<Value, Error> {
-        match self.link().scripts(vec![Call { script, keys: vec![name], args }]).await?.pop() {
-            Some(answer) => answer.map_err(translate),
-            None => Err(self.link().confused()),
-        }
-    }
-}
-
 impl ModelStore for RedisStore {
     fn fetch<'a>(&'a self, name: &'a Name, known: u64) -> BoxFuture<'a, Result<Vec<Generation>, Error>> {
         async move {
-            let answer = self.on_models(&scripts::FETCH, name, vec![known.to_string().as_bytes()]).await?;
+            let answer = self.script(&scripts::FETCH, name, vec![known.to_string().as_bytes()]).await?;
             let Value::Array(found) = answer else { return Err(self.link().confused()) };
             found.into_iter().map(|found| generation(found).ok_or_else(|| self.link().confused())).collect()
         }
@@ -94,7 +80,7 @@ impl ModelStore for RedisStore {
             self.link().check_writes()?;
             let (publisher, ttl, kept) = (publisher.to_string(), millis(ttl), millis(KEPT.max(ttl)));
             let args = vec![publisher.as_bytes(), ttl.as_bytes(), kept.as_bytes()];
-            match self.on_models(&scripts::LEAD, name, args).await? {
+            match self.script(&scripts::LEAD, name, args).await? {
                 Value::Int(answer @ 0..=1) => Ok(answer == 1),
                 _ => Err(self.link().confused()),
             }
@@ -112,7 +98,7 @@ impl ModelStore for RedisStore {
             self.link().check_writes()?;
             let (publisher, kept) = (publisher.to_string(), millis(KEPT));
             let args = vec![publisher.as_bytes(), &bytes[..], kept.as_bytes()];
-            match self.on_models(&scripts::PUBLISH, name, args).await? {
+            match self.script(&scripts::PUBLISH, name, args).await? {
                 Value::Int(number) => Ok(u64::try_from(number).ok().filter(|&number| number > 0)),
                 _ => Err(self.link().confused()),
             }

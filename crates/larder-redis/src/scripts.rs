@@ -11,6 +11,11 @@ pub(crate) struct Script {
     hash: String,
 }
 
+/// The server's time in ms, as `now`, at the beginning of a script.
+pub(crate) const NOW: &str = "local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+";
+
 /// Keeps ARGV[1] for ARGV[2] ms, unless what is kept is an envelope with another fence.
 pub(crate) static PUT: LazyLock<Script> = LazyLock::new(|| {
     let magic = quoted(&MAGIC);

@@ -148,11 +148,18 @@ impl RedisStore {
         Ok(values)
     }
 
-    /// One call of a script that answers 0 or 1.
-    async fn ask(&self, script: &'static Script, name: &Name, args: Vec<&[u8]>) -> Result<bool, Error> {
+    /// One call of a script on one name.
+    pub(crate) async fn script(&self, script: &'static Script, name: &Name, args: Vec<&[u8]>) -> Result<Value, Error> {
         match self.link.scripts(vec![Call { script, keys: vec![name], args }]).await?.pop() {
-            Some(Ok(Value::Int(answer))) => Ok(answer == 1),
-            Some(Err(error)) => Err(translate(error)),
+            Some(answer) => answer.map_err(translate),
+            None => Err(self.link.confused()),
+        }
+    }
+
+    /// One that answers 0 or 1.
+    async fn ask(&self, script: &'static Script, name: &Name, args: Vec<&[u8]>) -> Result<bool, Error> {
+        match self.script(script, name, args).await? {
+            Value::Int(answer) => Ok(answer == 1),
             _ => Err(self.link.confused()),
         }
     }

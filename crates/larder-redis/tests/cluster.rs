@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use larder::recorder::{Event, Options, Recorder};
 use larder::remote::{Invalidation, RemoteStore, testing};
+use larder::{Registry, registry};
 use larder_policy::Op;
 use larder_redis::{RecordReader, RecordStream, RedisConfig, RedisStore};
 use support::server::Server;
@@ -74,6 +75,7 @@ async fn conforms_and_survives_fail_over_and_resharding() {
     need_redis!();
     let mut cluster = Cluster::start(6, 1).await;
     testing::conformance(async || store(cluster.config()).await as Arc<dyn RemoteStore>).await;
+    registry::testing::conformance(async || store(cluster.config()).await as Arc<dyn Registry>).await;
 
     let service = Service::with(cluster.config());
     service.warm(KEYS).await;

@@ -9,7 +9,7 @@ use crate::sharing::bundle::Bundle;
 
 pub use crate::behind::fuzzing::{checkpoint, identity, segment, segment_of};
 #[cfg(feature = "dashboard")]
-pub use crate::dashboard::fuzzing::{host, peer_frame};
+pub use crate::dashboard::fuzzing::{host, peer_frame, registered};
 
 /// What instances share, from its parts.
 pub fn bundle_of(reuse: Option<Prior>, classes: Option<ClassPriors>) -> Bytes {

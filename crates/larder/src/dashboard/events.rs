@@ -64,6 +64,7 @@ impl Viewer {
 mod tests {
     use super::*;
     use crate::dashboard::guard::{Hosts, Token};
+    use crate::dashboard::peers::Peers;
 
     #[tokio::test]
     async fn who_is_slow_misses_frames_and_holds_none() {
@@ -74,7 +75,7 @@ mod tests {
             token: Token::random().unwrap(),
             hosts: Hosts::new(([127, 0, 0, 1], 1).into(), Vec::new()),
             viewers: Arc::new(tokio::sync::Semaphore::new(1)),
-            peers: Vec::new(),
+            peers: Peers::new(Vec::new(), stopped.clone()),
             stopped: stopped.clone(),
         });
         let mut latest = state.feed.watch();

@@ -23,6 +23,8 @@ struct Frame {
     caches: Vec<Shown>,
     /// The other instances that are followed.
     peers: Vec<Reached>,
+    /// Why these may be others by now.
+    registry: Option<String>,
 }
 
 /// A cache as the page shows it.
@@ -43,7 +45,7 @@ pub(super) struct Feed {
 
 impl Default for Feed {
     fn default() -> Self {
-        let empty: Arc<str> = r#"{"at":0,"caches":[],"peers":[]}"#.into();
+        let empty: Arc<str> = r#"{"at":0,"caches":[],"peers":[],"registry":null}"#.into();
         Self { latest: watch::Sender::new(empty.clone()), own: Mutex::new(empty), history: Mutex::default() }
     }
 }
@@ -75,9 +77,10 @@ impl Feed {
                 serde_json::to_value(report).inspect_err(|error| tracing::error!(%error, "a report is no JSON"));
             Some(Shown { id, report: report.ok()? })
         });
-        let mut frame = Frame { at, caches: own.collect(), peers: Vec::new() };
+        let mut frame = Frame { at, caches: own.collect(), peers: Vec::new(), registry: None };
         *self.own.lock() = frame.text();
-        for (theirs, reached) in state.peers.iter().map(|peer| peer.latest()) {
+        frame.registry = state.peers.registry();
+        for (theirs, reached) in state.peers.latest() {
             frame.caches.extend(theirs);
             frame.peers.push(reached);
         }

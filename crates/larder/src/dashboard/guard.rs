@@ -76,9 +76,10 @@ impl Hosts {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         match bare.parse::<IpAddr>() {
             // Where it listens on all of a machine's addresses, each of them is it.
-            Ok(ip) => ip.is_loopback() || ip == self.address.ip() || self.address.ip().is_unspecified(),
-            Err(_) => {
-                host.eq_ignore_ascii_case("localhost") || self.named.iter().any(|own| own.eq_ignore_ascii_case(host))
+            Ok(ip) if ip.is_loopback() || ip == self.address.ip() || self.address.ip().is_unspecified() => true,
+            _ => {
+                let is_own = |own: &String| own.eq_ignore_ascii_case(bare);
+                bare.eq_ignore_ascii_case("localhost") || self.named.iter().any(is_own)
             }
         }
     }
@@ -136,6 +137,8 @@ mod tests {
         for other in ["evil.example", "127.0.0.1.evil.example:9000", "10.0.0.1", "", "a b", "localhost.evil"] {
             assert!(!hosts.knows(other), "{other}");
         }
+        let behind = Hosts::new(([127, 0, 0, 1], 9000).into(), vec!["10.0.0.1".into(), "fd00::2".into()]);
+        assert!(behind.knows("10.0.0.1:80") && behind.knows("[fd00::2]:80") && !behind.knows("10.0.0.2:80"));
         let open = Hosts::new(([0, 0, 0, 0], 80).into(), Vec::new());
         assert!(open.knows("10.0.0.1") && !open.knows("evil.example"));
     }

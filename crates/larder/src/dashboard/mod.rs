@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! Cache ─▶ Source ─▶ Feed: once a second a frame; ten minutes of points ─▶ /events, /report
-//!                └─▶ on request: /hottest, /explain, /decisions; with the token: /roll-back, /resume
+//!                ├─▶ on request: /hottest, /explain, /decisions; with the token: /roll-back, /resume
+//!          Peers ┘ other instances, from a list or, by Discovery, from where all register
 //! ```
 //!
 //! No key leaves the process in clear: the page names keys by their [labels](crate::Label).
 
+mod address;
 mod assets;
+mod discovery;
 mod events;
 mod feed;
 #[cfg(feature = "fuzzing")]
@@ -23,13 +26,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{self, OptionFuture};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use self::address::Address;
+pub use self::discovery::Discovery;
 use self::feed::Feed;
 use self::guard::{Hosts, Token};
-use self::peers::Peer;
+use self::peers::Peers;
 use self::source::Sources;
 use crate::{Cache, Error, ErrorKind, Key, bounds};
 
@@ -51,11 +57,13 @@ pub struct DashboardConfig {
     /// Other instances of the service, by host and port of their dashboards: their caches are shown beside this one's. They must know
     /// that name ([`hosts`](Self::hosts)), and be [public](Self::is_public) where they are on other machines.
     pub peers: Vec<String>,
+    /// Where instances find each other by themselves; none unless given.
+    pub discovery: Option<Discovery>,
 }
 
 impl Default for DashboardConfig {
     fn default() -> Self {
-        Self { is_public: false, hosts: Vec::new(), viewers: 64, peers: Vec::new() }
+        Self { is_public: false, hosts: Vec::new(), viewers: 64, peers: Vec::new(), discovery: None }
     }
 }
 
@@ -75,6 +83,7 @@ pub struct Dashboard {
     state: Arc<State>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
+    discovering: Option<JoinHandle<()>>,
 }
 
 /// What all requests share.
@@ -84,7 +93,7 @@ pub(crate) struct State {
     token: Token,
     hosts: Hosts,
     viewers: Arc<Semaphore>,
-    peers: Vec<Arc<Peer>>,
+    peers: Peers,
     stopped: watch::Receiver<bool>,
 }
 
@@ -94,7 +103,8 @@ impl Dashboard {
     ///
     /// # Errors
     /// [`ErrorKind::Config`]: the address cannot be listened on, or it is not a loopback one and
-    /// [`is_public`](DashboardConfig::is_public) is not set.
+    /// [`is_public`](DashboardConfig::is_public) is not set; or one of the [peers](DashboardConfig::peers) is no `host:port`; or
+    /// it listens on all addresses and would [register](DashboardConfig::discovery) that.
     pub async fn serve(address: SocketAddr, config: DashboardConfig) -> Result<Self, Error> {
         if !address.ip().is_loopback() && !config.is_public {
             let what = format!(
@@ -106,24 +116,30 @@ impl Dashboard {
         let unable = |error: std::io::Error| {
             Error::caused(ErrorKind::Config, format!("no dashboard can listen on {address}: {error}"), error)
         };
+        let peers = config.peers.iter().map(|peer| {
+            Address::parse(peer).map_err(|error| Error::new(ErrorKind::Config, format!("peer '{peer}': {error}")))
+        });
+        let peers = peers.collect::<Result<_, _>>()?;
         let listener = TcpListener::bind(address).await.map_err(unable)?;
         let address = listener.local_addr().map_err(unable)?;
+        let own = config.discovery.as_ref().map(|discovery| discovery.own(address)).transpose()?.flatten();
+        let hosts = config.hosts.into_iter().chain(own.as_ref().map(|own| own.host().to_owned())).collect();
         let (stop, stopped) = watch::channel(false);
         let state = Arc::new(State {
             sources: Sources::default(),
             feed: Feed::default(),
             token: Token::random()?,
-            hosts: Hosts::new(address, config.hosts),
+            hosts: Hosts::new(address, hosts),
             viewers: Arc::new(Semaphore::new(config.viewers)),
-            peers: config.peers.into_iter().map(|address| Arc::new(Peer::new(address))).collect(),
+            peers: Peers::new(peers, stopped.clone()),
             stopped: stopped.clone(),
         });
         let mut end = stopped.clone();
         let app = routes::router(state.clone());
         let feeding = tokio::spawn(feed::run(state.clone(), stopped.clone()));
-        for peer in &state.peers {
-            tokio::spawn(peer.clone().follow(stopped.clone()));
-        }
+        let discovering = config
+            .discovery
+            .map(|discovery| tokio::spawn(discovery::run(state.clone(), discovery, own, stopped.clone())));
         let server = tokio::spawn(async move {
             // An error here is that of the accepting socket; axum goes on after those of connections.
             let ended = axum::serve(listener, app)
@@ -135,7 +151,7 @@ impl Dashboard {
             feeding.abort();
         });
         tracing::info!(url = %format_args!("http://{address}/"), "dashboard");
-        Ok(Self { address, state, stop, server })
+        Ok(Self { address, state, stop, server, discovering })
     }
 
     /// Shows one more cache: under its name, or where that is taken, `name-2` and so on. A cache that is dropped leaves the page.
@@ -168,10 +184,11 @@ impl Dashboard {
         self.state.token.text()
     }
 
-    /// Ends the page: open ones are told, answers under way are given two seconds.
+    /// Ends the page: other instances and open pages are told, answers under way are given two seconds.
     pub async fn close(mut self) {
         self.stop.send_replace(true);
-        let _ = tokio::time::timeout(GOODBYE, &mut self.server).await;
+        let discovering = OptionFuture::from(self.discovering.take());
+        let _ = tokio::time::timeout(GOODBYE, future::join(&mut self.server, discovering)).await;
     }
 }
 

@@ -8,13 +8,15 @@ use axum::http::header::HOST;
 use axum::http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, timeout};
 
+use super::address::Address;
 use super::feed::Shown;
 use crate::BoxError;
 
@@ -24,10 +26,73 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The most bytes of an answer that are read.
 const MOST: usize = 4 << 20;
 
+/// The instances that are followed: those that were named, and those that a registry tells of.
+pub(super) struct Peers {
+    named: Vec<Address>,
+    followed: RwLock<Vec<Followed>>,
+    /// Why those that a registry tells of may be others by now.
+    registry: Mutex<Option<String>>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// One, and the task that asks it until this is dropped.
+struct Followed {
+    peer: Arc<Peer>,
+    task: JoinHandle<()>,
+}
+
+impl Peers {
+    /// Follows those `named` until `stopped`; in a tokio runtime.
+    pub(super) fn new(named: Vec<Address>, stopped: watch::Receiver<bool>) -> Self {
+        let peers = Self { named, followed: RwLock::default(), registry: Mutex::default(), stopped };
+        peers.follow(&[]);
+        peers
+    }
+
+    /// Follows those who were named and those who are `registered`, and nobody else.
+    pub(super) fn follow(&self, registered: &[Address]) {
+        let wanted = |address: &Address| self.named.contains(address) || registered.contains(address);
+        let mut followed = self.followed.write();
+        followed.retain(|one| wanted(&one.peer.address));
+        for address in self.named.iter().chain(registered) {
+            if !followed.iter().any(|one| one.peer.address == *address) {
+                let peer = Arc::new(Peer::new(address.clone()));
+                let task = tokio::spawn(peer.clone().follow(self.stopped.clone()));
+                followed.push(Followed { peer, task });
+            }
+        }
+    }
+
+    /// What goes wrong with the registry, if something does.
+    pub(super) fn registry_says(&self, error: Option<String>) {
+        *self.registry.lock() = error;
+    }
+
+    pub(super) fn registry(&self) -> Option<String> {
+        self.registry.lock().clone()
+    }
+
+    /// What all last reported, and how they are.
+    pub(super) fn latest(&self) -> Vec<(Vec<Shown>, Reached)> {
+        self.followed.read().iter().map(|one| one.peer.latest()).collect()
+    }
+
+    /// The instance whose cache is called `id` here, with the name it has there.
+    pub(super) fn owner<'a>(&self, id: &'a str) -> Option<(Arc<Peer>, &'a str)> {
+        self.followed.read().iter().find_map(|one| Some((one.peer.clone(), one.peer.owns(id)?)))
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// An instance.
 pub(super) struct Peer {
     /// Host and port of its dashboard.
-    address: Arc<str>,
+    address: Address,
     latest: Mutex<Result<Vec<Shown>, String>>,
 }
 
@@ -59,19 +124,19 @@ pub(super) fn read(address: &str, body: &[u8]) -> Result<Vec<Shown>, BoxError> {
 }
 
 impl Peer {
-    pub(super) fn new(address: String) -> Self {
-        Self { address: address.into(), latest: Mutex::new(Err("not asked yet".into())) }
+    fn new(address: Address) -> Self {
+        Self { address, latest: Mutex::new(Err("not asked yet".into())) }
     }
 
     /// Its caches, each under the instance's address, as of its last answer; and how it is.
-    pub(super) fn latest(&self) -> (Vec<Shown>, Reached) {
+    fn latest(&self) -> (Vec<Shown>, Reached) {
         let latest = self.latest.lock();
-        let reached = Reached { address: self.address.clone(), error: latest.as_ref().err().cloned() };
+        let reached = Reached { address: self.address.text().clone(), error: latest.as_ref().err().cloned() };
         (latest.as_ref().cloned().unwrap_or_default(), reached)
     }
 
     /// Asks for its report until stopped.
-    pub(super) async fn follow(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+    async fn follow(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -91,12 +156,12 @@ impl Peer {
         if status != StatusCode::OK {
             return Err(format!("it answers {status}").into());
         }
-        read(&self.address, &body)
+        read(self.address.text(), &body)
     }
 
     /// Its own name of the cache that is called `id` here.
-    pub(super) fn owns<'a>(&self, id: &'a str) -> Option<&'a str> {
-        id.strip_prefix(&*self.address)?.strip_prefix('/')
+    fn owns<'a>(&self, id: &'a str) -> Option<&'a str> {
+        id.strip_prefix(&**self.address.text())?.strip_prefix('/')
     }
 
     /// What it answers to a question.
@@ -108,9 +173,9 @@ impl Peer {
     }
 
     async fn ask(&self, path: &str) -> Result<(StatusCode, Bytes), BoxError> {
-        let stream = TcpStream::connect(&*self.address).await?;
+        let stream = TcpStream::connect(&**self.address.text()).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let request = Request::get(path).header(HOST, &*self.address).body(Empty::<Bytes>::new())?;
+        let request = Request::get(path).header(HOST, &**self.address.text()).body(Empty::<Bytes>::new())?;
         // The connection works while the answer is waited for, and goes with it.
         let exchange = async {
             let response = sender.send_request(request).await?;

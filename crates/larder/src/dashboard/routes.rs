@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::State as Shared;
 use super::assets::{ASSETS, Asset};
-use super::peers::Peer;
 use super::source::Source;
 use super::{events, guard};
 
@@ -94,7 +93,7 @@ async fn answer<T: Serialize + Send + 'static>(
     query: &[(&str, String)],
     ask: impl FnOnce(&dyn Source) -> Option<T> + Send + 'static,
 ) -> Response {
-    if let Some((peer, own)) = peer(state, cache) {
+    if let Some((peer, own)) = cache.and_then(|cache| state.peers.owner(cache)) {
         let query: Vec<_> = query.iter().cloned().chain([("cache", own.to_owned())]).collect();
         let query = serde_urlencoded::to_string(query).unwrap_or_default();
         return match peer.get(&format!("{path}?{query}")).await {
@@ -113,11 +112,6 @@ async fn answer<T: Serialize + Send + 'static>(
     }
 }
 
-/// The instance whose cache it is, if it is another's, with the name it has there.
-fn peer<'a>(state: &Shared, cache: Option<&'a str>) -> Option<(Arc<Peer>, &'a str)> {
-    state.peers.iter().find_map(|peer| Some((peer.clone(), peer.owns(cache?)?)))
-}
-
 /// Carries out an action, and shows it to all viewers at once.
 async fn act(
     state: &Shared,
@@ -125,7 +119,7 @@ async fn act(
     name: &'static str,
     action: impl FnOnce(&dyn Source) -> Option<bool> + Send + 'static,
 ) -> Response {
-    if peer(state, asked.cache.as_deref()).is_some() {
+    if asked.cache.as_deref().is_some_and(|cache| state.peers.owner(cache).is_some()) {
         return refuse(
             StatusCode::CONFLICT,
             "that cache is another instance's: act on its own page, with its own token",

@@ -2,6 +2,7 @@
 //! Redis, and each handle's link to it can be made to fail.
 
 mod models;
+mod registry;
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,7 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 
 use self::models::Models;
+use self::registry::Addresses;
 use super::envelope::{fence_of, fingerprint};
 use super::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore};
 use crate::bounds::FOR_EVER;
@@ -62,6 +64,7 @@ struct Shared {
     kept: Mutex<Shard<Kept>>,
     leases: Mutex<HashMap<Name, (u64, Instant)>>,
     models: Mutex<HashMap<Name, Models>>,
+    addresses: Mutex<HashMap<Name, Addresses>>,
     links: Mutex<Vec<Weak<Link>>>,
     /// The store's clock: monotonic, so that no wall clock moves it.
     started: (Instant, u64),
@@ -104,6 +107,7 @@ impl InProcess {
             kept: Mutex::new(Shard::new(capacity, policy)),
             leases: Mutex::default(),
             models: Mutex::default(),
+            addresses: Mutex::default(),
             links: Mutex::default(),
             started: (Instant::now(), epoch.as_micros() as u64),
         });
@@ -131,6 +135,7 @@ impl InProcess {
         kept.resize(limit, &mut evicted);
         self.shared.leases.lock().clear();
         self.shared.models.lock().clear();
+        self.shared.addresses.lock().clear();
     }
 
     /// How many entries are kept.

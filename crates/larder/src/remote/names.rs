@@ -1,5 +1,5 @@
 //! The names of things in the remote tier: `users:42` is a key, `users!tag:vip` a tag's mark, `users!all` the namespace's,
-//! `users!lease:42` a lease, `users!models` what its instances learned.
+//! `users!lease:42` a lease, `users!models` what its instances learned, `users!dashboards` where their dashboards are.
 //!
 //! A namespace has neither `:` nor `!`, so the first of the two tells a key from a mark, whatever the key's text is.
 
@@ -40,6 +40,11 @@ pub fn models(namespace: &str) -> Name {
     [namespace, "!models"].concat().into()
 }
 
+/// The name of where the dashboards of a namespace's service are.
+pub fn dashboards(namespace: &str) -> Name {
+    [namespace, "!dashboards"].concat().into()
+}
+
 /// The namespace a name lies in.
 pub fn namespace(name: &str) -> &str {
     name.find([':', '!']).map_or(name, |end| &name[..end])
@@ -57,8 +62,9 @@ mod tests {
     #[test]
     fn a_key_is_never_a_mark() {
         let hostile = ["!all", "!tag:x", ":", "", "a:b!c", "{x}"].map(|text| key("users", text));
-        let marks =
-            [all("users"), tag("users", "x"), tag("users", ""), lease("users:x"), lease("users:!all"), models("users")];
+        let of_service = [models("users"), dashboards("users")];
+        let marks = [all("users"), tag("users", "x"), tag("users", ""), lease("users:x"), lease("users:!all")];
+        let marks = [&marks[..], &of_service].concat();
         assert!(hostile.iter().all(|name| !marks.contains(name)));
         for name in hostile.iter().chain(&marks) {
             assert_eq!(namespace(name), "users");

@@ -20,17 +20,40 @@ function offer(caches) {
   const services = Map.groupBy(caches, ({ report }) => service(report.name));
   const options = [];
   for (const [name, members] of services) {
-    if (members.length > 1) options.push([`all ${members.length} of ${name}`, members.map(({ id }) => id)]);
-    options.push(...members.map(({ id }) => [id, [id]]));
+    if (members.length > 1) options.push([`all ${members.length} of ${name}`, members.map(({ id }) => id), name]);
+    options.push(...members.map(({ id }) => [id, [id], ""]));
   }
   const values = options.map(([, ids]) => JSON.stringify(ids));
   if (values.join() === [...choice.options].map((option) => option.value).join()) return;
   const chosen = choice.value;
-  choice.replaceChildren(...options.map(([name], at) => make("option", { value: values[at] }, name)));
-  if (values.includes(chosen)) choice.value = chosen;
+  const whole = choice.selectedOptions[0]?.dataset.service;
+  choice.replaceChildren(...options.map(([name, , service], at) => make("option", { value: values[at], "data-service": service }, name)));
+  // Of a service as a whole it stays the whole, whoever came or left.
+  const again = values.includes(chosen) ? values.indexOf(chosen) : options.findIndex(([, , service]) => service && service === whole);
+  if (again >= 0) choice.selectedIndex = again;
 }
 
 const chosen = () => (choice.value ? JSON.parse(choice.value) : []);
+
+/** The instance whose cache it is, by the address of its page; undefined where it is this one's. */
+const owner = (id) => feed.frame.peers.find(({ address }) => id.startsWith(`${address}/`))?.address;
+
+/** Each instance has a token of its own: what is another's is acted on there. */
+function offerActions(ids, control) {
+  const others = [...new Set(ids.map(owner).filter(Boolean))];
+  document.getElementById("act").hidden ||= ids.every(owner);
+  const elsewhere = document.getElementById("elsewhere");
+  elsewhere.hidden = !others.length || !control;
+  const links = others.flatMap((address, at) => [at ? ", " : "", make("a", { href: `http://${address}/` }, address)]);
+  elsewhere.replaceChildren("An instance is rolled back on its own page, with its own token: ", ...links, ".");
+}
+
+/** Whom the page follows, and what is wrong with that. */
+function tellInstances({ peers, registry }) {
+  const count = peers.length === 1 ? " Follows one other instance." : peers.length ? ` Follows ${peers.length} other instances.` : "";
+  const lost = peers.filter(({ error }) => error).map(({ address, error }) => ` ${address} is not reached: ${error}.`);
+  return count + lost.join("") + (registry ? ` Instances cannot be looked up, those known are followed: ${registry}.` : "");
+}
 
 function refresh() {
   const frame = feed.frame;
@@ -38,17 +61,20 @@ function refresh() {
   offer(frame.caches);
   const ids = chosen();
   const reports = frame.caches.filter(({ id }) => ids.includes(id)).map(({ report }) => report);
+  document.documentElement.dataset.at = String(frame.at);
+  for (const part of document.querySelectorAll(".choose, .tiles, .grid")) part.hidden = !reports.length;
   if (!reports.length) {
-    tell("sentence", "No cache is shown yet: the service has added none to this dashboard.");
+    tell("sentence", frame.peers.length ? "No cache is shown: no instance that is followed has been reached." : "No cache is shown yet: this dashboard has none, and knows no other instance.");
+    document.title = "larder";
+    tell("foot", `Nothing to show at ${time(frame.at)}.${tellInstances(frame)}`);
     return;
   }
   const report = poolReports(reports);
   prefill(report);
   show(report, poolMoments(feed.moments, ids));
+  offerActions(ids, report.control);
   document.title = `${report.name} – larder`;
-  const lost = (frame.peers ?? []).filter(({ error }) => error).map(({ address, error }) => ` ${address} is not reached: ${error}.`);
-  tell("foot", `${report.name} with ${report.policy}, up ${span(report.uptime)}; numbers of ${time(frame.at)}.${lost.join("")}`);
-  document.documentElement.dataset.at = String(frame.at);
+  tell("foot", `${report.name} with ${report.policy}, up ${span(report.uptime)}; numbers of ${time(frame.at)}.${tellInstances(frame)}`);
 }
 
 function refreshLists() {
@@ -96,7 +122,7 @@ function listen() {
   });
   document.getElementById("act").addEventListener("submit", (event) => {
     event.preventDefault();
-    act(event.submitter?.value ?? "roll-back", chosen(), token.value.trim());
+    act(event.submitter?.value ?? "roll-back", chosen().filter((id) => !owner(id)), token.value.trim());
   });
   addEventListener("hashchange", takeToken);
 }
