@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { openPage, report, startBrowser, startService, until } from "./service.js";
+import { openPage, report, startBrowser, startPage, startService, until } from "./service.js";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let service, browser;
@@ -86,8 +86,79 @@ test("every panel says something, and nothing is wrong on the console", async ()
   assert.match(await page.locator("#twice").textContent(), /twice the memory: [\d.]+\s%/);
   assert.match(await page.locator("#remote dd").first().textContent(), /closed/);
   assert.ok((await page.locator("#trial dd").count()) >= 5);
+  assert.match(await page.locator("#model").textContent(), /On duty\d+ of \d+ parts/);
   assert.deepEqual(wrong, []);
   await context.close();
+});
+
+test("the model's losses are those of /report, and a write-behind log is told where there is one", async () => {
+  const { page, context, wrong } = await openPage(browser, service.origin);
+  const { id } = (await until(service.origin, ({ caches }) => caches[0].report.model.loss !== null)).caches[0];
+  await page.selectOption("#cache", JSON.stringify([id]));
+  const [shown, model] = await page.evaluate(async (cache) => {
+    for (;;) {
+      const frame = await (await fetch("report")).json();
+      const raw = () => [...document.querySelectorAll("#model dd")].map((fact) => fact.dataset.raw);
+      if (String(frame.at) === document.documentElement.dataset.at) return [raw(), frame.caches.find((one) => one.id === cache).report.model];
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }, id);
+  const told = [model.on_duty, model.loss, model.loss_to_prior, model.calibration_error];
+  assert.deepEqual(shown, told.map((number) => String(number ?? "")));
+  assert.ok(!(await page.locator("#behind-card").isVisible()), "the demonstration has no such log");
+  // Of two instances with one: sums, the one that waits longest, and what was lost is marked.
+  const facts = await page.evaluate(async () => {
+    const [{ poolReports }, { show }] = await Promise.all([import("./pool.js"), import("./views.js")]);
+    const [{ report: one }, { report: other }] = (await (await fetch("report")).json()).caches;
+    const log = (pending, oldest, lost) => ({ pending, pending_bytes: 1024 * pending, oldest, counts: { appended: 100, lost } });
+    const model = (loss, parts) => ({ ...one.model, loss, parts });
+    const pooled = poolReports([{ ...one, behind: log(3, 2.5, 0), model: model(0.5, 1) }, { ...other, behind: log(1, null, 2), model: model(0.9, 3) }]);
+    show(pooled, []);
+    const list = (name) => Object.fromEntries([...document.querySelectorAll(`#${name} dt`)].map((term) => [term.textContent, [term.nextSibling.textContent, term.nextSibling.className]]));
+    return { ...list("behind"), loss: list("model")["Loss to the base rate’s"] };
+  });
+  assert.deepEqual(facts, {
+    Pending: ["4 writes, 4 KiB", ""],
+    "The oldest waits": ["2.5 s", ""],
+    appended: ["200", ""],
+    lost: ["2", "bad"],
+    loss: ["0.800", "good"],
+  });
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("a page of its own shows an instance elsewhere, and sends there whoever wants to act", async () => {
+  const nobody = "127.0.0.1:1";
+  const own = await startPage([service.origin, nobody]);
+  const { page, context, wrong } = await openPage(browser, own.origin);
+  await page.waitForFunction(() => document.querySelectorAll("#cache option").length > 2);
+  const address = new URL(service.origin).host;
+  const options = await page.locator("#cache option").allTextContents();
+  assert.deepEqual(options, ["all 2 of larder", `${address}/larder-1`, `${address}/larder-2`]);
+  const { raw, report: of } = await numbers(page, `${address}/larder-1`);
+  assert.equal(raw["hit-ratio"], of.counts.hits / (of.counts.hits + of.counts.misses));
+  assert.ok(!(await page.locator("#act").isVisible()), "there is nothing here to act upon");
+  assert.equal(await page.locator("#elsewhere a").getAttribute("href"), `${service.origin}/`);
+  // Keys are asked about there.
+  await page.waitForSelector("#hot .key");
+  await page.locator("#hot .key").first().click();
+  await page.waitForSelector("#told .adds");
+  const foot = await page.locator("#foot").textContent();
+  assert.match(foot, /Follows 2 other instances\..*127\.0\.0\.1:1 is not reached/);
+  assert.deepEqual(wrong, []);
+  await context.close();
+  await own.stop();
+});
+
+test("a page that reaches nobody says so instead of showing numbers", async () => {
+  const own = await startPage(["127.0.0.1:1"]);
+  const { page, context, wrong } = await openPage(browser, own.origin);
+  assert.match(await page.locator("#sentence").textContent(), /no instance that is followed has been reached/);
+  assert.ok(!(await page.locator(".tiles").isVisible()) && !(await page.locator(".grid").isVisible()));
+  assert.deepEqual(wrong, []);
+  await context.close();
+  await own.stop();
 });
 
 test("a size for a hit ratio, and what it costs", async () => {

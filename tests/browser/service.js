@@ -8,16 +8,22 @@ import { chromium } from "playwright-core";
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-/** Starts it; `LARDER_BIN` is the program. Resolves with the address, the token, and a way to end it. */
-export async function startService(options = []) {
+/** Starts it. */
+export const startService = (options = []) => start(["demo", "--serve", "127.0.0.1:0", "--rate", "4000", "--workers", "32", ...options]);
+
+/** Starts a page of instances that run elsewhere. */
+export const startPage = (instances) => start(["serve", ...instances, "--listen", "127.0.0.1:0"]);
+
+/** Runs `LARDER_BIN`, the program. Resolves with the address of its page, the token where there is one, and a way to end it. */
+async function start(words) {
   const program = process.env.LARDER_BIN;
   if (!program) throw new Error("LARDER_BIN must name the larder program");
-  const child = spawn(program, ["demo", "--serve", "127.0.0.1:0", "--rate", "4000", "--workers", "32", ...options], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"] });
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const said = [];
   for await (const line of createInterface({ input: child.stderr })) {
     said.push(line);
-    const found = /^Dashboard: (http:\/\/\S+?)\/#token=([0-9a-f]{32})$/.exec(line);
+    const found = /^Dashboard: (http:\/\/\S+?)\/(?:#token=([0-9a-f]{32}))?$/.exec(line);
     if (!found) continue;
     child.stderr.resume();
     const stop = async (signal = "SIGINT") => {

@@ -14,12 +14,14 @@ use larder_sim::{CapacitySpec, Experiment, Lifetimes, Metric, Source, Weigh};
 use larder_trace::{Columns, FORMATS, Options};
 
 pub(crate) use crate::curve_args::CurveArgs;
+pub(crate) use crate::convert_args::ConvertArgs;
 pub(crate) use crate::demo_args::DemoArgs;
 use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
 pub(crate) use crate::freshness_args::FreshnessArgs;
 use crate::predictions_args::PredictionsArgs;
 use crate::price_args::PriceArgs;
+use crate::serve_args::ServeArgs;
 use crate::streams;
 use crate::top_args::TopArgs;
 
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Freshness(FreshnessArgs),
     /// Convert a trace to another format
     Convert(ConvertArgs),
+    /// Serve one live page of a service's instances: those at addresses, or those that register in a Redis
+    Serve(ServeArgs),
     /// Watch a running service in the terminal: what its dashboard shows
     Top(TopArgs),
     /// List the policies with their parameters and sources
@@ -269,38 +273,6 @@ pub(crate) struct StatsArgs {
     /// Print one JSON object a line for each trace
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  larder convert access.log.gz access.csv.zst
-  larder convert redis://localhost/users:traffic users.parquet
-  larder convert access.log - --to csv --hash-keys --secret 'only we know' > shared.csv")]
-pub(crate) struct ConvertArgs {
-    /// The trace to read, `-` for stdin, `gen:…`, or `redis://HOST/STREAM`
-    #[arg(value_name = "IN")]
-    pub(crate) input: String,
-
-    /// The file to write, `-` for stdout; its endings say in which format and how compressed
-    #[arg(value_name = "OUT")]
-    pub(crate) output: PathBuf,
-
-    #[command(flatten)]
-    pub(crate) reading: ReadingArgs,
-
-    /// The format to write, where the ending does not tell
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(
-        FORMATS.iter().filter(|format| format.create.is_some()).map(|format| format.name)))]
-    pub(crate) to: Option<String>,
-
-    /// Hide the keys: each is replaced by a keyed hash that only the secret could tell
-    #[arg(long, requires = "secret")]
-    pub(crate) hash_keys: bool,
-
-    /// The secret of --hash-keys
-    #[arg(long, env = "LARDER_SECRET", hide_env_values = true)]
-    pub(crate) secret: Option<String>,
 }
 
 /// Which traces, and how to read them.

@@ -18,14 +18,7 @@ pub(crate) struct Client {
 impl Client {
     /// `url` may be without its scheme, and with the token the page needs and this does not.
     pub(crate) fn new(url: &str) -> Result<Self, Failure> {
-        let rest = url.split_once("://").map_or(Ok(url), |(scheme, rest)| match scheme {
-            "http" => Ok(rest),
-            _ => Err(Failure::Usage(format!("{url}: a dashboard speaks http, not {scheme}"))),
-        })?;
-        let authority = rest.split(['/', '#', '?']).next().unwrap_or_default();
-        if authority.is_empty() {
-            return Err(Failure::Usage(format!("'{url}' names no address: give one such as http://127.0.0.1:9465")));
-        }
+        let authority = authority(url)?;
         let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
         Ok(Self { origin: format!("http://{authority}"), agent: config.into() })
     }
@@ -45,6 +38,18 @@ impl Client {
             return Err(failed(format!("{} {}", status.as_u16(), body.trim())));
         }
         serde_json::from_str(&body).map_err(|error| failed(format!("this is no dashboard of larder's: {error}")))
+    }
+}
+
+/// Host and port of a dashboard, of its address as it was printed or without the scheme.
+pub(crate) fn authority(url: &str) -> Result<&str, Failure> {
+    let rest = url.split_once("://").map_or(Ok(url), |(scheme, rest)| match scheme {
+        "http" => Ok(rest),
+        _ => Err(Failure::Usage(format!("{url}: a dashboard speaks http, not {scheme}"))),
+    })?;
+    match rest.split(['/', '#', '?']).next() {
+        Some(authority) if !authority.is_empty() => Ok(authority),
+        _ => Err(Failure::Usage(format!("'{url}' names no address: give one such as http://127.0.0.1:9465"))),
     }
 }
 

@@ -20,7 +20,8 @@ read goes to three arms, one after the other, each with caches, a second tier (i
   lru-tuned  LRU, one lifetime for all, set from the true rates of reads and changes to meet the objective: rates that
              nobody knows in production
   lru-300s   LRU, the lifetime many services have
-A page shows the arm `larder` while it runs; its address is printed first, with the token for its actions.
+A page shows the arm `larder` while it runs; its address is printed first, with the token for its actions. `larder serve` is a page of
+services that run elsewhere.
 The truth is the row's version in the file when a read begins. Traffic and changes repeat with the seed; timing does not.
 
 Examples:

@@ -4,6 +4,7 @@
 mod args;
 mod client;
 mod commands;
+mod convert_args;
 mod curve_args;
 mod demo_args;
 mod explain_args;
@@ -16,6 +17,7 @@ mod metrics;
 mod predictions_args;
 mod price_args;
 mod progress;
+mod serve_args;
 mod streams;
 mod table;
 mod top_args;
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Stats(args) => commands::stats::run(args),
         Command::Freshness(args) => commands::freshness::run(args),
         Command::Convert(args) => commands::convert::run(args),
+        Command::Serve(args) => commands::serve::run(args),
         Command::Top(args) => commands::top::run(args),
         Command::Policies => commands::list::policies(),
         Command::Formats => commands::list::formats(),

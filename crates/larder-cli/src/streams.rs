@@ -64,15 +64,20 @@ pub(crate) fn fetch(url: &str) -> Result<NamedTempFile, Failure> {
             "{shown} names no stream: give redis://[user:password@]host[:port][/db]/STREAM"
         )));
     };
-    #[cfg(feature = "tls")]
-    // An error says that there is one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    provide_crypto();
     let mut config = RedisConfig::single(server)?;
     (config.connect_within, config.answer_within) = (PATIENCE, PATIENCE);
     let shown = without_login(server);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let spool = runtime.block_on(Spool::fill(&config, stream, &shown))?;
     spool.merged()
+}
+
+/// What `rediss://` needs, where it is built in.
+pub(crate) fn provide_crypto() {
+    #[cfg(feature = "tls")]
+    // An error says that there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Batches as they came.

@@ -12,6 +12,7 @@ cache, q ends. Where the output is no terminal, or with --lines, it prints one l
 Examples:
   larder demo --serve & larder top
   larder top http://127.0.0.1:9465
+  larder serve 10.0.0.2:9465 10.0.0.3:9465 & larder top http://127.0.0.1:9466
   larder top --lines --count 10 | tee top.txt")]
 pub(crate) struct TopArgs {
     /// The dashboard's address, as the service printed it

@@ -10,6 +10,7 @@ pub(crate) mod freshness;
 pub(crate) mod list;
 pub(crate) mod predictions;
 pub(crate) mod replay;
+pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod top;
 pub(crate) mod train;

@@ -1,0 +1,87 @@
+//! `larder serve`: one page of all instances of a service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::remote::names;
+use larder::{Dashboard, DashboardConfig, Discovery, Registry};
+use larder_redis::{RedisConfig, RedisStore, Target};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+use crate::client::authority;
+use crate::failure::Failure;
+use crate::serve_args::ServeArgs;
+use crate::streams::provide_crypto;
+
+/// Within which the Redis must answer at the start.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("no threads to run on: {error}")))?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let (servers, pages): (Vec<_>, Vec<_>) = args.instances.iter().partition(|instance| is_redis(instance));
+    let mut config = DashboardConfig::default();
+    // Whoever names an address wants it reached there.
+    config.is_public = true;
+    config.hosts.clone_from(&args.hosts);
+    config.peers = pages.iter().map(|page| authority(page).map(str::to_owned)).collect::<Result<_, _>>()?;
+    config.discovery = match (&servers[..], &args.namespace) {
+        ([], None) => None,
+        ([], Some(_)) => {
+            let what = "--namespace is where to look in a Redis, and none is named: add one, such as redis://localhost";
+            return Err(Failure::Usage(what.into()));
+        }
+        (_, None) => {
+            let what =
+                "--namespace NAME is missing: that under which the instances register in the Redis (Discovery::new)";
+            return Err(Failure::Usage(what.into()));
+        }
+        (servers, Some(namespace)) => Some(registered(servers, namespace).await?),
+    };
+    let page = Dashboard::serve(args.listen, config).await?;
+    eprintln!("Dashboard: http://{}/", page.address());
+    eprintln!("To roll back or resume, open an instance's own page. Ctrl-C ends this one.");
+    tokio::signal::ctrl_c().await.map_err(|error| Failure::Failed(format!("Ctrl-C is not heard: {error}")))?;
+    page.close().await;
+    Ok(())
+}
+
+fn is_redis(instance: &str) -> bool {
+    let scheme = instance.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| ["redis", "rediss", "unix", "redis+unix"].contains(&scheme))
+}
+
+/// Those who register there, once it has answered.
+async fn registered(servers: &[&String], namespace: &str) -> Result<Discovery, Failure> {
+    provide_crypto();
+    let urls: Vec<_> = servers.iter().map(|url| url.as_str()).collect();
+    let config = match urls[..] {
+        [url] => RedisConfig::single(url)?,
+        _ => RedisConfig::cluster(&urls)?,
+    };
+    // The addresses alone: a URL may hold a password.
+    let shown = match &config.target {
+        Target::Single(node) => node.addr().to_string(),
+        Target::Cluster(nodes) | Target::Sentinel { nodes, .. } => {
+            nodes.iter().map(|node| node.addr().to_string()).collect::<Vec<_>>().join(", ")
+        }
+    };
+    let store = Arc::new(RedisStore::new(config, &Handle::current()));
+    let discovery = Discovery::new(store.clone(), namespace)?.hidden();
+    let (name, until) = (names::dashboards(namespace), Instant::now() + PATIENCE);
+    while let Err(error) = store.registered(&name).await {
+        if Instant::now() > until {
+            let why = store.state().last_error.unwrap_or_else(|| error.to_string());
+            return Err(Failure::Failed(format!("no instances can be looked up at {shown}: {why}")));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(discovery)
+}
