@@ -30,6 +30,9 @@ const MOST: usize = 64;
 ///
 /// What the registry tells is not trusted: it is followed as far as it is an address, by requests for `/report`, and for 64 instances.
 /// While the registry fails, those known so far are followed; once it answers again they have five looks' time to come back.
+///
+/// Registered is where the dashboard listens, unless something else is [advertised](Self::advertised): one on loopback is found by those on
+/// its machine alone.
 #[derive(Clone)]
 pub struct Discovery {
     registry: Arc<dyn Registry>,
