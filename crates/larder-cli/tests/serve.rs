@@ -184,7 +184,7 @@ fn instances_that_register_in_a_redis_come_and_go() {
     eventually("it is looked up again", || page.report()["registry"].is_null());
     assert_eq!(page.shown(), [joining.id()]);
 
-    // Two pages in a row: a terminal, and a page that is told of addresses.
+    // A page that is told of addresses, and the same in a terminal.
     let listed = Process::page(&[&format!("http://{}/#token=ab", joining.address), "127.0.0.1:1"]);
     eventually("it is followed by its address", || listed.shown() == [joining.id()]);
     let unreached =
