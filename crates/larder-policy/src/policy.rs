@@ -82,6 +82,7 @@ impl PolicySpec {
         match self.eviction.name {
             "lru" => host.host(self.complete(capacity, seed, Box::new(eviction::Lru::new(&setup)))),
             "sieve" => host.host(self.complete(capacity, seed, Box::new(eviction::Sieve::new(&setup)))),
+            "arc" => host.host(self.complete(capacity, seed, Box::new(eviction::ArcPolicy::new(&setup)))),
             "s3fifo" => host.host(self.complete(capacity, seed, Box::new(eviction::S3Fifo::new(&setup)))),
             _ => host.host(self.build(capacity, seed)),
         }

@@ -3,6 +3,7 @@
 mod share;
 mod standing;
 mod swap;
+mod validate;
 mod work;
 
 use std::time::Duration;
@@ -139,7 +140,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     pub fn new(capacity: Capacity, policy: Policy<E>) -> Self {
         let slots = slots(&*policy.eviction, capacity.most_objects());
         Self {
-            index: Index::default(),
+            index: Index::new(slots),
             entries: SlotVec::new(slots),
             values: Values::new(capacity.most_objects(), policy.eviction.most_ghosts(MANY) == 0),
             free: NIL,
@@ -193,38 +194,50 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// What a lookup comes to whose key has the slot `known`, and its value, if there is one, the place `place`.
     #[inline(always)]
     fn conclude(&mut self, access: &Access, known: Option<Slot>, place: u32, is_alive: bool) -> Lookup<'_, V> {
-        let reuse = match &mut self.policy.predictor {
-            Some(predictor) => predictor.predict(access),
-            None => Reuse::UNKNOWN,
-        };
-        let mut expired = false;
-        if let Some(slot) = known
-            && place != NIL
-        {
-            expired =
-                !is_alive && !self.wheel.is_idle() && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at);
-            if expired {
-                self.let_go(slot, Removal::Expired);
-            } else {
-                if let Some(admission) = &mut self.policy.admission {
-                    admission.record(access, true);
-                }
-                if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
-                    && surplus != slot
-                {
-                    self.let_go(surplus, Removal::Evicted);
-                }
-                if let Some(value) = self.values.at(place) {
-                    return Lookup::Hit(value);
-                }
-            }
+        let Some(slot) = known else { return self.miss(access, None, false) };
+        if place == NIL {
+            return self.miss(access, known, false);
         }
+        let expired =
+            !is_alive && !self.wheel.is_idle() && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at);
+        if expired {
+            self.let_go(slot, Removal::Expired);
+            return self.miss(access, known, true);
+        }
+        let reuse = self.foresee(access);
+        if let Some(admission) = &mut self.policy.admission {
+            admission.record(access, true);
+        }
+        if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
+            && surplus != slot
+        {
+            self.let_go(surplus, Removal::Evicted);
+        }
+        match self.values.at(place) {
+            Some(value) => Lookup::Hit(value),
+            // No policy can bring this about; a miss serves nothing wrong.
+            None => Lookup::Miss(Miss { reuse, expired: false }),
+        }
+    }
+
+    /// Of a key that has the slot `known`, if any: a ghost's, or what a resident that just expired left.
+    #[inline(always)]
+    fn miss(&mut self, access: &Access, known: Option<Slot>, expired: bool) -> Lookup<'_, V> {
+        let reuse = self.foresee(access);
         if let Some(admission) = &mut self.policy.admission {
             admission.record(access, false);
         }
-        let ghost = known.filter(|&slot| self.entries[slot].is_ghost());
+        let ghost = known.filter(|&slot| !expired || self.entries[slot].is_ghost());
         self.missed = Some(Missed { key: access.key, ghost });
         Lookup::Miss(Miss { reuse, expired })
+    }
+
+    #[inline(always)]
+    fn foresee(&mut self, access: &Access) -> Reuse {
+        match &mut self.policy.predictor {
+            Some(predictor) => predictor.predict(access),
+            None => Reuse::UNKNOWN,
+        }
     }
 
     /// Decides what to do with a value just loaded; nothing in the shard changes until [`insert`](Self::insert). `given` is
@@ -340,6 +353,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         let slots = slots(&*self.policy.eviction, objects);
         self.entries.set_limit(slots);
         self.values.set_limit(objects);
+        self.index.set_limit(slots);
         self.wheel.set_limit(slots);
         if let Some(admission) = &mut self.policy.admission {
             admission.on_resize(limit, objects);
@@ -390,46 +404,6 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         self.index.bytes() + self.entries.bytes() + self.values.bytes_beside() + self.wheel.bytes() + policy
     }
 
-    /// Recomputes every invariant.
-    ///
-    /// # Panics
-    /// When one is broken.
-    pub fn validate(&self) {
-        self.wheel.validate();
-        let mut is_free = vec![false; self.entries.len()];
-        let mut free = self.free;
-        while free != NIL {
-            let again = std::mem::replace(&mut is_free[free as usize], true);
-            assert!(!again, "slot {free} is free twice");
-            free = self.entries[Slot(free)].key.0 as u32;
-        }
-        let (mut residents, mut ghosts, mut used) = (0, 0, 0);
-        for (at, entry) in self.entries.iter().enumerate() {
-            let slot = Slot(at as u32);
-            assert_eq!(entry.weight == 0, is_free[at], "{slot:?} is neither in use nor free, or both");
-            if entry.weight > 0 {
-                assert_eq!(self.find(entry.key), Some(slot), "{slot:?} cannot be found");
-            }
-            if entry.is_resident() {
-                residents += 1;
-                used += u64::from(entry.weight);
-                assert!(self.values.at(entry.place).is_some(), "resident {slot:?} has no value");
-            } else {
-                ghosts += usize::from(entry.is_ghost());
-                assert_eq!(self.wheel.expiry(slot), None, "{slot:?} is no resident and has an expiry");
-            }
-        }
-        assert_eq!((self.len(), self.ghosts), (residents, ghosts), "index and slots disagree");
-        assert_eq!(self.values.count(), residents, "values and slots disagree");
-        assert_eq!(self.used, used, "the weight is wrong");
-        if let Some(missed) = self.missed {
-            assert_eq!(self.find(missed.key), missed.ghost, "what was missed has changed");
-            assert!(missed.ghost.is_none_or(|slot| self.entries[slot].is_ghost()), "a resident is taken to be absent");
-        }
-        assert!(self.used <= self.capacity.limit, "over capacity: {} of {}", self.used, self.capacity.limit);
-        self.policy.eviction.validate(residents, ghosts);
-    }
-
     #[inline(always)]
     fn find(&self, key: KeyHash) -> Option<Slot> {
         self.index.find(key.0, |slot| self.entries[slot].key == key)
@@ -438,28 +412,52 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     #[inline(always)]
     fn make_room(&mut self, newcomer: &Arrival, evicted: &mut Vec<Evicted<V>>) -> Result<(), Refusal> {
         self.policy.eviction.on_arrive(newcomer);
-        let mut asked = self.policy.admission.is_none();
-        loop {
-            let fits = self.used + u64::from(newcomer.weight) <= self.capacity.limit;
-            if fits && asked {
-                return Ok(());
-            }
-            let victim = match fits {
-                true => None,
-                false => Some(self.policy.eviction.victim(Some(newcomer)).ok_or(Refusal::Outranked)?),
-            };
-            if !asked && let Some(admission) = &mut self.policy.admission {
-                let key = victim.map(|slot| self.entries[slot].key);
-                if !admission.admit(newcomer, key) {
-                    return Err(Refusal::NotAdmitted);
-                }
-                asked = true;
-            }
-            if let Some(slot) = victim {
-                // A policy that names a stranger is broken; refusing ends the loop it would cause.
-                evicted.push(self.take(slot, Removal::Evicted).ok_or(Refusal::Outranked)?);
-            }
+        if self.policy.admission.is_some() {
+            return self.ask_for_room(newcomer, evicted);
         }
+        while !self.fits(newcomer) {
+            let slot = self.victim_for(newcomer)?;
+            self.evict(slot, evicted)?;
+        }
+        Ok(())
+    }
+
+    /// Where there is an admission policy: it is asked once, with the first victim.
+    #[inline(never)]
+    fn ask_for_room(&mut self, newcomer: &Arrival, evicted: &mut Vec<Evicted<V>>) -> Result<(), Refusal> {
+        let victim = match self.fits(newcomer) {
+            true => None,
+            false => Some(self.victim_for(newcomer)?),
+        };
+        let key = victim.map(|slot| self.entries[slot].key);
+        if self.policy.admission.as_mut().is_some_and(|admission| !admission.admit(newcomer, key)) {
+            return Err(Refusal::NotAdmitted);
+        }
+        if let Some(slot) = victim {
+            self.evict(slot, evicted)?;
+        }
+        while !self.fits(newcomer) {
+            let slot = self.victim_for(newcomer)?;
+            self.evict(slot, evicted)?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn fits(&self, newcomer: &Arrival) -> bool {
+        self.used + u64::from(newcomer.weight) <= self.capacity.limit
+    }
+
+    #[inline(always)]
+    fn victim_for(&mut self, newcomer: &Arrival) -> Result<Slot, Refusal> {
+        self.policy.eviction.victim(Some(newcomer)).ok_or(Refusal::Outranked)
+    }
+
+    /// A policy that names a stranger is broken; refusing the newcomer ends the loop it would cause.
+    #[inline(always)]
+    fn evict(&mut self, slot: Slot, evicted: &mut Vec<Evicted<V>>) -> Result<(), Refusal> {
+        evicted.push(self.take(slot, Removal::Evicted).ok_or(Refusal::Outranked)?);
+        Ok(())
     }
 
     fn replace(
@@ -549,12 +547,14 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         let Entry { key, weight, place } = self.entries[slot];
         debug_assert!(place != NIL, "the policy named {slot:?}, which is not resident");
         let value = self.values.take(place)?;
-        self.entries[slot].place = NIL;
         self.wheel.cancel(slot);
         self.used -= u64::from(weight);
         match self.policy.eviction.on_remove(slot, why) {
-            Fate::Gone => self.release(slot),
-            Fate::Ghost => self.ghosts += 1,
+            Fate::Gone => self.release(slot, key),
+            Fate::Ghost => {
+                self.entries[slot].place = NIL;
+                self.ghosts += 1;
+            }
         }
         Some(Evicted { key, value, weight, why })
     }
@@ -579,12 +579,12 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     fn release_ghost(&mut self, slot: Slot) {
         self.ghosts -= 1;
         self.missed = None;
-        self.release(slot);
+        self.release(slot, self.entries[slot].key);
     }
 
     #[inline(always)]
-    fn release(&mut self, slot: Slot) {
-        self.index.remove(self.entries[slot].key.0, slot);
+    fn release(&mut self, slot: Slot, key: KeyHash) {
+        self.index.remove(key.0, slot);
         self.entries[slot] = Entry { key: KeyHash(u64::from(self.free)), weight: 0, place: NIL };
         self.free = slot.0;
     }

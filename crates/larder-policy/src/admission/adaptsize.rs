@@ -47,7 +47,7 @@ pub(crate) struct AdaptSize {
 impl AdaptSize {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
         Self {
-            index: Index::default(),
+            index: Index::new(None),
             seen: Vec::new(),
             capacity: setup.capacity as f64,
             counts_objects: setup.objects.is_some(),
@@ -67,7 +67,7 @@ impl AdaptSize {
             seen.count = 0;
         }
         self.seen.retain(|seen| seen.rate >= FORGET_BELOW);
-        self.index = Index::default();
+        self.index = Index::new(None);
         let seen = &self.seen;
         for (at, key) in seen.iter().map(|seen| seen.key).enumerate() {
             self.index.insert(key.0, Slot(at as u32), |slot| seen[slot.0 as usize].key.0);

@@ -58,8 +58,10 @@ impl Arc {
     fn replace(&self, is_back: bool) -> Option<Slot> {
         let [recent, frequent] = &self.residents;
         let weight = recent.weight as f64;
-        let is_over = weight > self.target || (weight == self.target && is_back);
-        if frequent.is_empty() || (is_over && !recent.is_empty()) { recent.back() } else { frequent.back() }
+        let is_over = (weight > self.target) | ((weight == self.target) & is_back);
+        // Which it is cannot be foreseen: chosen by index, not by a branch.
+        let spares_recent = !frequent.is_empty() & (!is_over | recent.is_empty());
+        self.residents[usize::from(spares_recent)].back()
     }
 
     /// Takes the oldest off a queue of ghosts; returns whether there was one.
@@ -72,6 +74,7 @@ impl Arc {
 }
 
 impl Eviction for Arc {
+    #[inline]
     fn on_arrive(&mut self, newcomer: &Arrival) {
         let Some(ghost) = newcomer.ghost else { return };
         let [recent, frequent] = [0, 1].map(|kind| self.ghosts[kind].weight as f64);
@@ -81,6 +84,7 @@ impl Eviction for Arc {
         };
     }
 
+    #[inline]
     fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
         (self.oldest_leaves, self.leaves_no_ghost) = (None, false);
         let Some(newcomer) = newcomer else { return self.replace(false) };
@@ -103,6 +107,7 @@ impl Eviction for Arc {
         self.replace(false)
     }
 
+    #[inline]
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
         let weight = newcomer.weight;
         let mut kind = RECENT;
@@ -115,6 +120,7 @@ impl Eviction for Arc {
         self.entries.put(slot, Entry { weight, kind: kind as u8 });
     }
 
+    #[inline]
     fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
         let entry = &mut self.entries[slot];
         let [recent, frequent] = &mut self.residents;
@@ -134,6 +140,7 @@ impl Eviction for Arc {
         self.residents[usize::from(entry.kind)].reweigh(from, to);
     }
 
+    #[inline]
     fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
         let Entry { weight, kind } = self.entries[slot];
         let kind = usize::from(kind);
@@ -151,6 +158,7 @@ impl Eviction for Arc {
         Fate::Ghost
     }
 
+    #[inline]
     fn forget(&mut self) -> Option<Slot> {
         self.forgotten.pop()
     }

@@ -20,10 +20,12 @@ impl Lru {
 }
 
 impl Eviction for Lru {
+    #[inline]
     fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
         self.queue.back()
     }
 
+    #[inline]
     fn on_insert(&mut self, slot: Slot, _: &Arrival) {
         self.queue.push_front(&mut self.links, slot);
     }
@@ -33,6 +35,7 @@ impl Eviction for Lru {
         None
     }
 
+    #[inline]
     fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         self.queue.remove(&mut self.links, slot);
         Fate::Gone

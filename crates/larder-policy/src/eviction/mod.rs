@@ -205,7 +205,7 @@ mod sieve;
 mod twoq;
 mod wtinylfu;
 
-pub(crate) use {lru::Lru, s3fifo::S3Fifo, sieve::Sieve};
+pub(crate) use {arc::Arc as ArcPolicy, lru::Lru, s3fifo::S3Fifo, sieve::Sieve};
 
 /// Every eviction policy, in the order help texts show them.
 pub static REGISTRY: &[EvictionEntry] = &[

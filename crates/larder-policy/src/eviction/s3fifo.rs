@@ -99,6 +99,7 @@ impl S3Fifo {
 }
 
 impl Eviction for S3Fifo {
+    #[inline]
     fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
         self.has_evicted = true;
         if self.main.weight > self.main_limit || self.small.is_empty() {
@@ -107,6 +108,7 @@ impl Eviction for S3Fifo {
         self.small_victim().or_else(|| self.main_victim())
     }
 
+    #[inline]
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
         let weight = newcomer.weight;
         if newcomer.ghost.is_some() {
@@ -132,6 +134,7 @@ impl Eviction for S3Fifo {
         queue.reweigh(from, to);
     }
 
+    #[inline]
     fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
         let entry = &mut self.entries[slot];
         if entry.place == Place::Main {

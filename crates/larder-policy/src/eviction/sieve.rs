@@ -28,6 +28,7 @@ impl Sieve {
 }
 
 impl Eviction for Sieve {
+    #[inline]
     fn victim(&mut self, _: Option<&Arrival>) -> Option<Slot> {
         let mut at = self.hand.or(self.queue.back())?;
         while self.visited[at] {
@@ -38,6 +39,7 @@ impl Eviction for Sieve {
         Some(at)
     }
 
+    #[inline]
     fn on_insert(&mut self, slot: Slot, _: &Arrival) {
         self.visited.put(slot, false);
         self.queue.push_front(&mut self.links, slot);
@@ -48,6 +50,7 @@ impl Eviction for Sieve {
         None
     }
 
+    #[inline]
     fn on_remove(&mut self, slot: Slot, _: Removal) -> Fate {
         if self.hand == Some(slot) {
             self.hand = List::newer(&self.links, slot);

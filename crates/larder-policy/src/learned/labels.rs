@@ -49,7 +49,7 @@ pub(crate) struct Labels {
 
 impl Labels {
     pub(crate) fn new(most: usize) -> Self {
-        let (waiting, index, used) = (VecDeque::new(), Index::default(), Vec::new());
+        let (waiting, index, used) = (VecDeque::new(), Index::new(None), Vec::new());
         Self { waiting, first: 0, next: [0; SPANS], index, used, most }
     }
 
