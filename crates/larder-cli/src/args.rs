@@ -13,8 +13,8 @@ use larder_policy::{PolicySpec, admission, eviction};
 use larder_sim::{CapacitySpec, Experiment, Lifetimes, Metric, Source, Weigh};
 use larder_trace::{Columns, FORMATS, Options};
 
-pub(crate) use crate::curve_args::CurveArgs;
 pub(crate) use crate::convert_args::ConvertArgs;
+pub(crate) use crate::curve_args::CurveArgs;
 pub(crate) use crate::demo_args::DemoArgs;
 use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
