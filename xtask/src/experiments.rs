@@ -389,4 +389,6 @@ Where it falls short: where traffic comes in bursts, slices stay correlated, and
 (`cloudphysicsio`, `lirs-multi3` below), though the one for a single look is right about the sign. Ghosts of a few hundred objects are off by a tenth of a
 point or more, and are then refused. A few treated shards see few requests: at 5 % of the shards a loss of three points takes a thousand treated
 requests to be sure of. And a policy that counts or learns loses what it remembers when it is swapped in; a rollout waits for it to settle.
+A standing control of four parts whose ghosts see a quarter of the keys is looked at too trustingly: its interval holds the truth at the end, and not
+quite as often as it should at every look before.
 ";
