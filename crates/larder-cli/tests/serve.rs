@@ -132,7 +132,7 @@ fn instance_process() {
     let url = std::env::var("LARDER_REDIS").expect("run by another test");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = Arc::new(RedisStore::new(RedisConfig::single(&url).unwrap(), runtime.handle()));
+        let store = Arc::new(RedisStore::new(RedisConfig::single(&url).unwrap(), runtime.handle()).unwrap());
         let cache: Cache<String, u64> = Cache::builder().name("users").capacity(100).build().unwrap();
         cache.insert("mine".into(), 1).await.unwrap();
         let mut config = DashboardConfig::default();

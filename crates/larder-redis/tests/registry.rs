@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 const KEY: &str = "users!dashboards";
 
 async fn connected(url: &str) -> Arc<RedisStore> {
-    let store = Arc::new(RedisStore::new(RedisConfig::single(url).unwrap(), &Handle::current()));
+    let store = Arc::new(RedisStore::new(RedisConfig::single(url).unwrap(), &Handle::current()).unwrap());
     eventually("it connects", RECOVERY, async || store.state().connected).await;
     store
 }

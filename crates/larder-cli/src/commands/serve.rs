@@ -73,7 +73,7 @@ async fn registered(servers: &[&String], namespace: &str) -> Result<Discovery, F
             nodes.iter().map(|node| node.addr().to_string()).collect::<Vec<_>>().join(", ")
         }
     };
-    let store = Arc::new(RedisStore::new(config, &Handle::current()));
+    let store = Arc::new(RedisStore::new(config, &Handle::current())?);
     let discovery = Discovery::new(store.clone(), namespace)?.hidden();
     let (name, until) = (names::dashboards(namespace), Instant::now() + PATIENCE);
     while let Err(error) = store.registered(&name).await {
