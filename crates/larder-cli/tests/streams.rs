@@ -152,7 +152,7 @@ fn what_cannot_be_read_is_said_and_where() {
         (batch(&format!("{csv}2,2,3,got,,\n")), "line 3, byte".to_owned()),
         (batch("no header\n"), "expected the header".to_owned()),
         (batch("\u{28}"), "expected the header".to_owned()),
-        (batch(csv), "1 rows instead of 2".to_owned()),
+        (batch(csv), "not the 2 rows".to_owned()),
     ] {
         let (code, text) = stats(&format!("{url}/traffic"));
         assert!(code == 1 && text.contains(&what) && text.contains(&format!("entry {id} of")), "{text}");

@@ -235,5 +235,5 @@ async fn times_that_do_not_fit_are_refused() {
     let short = build(Sharing { lease: LOOK, look: LOOK, publish: LOOK });
     assert!(short.kind() == ErrorKind::Config && short.to_string().contains("longer"), "{short}");
     let none = build(Sharing { look: Duration::ZERO, ..Sharing::default() });
-    assert!(none.to_string().contains("1 ms"), "{none}");
+    assert!(none.to_string().contains("from 1ms"), "{none}");
 }
