@@ -10,8 +10,8 @@ use crate::slots::{NIL, Slot};
 
 /// Cells of a group.
 const CELLS: usize = 15;
-/// Entries for each group of a full table. More save memory and cost time: at 8, one entry in 300 finds its group full, at
-/// 10 one in 60.
+/// Entries for each group of a full table. More save memory and cost time: at 8, about one insertion in 100 finds its group
+/// full (counted by callgrind), at 10 one in 12 (Poisson).
 const FILL: usize = 8;
 /// Where a group counts those that went on; a count that reaches its end stays there.
 const PASSED: usize = CELLS;
