@@ -14,17 +14,12 @@ use crate::{Access, Reuse, Slot};
 const RECENT: usize = 0;
 const FREQUENT: usize = 1;
 
-#[derive(Clone, Copy)]
-struct Entry {
-    weight: u32,
-    /// `RECENT` or `FREQUENT`; for a ghost, where it was.
-    kind: u8,
-}
-
 /// T1 and T2 (residents), B1 and B2 (ghosts of those that left them).
 pub(crate) struct Arc {
     links: Links,
-    entries: SlotVec<Entry>,
+    /// `RECENT` or `FREQUENT`; for a ghost, where it was. Apart from the weights: a hit mostly reads nothing else.
+    kinds: SlotVec<u8>,
+    weights: SlotVec<u32>,
     residents: [Queue; 2],
     ghosts: [Queue; 2],
     /// Ghosts that are to be forgotten.
@@ -41,7 +36,8 @@ impl Arc {
     pub(crate) fn new(setup: &Setup<'_>) -> Self {
         let mut policy = Self {
             links: Links::new(None),
-            entries: SlotVec::new(None),
+            kinds: SlotVec::new(None),
+            weights: SlotVec::new(None),
             residents: [Queue::default(); 2],
             ghosts: [Queue::default(); 2],
             forgotten: Vec::new(),
@@ -67,29 +63,29 @@ impl Arc {
     /// Takes the oldest off a queue of ghosts; returns whether there was one.
     fn drop_oldest(&mut self, kind: usize) -> bool {
         let Some(oldest) = self.ghosts[kind].back() else { return false };
-        self.ghosts[kind].remove(&mut self.links, oldest, self.entries[oldest].weight);
+        self.ghosts[kind].remove(&mut self.links, oldest, self.weights[oldest]);
         self.forgotten.push(oldest);
         true
     }
 }
 
 impl Eviction for Arc {
-    #[inline]
+    #[inline(always)]
     fn on_arrive(&mut self, newcomer: &Arrival) {
         let Some(ghost) = newcomer.ghost else { return };
         let [recent, frequent] = [0, 1].map(|kind| self.ghosts[kind].weight as f64);
-        self.target = match usize::from(self.entries[ghost].kind) {
+        self.target = match usize::from(self.kinds[ghost]) {
             RECENT => (self.target + (frequent / recent).max(1.0)).min(self.capacity as f64),
             _ => (self.target - (recent / frequent).max(1.0)).max(0.0),
         };
     }
 
-    #[inline]
+    #[inline(always)]
     fn victim(&mut self, newcomer: Option<&Arrival>) -> Option<Slot> {
         (self.oldest_leaves, self.leaves_no_ghost) = (None, false);
         let Some(newcomer) = newcomer else { return self.replace(false) };
         if let Some(ghost) = newcomer.ghost {
-            return self.replace(usize::from(self.entries[ghost].kind) == FREQUENT);
+            return self.replace(usize::from(self.kinds[ghost]) == FREQUENT);
         }
         // Case IV of the paper: known to none of the lists.
         let seen_once = self.residents[RECENT].weight + self.ghosts[RECENT].weight;
@@ -107,43 +103,42 @@ impl Eviction for Arc {
         self.replace(false)
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_insert(&mut self, slot: Slot, newcomer: &Arrival) {
         let weight = newcomer.weight;
         let mut kind = RECENT;
         if newcomer.ghost.is_some() {
-            let Entry { weight, kind: was } = self.entries[slot];
-            self.ghosts[usize::from(was)].remove(&mut self.links, slot, weight);
+            self.ghosts[usize::from(self.kinds[slot])].remove(&mut self.links, slot, self.weights[slot]);
             kind = FREQUENT;
         }
         self.residents[kind].push_front(&mut self.links, slot, weight);
-        self.entries.put(slot, Entry { weight, kind: kind as u8 });
+        self.kinds.put(slot, kind as u8);
+        self.weights.put(slot, weight);
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_hit(&mut self, slot: Slot, _: &Access, _: Reuse) -> Option<Slot> {
-        let entry = &mut self.entries[slot];
+        let kind = &mut self.kinds[slot];
         let [recent, frequent] = &mut self.residents;
-        if usize::from(entry.kind) == FREQUENT {
+        if usize::from(*kind) == FREQUENT {
             frequent.list.move_to_front(&mut self.links, slot);
         } else {
-            entry.kind = FREQUENT as u8;
-            recent.remove(&mut self.links, slot, entry.weight);
-            frequent.push_front(&mut self.links, slot, entry.weight);
+            *kind = FREQUENT as u8;
+            let weight = self.weights[slot];
+            recent.remove(&mut self.links, slot, weight);
+            frequent.push_front(&mut self.links, slot, weight);
         }
         None
     }
 
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
-        let entry = &mut self.entries[slot];
-        entry.weight = to;
-        self.residents[usize::from(entry.kind)].reweigh(from, to);
+        self.weights[slot] = to;
+        self.residents[usize::from(self.kinds[slot])].reweigh(from, to);
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
-        let Entry { weight, kind } = self.entries[slot];
-        let kind = usize::from(kind);
+        let (kind, weight) = (usize::from(self.kinds[slot]), self.weights[slot]);
         self.residents[kind].remove(&mut self.links, slot, weight);
         if why != Removal::Evicted {
             return Fate::Gone;
@@ -158,7 +153,7 @@ impl Eviction for Arc {
         Fate::Ghost
     }
 
-    #[inline]
+    #[inline(always)]
     fn forget(&mut self) -> Option<Slot> {
         self.forgotten.pop()
     }
@@ -172,14 +167,15 @@ impl Eviction for Arc {
         self.target = self.target.min(capacity as f64);
         let slots = slots(self, objects);
         self.links.set_limit(slots);
-        self.entries.set_limit(slots);
+        self.kinds.set_limit(slots);
+        self.weights.set_limit(slots);
         while self.ghosts[RECENT].weight + self.ghosts[FREQUENT].weight > capacity {
             let _ = self.drop_oldest(FREQUENT) || self.drop_oldest(RECENT);
         }
     }
 
     fn bytes(&self) -> usize {
-        self.links.bytes() + self.entries.bytes() + self.forgotten.capacity() * size_of::<Slot>()
+        self.links.bytes() + self.kinds.bytes() + self.weights.bytes() + self.forgotten.capacity() * size_of::<Slot>()
     }
 
     fn validate(&self, residents: usize, ghosts: usize) {
@@ -190,8 +186,8 @@ impl Eviction for Arc {
         for queues in [&self.residents, &self.ghosts] {
             for (queue, kind) in queues.iter().zip(0..) {
                 queue.validate(&self.links, |slot| {
-                    assert_eq!(self.entries[slot].kind, kind, "{slot:?}");
-                    self.entries[slot].weight
+                    assert_eq!(self.kinds[slot], kind, "{slot:?}");
+                    self.weights[slot]
                 });
             }
         }

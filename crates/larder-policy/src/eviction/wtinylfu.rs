@@ -9,8 +9,9 @@
 //! reasons and figures in DESIGN.md.
 
 use super::{Arrival, Eviction, Fate, Removal, Setup};
-use crate::list::{Links, List};
+use crate::list::Links;
 use crate::params::Param;
+use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::sketch::Sketch;
 use crate::slots::SlotVec;
@@ -47,12 +48,6 @@ struct Resident {
     key: KeyHash,
     weight: u32,
     segment: Segment,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Queue {
-    list: List,
-    weight: u64,
 }
 
 /// The three segments, the sketch and the climber.
@@ -107,16 +102,12 @@ impl WTinyLfu {
 
     fn push(&mut self, slot: Slot, segment: Segment) {
         self.residents[slot].segment = segment;
-        let queue = &mut self.queues[segment as usize];
-        queue.list.push_front(&mut self.links, slot);
-        queue.weight += u64::from(self.residents[slot].weight);
+        self.queues[segment as usize].push_front(&mut self.links, slot, self.residents[slot].weight);
     }
 
     fn unlink(&mut self, slot: Slot) {
         let Resident { weight, segment, .. } = self.residents[slot];
-        let queue = &mut self.queues[segment as usize];
-        queue.list.remove(&mut self.links, slot);
-        queue.weight -= u64::from(weight);
+        self.queues[segment as usize].remove(&mut self.links, slot, weight);
     }
 
     fn transfer(&mut self, slot: Slot, segment: Segment) {
@@ -125,7 +116,7 @@ impl WTinyLfu {
     }
 
     fn oldest(&self, segment: Segment) -> Option<Slot> {
-        self.queues[segment as usize].list.back()
+        self.queues[segment as usize].back()
     }
 
     fn weight(&self, segment: Segment) -> u64 {
@@ -162,7 +153,7 @@ impl WTinyLfu {
 
     fn count(&mut self, key: KeyHash, hit: bool) {
         self.sketch.increment(key);
-        let residents = self.queues.iter().map(|queue| queue.list.len()).sum::<usize>();
+        let residents = self.queues.iter().map(Queue::len).sum::<usize>();
         let Some(climber) = &mut self.climber else { return };
         climber.accesses += 1;
         climber.hits += u64::from(hit);
@@ -280,8 +271,7 @@ impl Eviction for WTinyLfu {
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
         let resident = &mut self.residents[slot];
         resident.weight = to;
-        let weight = &mut self.queues[resident.segment as usize].weight;
-        *weight = *weight - u64::from(from) + u64::from(to);
+        self.queues[resident.segment as usize].reweigh(from, to);
         let limit = match resident.segment {
             Segment::Window => self.window_limit,
             Segment::Probation => u64::MAX,
@@ -316,12 +306,12 @@ impl Eviction for WTinyLfu {
     }
 
     fn validate(&self, residents: usize, _: usize) {
-        assert_eq!(self.queues.iter().map(|queue| queue.list.len()).sum::<usize>(), residents);
+        assert_eq!(self.queues.iter().map(Queue::len).sum::<usize>(), residents);
         for (queue, segment) in self.queues.iter().zip([Segment::Window, Segment::Probation, Segment::Protected]) {
-            queue.list.validate(&self.links);
-            assert!(queue.list.iter(&self.links).all(|slot| self.residents[slot].segment == segment));
-            let weights = queue.list.iter(&self.links).map(|slot| u64::from(self.residents[slot].weight));
-            assert_eq!(queue.weight, weights.sum::<u64>());
+            queue.validate(&self.links, |slot| {
+                assert_eq!(self.residents[slot].segment, segment, "{slot:?}");
+                self.residents[slot].weight
+            });
         }
         assert!(self.window_limit + self.protected_limit <= self.capacity.max(1));
         assert!(self.weight(Segment::Protected) <= self.protected_limit);
