@@ -1,9 +1,11 @@
 //! The same cache for threads that may wait: each call waits for the async one.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::fetched::{Fetched, Options};
+use crate::fetched::{Fetched, Found, Options};
 use crate::key::Key;
 use crate::loader::BoxError;
 use crate::{Error, ErrorKind};
@@ -52,13 +54,47 @@ where
         T: Into<Fetched<V>> + Send + 'static,
         E: Into<BoxError> + Send + 'static,
     {
-        let load = move || async move {
-            match tokio::task::spawn_blocking(load).await {
-                Ok(loaded) => loaded.map(Into::into).map_err(Error::from_loader),
-                Err(error) => Err(Error::caused(ErrorKind::Panicked, "the loader panicked", error)),
-            }
-        };
-        self.cache.inner.runtime.block_on(self.cache.get_with(key, load))?
+        Ok(self.find_with(key, load)?.value)
+    }
+
+    /// As [`Cache::find_with`]; `load` runs on a thread that may wait.
+    ///
+    /// # Errors
+    /// As [`get_with`](Self::get_with).
+    pub fn find_with<Q, F, T, E>(&self, key: &Q, load: F) -> Result<Found<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Result<T, E> + Send + 'static,
+        T: Into<Fetched<V>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        self.wait(self.cache.find_with(key, || aside(load)))
+    }
+
+    /// As [`Cache::load`].
+    ///
+    /// # Errors
+    /// As there, and [`ErrorKind::Config`] inside a runtime of one thread.
+    pub fn load<Q>(&self, key: &Q) -> Result<Found<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+    {
+        self.wait(self.cache.load(key))
+    }
+
+    /// As [`Cache::get_many_with`]; `load` runs on a thread that may wait.
+    ///
+    /// # Errors
+    /// As there, and [`ErrorKind::Config`] inside a runtime of one thread.
+    pub fn get_many_with<F, T, E>(&self, keys: impl IntoIterator<Item = K>, load: F) -> Result<HashMap<K, V>, Error>
+    where
+        F: FnOnce(Vec<K>) -> Result<HashMap<K, T>, E> + Send + 'static,
+        T: Into<Fetched<V>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        self.wait(self.cache.get_many_with(keys, |keys| aside(move || load(keys))))
     }
 
     /// As [`Cache::insert`].
@@ -74,7 +110,7 @@ where
     /// # Errors
     /// As [`insert`](Self::insert).
     pub fn insert_with(&self, key: K, value: V, options: Options) -> Result<(), Error> {
-        self.cache.inner.runtime.block_on(self.cache.insert_with(key, value, options))?
+        self.wait(self.cache.insert_with(key, value, options))
     }
 
     /// As [`Cache::remove`].
@@ -86,7 +122,7 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        self.cache.inner.runtime.block_on(self.cache.remove(key))?
+        self.wait(self.cache.remove(key))
     }
 
     /// As [`Cache::changed`].
@@ -98,7 +134,7 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        self.remove(key).map(drop)
+        self.wait(self.cache.changed(key))
     }
 
     /// As [`Cache::remove_tag`].
@@ -106,7 +142,7 @@ where
     /// # Errors
     /// As [`insert`](Self::insert).
     pub fn remove_tag(&self, tag: &str) -> Result<(), Error> {
-        self.cache.inner.runtime.block_on(self.cache.remove_tag(tag))?
+        self.wait(self.cache.remove_tag(tag))
     }
 
     /// As [`Cache::clear`].
@@ -114,6 +150,58 @@ where
     /// # Errors
     /// As [`insert`](Self::insert).
     pub fn clear(&self) -> Result<(), Error> {
-        self.cache.inner.runtime.block_on(self.cache.clear())?
+        self.wait(self.cache.clear())
+    }
+
+    /// As [`Cache::put`].
+    ///
+    /// # Errors
+    /// As there, and [`ErrorKind::Config`] inside a runtime of one thread.
+    pub fn put(&self, key: K, value: V) -> Result<(), Error> {
+        self.put_with(key, value, Options::default())
+    }
+
+    /// As [`Cache::put_with`].
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_with(&self, key: K, value: V, options: Options) -> Result<(), Error> {
+        self.wait(self.cache.put_with(key, value, options))
+    }
+
+    /// As [`Cache::delete`].
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn delete<Q>(&self, key: &Q) -> Result<(), Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        self.wait(self.cache.delete(key))
+    }
+
+    /// As [`Cache::close`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] inside a runtime of one thread.
+    pub fn close(&self, within: Duration) -> Result<bool, Error> {
+        self.cache.inner.runtime.block_on(self.cache.close(within))
+    }
+
+    fn wait<T>(&self, what: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.cache.inner.runtime.block_on(what)?
+    }
+}
+
+/// Loads on a thread that may wait.
+async fn aside<T, E>(load: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Error>
+where
+    T: Send + 'static,
+    E: Into<BoxError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(load).await {
+        Ok(loaded) => loaded.map_err(Error::from_loader),
+        Err(error) => Err(Error::caused(ErrorKind::Panicked, "the loader panicked", error)),
     }
 }

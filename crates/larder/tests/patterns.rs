@@ -487,8 +487,19 @@ fn threads_that_may_wait_use_the_same_cache() {
         (blocking.get("b").unwrap(), blocking.remove("b").unwrap(), blocking.get("b").unwrap()),
         (Some(2), Some(2), None)
     );
+    assert_eq!(blocking.find_with("a", || Err::<u64, _>("not asked")).unwrap().tier, Tier::Local);
+    let loaded = blocking.get_many_with(["a", "c"].map(String::from), |keys| {
+        assert_eq!(keys, ["c"], "a is there");
+        Ok::<_, Infallible>(HashMap::from([("c".to_owned(), 3)]))
+    });
+    assert_eq!(loaded.unwrap(), HashMap::from([("a".to_owned(), 1), ("c".to_owned(), 3)]));
+    let failed = blocking.get_many_with(["d".to_owned()], |_| Err::<HashMap<_, u64>, _>("the origin is down"));
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Loader);
+    assert_eq!(blocking.load("a").unwrap_err().kind(), ErrorKind::Config, "it has no loader");
+    assert_eq!(blocking.put("a".into(), 2).unwrap_err().kind(), ErrorKind::Config, "nor anywhere to write to");
     blocking.clear().unwrap();
     assert_eq!(cache.stats().entries, 0);
+    assert!(blocking.close(Duration::from_secs(1)).unwrap());
 }
 
 #[tokio::test]

@@ -81,6 +81,16 @@ async fn a_write_through_reaches_the_origin_first_and_is_kept() {
     assert_eq!(error.kind(), ErrorKind::BadKey);
 }
 
+#[test]
+fn threads_that_may_wait_write_to_the_same_origin() {
+    let database = Database::default();
+    let cache = builder().write_through(database.clone()).build().unwrap();
+    cache.blocking().put(text("1"), text("Ada")).unwrap();
+    assert_eq!((database.row("users:1"), cache.local("1")), (Some(text("Ada")), Some(text("Ada"))));
+    cache.blocking().delete("1").unwrap();
+    assert_eq!((database.row("users:1"), cache.local("1")), (None, None));
+}
+
 #[tokio::test]
 async fn a_write_behind_is_read_back_before_the_origin_has_it_and_survives_a_restart() {
     let (folder, database) = (tempfile::tempdir().unwrap(), Database::default());
