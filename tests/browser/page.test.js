@@ -68,6 +68,23 @@ test("both processes together are summed", async () => {
   await context.close();
 });
 
+test("who comes, goes or starts anew makes no step in what is summed", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  const [rates, gains] = await page.evaluate(async () => {
+    const { poolMoments, since } = await import("./pool.js");
+    const gain = { control_hit_ratio: 0.5, gain: 0.1, low: 0, high: 0.2, requests: 100 };
+    const cache = (id, hits, misses) => ({ id, hits, misses, remote_hits: 0, loads: misses, measured: null, control: gain });
+    // One of ten reads a second is there before the other, of a hundred; that one starts anew, then ends.
+    const others = [[], [cache("b", 5000, 5000)], [cache("b", 5050, 5050)], [cache("b", 0, 0)], [cache("b", 50, 50)], []];
+    const moments = others.map((other, at) => ({ at: at * 1000, caches: [cache("a", 5 * at, 5 * at), ...other] }));
+    const pooled = poolMoments(moments, ["a", "b"]);
+    return [pooled.map((_, at) => since(pooled, at, 1)?.reads ?? null), pooled.map(({ control }) => control.gain.value)];
+  });
+  assert.deepEqual(rates, [null, 10, 110, 10, 110, 10]);
+  for (const gain of gains) assert.ok(Math.abs(gain - 0.1) < 1e-9, gains);
+  await context.close();
+});
+
 test("every panel says something, and nothing is wrong on the console", async () => {
   const { page, context, wrong } = await openPage(browser, service.origin);
   await page.waitForFunction(() => document.querySelectorAll("#hot tbody tr, #log tbody tr").length > 10);

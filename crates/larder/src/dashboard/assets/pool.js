@@ -172,13 +172,26 @@ function quantile(bounds, counts, share) {
   return bounds[bounds.length - 1];
 }
 
-/** Moments of history as one cache's: `{at, counts…, measured, control}`, only those in which every chosen cache was there. */
+const COUNTED = ["hits", "misses", "remote_hits", "loads"];
+
+/**
+ * Moments of history as one cache's: `{at, counts…, measured, control}`, those in which a chosen cache was there. Counts are what happened since
+ * the first of them in caches that were there a moment before too, so that who comes, goes or starts anew makes no step.
+ */
 export function poolMoments(moments, ids) {
   const pooled = [];
+  let before = new Map();
   for (const { at, caches } of moments) {
     const chosen = caches.filter(({ id }) => ids.includes(id));
-    if (chosen.length !== ids.length) continue;
-    const of = (name) => sum(chosen, (point) => point[name]);
+    const last = pooled[pooled.length - 1];
+    const counts = Object.fromEntries(COUNTED.map((name) => [name, last?.[name] ?? 0]));
+    for (const point of chosen) {
+      const then = before.get(point.id);
+      if (!then || COUNTED.some((name) => point[name] < then[name])) continue;
+      for (const name of COUNTED) counts[name] += point[name] - then[name];
+    }
+    before = new Map(chosen.map((point) => [point.id, point]));
+    if (!chosen.length) continue;
     const measured = chosen.filter((point) => point.measured).map((point) => {
       const [value, low, high] = point.measured;
       return { weight: point.hits + point.misses, value, low, high };
@@ -187,10 +200,7 @@ export function poolMoments(moments, ids) {
     const requests = sum(controls, (c) => c.requests);
     pooled.push({
       at,
-      hits: of("hits"),
-      reads: of("hits") + of("misses"),
-      remote_hits: of("remote_hits"),
-      loads: of("loads"),
+      ...counts,
       measured: interval(measured),
       control: requests
         ? {
@@ -210,7 +220,7 @@ export function since(moments, at, seconds) {
   while (from > 0 && now.at - moments[from].at < seconds * 1000) from -= 1;
   const then = moments[from];
   const took = (now.at - then.at) / 1000;
-  if (took < 0.5 || now.reads < then.reads) return null;
+  if (took < 0.5) return null;
   const of = (name) => now[name] - then[name];
-  return { seconds: took, reads: of("reads"), hits: of("hits"), remote_hits: of("remote_hits"), loads: of("loads") };
+  return { seconds: took, reads: of("hits") + of("misses"), hits: of("hits"), remote_hits: of("remote_hits"), loads: of("loads") };
 }
