@@ -471,6 +471,7 @@ where
             runtime,
             policy: self.policy,
             prices,
+            weigh: capacity.weigh,
             built_at,
         });
         crate::upkeep::start(&inner, TICK);

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use larder_policy::Time;
 use larder_policy::experiment::Event;
+use larder_policy::{Time, Weigh};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -68,6 +68,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) runtime: Home,
     pub(crate) policy: String,
     pub(crate) prices: Prices,
+    /// What the capacity is counted in.
+    pub(crate) weigh: Weigh,
     pub(crate) built_at: Time,
 }
 
@@ -309,7 +311,7 @@ where
 
     /// All that can be told about it at this moment, as plain data: what the metrics and the dashboard show.
     pub fn report(&self) -> Report {
-        let Inner { name, store, shared, sharing, writes, policy, prices, built_at, .. } = &*self.inner;
+        let Inner { name, store, shared, sharing, writes, policy, prices, weigh, built_at, .. } = &*self.inner;
         let now = store.clock.now();
         let Stats { counts, entries, weight, capacity, metadata_bytes, stale_rate } = store.stats();
         let (freshness, telemetry) = (&store.rules.freshness, store.telemetry());
@@ -322,7 +324,7 @@ where
             entries,
             weight,
             capacity,
-            is_in_bytes: store.weigher.is_some(),
+            is_in_bytes: *weigh == Weigh::Bytes,
             metadata_bytes,
             freshness: FreshnessReport {
                 objective: freshness.objective(),

@@ -13,7 +13,7 @@ use larder::behind::{Behind, Sink, Write};
 use larder::metrics::CATALOGUE;
 use larder::recorder::{self, Recorder};
 use larder::remote::InProcess;
-use larder::{Cache, Control, ErrorKind, Fetched, Freshness, Sharing, codec};
+use larder::{Cache, Control, ErrorKind, Fetched, Freshness, Prices, Sharing, codec};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// The process's recorder.
@@ -73,6 +73,7 @@ fn cache(name: &str, log: Behind, recorder: Arc<Recorder>) -> Cache<String, u64>
         .digest(|value| *value)
         .segments(4)
         .control(Control::default().holdout(0.25))
+        .prices(Prices { gib_hour: 32.0, load: 0.001, entry_bytes: 1 << 20 })
         .remote(store.clone(), codec::MessagePack)
         .share_models(store)
         .sharing(Sharing { look: Duration::from_millis(500), ..Sharing::default() })
@@ -175,6 +176,10 @@ async fn a_scrape_says_what_the_report_says() {
     same("larder_model_publishes_total", "", 1);
     same("larder_model_generation", "", 1);
     same("larder_capacity_entries", "", 64);
+    // 64 entries of a MiB are a sixteenth of a GiB.
+    same("larder_memory_hourly_cost", "", 2);
+    assert_eq!(number("larder_load_cost", ""), 0.001);
+    assert_eq!(number("larder_cheapest_size_ratio", ""), report.control.as_ref().unwrap().cheapest.unwrap());
     same("larder_breaker_state", "", 0);
     same("larder_residence_seconds_count", "", counts.evicted);
     same("larder_ttl_seconds_count", "", report.ttls.count());
@@ -220,5 +225,17 @@ async fn a_capacity_in_bytes_is_in_bytes() {
     assert_eq!(series[r#"larder_weight_bytes{cache="bytes"}"#], 10.0);
     assert_eq!(series[r#"larder_capacity_bytes{cache="bytes"}"#], 1000.0);
     assert!(!series.contains_key(r#"larder_capacity_entries{cache="bytes"}"#));
-    assert!(!series.keys().any(|name| name.starts_with("larder_stale")));
+    assert!(
+        !series
+            .keys()
+            .any(|name| name.starts_with("larder_stale") || name.contains("cost") || name.contains("cheapest"))
+    );
+}
+
+#[tokio::test]
+async fn entries_that_are_weighed_are_entries_still() {
+    let cache: Cache<u64, u64> = Cache::builder().capacity(1000).weigh(|_, _| 10).build().unwrap();
+    cache.insert(1, 1).await.unwrap();
+    let report = cache.report();
+    assert_eq!((report.is_in_bytes, report.weight, report.capacity), (false, 1, 1000));
 }

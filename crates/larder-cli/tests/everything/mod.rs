@@ -1,4 +1,4 @@
-//! A service that has what the demonstration has not: arms, lifetimes on trial, shared models, a write-behind log.
+//! A service that has what the demonstration has not: arms, lifetimes on trial, shared models, a write-behind log, a recorder.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use larder::behind::{Behind, Options, Sink, Write};
 use larder::metrics::CATALOGUE;
+use larder::recorder::{self, Recorder};
 use larder::remote::InProcess;
 use larder::{Cache, Control, Error, Freshness, Sharing, codec};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
@@ -41,6 +42,7 @@ pub(super) fn serve(at: SocketAddr, folder: &Path) -> Runtime {
 async fn work(folder: &Path) {
     let store = InProcess::new(1 << 20);
     let log = Behind::open(folder, Options::default(), Arc::new(Database)).await.unwrap();
+    let recorder = Recorder::create(folder.with_extension("csv"), recorder::Options::default()).unwrap();
     // Every value changes with each thousand loads.
     let loads = Arc::new(AtomicU64::new(0));
     let cache: Cache<u64, u64> = Cache::builder()
@@ -54,6 +56,7 @@ async fn work(folder: &Path) {
         .share_models(store)
         .sharing(Sharing { look: Duration::from_secs(1), publish: Duration::from_secs(2), ..Sharing::default() })
         .write_behind(log)
+        .recorder(Arc::new(recorder))
         .loader(move |_| {
             let loads = loads.clone();
             async move { Ok::<_, Infallible>(loads.fetch_add(1, Ordering::Relaxed) / 1000) }

@@ -152,6 +152,17 @@ pub const CATALOGUE: &[Metric] = &[
     ),
     Metric::gauge("larder_weight_bytes", Unit::Bytes, "What the entries weigh, where the capacity is in bytes."),
     Metric::gauge("larder_capacity_bytes", Unit::Bytes, "The most they may weigh, where the capacity is in bytes."),
+    Metric::gauge(
+        "larder_memory_hourly_cost",
+        Unit::Count,
+        "What the capacity costs an hour, in the currency of the prices; none of the costs without `Builder::prices`.",
+    ),
+    Metric::gauge("larder_load_cost", Unit::Count, "What a load from the origin costs."),
+    Metric::gauge(
+        "larder_cheapest_size_ratio",
+        Unit::Count,
+        "The size that would cost least, as a multiple of the capacity, of those the control's ghosts look at.",
+    ),
     Metric::gauge("larder_metadata_bytes", Unit::Bytes, "Memory held beside keys and values."),
     Metric::gauge("larder_uptime_seconds", Unit::Seconds, "Time since the cache was built."),
     Metric::gauge("larder_info", Unit::Count, "Always 1.").with(&[

@@ -1,5 +1,7 @@
 //! A report as series: names, labels, numbers.
 
+use larder_policy::Weigh;
+
 use crate::report::{ControlReport, RemoteReport, Report};
 use crate::stats::Counts;
 use crate::telemetry::Histogram;
@@ -110,6 +112,13 @@ pub(super) fn gauges(report: &Report) -> Vec<Series<f64>> {
     } else {
         series.push(of("larder_capacity_entries", report.capacity as f64));
     }
+    if let Some(prices) = report.prices {
+        let weigh = if report.is_in_bytes { Weigh::Bytes } else { Weigh::Objects };
+        series.extend(
+            prices.hour(report.capacity as f64, weigh, 0.0).map(|hour| of("larder_memory_hourly_cost", hour.memory)),
+        );
+        series.push(of("larder_load_cost", prices.load));
+    }
     series.extend(report.freshness.objective.map(|objective| of("larder_stale_objective_ratio", objective)));
     if let Some(measured) = report.freshness.measured {
         series.push(of("larder_stale_ratio", measured.rate));
@@ -189,6 +198,7 @@ fn of_control(control: &ControlReport) -> impl Iterator<Item = Series<f64>> {
     .into_iter()
     .chain(arms)
     .chain(sizes)
+    .chain(control.cheapest.map(|scale| of("larder_cheapest_size_ratio", scale)))
 }
 
 /// How long things took and lasted.
