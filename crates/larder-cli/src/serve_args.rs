@@ -18,17 +18,22 @@ Examples:
   larder serve redis://localhost --namespace users
   larder serve redis://ann:secret@10.0.0.9:6379/2 --namespace users --listen 0.0.0.0:9466 --host cache.internal
   larder serve redis://10.0.0.7 redis://10.0.0.8 --namespace users     # nodes of one cluster
+  larder serve redis://10.0.0.7:26379 redis://10.0.0.8:26379 --master ann:secret@mymaster --namespace users     # sentinels
 
 Exit status: 0 after Ctrl-C, 1 on failure, 2 on bad usage.")]
 pub(crate) struct ServeArgs {
     /// Whom to show: addresses of dashboards, as in 10.0.0.2:9465, and a Redis where they register, as in
-    /// redis://user:password@host:6379; several of these are nodes of one cluster
+    /// redis://user:password@host:6379; several of these are nodes of one cluster, or with --master sentinels
     #[arg(value_name = "INSTANCE", required = true)]
     pub(crate) instances: Vec<String>,
 
     /// The namespace under which the instances register in the Redis
     #[arg(long, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
+
+    /// The Redis named is sentinels, which call the master so; before it the login there, after it the number of a database
+    #[arg(long, value_name = "[USER:PASSWORD@]NAME[/DB]", requires = "namespace")]
+    pub(crate) master: Option<String>,
 
     /// Where the page is; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9466")]

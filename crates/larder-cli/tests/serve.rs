@@ -197,6 +197,23 @@ fn instances_that_register_in_a_redis_come_and_go() {
     assert!(page.child.wait().unwrap().success(), "Ctrl-C is a good end");
 }
 
+#[test]
+fn instances_are_looked_up_at_the_master_that_sentinels_name() {
+    need_redis!();
+    let master = Server::start(&["--requirepass", PASSWORD]);
+    let mut sentinel = Server::planned(&[]);
+    let file = sentinel.dir.path().join("sentinel.conf");
+    let lines = format!("sentinel monitor main 127.0.0.1 {} 1\nsentinel auth-pass main {PASSWORD}\n", master.port);
+    std::fs::write(&file, lines).unwrap();
+    sentinel.run_as_sentinel(&file);
+    let instance = Process::instance(&format!("redis://:{PASSWORD}@127.0.0.1:{}", master.port));
+    let words = [&sentinel.url(), "--master", &format!(":{PASSWORD}@main"), "--namespace", "users"];
+    let page = Process::page(&words);
+    eventually("it is seen", || page.shown() == [instance.id()]);
+    let (code, errors) = refused(&["serve", &sentinel.url(), "--master", "other", "--namespace", "users"]);
+    assert!(code == 1 && errors.contains("no instances can be looked up at 127.0.0.1"), "{code}, {errors}");
+}
+
 fn larder(options: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_larder")).args(options).env_remove("LARDER_LOG").output().unwrap()
 }
@@ -216,6 +233,8 @@ fn what_cannot_be_served_is_said() {
         (&["serve", &nobody], 2, "--namespace NAME is missing"),
         (&["serve", "10.0.0.2:9465", "--namespace", "users"], 2, "none is named"),
         (&["serve", &nobody, "--namespace", "a:b"], 2, "'a:b' is no namespace"),
+        (&["serve", &nobody, "--master", "", "--namespace", "users"], 2, "as the sentinels call it"),
+        (&["serve", &nobody, "--master", "main"], 2, "--namespace"),
         (&["serve", "https://10.0.0.2:9465"], 2, "speaks http, not https"),
         (&["serve", "10.0.0.2"], 2, "host:port"),
         (&["serve", "10.0.0.2:9465", "--listen", "192.0.2.1:9466"], 2, "can listen on 192.0.2.1:9466"),

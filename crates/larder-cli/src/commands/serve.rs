@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use larder::remote::names;
 use larder::{Dashboard, DashboardConfig, Discovery, Registry};
-use larder_redis::{RedisConfig, RedisStore, Target};
+use larder_redis::{Login, RedisConfig, RedisStore, Target};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
@@ -43,7 +43,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
                 "--namespace NAME is missing: that under which the instances register in the Redis (Discovery::new)";
             return Err(Failure::Usage(what.into()));
         }
-        (servers, Some(namespace)) => Some(registered(servers, namespace).await?),
+        (servers, Some(namespace)) => Some(registered(servers, args.master.as_deref(), namespace).await?),
     };
     let page = Dashboard::serve(args.listen, config).await?;
     eprintln!("Dashboard: http://{}/", page.address());
@@ -58,12 +58,31 @@ fn is_redis(instance: &str) -> bool {
     scheme.is_some_and(|scheme| ["redis", "rediss", "unix", "redis+unix"].contains(&scheme))
 }
 
+/// The master that sentinels name so: `[user:password@]name[/db]`, read as the end of a URL is.
+fn watched(sentinels: &[&str], master: &str) -> Result<RedisConfig, Failure> {
+    let wrong = || Failure::Usage("--master is [user:password@]NAME[/db], NAME as the sentinels call it".into());
+    let RedisConfig { target: Target::Single(node), credentials: login, .. } =
+        RedisConfig::single(&format!("redis://{master}")).map_err(|_| wrong())?
+    else {
+        return Err(wrong());
+    };
+    let address = node.addr().to_string();
+    let service = address.rsplit_once(':').map_or(address.as_str(), |(name, _)| name);
+    let mut config = RedisConfig::sentinel(sentinels, service, Login::default())?;
+    config.credentials = login;
+    if let Target::Sentinel { db, .. } = &mut config.target {
+        *db = node.redis_settings().db();
+    }
+    Ok(config)
+}
+
 /// Those who register there, once it has answered.
-async fn registered(servers: &[&String], namespace: &str) -> Result<Discovery, Failure> {
+async fn registered(servers: &[&String], master: Option<&str>, namespace: &str) -> Result<Discovery, Failure> {
     provide_crypto();
     let urls: Vec<_> = servers.iter().map(|url| url.as_str()).collect();
-    let config = match urls[..] {
-        [url] => RedisConfig::single(url)?,
+    let config = match (&urls[..], master) {
+        (_, Some(master)) => watched(&urls, master)?,
+        ([url], None) => RedisConfig::single(url)?,
         _ => RedisConfig::cluster(&urls)?,
     };
     // The addresses alone: a URL may hold a password.
@@ -84,4 +103,29 @@ async fn registered(servers: &[&String], namespace: &str) -> Result<Discovery, F
         sleep(Duration::from_millis(20)).await;
     }
     Ok(discovery)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_master_is_a_name_with_its_login_and_database() {
+        for (text, name, number, user, password) in [
+            ("mymaster", "mymaster", 0, None, None),
+            ("My_Master-1/3", "My_Master-1", 3, None, None),
+            (":s%40cret@mymaster", "mymaster", 0, None, Some("s@cret")),
+            ("ann:secret@mymaster/7", "mymaster", 7, Some("ann"), Some("secret")),
+        ] {
+            let config = watched(&["redis://10.0.0.7:26379"], text).unwrap();
+            let Target::Sentinel { nodes, service, db } = &config.target else { panic!("{:?}", config.target) };
+            assert_eq!((nodes.len(), service.as_str(), *db), (1, name, number));
+            let login = config.credentials.current().await.unwrap();
+            assert_eq!((login.user.as_deref(), login.password.as_deref()), (user, password));
+        }
+        for text in ["", "ann:secret@", "my master", "mymaster/x"] {
+            let Err(Failure::Usage(what)) = watched(&["redis://10.0.0.7"], text) else { panic!("'{text}'") };
+            assert!(what.contains("--master") && !what.contains("secret"), "{what}");
+        }
+    }
 }
