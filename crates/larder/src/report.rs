@@ -149,6 +149,8 @@ pub struct ControlReport {
     pub policy: String,
     /// How long the control's values live, in seconds, where lifetimes are on trial beside one for all.
     pub ttl: Option<f64>,
+    /// For what share of the time it had gone unchanged a value of the control's lives, where lifetimes are on trial beside that.
+    pub age_share: Option<f64>,
     /// The share of the control's answers that may be stale, where one objective is on trial beside another.
     pub objective: Option<f64>,
     /// Where the experiment is: `baseline`, `ramping`, `adopted` or `cooling-down`.

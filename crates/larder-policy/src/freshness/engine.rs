@@ -44,8 +44,8 @@ pub(super) struct Group {
     pub(super) controller: Controller,
     audits: Audits,
     most_stale: f64,
-    /// Everything lives this long for now, whatever the objective.
-    pub(super) suspended: Option<Duration>,
+    /// Everything lives by this rule for now, whatever the objective.
+    pub(super) suspended: Option<Freshness>,
 }
 
 impl Group {
@@ -148,8 +148,8 @@ impl Engine {
         let group = &mut self.groups[usize::from(record.group)];
         group.audits.read();
         record.cached.is_held &= is_cached;
-        if let Some(ttl) = group.suspended {
-            return self.serve_by_age(slot, now, ttl);
+        if group.suspended.is_some() {
+            return self.serve_by_rule(slot, now);
         }
         group.controller.read();
         if let Some(stale) = record.cached.stale(now, group.controller.era()) {
@@ -165,10 +165,11 @@ impl Engine {
         let Some(loaded) = record.cached.loaded().filter(|_| record.cached.is_held) else { return Decision::Load };
         let age = seconds(loaded, now);
         let freshness = &group.freshness;
-        match freshness.goal {
-            Goal::FixedTtl(ttl) => return if age < ttl.as_secs_f64() { Decision::Serve } else { Decision::Load },
-            Goal::NeverStale => return if now < record.cached.lease { Decision::Serve } else { Decision::Load },
-            Goal::StaleReads(_) => {}
+        if let Some(ttl) = freshness.by_rule(record.unchanged()) {
+            return if age < ttl.as_secs_f64() { Decision::Serve } else { Decision::Load };
+        }
+        if freshness.goal == Goal::NeverStale {
+            return if now < record.cached.lease { Decision::Serve } else { Decision::Load };
         }
         let most = freshness.most.as_secs_f64();
         if age >= most {
@@ -362,11 +363,13 @@ impl Engine {
     fn lifetimes(&self, slot: usize, size: u32, group: usize) -> Lifetimes {
         let (record, group) = (&self.records[slot], &self.groups[group]);
         let freshness = &group.freshness;
-        let logical = match freshness.goal {
-            _ if group.suspended.is_some() => group.suspended.unwrap_or_default(),
-            Goal::FixedTtl(ttl) => ttl,
-            Goal::NeverStale => record.cached.lease.since(record.cached.loaded().unwrap_or(record.cached.lease)),
-            Goal::StaleReads(_) => {
+        let rule = group.suspended.as_ref().unwrap_or(freshness);
+        let logical = match rule.by_rule(record.unchanged()) {
+            Some(ttl) => ttl,
+            None if freshness.goal == Goal::NeverStale => {
+                record.cached.lease.since(record.cached.loaded().unwrap_or(record.cached.lease))
+            }
+            None => {
                 let rate = record.reads.rate();
                 // The hazard depends on the age at which it is asked for: twice is near enough.
                 let mut age = record.changes.rate.mean().recip();

@@ -39,6 +39,8 @@ pub(super) enum Goal {
     StaleReads(f64),
     /// Everything lives this long.
     FixedTtl(Duration),
+    /// A value lives for this share of the time it had gone unchanged.
+    ShareOfAge(f64),
     /// Nothing stale: served only under a lease that a notice would end.
     NeverStale,
 }
@@ -63,6 +65,20 @@ impl Freshness {
     /// Every value lives this long, whatever is known.
     pub fn fixed_ttl(ttl: Duration) -> Self {
         Self { most: ttl.max(MOST), ..Self::new(Goal::FixedTtl(ttl)) }
+    }
+
+    /// Each value lives for this share of the time for which the origin's had not changed when it was loaded, such as 0.1: what has been
+    /// the same for long is expected to stay so (the Alex protocol, Cate 1992; HTTP's heuristic of RFC 9111, 4.2.2). A value whose changes are
+    /// not known has not changed since its key was first loaded, so give a [`min_ttl`](Self::min_ttl) as well: the first lifetime is 0 without.
+    ///
+    /// # Errors
+    /// The share is not above 0, or not finite.
+    pub fn share_of_age(share: f64) -> Result<Self, Error> {
+        if share > 0.0 && share.is_finite() {
+            return Ok(Self::new(Goal::ShareOfAge(share)));
+        }
+        let message = format!("a lifetime of {share} times a value's age is not above 0: take one such as 0.1");
+        Err(Error::new(ErrorKind::BadValue, message))
     }
 
     /// No read may be stale: a value is served only under a lease, which the origin ends with a notice when it changes.
@@ -131,6 +147,31 @@ impl Freshness {
         }
     }
 
+    /// For what share of the time it had gone unchanged a value lives, where that is the rule.
+    pub fn age_share(&self) -> Option<f64> {
+        match self.goal {
+            Goal::ShareOfAge(share) => Some(share),
+            _ => None,
+        }
+    }
+
+    /// Whether lifetimes are by one rule for all keys, a fixed one or a share of the age, and nothing is foreseen.
+    pub fn is_rule(&self) -> bool {
+        self.prefixes.is_empty() && matches!(self.goal, Goal::FixedTtl(_) | Goal::ShareOfAge(_))
+    }
+
+    /// How long a value lives that had gone unchanged for so long when it was loaded, where a rule says so; `None` under an objective and a lease.
+    pub(super) fn by_rule(&self, unchanged: Duration) -> Option<Duration> {
+        let ttl = match self.goal {
+            Goal::FixedTtl(ttl) => ttl,
+            Goal::ShareOfAge(share) => {
+                Duration::try_from_secs_f64(unchanged.as_secs_f64() * share).unwrap_or(Duration::MAX)
+            }
+            Goal::StaleReads(_) | Goal::NeverStale => return None,
+        };
+        Some(ttl.clamp(self.least, self.most))
+    }
+
     /// Prefixes of keys that have an objective of their own.
     pub fn prefixes(&self) -> impl Iterator<Item = &str> {
         self.prefixes.iter().map(|(prefix, _)| prefix.as_str())
@@ -168,6 +209,23 @@ mod tests {
             assert_eq!(Freshness::stale_reads(share).unwrap_err().kind(), ErrorKind::BadValue, "{share}");
         }
         assert!(Freshness::stale_reads(1e-6).is_ok());
+    }
+
+    #[test]
+    fn a_share_of_the_age_is_a_rule_with_ends() {
+        for share in [0.0, -0.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(Freshness::share_of_age(share).unwrap_err().kind(), ErrorKind::BadValue, "{share}");
+        }
+        let secs = Duration::from_secs;
+        let tenth = Freshness::share_of_age(0.1).unwrap().min_ttl(secs(5)).max_ttl(secs(60));
+        let lifetimes = [0, 100, 10_000].map(|unchanged| tenth.by_rule(secs(unchanged)).unwrap());
+        assert_eq!(lifetimes, [secs(5), secs(10), secs(60)]);
+        assert_eq!(Freshness::share_of_age(2.0).unwrap().by_rule(Duration::MAX), Some(MOST));
+        assert_eq!((tenth.age_share(), tenth.fixed(), tenth.objective()), (Some(0.1), None, None));
+        assert_eq!(Freshness::fixed_ttl(secs(7)).by_rule(secs(100)), Some(secs(7)));
+        assert_eq!(Freshness::never_stale().by_rule(secs(100)), None);
+        assert!(tenth.is_rule() && !Freshness::never_stale().is_rule());
+        assert!(!Freshness::fixed_ttl(secs(7)).with_prefix("a:", tenth).is_rule());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the engine keeps of each key: what is known of its changes, and of the value now cached.
 
+use std::time::Duration;
+
 use super::checkpoint::Checkpoint;
 use super::flips::Flips;
 use super::plan::ClassId;
@@ -114,6 +116,13 @@ pub(super) struct Record {
     pub(super) flips: Flips,
     pub(super) cached: Cached,
     pub(super) changes: Changes,
+}
+
+impl Record {
+    /// For how long the value cached had not changed when it was loaded.
+    pub(super) fn unchanged(&self) -> Duration {
+        self.cached.loaded().map_or(Duration::ZERO, |loaded| loaded.since(self.changes.last))
+    }
 }
 
 // Most of what a key costs that the engine knows.

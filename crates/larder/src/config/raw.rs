@@ -52,6 +52,7 @@ pub(super) struct Table {
 struct Fresh {
     ttl: Option<Spanned<As<Time>>>,
     objective: Option<Spanned<As<Objective>>>,
+    age_share: Option<Spanned<As<Share>>>,
     older_than: Given<Time>,
     min_ttl: Option<Spanned<As<Time>>>,
     max_ttl: Given<Time>,
@@ -248,13 +249,22 @@ impl Place<'_> {
     fn freshness(&self, fresh: Spanned<Fresh>, usual: Option<&Freshness>) -> Result<Freshness, Error> {
         let span = fresh.span();
         let fresh = fresh.into_inner();
-        let mut freshness = match (fresh.ttl, fresh.objective) {
-            (Some(ttl), Some(_)) => {
-                let what = "a fixed lifetime leaves nothing to an objective: write either ttl or objective";
+        let mut freshness = match (fresh.ttl, fresh.objective, fresh.age_share) {
+            (Some(ttl), None, None) => Freshness::fixed_ttl(ttl.into_inner().0),
+            (Some(ttl), ..) => {
+                let what = "a fixed lifetime leaves nothing to another: write either ttl, objective or age_share";
                 return Err(self.wrong(ttl.span(), "ttl", what));
             }
-            (Some(ttl), None) => Freshness::fixed_ttl(ttl.into_inner().0),
-            (None, Some(objective)) => {
+            (None, Some(_), Some(share)) => {
+                let what = "a share of the age leaves nothing to an objective: write either";
+                return Err(self.wrong(share.span(), "age_share", what));
+            }
+            (None, None, Some(share)) => {
+                let at = share.span();
+                Freshness::share_of_age(share.into_inner().0)
+                    .map_err(|error| self.wrong(at, "age_share", &error.to_string()))?
+            }
+            (None, Some(objective), None) => {
                 let at = objective.span();
                 match objective.into_inner().0 {
                     Some(share) => Freshness::stale_reads(share)
@@ -262,10 +272,11 @@ impl Place<'_> {
                     None => Freshness::never_stale(),
                 }
             }
-            (None, None) => match usual {
+            (None, None, None) => match usual {
                 Some(usual) => usual.clone(),
                 None => {
-                    let what = "say how stale these keys may be: objective = \"1%\", or ttl = \"5m\"";
+                    let what =
+                        "say how stale these keys may be: objective = \"1%\", or ttl = \"5m\", or age_share = \"10%\"";
                     return Err(self.wrong(span, "", what));
                 }
             },
@@ -375,6 +386,7 @@ mod tests {
             ttl: Some(_),
             // Instead of the lifetime.
             objective: None,
+            age_share: None,
             older_than: Some(_),
             min_ttl: Some(_),
             max_ttl: Some(_),
@@ -497,6 +509,9 @@ mod tests {
         let config = Config::from_toml(text, "cache").unwrap();
         let freshness = Freshness::stale_reads(0.01).unwrap().older_than(Duration::from_secs(30));
         assert_eq!(config.control, Control::beside("lru").freshness(freshness));
+        let text = "[cache.control]\npolicy = 'lru'\n[cache.control.freshness]\nage_share = '10%'\nmin_ttl = '5s'";
+        let freshness = Freshness::share_of_age(0.1).unwrap().min_ttl(Duration::from_secs(5));
+        assert_eq!(Config::from_toml(text, "cache").unwrap().control, Control::beside("lru").freshness(freshness));
     }
 
     #[test]
@@ -509,6 +524,8 @@ mod tests {
             ("[cache]\npolicy = 'belady'", "line 2", "policy", "larder policies"),
             ("[cache]\nrefresh = 'soon'", "line 2", "refresh", "at-end"),
             ("[cache.freshness]\nobjective = '1%'\nttl = '5m'", "line 3", "cache.freshness.ttl", "either"),
+            ("[cache.freshness]\nobjective = '1%'\nage_share = 0.1", "line 3", "cache.freshness.age_share", "either"),
+            ("[cache.freshness]\nage_share = 0", "line 2", "age_share", "such as 0.1"),
             ("[cache.freshness]\nobjective = 3", "line 2", "objective", "such as \"1%\""),
             ("[cache.freshness]\nmax_ttl = '1m'\nmin_ttl = '1h'", "line 3", "min_ttl", "raise max_ttl"),
             ("[cache.freshness.prefixes.'a:']\nolder_than = '1s'", "line 1", "prefixes.\"a:\"", "objective = "),

@@ -108,7 +108,7 @@ impl Control {
         self
     }
 
-    /// The control's values live by this objective, and the cache's own is on trial, as with [`ttl`](Self::ttl): it wins by fewer loads or by being fresh
+    /// The control's values live by this objective or rule, such as [`Freshness::share_of_age`], and the cache's own is on trial, as with [`ttl`](Self::ttl): it wins by fewer loads or by being fresh
     /// enough where the control is not. Each part of the memory steers for the objective of its arm by what it has seen of its own keys; where
     /// it changes sides, what it knows of them stays. If the cache is to be fresher than its control, loads may double before it is rolled
     /// back, unless [`Guardrails::origin_loads`](super::Guardrails::origin_loads) was set.

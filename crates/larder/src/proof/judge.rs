@@ -5,6 +5,7 @@ use std::time::Duration;
 use larder_policy::experiment::{
     Arm, Breach, Event, Experiment, Interval, Report, Settings, ShardSlice, SizeCurve, StaleShare, State,
 };
+use larder_policy::freshness::Freshness;
 use larder_policy::{Policy, Time};
 
 use super::lifetimes::{Lifetimes, Trial};
@@ -156,11 +157,7 @@ impl Judge {
         };
         let treated = self.experiment.count(Arm::Treatment);
         let sizes = self.sizes.points();
-        let (ttl, objective) = match self.lifetimes.as_ref().map(|trial| &trial.control) {
-            None => (None, None),
-            Some(Lifetimes::Fixed(ttl)) => (Some(ttl.as_secs_f64()), None),
-            Some(Lifetimes::Learned(freshness)) => (None, freshness.objective()),
-        };
+        let other = self.lifetimes.as_ref().map(|trial| trial.control.freshness());
         let most = self.most_stale;
         let stale = |StaleShare { rate, interval: Interval { low, high } }: StaleShare| {
             let is_certifiable = most.is_some_and(|most| high <= most || low > most);
@@ -183,8 +180,9 @@ impl Judge {
         });
         ControlReport {
             policy: self.control.clone(),
-            ttl,
-            objective,
+            ttl: other.and_then(Freshness::fixed).map(|ttl| ttl.as_secs_f64()),
+            age_share: other.and_then(Freshness::age_share),
+            objective: other.and_then(Freshness::objective),
             state,
             resumes_in,
             treated,

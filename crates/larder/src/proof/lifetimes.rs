@@ -1,7 +1,5 @@
 //! Lifetimes on trial: what each arm's values live by.
 
-use std::time::Duration;
-
 use larder_policy::experiment::{Arm, Settings};
 use larder_policy::freshness::{Engine, Freshness};
 
@@ -16,17 +14,23 @@ const FRESHER: f64 = 1.0;
 /// What values live by.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Lifetimes {
-    /// One lifetime for all.
-    Fixed(Duration),
+    /// What a rule says: one lifetime for all, or a share of each value's age.
+    Ruled(Freshness),
     /// What an objective makes of what is known of each key.
     Learned(Freshness),
 }
 
 impl Lifetimes {
+    /// As they were asked for.
+    pub(crate) fn freshness(&self) -> &Freshness {
+        let (Self::Ruled(freshness) | Self::Learned(freshness)) = self;
+        freshness
+    }
+
     /// Lets an engine decide by them from now on.
     pub(crate) fn rule(&self, engine: &mut Engine) {
         match self {
-            Self::Fixed(ttl) => engine.suspend(Some(*ttl)),
+            Self::Ruled(rule) => engine.suspend(Some(rule)),
             Self::Learned(freshness) => {
                 engine.suspend(None);
                 engine.keep_to(freshness);
@@ -56,11 +60,10 @@ impl Trial {
             (Some(_), Some(_)) => {
                 return wrong("a control has either a ttl or a freshness of its own: take one away".into());
             }
-            (Some(ttl), None) => Lifetimes::Fixed(ttl),
-            // The same, and its answers are audited.
-            (None, Some(freshness)) => {
-                freshness.fixed().map_or_else(|| Lifetimes::Learned(freshness.clone()), Lifetimes::Fixed)
-            }
+            (Some(ttl), None) => Lifetimes::Ruled(Freshness::fixed_ttl(ttl)),
+            // The cache's objective is set aside, and answers are audited for it all the same.
+            (None, Some(freshness)) if freshness.is_rule() => Lifetimes::Ruled(freshness.clone()),
+            (None, Some(freshness)) => Lifetimes::Learned(freshness.clone()),
         };
         let Some(objective) = own.objective() else {
             let what = "a control with lifetimes of its own tries lifetimes that keep to a share of stale reads: give the cache such an \

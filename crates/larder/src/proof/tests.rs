@@ -234,10 +234,10 @@ async fn read_through(cache: &Cache<u64, u64>, clock: &Clock, rng: &mut Rng) -> 
 
 #[tokio::test]
 async fn lifetimes_on_trial_win_where_the_control_is_stale_or_loads_too_often() {
-    let trial = async |ttl: Duration| {
+    let trial = async |control: Control| {
         let clock = Clock::manual(Time(1_000_000));
         // More than the objective, so that a short trial can tell.
-        let control = Control::beside("lru").ttl(ttl).ramped().slice(Duration::from_secs(3600));
+        let control = control.ramped().slice(Duration::from_secs(3600));
         let control = control.with(|settings| settings.guardrails.stale = Some(0.1));
         let builder = Cache::builder().capacity(4096).segments(64).policy("lru").clock(clock.clone()).seed(7);
         let builder = builder.digest(|value: &u64| *value);
@@ -252,19 +252,25 @@ async fn lifetimes_on_trial_win_where_the_control_is_stale_or_loads_too_often() 
         panic!("nothing was said: {before:?}")
     };
     // As stale as half of ten seconds in thirty.
-    let (event, before, report) = trial(Duration::from_secs(30)).await;
+    let (event, before, report) = trial(Control::beside("lru").ttl(Duration::from_secs(30))).await;
     let Event::Adopted { won: Won::Stale { rate, control } } = event else { panic!("{event:?} {report:?}") };
     assert!(rate < 0.06 && control > 0.15, "{rate} {control}");
     assert_eq!((report.state, report.ttl), ("adopted", Some(30.0)));
     // Fresh enough, and all that does not change is loaded ten times a second.
     let stale = before.arms.unwrap().control_stale.unwrap();
     assert!(stale.low > 0.1 && stale.is_certifiable, "{stale:?}");
-    let (event, before, report) = trial(Duration::from_millis(100)).await;
+    let (event, before, report) = trial(Control::beside("lru").ttl(Duration::from_millis(100))).await;
     let Event::Adopted { won: Won::OriginLoads { saved, .. } } = event else { panic!("{event:?} {report:?}") };
     assert!(saved > 0.3, "{saved}");
     let arms = before.arms.unwrap();
     let loads = arms.origin_loads.unwrap();
     assert!(arms.stale.unwrap().rate < 0.06 && loads.change < -0.3 && loads.p_less < 0.01, "{arms:?}");
+    // What changes lives a fiftieth of ten seconds at most, and what does not is looked at again and again.
+    let alex = Freshness::share_of_age(0.02).unwrap();
+    let (event, before, report) = trial(Control::beside("lru").freshness(alex)).await;
+    let Event::Adopted { won: Won::OriginLoads { saved, .. } } = event else { panic!("{event:?} {report:?}") };
+    assert!(saved > 0.1 && before.arms.unwrap().control_stale.unwrap().high < 0.1, "{saved} {report:?}");
+    assert_eq!((report.ttl, report.age_share), (None, Some(0.02)));
 }
 
 #[tokio::test]
@@ -409,10 +415,12 @@ async fn a_control_with_lifetimes_of_its_own_is_checked() {
     let control = |control: Control| {
         let cache = Cache::<u64, u64>::builder().capacity(100).freshness(share(0.05)).control(control).build().unwrap();
         let control = cache.report().control.unwrap();
-        (control.ttl, control.objective)
+        (control.ttl, control.age_share, control.objective)
     };
-    assert_eq!(control(Control::beside("lru").freshness(fixed)), (Some(9.0), None));
-    assert_eq!(control(Control::beside("lru").freshness(share(0.1))), (None, Some(0.1)));
+    assert_eq!(control(Control::beside("lru").freshness(fixed)), (Some(9.0), None, None));
+    assert_eq!(control(Control::beside("lru").freshness(share(0.1))), (None, None, Some(0.1)));
+    let alex = Freshness::share_of_age(0.2).unwrap();
+    assert_eq!(control(Control::beside("lru").freshness(alex)), (None, Some(0.2), None));
 }
 
 #[tokio::test]

@@ -1,20 +1,19 @@
-//! Other lifetimes for a while than the engine's own, as the control of an experiment has them: one for all, or by another objective. What is known
+//! Other lifetimes for a while than the engine's own, as the control of an experiment has them: by a rule, or by another objective. What is known
 //! of the origin is the same under each of them, and stays.
-
-use std::time::Duration;
 
 use super::{Engine, Goal, Group, most_stale, seconds};
 use crate::Time;
 use crate::freshness::{Audit, Decision, Freshness};
 
 impl Engine {
-    /// Decides while objectives are suspended: by age alone. Audits go on, and the engine learns from what is loaded.
+    /// Decides while objectives are suspended: by a rule. Audits go on, and the engine learns from what is loaded.
     #[cold]
-    pub(super) fn serve_by_age(&mut self, slot: usize, now: Time, ttl: Duration) -> Decision {
+    pub(super) fn serve_by_rule(&mut self, slot: usize, now: Time) -> Decision {
         let record = &self.records[slot];
         let Some(loaded) = record.cached.loaded().filter(|_| record.cached.is_held) else { return Decision::Load };
         let group = &self.groups[usize::from(record.group)];
         let age = seconds(loaded, now);
+        let ttl = group.suspended.as_ref().and_then(|rule| rule.by_rule(record.unchanged())).unwrap_or_default();
         if age >= ttl.min(group.freshness.most).as_secs_f64() {
             return Decision::Load;
         }
@@ -28,11 +27,12 @@ impl Engine {
         }
     }
 
-    /// From now on everything lives for `ttl`, whatever the objectives say, or with `None` by them again. What is learned meanwhile counts, what
-    /// is served does not: an objective owes nothing for what it did not decide.
-    pub fn suspend(&mut self, ttl: Option<Duration>) {
+    /// From now on everything lives by `rule`, a fixed lifetime or a share of the age, whatever the objectives say; or with `None`, or what is
+    /// no rule, by them again. What is learned meanwhile counts, what is served does not: an objective owes nothing for what it did not decide.
+    pub fn suspend(&mut self, rule: Option<&Freshness>) {
+        let rule = rule.filter(|rule| rule.is_rule());
         for group in &mut self.groups {
-            group.suspended = ttl;
+            group.suspended = rule.cloned();
         }
         self.forgive();
     }

@@ -144,6 +144,33 @@ fn a_fixed_lifetime_is_exact() {
 }
 
 #[test]
+fn a_share_of_the_age_is_exact_suspended_or_not() {
+    let second = |at: u64| Time(at * 1_000_000);
+    let rule = Freshness::share_of_age(0.1).unwrap().min_ttl(Duration::from_secs(5));
+    let mut suspended = engine(0.01);
+    suspended.suspend(Some(&rule));
+    for mut engine in [Engine::new(rule, 1), suspended] {
+        let subject = engine.subject(KeyHash(7), "", 1, 0);
+        // Known for 5 s, then for 1005, then changed 16 s ago.
+        let lives = [
+            (10, 5_000, Evidence::Unchanged),
+            (15, 5_000, Evidence::Unchanged),
+            (1015, 100_500, Evidence::Unchanged),
+            (1116, 5_000, Evidence::ChangedAt(second(1100))),
+            (1200, 10_000, Evidence::Unchanged),
+        ];
+        for (at, millis, evidence) in lives {
+            assert_eq!(engine.read(subject, second(at), true), Decision::Load, "{at}");
+            let lifetime = Duration::from_millis(millis);
+            assert_eq!(engine.loaded(subject, second(at), Loaded::new(second(at), evidence)).logical, lifetime, "{at}");
+            let last = Time(second(at).0 + millis * 1000 - 1);
+            assert!(engine.read(subject, last, true).is_served(), "{at}");
+        }
+        assert_eq!(engine.read(subject, second(1210), true), Decision::Load);
+    }
+}
+
+#[test]
 fn a_suspended_objective_owes_nothing_and_comes_back_wiser() {
     let ttl = Duration::from_secs(3000);
     let run = |engine: &mut Engine, origin: &mut Origin, events: usize| {
@@ -154,7 +181,7 @@ fn a_suspended_objective_owes_nothing_and_comes_back_wiser() {
     };
     let mut origin = Origin::new(2000, 3);
     let mut engine = engine(0.01);
-    engine.suspend(Some(ttl));
+    engine.suspend(Some(&Freshness::fixed_ttl(ttl)));
     let (truth, (_, low, high)) = run(&mut engine, &mut origin, 300_000);
     // As stale as such a lifetime is, whatever the objective; audits alone add loads.
     let mut fixed = Origin::new(2000, 3);

@@ -156,6 +156,7 @@ function showTrial({ control }) {
     ["State", (words.STATES[control.state] ?? control.state) + resumes, back ? "bad" : "", control.state],
     ["Runs the policy", `${control.treated} of ${control.parts} parts`],
     ...(control.ttl === null ? [] : [["The control's lifetime", words.span(control.ttl)]]),
+    ...(control.age_share === null ? [] : [["The control's lifetime", `${words.percent(control.age_share)} of the time unchanged`]]),
     ...(control.objective === null ? [] : [["The control's objective", words.percent(control.objective)]]),
     ["Evidence", `${words.count(control.requests)} reads, memory turned over ${control.turnovers.toFixed(1)} times`],
     ["Tells as much as", `${words.count(control.effective_keys)} equal keys`],
