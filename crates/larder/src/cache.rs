@@ -359,7 +359,11 @@ where
 
     /// Lets the policy decide again after a rollback, as at the start. Whether there is a control it was measured against.
     pub fn resume(&self) -> bool {
-        self.inner.store.resume()
+        let resumed = self.inner.store.resume();
+        if resumed {
+            tracing::info!(cache = %self.inner.name, "the policy is resumed by hand: it decides as at the start");
+        }
+        resumed
     }
 
     /// What the remote tier has done so far, where there is one.

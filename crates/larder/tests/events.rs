@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder::remote::{Faults, InProcess};
-use larder::{Cache, codec};
+use larder::{Cache, Control, Sharing, codec};
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Where events are written to.
@@ -32,6 +33,18 @@ impl<'a> MakeWriter<'a> for Told {
 }
 
 impl Told {
+    /// Hears this thread while the guard lives.
+    fn listen() -> (Self, DefaultGuard) {
+        let told = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(told.clone())
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        (told, tracing::subscriber::set_default(subscriber))
+    }
+
     /// What was told since the last call.
     fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
@@ -46,14 +59,7 @@ fn assert_told(told: &str, level: &str, parts: &[&str]) {
 
 #[tokio::test(start_paused = true)]
 async fn the_breaker_and_the_epochs_tell_what_happens_to_them() {
-    let told = Told::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(told.clone())
-        .with_ansi(false)
-        .without_time()
-        .finish();
-    let _told = tracing::subscriber::set_default(subscriber);
+    let (told, _listening) = Told::listen();
     let store = InProcess::new(1 << 20);
     let other: Cache<u64, u64> =
         Cache::builder().name("told").capacity(10).remote(store.clone(), codec::MessagePack).build().unwrap();
@@ -86,4 +92,42 @@ async fn the_breaker_and_the_epochs_tell_what_happens_to_them() {
     let now = told.take();
     assert_told(&now, "INFO", &["everything was cleared", r#"source="local""#]);
     assert_told(&now, "INFO", &["everything was cleared", r#"source="remote""#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_experiment_tells_who_is_asked_to_decide() {
+    let (told, _listening) = Told::listen();
+    let builder = Cache::<u64, u64>::builder().name("tried").capacity(100).segments(4).policy("lru");
+    let cache = builder.control(Control::beside("fifo")).build().unwrap();
+    assert!(cache.roll_back());
+    assert_told(&told.take(), "WARN", &["the policy is rolled back", r#"cache="tried""#, "breach="]);
+    assert!(cache.resume());
+    assert_told(&told.take(), "INFO", &["resumed by hand", "cache=tried"]);
+    let alone: Cache<u64, u64> = Cache::builder().name("alone").capacity(100).control(Control::none()).build().unwrap();
+    assert!(!alone.resume() && !alone.roll_back() && told.take().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_tell_who_publishes_and_what_is_taken_over() {
+    let (told, _listening) = Told::listen();
+    let (look, store) = (Duration::from_secs(1), InProcess::new(1 << 20));
+    let cache = |name: &str| -> Cache<u64, u64> {
+        let builder = Cache::builder().name(name).namespace("both").capacity(200).segments(1).control(Control::none());
+        let sharing = Sharing { look, publish: look * 3, lease: look * 3 };
+        builder.share_models(store.clone()).sharing(sharing).seed(1).build().unwrap()
+    };
+    let one = cache("one");
+    for at in 0..20_000u64 {
+        // Low keys are read more often.
+        let key = at * 7919 % 1000;
+        let key = key * key / 1000;
+        one.get_with(&key, async move || Ok::<_, io::Error>(key)).await.unwrap();
+    }
+    tokio::time::sleep(look * 8).await;
+    let now = told.take();
+    assert_told(&now, "INFO", &["this instance publishes what the service learned", r#"cache="one""#]);
+    assert_told(&now, "INFO", &["what was learned is published", r#"cache="one""#, "generation=1"]);
+    let _other = cache("other");
+    tokio::time::sleep(look * 2).await;
+    assert_told(&told.take(), "INFO", &["a shared model is taken over", r#"cache="other""#, "generation="]);
 }

@@ -35,6 +35,7 @@ let freshness = Freshness::stale_reads(0.01)?.older_than(Duration::from_secs(30)
 | `.with_prefix(\"price:\", …)` | another objective for some keys |
 | `.starting_ttl(300 s)` | exactly `EX 300` until enough is known to do better |
 | `fixed_ttl(300 s)` | exactly `EX 300`, for ever |
+| `share_of_age(0.1)` | for a tenth of the time the value had gone unchanged when it was loaded (Alex), as HTTP caches guess it |
 | `never_stale()` | served only under a lease that a write notice ends |
 
 Which share? 1 % stale means that 99 of 100 answers are what the origin would have said; most caches with a fixed lifetime
