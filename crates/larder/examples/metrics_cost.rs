@@ -1,4 +1,4 @@
-//! What of a hit's instructions goes into metrics, counted by valgrind: `cargo run --release -p larder --example metrics_cost`.
+//! What of a hit's instructions goes into metrics, counted by valgrind: `cargo run -p larder --example metrics_cost`.
 //!
 //! The program runs itself under callgrind without reads and with them: the difference is the reads. Code that was inlined is told by the file it
 //! came from; counted are those of `telemetry`, and of std's thread-locals and cells, which nothing else on this path uses.
