@@ -274,6 +274,9 @@ impl Learned {
                 examples.push(example);
             }
         });
+        if self.record.drifts() {
+            self.step_back();
+        }
     }
 
     /// The share of evictions at which a candidate is watched: as many wait as there is room for, over the longest span.
@@ -320,10 +323,11 @@ impl Learned {
         (!self.kept.is_empty()).then(|| self.kept.remove(0))
     }
 
-    /// The weights are of no use: the model starts anew as LRU, and does not rank for a while.
+    /// The weights are of no use, being no numbers or worse than the base rate: the model starts anew as LRU, and does not rank for a while.
     #[cold]
     fn step_back(&mut self) {
         self.card = Scorecard::new(None, self.rate);
+        self.record.restart();
         self.kept.clear();
         if let Some(Some(guard)) = &mut self.guard {
             guard.retreat();

@@ -12,9 +12,11 @@
 //! * `memory`: the past of evicted keys, 8 bytes each;
 //! * [`explanation`]: why a key stays or leaves;
 //! * `prequential`: how good what the model says is, while it runs;
+//! * `drift`: whether that is less than nothing;
 //! * [`prior`]: weights learned offline, as bytes;
 //! * `pool`: what several learners have found, as one prior.
 
+pub(crate) mod drift;
 pub mod explanation;
 pub mod features;
 pub(crate) mod guard;

@@ -4,6 +4,7 @@
 
 use std::ops::AddAssign;
 
+use super::drift::Drift;
 use super::scorecard::loss;
 use super::{Example, HORIZONS, Prior};
 
@@ -36,6 +37,8 @@ pub struct Scores {
     compared: u64,
     own: f64,
     prior: f64,
+    drift: f64,
+    drifts: u64,
 }
 
 impl Scores {
@@ -70,7 +73,19 @@ impl Scores {
         (self.examples() >= FEWEST).then(|| sum / self.examples() as f64)
     }
 
-    fn note(&mut self, example: &Example, logit: f32, prior: Option<f32>) {
+    /// How far the model that is worst off is on its way to drift: at 1, when it has gone on foretelling worse than somebody who knows how
+    /// often each span brings a use and nothing else, it is set aside and begins anew as LRU.
+    pub fn drift(&self) -> f64 {
+        self.drift
+    }
+
+    /// How often a model drifted, since the start.
+    pub fn drifts(&self) -> u64 {
+        self.drifts
+    }
+
+    /// What the model lost, in nats, is `own`.
+    fn note(&mut self, example: &Example, logit: f32, own: f64, prior: Option<f32>) {
         let said = 1.0 / (1.0 + f64::from(-logit).exp());
         let bin = ((said * BINS as f64) as usize).min(BINS - 1);
         for seen in [&mut self.spans[usize::from(example.span)], &mut self.bins[bin]] {
@@ -78,7 +93,6 @@ impl Scores {
             seen.happened += u64::from(example.used);
         }
         self.said[bin] += said;
-        let own = f64::from(loss(logit, example.used));
         self.loss += own;
         if let Some(prior) = prior {
             self.compared += 1;
@@ -114,6 +128,8 @@ impl AddAssign for Scores {
         self.compared += other.compared;
         self.own += other.own;
         self.prior += other.prior;
+        self.drift = self.drift.max(other.drift);
+        self.drifts += other.drifts;
     }
 }
 
@@ -125,11 +141,14 @@ pub(crate) struct Prequential {
     judged: u32,
     /// Examples until one is judged.
     wait: u32,
+    drift: Drift,
+    drifts: u64,
 }
 
 impl Prequential {
     pub(crate) fn new() -> Self {
-        Self { now: Scores::default(), before: Scores::default(), judged: 0, wait: EVERY }
+        let (now, before) = (Scores::default(), Scores::default());
+        Self { now, before, judged: 0, wait: EVERY, drift: Drift::new(), drifts: 0 }
     }
 
     /// An example, with the logit the model had said.
@@ -145,8 +164,15 @@ impl Prequential {
     #[inline(never)]
     fn judge(&mut self, example: &Example, logit: f32, prior: Option<&Prior>) {
         self.wait = EVERY;
-        let prior = prior.map(|prior| prior.logit(&example.features, usize::from(example.span)));
-        self.now.note(example, logit, prior);
+        let span = usize::from(example.span);
+        let prior = prior.map(|prior| prior.logit(&example.features, span));
+        if !logit.is_finite() {
+            self.drift.note(span, example.used, f64::INFINITY);
+            return;
+        }
+        let lost = f64::from(loss(logit, example.used));
+        self.drift.note(span, example.used, lost);
+        self.now.note(example, logit, lost, prior);
         self.judged += 1;
         if self.judged == WINDOW {
             self.judged = 0;
@@ -154,9 +180,21 @@ impl Prequential {
         }
     }
 
+    /// Whether the model has lost touch with the traffic.
+    #[inline]
+    pub(crate) fn drifts(&self) -> bool {
+        self.drift.level() >= 1.0
+    }
+
+    /// The model is another one: what the one before said is forgotten, but for how often one drifted.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { drifts: self.drifts + u64::from(self.drifts()), ..Self::new() };
+    }
+
     pub(crate) fn scores(&self) -> Scores {
         let mut scores = self.before;
         scores += self.now;
+        (scores.drift, scores.drifts) = (self.drift.level(), self.drifts);
         scores
     }
 }
@@ -223,5 +261,21 @@ mod tests {
             (0..13 * 200).for_each(|_| record.note(&example, logit, None));
         }
         assert!(record.scores().calibration_error().unwrap().is_finite());
+    }
+
+    #[test]
+    fn a_logit_that_is_no_number_spoils_no_score_and_is_drift() {
+        let mut record = Prequential::new();
+        let example = |used| Example { features: Features::default(), span: 1, used };
+        (0..13 * 600).for_each(|at| record.note(&example(at % 2 == 0), 0.0, None));
+        assert!(!record.drifts());
+        (0..13 * 30).for_each(|at| record.note(&example(true), [f32::NAN, f32::INFINITY][at % 2], None));
+        let scores = record.scores();
+        assert_eq!((scores.examples(), scores.drifts()), (600, 0));
+        assert!((scores.log_loss().unwrap() - 2f64.ln()).abs() < 1e-3);
+        assert!(record.drifts() && scores.drift() >= 1.0);
+        record.restart();
+        let scores = record.scores();
+        assert_eq!((scores.examples(), scores.drift(), scores.drifts()), (0, 0.0, 1));
     }
 }
