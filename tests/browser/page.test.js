@@ -120,7 +120,7 @@ test("the model's losses are those of /report, and a write-behind log is told wh
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }, id);
-  const told = [model.on_duty, model.loss, model.loss_to_prior, model.calibration_error];
+  const told = [model.on_duty, model.loss, model.loss_to_prior, model.calibration_error, model.drift];
   assert.deepEqual(shown, told.map((number) => String(number ?? "")));
   assert.ok(!(await page.locator("#behind-card").isVisible()), "the demonstration has no such log");
   // Of two instances with one: sums, the one that waits longest, and what was lost is marked.

@@ -113,6 +113,11 @@ pub struct ModelReport {
     pub loss_to_prior: Option<f64>,
     /// How far its probabilities are off, on average (expected calibration error).
     pub calibration_error: Option<f64>,
+    /// How far the part that is worst off is on its way to drift: at 1 its model has gone on foretelling worse than that somebody who knows
+    /// nothing else, is set aside, and begins anew as LRU.
+    pub drift: f64,
+    /// How often that happened.
+    pub drifts: u64,
 }
 
 /// What instances of the service share of what they learned.

@@ -82,6 +82,7 @@ where
         }
         let (loss, loss_to_prior) = (scores.against_base_rate(), scores.against_prior());
         let calibration_error = scores.calibration_error();
-        (model.parts > 0).then_some(ModelReport { loss, loss_to_prior, calibration_error, ..model })
+        let (drift, drifts) = (scores.drift(), scores.drifts());
+        (model.parts > 0).then_some(ModelReport { loss, loss_to_prior, calibration_error, drift, drifts, ..model })
     }
 }

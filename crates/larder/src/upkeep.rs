@@ -52,16 +52,22 @@ where
     }
 }
 
-/// Says when the model begins or ceases to rank parts of the memory.
+/// Says when the model begins or ceases to rank parts of the memory, and when it begins anew.
 fn tell(cache: &str, before: &mut Option<ModelReport>, now: Option<ModelReport>) {
-    let (was, is) = (before.map(|model| model.on_duty), now.map(|model| model.on_duty));
-    *before = now;
-    if let (Some(was), Some(on_duty), Some(ModelReport { parts, retreats, .. })) = (was, is, now) {
-        match on_duty.cmp(&was) {
-            Ordering::Less => tracing::warn!(cache, on_duty, parts, retreats, "the model steps back: LRU did better"),
-            Ordering::Greater => tracing::info!(cache, on_duty, parts, retreats, "the model ranks again"),
-            Ordering::Equal => {}
-        }
+    let was = std::mem::replace(before, now);
+    let (Some(was), Some(ModelReport { parts, on_duty, retreats, drifts, .. })) = (was, now) else { return };
+    if drifts > was.drifts {
+        tracing::warn!(
+            cache,
+            drifts,
+            parts,
+            "the model drifts: it foretold less than the base rate, and begins anew as LRU"
+        );
+    }
+    match on_duty.cmp(&was.on_duty) {
+        Ordering::Less => tracing::warn!(cache, on_duty, parts, retreats, "the model steps back: LRU ranks"),
+        Ordering::Greater => tracing::info!(cache, on_duty, parts, retreats, "the model ranks again"),
+        Ordering::Equal => {}
     }
 }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use larder::remote::{Faults, InProcess};
 use larder::{Cache, Control, Sharing, codec};
+use larder_policy::learned::features::{BINS, WEIGHTS};
+use larder_policy::learned::{HORIZONS, Prior};
+use larder_policy::{PolicySpec, Rng};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -130,4 +133,41 @@ async fn instances_tell_who_publishes_and_what_is_taken_over() {
     let _other = cache("other");
     tokio::time::sleep(look * 2).await;
     assert_told(&told.take(), "INFO", &["a shared model is taken over", r#"cache="other""#, "generation="]);
+}
+
+/// A model that is sure of the opposite of what comes true.
+fn of_other_traffic() -> Arc<Prior> {
+    let ages = BINS * HORIZONS.len();
+    let rising = |place: usize| if place < ages { 0.3 * (place / HORIZONS.len()) as f32 } else { 0.0 };
+    Arc::new(Prior::new(&(0..WEIGHTS * HORIZONS.len()).map(rising).collect::<Vec<_>>(), 1e5, "{}").unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_drifts_is_told() {
+    let (told, _listening) = Told::listen();
+    for (prior, drifts) in [(of_other_traffic(), 1), (Arc::new(Prior::general().unwrap()), 0)] {
+        let policy = "learned".parse::<PolicySpec>().unwrap().with_prior(prior);
+        let make = move |capacity, seed| policy.build(capacity, seed);
+        let cache: Cache<u64, u64> =
+            Cache::builder().name("drifting").capacity(200).segments(1).policy_with(make).seed(1).build().unwrap();
+        let mut rng = Rng::new(1);
+        for at in 0..40_000 {
+            if at % 2000 == 0 {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            let key = (800.0 * rng.unit().powi(4)) as u64;
+            cache.get_with(&key, async move || Ok::<_, io::Error>(key)).await.unwrap();
+        }
+        let model = cache.report().model.unwrap();
+        assert_eq!(model.drifts, drifts, "{model:?}");
+        let now = told.take();
+        match drifts {
+            0 => assert!(!now.contains("drifts") && model.drift < 0.5, "{model:?} {now}"),
+            _ => assert_told(
+                &now,
+                "WARN",
+                &["the model drifts", "begins anew as LRU", r#"cache="drifting""#, "drifts=1"],
+            ),
+        }
+    }
 }

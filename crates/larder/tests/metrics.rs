@@ -166,6 +166,8 @@ async fn a_scrape_says_what_the_report_says() {
     assert_eq!(number("larder_model_loss_ratio", r#"against="base_rate""#), model.loss.unwrap());
     assert_eq!(number("larder_model_loss_ratio", r#"against="prior""#), model.loss_to_prior.unwrap());
     assert_eq!(number("larder_model_calibration_error_ratio", ""), model.calibration_error.unwrap());
+    assert_eq!(number("larder_model_drift_ratio", ""), model.drift);
+    same("larder_model_drifts_total", "", model.drifts);
     same("larder_loads_total", r#"result="found""#, counts.loads - counts.absent);
     same("larder_loads_total", r#"result="error""#, counts.load_errors);
     same("larder_evictions_total", r#"cause="size""#, counts.evicted);

@@ -265,6 +265,13 @@ pub const CATALOGUE: &[Metric] = &[
         Unit::Count,
         "How far the model's probabilities are off, on average (expected calibration error), of what it said lately.",
     ),
+    Metric::gauge(
+        "larder_model_drift_ratio",
+        Unit::Count,
+        "How far the part of the memory that is worst off is on its way to 1, where its model has foretold worse than the base rate for \
+         so long that it begins anew as LRU.",
+    ),
+    Metric::counter("larder_model_drifts_total", &[], "Times a model drifted so far, and began anew."),
     Metric::gauge("larder_model_generation", Unit::Count, "The shared model in use here: its number."),
     Metric::gauge("larder_model_age_seconds", Unit::Seconds, "Time since it was published."),
     Metric::counter(

@@ -72,7 +72,9 @@ pub(super) fn counters(report: &Report) -> Vec<Series<u64>> {
         report.control.as_ref().map(|control| of("larder_experiment_rollbacks_total", u64::from(control.rollbacks))),
     );
     // Where it is not there from the start it comes last, so that the others keep their places.
-    series.extend(report.model.map(|model| of("larder_model_retreats_total", model.retreats)));
+    series.extend(report.model.into_iter().flat_map(|model| {
+        [of("larder_model_retreats_total", model.retreats), of("larder_model_drifts_total", model.drifts)]
+    }));
     series
 }
 
@@ -130,6 +132,7 @@ pub(super) fn gauges(report: &Report) -> Vec<Series<f64>> {
         series.extend(model.loss.map(|loss| by("larder_model_loss_ratio", "against", "base_rate", loss)));
         series.extend(model.loss_to_prior.map(|loss| by("larder_model_loss_ratio", "against", "prior", loss)));
         series.extend(model.calibration_error.map(|error| of("larder_model_calibration_error_ratio", error)));
+        series.push(of("larder_model_drift_ratio", model.drift));
     }
     if let Some(sharing) = &report.sharing {
         series.extend(sharing.generation.map(|generation| of("larder_model_generation", generation as f64)));

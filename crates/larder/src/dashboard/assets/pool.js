@@ -140,7 +140,8 @@ function poolModels(models) {
     return sure.length ? sum(sure, (model) => model[name] * model.parts) / sum(sure, (model) => model.parts) : null;
   };
   const means = { loss: mean("loss"), loss_to_prior: mean("loss_to_prior"), calibration_error: mean("calibration_error") };
-  return { parts: of("parts"), on_duty: of("on_duty"), retreats: of("retreats"), ...means };
+  const drift = Math.max(...known.map((model) => model.drift));
+  return { parts: of("parts"), on_duty: of("on_duty"), retreats: of("retreats"), drift, drifts: of("drifts"), ...means };
 }
 
 const poolLatency = (all) =>

@@ -361,6 +361,7 @@ function showModel({ model, policy }) {
     ["Loss to the base rate’s", share(model.loss), model.loss >= 1 ? "bad" : model.loss > 0 ? "good" : "", model.loss],
     ["Loss to the prior’s", share(model.loss_to_prior), "", model.loss_to_prior],
     ["Calibration error", typeof error === "number" ? words.percent(error, 2) : share(null), "", error],
+    ["Drift", `${words.percent(model.drift, 0)} of what sets it aside; began anew ${model.drifts} times`, model.drift < 0.5 ? "" : "bad", model.drift],
   ]);
 }
 
