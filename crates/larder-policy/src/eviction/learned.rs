@@ -274,7 +274,8 @@ impl Learned {
                 examples.push(example);
             }
         });
-        if self.record.drifts() {
+        // At a rate of 0 the prior is to be kept as it is.
+        if self.rate > 0.0 && self.record.drifts() {
             self.step_back();
         }
     }

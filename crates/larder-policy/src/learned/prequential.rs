@@ -269,7 +269,7 @@ mod tests {
         let example = |used| Example { features: Features::default(), span: 1, used };
         (0..13 * 600).for_each(|at| record.note(&example(at % 2 == 0), 0.0, None));
         assert!(!record.drifts());
-        (0..13 * 30).for_each(|at| record.note(&example(true), [f32::NAN, f32::INFINITY][at % 2], None));
+        (0..13 * 60).for_each(|at| record.note(&example(true), [f32::NAN, f32::INFINITY][at % 2], None));
         let scores = record.scores();
         assert_eq!((scores.examples(), scores.drifts()), (600, 0));
         assert!((scores.log_loss().unwrap() - 2f64.ln()).abs() < 1e-3);
