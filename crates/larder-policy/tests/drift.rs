@@ -87,17 +87,14 @@ fn traffic_that_stays_the_same_is_no_drift() {
     for seed in 1..=5 {
         for objects in [64, 500] {
             for policy in ["learned", "learned:prior=0", "learned:focus=1"] {
-                let mut rng = Rng::new(seed);
-                let mut kinds: [(&str, Box<dyn FnMut(u64) -> u64>); 4] = [
-                    ("random", Box::new(|_| u64::from(rng.below(4 * objects as u32)))),
-                    ("skewed", {
-                        let mut rng = Rng::new(seed);
-                        Box::new(move |_| skewed(&mut rng, 4 * objects))
-                    }),
-                    ("a loop", Box::new(|at| at % (3 * objects / 2))),
-                    ("a scan", Box::new(|at| at)),
+                let (mut random, mut skew) = (Rng::new(seed), Rng::new(seed));
+                let kinds: [(&str, &mut dyn FnMut(u64) -> u64); 4] = [
+                    ("random", &mut |_| u64::from(random.below(4 * objects as u32))),
+                    ("skewed", &mut |_| skewed(&mut skew, 4 * objects)),
+                    ("a loop", &mut |at| at % (3 * objects / 2)),
+                    ("a scan", &mut |at| at),
                 ];
-                for (kind, key) in &mut kinds {
+                for (kind, key) in kinds {
                     let (_, scores) = run(policy, objects, None, (0..80_000).map(key));
                     assert!(scores.examples() > 512, "{kind}: {} examples", scores.examples());
                     assert!(
