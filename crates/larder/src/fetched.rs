@@ -23,16 +23,18 @@ impl<V> Fetched<V> {
     }
 
     /// When the origin's value last changed (its `Last-Modified`, its row's update time), in time since the Unix epoch.
-    /// The best evidence there is for learning its lifetime.
+    /// The best evidence there is for learning its lifetime. With a [`version`](Options::version) too, the version says whether it changed, and
+    /// this only when: a time that is touched without a change does no harm then.
     #[must_use]
     pub fn changed_at(self, since_epoch: Duration) -> Self {
         Self { changed_at: Some(Time(0).plus(since_epoch)), ..self }
     }
 
-    /// What it tells about the origin's changes: when the value last changed, or what it is now, by its version or else its `digest`.
+    /// What it tells about the origin's changes: when the value last changed, what it is now by its version, or both; else its `digest`.
     pub fn evidence(&self, digest: Option<&(dyn Fn(&V) -> u64 + Send + Sync)>) -> Evidence {
         match (self.changed_at, self.options.version, &self.value, digest) {
-            (Some(at), ..) => Evidence::ChangedAt(at),
+            (Some(at), Some(version), ..) => Evidence::DigestAt(version, at),
+            (Some(at), None, ..) => Evidence::ChangedAt(at),
             (None, Some(version), ..) => Evidence::Digest(version),
             (None, None, Some(value), Some(digest)) => Evidence::Digest(digest(value)),
             _ => Evidence::Unknown,
@@ -131,4 +133,23 @@ pub struct Found<V> {
     pub age: Duration,
     /// It is older than it should be, and served because the origin failed or was slow.
     pub is_stale: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_and_a_time_are_both_told() {
+        let at = Time(5_000_000);
+        let timed = Fetched::from(1).changed_at(Duration::from_secs(5));
+        let versioned = |fetched: Fetched<i32>| fetched.with(Options::new().version(7));
+        let digest: &(dyn Fn(&i32) -> u64 + Send + Sync) = &|_| 9;
+        assert_eq!(versioned(timed.clone()).evidence(Some(digest)), Evidence::DigestAt(7, at));
+        assert_eq!(timed.evidence(Some(digest)), Evidence::ChangedAt(at));
+        assert_eq!(versioned(1.into()).evidence(Some(digest)), Evidence::Digest(7));
+        assert_eq!(Fetched::from(1).evidence(Some(digest)), Evidence::Digest(9));
+        assert_eq!(Fetched::from(1).evidence(None), Evidence::Unknown);
+        assert_eq!(Fetched::<i32>::absent().evidence(Some(digest)), Evidence::Unknown);
+    }
 }

@@ -8,11 +8,12 @@ use super::audit::{Audit, Audited, Audits, Measured};
 use super::checkpoint::Checkpoint;
 use super::class::{Class, Classes};
 use super::controller::Controller;
+use super::evidence::News;
 use super::experts::{Expert, Experts, Life};
 use super::flips::Flips;
 use super::hours::Hours;
 use super::objective::{Freshness, Goal};
-use super::plan::{ClassId, Decision, Evidence, Lifetimes, Loaded, Subject};
+use super::plan::{ClassId, Decision, Lifetimes, Loaded, Subject};
 use super::prior::{LogRate, Prior};
 use super::profile::Profile;
 use super::record::{Cached, Changes, NONE, Reads, Record, epoch, seconds};
@@ -232,34 +233,13 @@ impl Engine {
         let group = usize::from(self.records[slot].group);
         let flips = &mut self.records[slot].flips;
         let was_marked = flips.is_marked();
-        let mut exact = None;
-        let changed = match load.evidence {
-            Evidence::Unknown => None,
-            Evidence::Unchanged => Some(false),
-            Evidence::Changed => Some(true),
-            Evidence::ChangedAt(at) => {
-                let changed = at > since && before.loaded().is_some();
-                exact = changed.then(|| at.min(now));
-                Some(changed)
-            }
-            // After a notice a change is no surprise.
-            Evidence::Digest(digest) if before.loaded().is_none() => {
-                flips.renew(digest);
-                None
-            }
-            Evidence::Digest(digest) => Some(flips.digest(digest, age)),
-        };
-        if let (Some(changed), Some(_), false) =
-            (changed, before.loaded(), matches!(load.evidence, Evidence::Digest(_)))
-        {
-            flips.look(changed, age);
-        }
+        let News { changed, at: exact } = load.evidence.compare(before.loaded(), load.began, now, flips);
         let is_marked = flips.is_marked();
         if is_marked && !was_marked {
             self.classes.all[usize::from(self.records[slot].class.0)].flipping += 1;
         }
         let grace = self.groups[group].freshness.grace.as_secs_f64();
-        if let (Some(_), Some(changed), false) = (before.loaded(), changed, is_marked || self.is_frozen) {
+        if let (Some(changed), false) = (changed, is_marked || self.is_frozen) {
             let foreseen = self.foresee(&self.records[slot], since, age);
             let (whole, served) = (foreseen.hazard.stale(), f64::from(before.served_stale));
             let share = if whole > 1e-12 { 1.0 / whole } else { 1.0 };
@@ -286,7 +266,7 @@ impl Engine {
         record.cached.lease = load.lease.map_or(Time(0), |lease| load.began.plus(lease));
         record.cached.served_stale = 0.0;
         record.cached.checkpoint = Checkpoint::NONE;
-        if let (Evidence::ChangedAt(at), true) = (load.evidence, record.changes.looks == 0) {
+        if let (Some(at), true) = (load.evidence.time(), record.changes.looks == 0) {
             record.changes.last = at.min(now);
         }
         let lifetimes = self.lifetimes(slot, subject.size, group);

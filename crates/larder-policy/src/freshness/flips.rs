@@ -20,8 +20,8 @@ pub(super) struct Flips {
 }
 
 impl Flips {
-    /// Sees a value's digest, `age` seconds after the last one; whether it differs from that.
-    pub(super) fn digest(&mut self, digest: u64, age: f64) -> bool {
+    /// Sees a value's digest; whether it differs from the last one.
+    pub(super) fn differs(&mut self, digest: u64) -> bool {
         let digest = fold(digest);
         let changed = self.last != 0 && digest != self.last;
         if changed {
@@ -30,7 +30,6 @@ impl Flips {
         } else {
             self.last = digest;
         }
-        self.look(changed, age);
         changed
     }
 
@@ -39,7 +38,7 @@ impl Flips {
         (self.before, self.last) = (0, fold(digest));
     }
 
-    /// Sees whether a value differs from the last one, where no digest is known.
+    /// Sees whether a value differs from the last one, seen `age` seconds before.
     pub(super) fn look(&mut self, changed: bool, age: f64) {
         if !changed {
             self.always = 0;
@@ -63,19 +62,25 @@ fn fold(digest: u64) -> u32 {
 mod tests {
     use super::*;
 
+    fn see(flips: &mut Flips, digest: u64, age: f64) -> bool {
+        let changed = flips.differs(digest);
+        flips.look(changed, age);
+        changed
+    }
+
     #[test]
     fn a_round_robin_is_marked_and_updates_are_not() {
         let mut flips = Flips::default();
-        (0..8u64).for_each(|at| _ = flips.digest(7 + at % 2, 60.0));
+        (0..8u64).for_each(|at| _ = see(&mut flips, 7 + at % 2, 60.0));
         assert!(flips.is_marked());
         let mut updates = Flips::default();
-        assert!((0..100u64).all(|at| updates.digest(1000 + at, 60.0) == (at > 0)));
+        assert!((0..100u64).all(|at| see(&mut updates, 1000 + at, 60.0) == (at > 0)));
         assert!(!updates.is_marked());
         // A rollback now and then is an update.
         for at in 0..20u64 {
-            updates.digest(5000 + at, 60.0);
-            updates.digest(6000 + at, 60.0);
-            updates.digest(5000 + at, 60.0);
+            see(&mut updates, 5000 + at, 60.0);
+            see(&mut updates, 6000 + at, 60.0);
+            see(&mut updates, 5000 + at, 60.0);
         }
         assert!(!updates.is_marked());
     }
@@ -83,7 +88,7 @@ mod tests {
     #[test]
     fn a_timestamp_in_the_page_is_marked() {
         let mut flips = Flips::default();
-        (0..9u64).for_each(|at| _ = flips.digest(100 + at, 0.5));
+        (0..9u64).for_each(|at| _ = see(&mut flips, 100 + at, 0.5));
         assert!(flips.is_marked());
         let mut calm = Flips::default();
         (0..30).for_each(|at| calm.look(at % 5 != 0, 0.5));

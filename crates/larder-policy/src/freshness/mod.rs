@@ -27,6 +27,7 @@ mod checkpoint;
 mod class;
 mod controller;
 mod engine;
+mod evidence;
 mod experts;
 mod explain;
 mod flips;

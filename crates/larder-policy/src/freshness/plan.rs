@@ -51,8 +51,10 @@ pub enum Evidence {
     Changed,
     /// The value's version or Last-Modified: when it last changed.
     ChangedAt(Time),
-    /// A digest of the value; the engine compares.
+    /// A digest of the value, or its version; the engine compares.
     Digest(u64),
+    /// Both: the digest or version says whether the value changed, the time says when it last did.
+    DigestAt(u64, Time),
 }
 
 /// A finished load.

@@ -1,0 +1,82 @@
+//! What a load says about the value known before: whether it changed since, and when.
+
+use super::flips::Flips;
+use super::plan::Evidence;
+use super::record::seconds;
+use crate::Time;
+
+/// What is known after a look at the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    /// Whether the value changed since the one known before was loaded; `None` where nothing can be said.
+    pub(super) changed: Option<bool>,
+    /// When it changed within that time, where the origin says so.
+    pub(super) at: Option<Time>,
+}
+
+impl Evidence {
+    /// When the value last changed, where the origin says so.
+    pub(super) fn time(self) -> Option<Time> {
+        match self {
+            Self::ChangedAt(at) | Self::DigestAt(_, at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// What a load that began at `began` and ended `now` says of the value loaded at `before`, which is `None` where none is known. After a
+    /// notice none is: a change is no surprise then.
+    pub(super) fn compare(self, before: Option<Time>, began: Time, now: Time, flips: &mut Flips) -> News {
+        let Some(since) = before else {
+            if let Self::Digest(digest) | Self::DigestAt(digest, _) = self {
+                flips.renew(digest);
+            }
+            return News { changed: None, at: None };
+        };
+        let changed = match self {
+            Self::Unknown => return News { changed: None, at: None },
+            Self::Unchanged => false,
+            Self::Changed => true,
+            Self::ChangedAt(at) => at > since,
+            Self::Digest(digest) | Self::DigestAt(digest, _) => flips.differs(digest),
+        };
+        // A value that was there before it was asked for is not made anew for each who asks, however often it changes.
+        let has_stood = self.time().is_some_and(|at| at < began);
+        flips.look(changed && !has_stood, seconds(since, now));
+        let at = self.time().filter(|&at| changed && at > since).map(|at| at.min(now));
+        News { changed: Some(changed), at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(evidence: Evidence) -> (Option<bool>, Option<u64>) {
+        let mut flips = Flips::default();
+        flips.renew(7);
+        let News { changed, at } = evidence.compare(Some(Time(100)), Time(200), Time(210), &mut flips);
+        (changed, at.map(|at| at.0))
+    }
+
+    #[test]
+    fn a_time_tells_both_and_a_version_with_a_time_whether() {
+        assert_eq!(compared(Evidence::Unknown), (None, None));
+        assert_eq!(compared(Evidence::ChangedAt(Time(100))), (Some(false), None));
+        assert_eq!(compared(Evidence::ChangedAt(Time(150))), (Some(true), Some(150)));
+        assert_eq!(compared(Evidence::ChangedAt(Time(500))), (Some(true), Some(210)));
+        // The same version: the time was touched, not the value.
+        assert_eq!(compared(Evidence::DigestAt(7, Time(150))), (Some(false), None));
+        assert_eq!(compared(Evidence::DigestAt(8, Time(150))), (Some(true), Some(150)));
+        // Another version with a time that cannot be: it did change, nobody knows when.
+        assert_eq!(compared(Evidence::DigestAt(8, Time(50))), (Some(true), None));
+    }
+
+    #[test]
+    fn of_a_first_value_nothing_is_said_but_its_digest_is_kept() {
+        let mut flips = Flips::default();
+        let first = Evidence::DigestAt(8, Time(150)).compare(None, Time(200), Time(200), &mut flips);
+        assert_eq!(first, News { changed: None, at: None });
+        let again = Evidence::Digest(8).compare(Some(Time(200)), Time(300), Time(300), &mut flips);
+        assert_eq!(again.changed, Some(false));
+    }
+}
