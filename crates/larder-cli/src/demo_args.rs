@@ -61,7 +61,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = humantime::parse_duration)]
     pub(crate) origin_delay: Duration,
 
-    /// The Redis that is the second tier, as in redis://user:password@host:6379; without it a private redis-server, if one is on the path
+    /// The Redis that is the second tier, as in redis://user:password@host:6379 (rediss:// in a build with the feature `tls`); without it a private redis-server, if one is on the path
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
 

@@ -1,9 +1,19 @@
 //! The demonstration, run for a second: its figures fit together, and with the truth.
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
+#[path = "../../larder-redis/tests/support/server.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the servers of another crate's tests")]
+mod server;
+
+mod support {
+    pub(crate) use crate::server;
+}
+
 use std::process::Command;
 
 use serde_json::Value;
+#[cfg(feature = "tls")]
+use server::Server;
 
 fn command(options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
@@ -108,6 +118,38 @@ fn without_a_redis_server_the_second_tier_lives_in_the_process_and_it_says_so() 
     // Whoever names a delay gets that, Redis or not.
     let near = demo(&["--remote-delay", "0s"]);
     assert_eq!((&near["second_tier"], near["remote_delay_ms"].as_f64()), (&"in process".into(), Some(0.0)));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_redis_is_reached_over_tls() {
+    need_redis!();
+    let mut server = Server::planned(&["--requirepass", "hunter2"]);
+    let (certificate, key, _) = server.certify("own");
+    let port = server::free_port();
+    server.add_args(&["--tls-port", &port.to_string(), "--tls-cert-file", &certificate, "--tls-key-file", &key]);
+    server.add_args(&["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"]);
+    server.run();
+    server.login_with("hunter2");
+    let url = format!("rediss://:hunter2@localhost:{port}");
+    let options = ["--redis", &url, "--json", "--seconds", "1", "--rate", "4000"];
+    // Nobody vouches for it.
+    let output = command(&options).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("certificate") && !told.contains("hunter2"), "{told}");
+    let outcome = outcome(command(&options).env("SSL_CERT_FILE", &certificate));
+    assert_eq!(outcome["second_tier"], "redis");
+    assert!(number(&outcome["arms"][0]["second_tier"]["reads"]) > 0, "{outcome:#}");
+    assert!(server.tell::<u64>(&["DBSIZE"]).unwrap() > 0, "its rows are in the server that was named");
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn tls_takes_a_build_that_speaks_it() {
+    let output = command(&["--redis", "rediss://localhost"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("feature `tls`"));
 }
 
 #[test]

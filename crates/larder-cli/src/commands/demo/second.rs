@@ -12,6 +12,7 @@ use super::arm::PROCESSES;
 use super::private_redis::PrivateRedis;
 use crate::demo_args::DemoArgs;
 use crate::failure::Failure;
+use crate::streams::provide_crypto;
 
 /// A second tier holds every row of a default run: its misses are rows nobody has read yet, and ends of lifetimes.
 pub(super) const REMOTE_BYTES: u64 = 64 << 20;
@@ -141,6 +142,7 @@ impl SecondTier {
 }
 
 fn redis(url: &str, private: Option<PrivateRedis>) -> Result<Kind, Failure> {
+    provide_crypto();
     let config = RedisConfig::single(url)?;
     // The address alone: a URL may hold a password.
     let at = match &config.target {
