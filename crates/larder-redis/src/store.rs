@@ -10,10 +10,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::Error;
 use larder::remote::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore, ServerFigures};
+use parking_lot::Mutex;
 use redis::{RedisError, RedisResult, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::RedisConfig;
 use crate::errors::{Action, action, translate};
@@ -25,6 +27,8 @@ use crate::steer::{self, Decisions, Steer, SteeringState};
 
 /// So many values are read one by one: a key's, and the mark of its namespace or of a tag.
 const FEW: usize = 2;
+/// How long all values are read one by one once a stranger's was too large.
+const WARY_FOR: Duration = Duration::from_secs(60);
 /// How many announcements a listener may lag behind.
 const CHANNEL: usize = 4096;
 
@@ -38,6 +42,8 @@ pub struct RedisStore {
     steer: Option<Arc<Steer>>,
     /// No value has more bytes; 0 while nobody has said so.
     most_bytes: AtomicUsize,
+    /// Until when strangers are reckoned with.
+    wary_until: Mutex<Option<Instant>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -58,7 +64,7 @@ impl RedisStore {
             runtime.spawn(crate::metrics::publish(link.clone())),
         ];
         tasks.extend(steer.clone().map(|steer| runtime.spawn(steer::keep(link.clone(), steer))));
-        Ok(Self { link, sender, heard, steer, most_bytes: AtomicUsize::new(0), tasks })
+        Ok(Self { link, sender, heard, steer, most_bytes: AtomicUsize::new(0), wary_until: Mutex::default(), tasks })
     }
 
     pub(crate) fn link(&self) -> &Link {
@@ -110,8 +116,8 @@ impl RedisStore {
         Ok(puts)
     }
 
-    /// What is kept under a few names, of each no more than a value can have: a stranger's may have half a gigabyte. For many that would cost
-    /// the server more than `MGET`. Nothing of a tier is empty: to Redis that is the same as missing here.
+    /// What is kept under names, of each no more than a value can have: a stranger's may have half a gigabyte. For many that costs the server
+    /// twice what `MGET` does, so it is done once there is reason to. Nothing of a tier is empty: to Redis that is the same as missing here.
     async fn heads(&self, names: &[Name], most_bytes: usize) -> Result<Vec<Option<Bytes>>, Error> {
         let cmds: Vec<_> = names
             .iter()
@@ -141,11 +147,22 @@ impl RedisStore {
                 Err(translate(error))
             }
         });
-        let values: Vec<_> = values.collect::<Result<_, Error>>()?;
+        Ok(self.seen(names, values.collect::<Result<_, Error>>()?, most_bytes))
+    }
+
+    /// What was read, with what is to be learned from it.
+    fn seen(&self, names: &[Name], values: Vec<Option<Bytes>>, most_bytes: usize) -> Vec<Option<Bytes>> {
+        if most_bytes > 0 && values.iter().flatten().any(|value| value.len() > most_bytes) {
+            *self.wary_until.lock() = Some(Instant::now() + WARY_FOR);
+        }
         if let Some(steer) = &self.steer {
             steer.seen(names, &values);
         }
-        Ok(values)
+        values
+    }
+
+    fn is_wary(&self) -> bool {
+        self.wary_until.lock().is_some_and(|until| Instant::now() < until)
     }
 
     /// One call of a script on one name.
@@ -176,7 +193,7 @@ impl RemoteStore for RedisStore {
                 return Ok(Vec::new());
             }
             let most_bytes = self.most_bytes.load(Relaxed);
-            if names.len() <= FEW && most_bytes > 0 {
+            if most_bytes > 0 && (names.len() <= FEW || self.is_wary()) {
                 return self.heads(names, most_bytes).await;
             }
             let mut mget = cmd("MGET");
@@ -190,11 +207,7 @@ impl RemoteStore for RedisStore {
                         Value::Nil => Ok(None),
                         _ => Err(self.link.confused()),
                     });
-                    let values: Vec<_> = values.collect::<Result<_, Error>>()?;
-                    if let Some(steer) = &self.steer {
-                        steer.seen(names, &values);
-                    }
-                    Ok(values)
+                    Ok(self.seen(names, values.collect::<Result<_, Error>>()?, most_bytes))
                 }
                 _ => Err(self.link.confused()),
             }

@@ -5,6 +5,7 @@
 mod support;
 
 use std::alloc::System;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::ready;
 use std::sync::Arc;
@@ -68,6 +69,7 @@ async fn load(cache: &Cache<u64, Vec<u8>>, key: u64, size: usize) -> usize {
 async fn row_14_values_as_large_as_a_redis_takes() {
     need_redis!();
     a_strangers_value_is_not_read().await;
+    among_many_one_strangers_value_is_read_and_no_second().await;
     what_is_too_large_stays_out_of_the_tier().await;
     what_fits_goes_there_and_back().await;
 }
@@ -89,6 +91,26 @@ async fn a_strangers_value_is_not_read() {
         .await;
     let other = process(&server, TierConfig::default()).await;
     assert_eq!(other.get(&1).await.map(|value| value.len()), Some(10));
+}
+
+async fn among_many_one_strangers_value_is_read_and_no_second() {
+    let server = Server::start(&[]);
+    let cache = process(&server, TierConfig { deadline: Duration::from_secs(5), ..TierConfig::default() }).await;
+    let mut allocated = Vec::new();
+    for first in [10, 20] {
+        let stranger = format!("large:{}", first + 1);
+        let _: i64 = server.tell(&["SETRANGE", &stranger, &(large() - 1).to_string(), "x"]).unwrap();
+        let keys: Vec<u64> = (first..first + 5).collect();
+        let load = |missing: Vec<u64>| {
+            let loaded = missing.into_iter().map(|key| (key, vec![1; 10])).collect();
+            ready(Ok::<HashMap<u64, Vec<u8>>, Infallible>(loaded))
+        };
+        let before = MEMORY.total_allocated();
+        assert_eq!(cache.get_many_with(keys, load).await.unwrap().len(), 5);
+        allocated.push(MEMORY.total_allocated() - before);
+    }
+    assert!(allocated[0] > large(), "it was not read: {allocated:?}");
+    assert!(allocated[1] < 6 * TierConfig::default().form.limit && allocated[1] < 2 * large(), "{allocated:?}");
 }
 
 async fn what_is_too_large_stays_out_of_the_tier() {
