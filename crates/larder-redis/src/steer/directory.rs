@@ -240,6 +240,9 @@ mod tests {
                         let end = redis.get(&name(key)).copied().flatten().filter(|&end| end > now);
                         if directory.holds(&name(key)) {
                             redis.insert(name(key), end);
+                        } else if end.is_none() && redis.get(&name(key)).is_some_and(Option::is_some) {
+                            // Its time was over, and it is not let in again.
+                            redis.remove(&name(key));
                         }
                         prop_assert!(directory.limit() >= limit);
                     }
