@@ -25,8 +25,8 @@ pub enum Kind {
     Counter,
     /// What is so now.
     Gauge,
-    /// Of short times: from 128 ns to 8.6 s, each bound twice the one before, or four times where hardly any read is: slower than
-    /// memory and faster than a network, or beyond two seconds.
+    /// Of short times: from 128 ns to 8.6 s, each bound twice the one before, or four or eight times where hardly any read is:
+    /// slower than memory and faster than a network, or beyond two seconds.
     Latency,
     /// Of times that a network takes: the same from 65 µs on.
     Wait,
@@ -41,7 +41,7 @@ impl Kind {
         let seconds = |power| 2_f64.powi(power) / 1e9;
         match self {
             Self::Counter | Self::Gauge => Vec::new(),
-            Self::Latency => (7..12).chain([13]).chain(15..32).chain([33]).map(seconds).collect(),
+            Self::Latency => (7..12).chain([14]).chain(16..32).chain([33]).map(seconds).collect(),
             Self::Wait => (16..32).chain([33]).map(seconds).collect(),
             Self::Span => (24..=50).step_by(2).map(seconds).collect(),
         }
