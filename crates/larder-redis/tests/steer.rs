@@ -43,8 +43,6 @@ fn envelope(name: &str, fence: Fence) -> Envelope {
     // Noise, so that nothing makes it small.
     envelope.payload = std::iter::repeat_with(|| fastrand::u8(..)).take(SIZE).collect::<Vec<_>>().into();
     envelope.kind = Kind::Value;
-    // Some in the older format, some in the newer.
-    envelope.changed_at = fastrand::bool().then_some(1);
     assert!(Envelope::decode(name, &Form::default(), &envelope.encode(name, &Form::default()).unwrap()).is_ok());
     envelope
 }
