@@ -53,7 +53,7 @@ fn a_model_of_other_traffic_is_set_aside() {
                 let (misses, scores) = run("learned", objects, Some(&stubborn(step)), traffic());
                 let (cold, unmoved) = run("learned:prior=0", objects, None, traffic());
                 assert_eq!((scores.drifts(), unmoved.drifts()), (1, 0), "{step} {seed} {objects}");
-                assert!(misses as f64 <= 1.04 * cold as f64, "{step} {seed} {objects}: {misses} misses, cold {cold}");
+                assert!(misses as f64 <= 1.05 * cold as f64, "{step} {seed} {objects}: {misses} misses, cold {cold}");
             }
         }
     }
