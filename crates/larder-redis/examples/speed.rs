@@ -145,7 +145,6 @@ fn entry() -> Entry {
         keep_for: Duration::from_secs(600),
         cost: Duration::from_millis(1),
         version: None,
-        changed_at: None,
         tags: Vec::new(),
     }
 }

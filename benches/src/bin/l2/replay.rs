@@ -167,7 +167,6 @@ impl Run {
             kept_until: u64::MAX,
             cost: 0,
             version: None,
-            changed_at: None,
             tags: Vec::new(),
             fence: Fence::default(),
         };
