@@ -15,12 +15,13 @@ const FORM: Form = Form { schema: 7, pack_above: 64, limit: 64 << 10 };
 type Kept = (String, Option<u64>, Vec<BTreeMap<String, f32>>, Vec<u8>);
 
 pub(crate) fn decoders() -> Vec<Decoder> {
-    let kept = |kind, payload: Vec<u8>, version, tags: &[&str]| {
+    let kept = |kind, payload: Vec<u8>, version: Option<u64>, tags: &[&str]| {
         let tags = tags.iter().map(|tag| (*tag).into()).collect();
         let payload = payload.into();
         let (as_of, fresh_until, kept_until) = (1_000, 2_000, 3_000);
-        let fence = Fence(99);
-        let envelope = Envelope { kind, payload, as_of, fresh_until, kept_until, cost: 17, version, tags, fence };
+        let (fence, changed_at) = (Fence(99), version.map(|version| version * 100));
+        let envelope =
+            Envelope { kind, payload, as_of, fresh_until, kept_until, cost: 17, version, changed_at, tags, fence };
         envelope.encode(NAME, &FORM).expect("a small envelope").to_vec()
     };
     let value: Kept = ("größe".into(), Some(7), vec![[("a".into(), 1.5)].into(), [].into()], vec![0, 255]);

@@ -145,6 +145,7 @@ fn entry() -> Entry {
         keep_for: Duration::from_secs(600),
         cost: Duration::from_millis(1),
         version: None,
+        changed_at: None,
         tags: Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use larder::remote::envelope::{FENCE, FORMAT, KIND, Kind, MAGIC};
+use larder::remote::envelope::{FENCE, FORMATS, KIND, Kind, MAGIC};
 use redis::{Cmd, cmd};
 
 /// A script, sent by its hash; by its text to a server that does not know it.
@@ -34,12 +34,14 @@ return 1",
 /// Takes out those of the keys that hold a value of ours, and says how many: what somebody else keeps under a name, and marks of
 /// invalidations, stay.
 pub(crate) static EVICT: LazyLock<Script> = LazyLock::new(|| {
-    let head = quoted(&[&MAGIC[..], &[FORMAT]].concat());
+    let (magic, length) = (quoted(&MAGIC), MAGIC.len());
+    let (oldest, newest) = FORMATS.into_inner();
     Script::new(format!(
         "local gone = 0
 for _, key in ipairs(KEYS) do
     local head = redis.pcall('GETRANGE', key, 0, {KIND})
-    if type(head) == 'string' and head:sub(1, {KIND}) == '{head}' and head:byte({KIND} + 1) % 4 ~= {mark} then
+    if type(head) == 'string' and #head > {KIND} and head:sub(1, {length}) == '{magic}' and head:byte({KIND} + 1) % 4 ~= {mark}
+        and head:byte({length} + 1) >= {oldest} and head:byte({length} + 1) <= {newest} then
         gone = gone + redis.call('UNLINK', key)
     end
 end

@@ -63,7 +63,7 @@ where
                 }
                 // Another key of the same hash is being loaded; so few that one after the other will do.
                 Step::Nothing => {
-                    let flight = Flight::new(key, 0, false);
+                    let flight = Flight::for_miss(key, 0);
                     led.push(Target { hash, flight: flight.clone(), audit: None });
                     awaited.push(Awaited { hash, timer: Timer::start(&self.store.clock), flight, stale: None });
                 }

@@ -21,17 +21,38 @@ pub(crate) struct Flight<K, V> {
     pub(crate) generation: u32,
     /// It renews what is served meanwhile: no reader waits for it.
     pub(crate) renews: bool,
+    /// The engine has not heard of the read that opened it: only when there is a value is it known to which class that belongs.
+    unheard: AtomicBool,
     /// The key was written or invalidated since it began: its answer is not kept, and nobody joins it any more.
     fenced: AtomicBool,
     answer: watch::Sender<Option<Answer<V>>>,
 }
 
 impl<K, V: Clone> Flight<K, V> {
-    pub(crate) fn new(key: K, generation: u32, renews: bool) -> Arc<Self> {
-        Arc::new(Self { key, generation, renews, fenced: AtomicBool::new(false), answer: watch::Sender::new(None) })
+    /// For a read that the engine has not heard of.
+    pub(crate) fn for_miss(key: K, generation: u32) -> Arc<Self> {
+        Self::new(key, generation, false, true)
     }
 
-    // Every access to the fence is made under the shard's lock, so the flag needs no ordering of its own.
+    /// For a read that the engine has decided on: it serves what it can meanwhile, if this `renews`.
+    pub(crate) fn for_heard(key: K, generation: u32, renews: bool) -> Arc<Self> {
+        Self::new(key, generation, renews, false)
+    }
+
+    fn new(key: K, generation: u32, renews: bool, unheard: bool) -> Arc<Self> {
+        let (unheard, fenced) = (AtomicBool::new(unheard), AtomicBool::new(false));
+        Arc::new(Self { key, generation, renews, unheard, fenced, answer: watch::Sender::new(None) })
+    }
+
+    // Every access to the flags is made under the shard's lock, so they need no ordering of their own.
+
+    /// Whether the engine is to hear of the read; `true` once.
+    pub(crate) fn take_unheard(&self) -> bool {
+        let unheard = self.unheard.load(Ordering::Relaxed);
+        self.unheard.store(false, Ordering::Relaxed);
+        unheard
+    }
+
     pub(crate) fn fence(&self) {
         self.fenced.store(true, Ordering::Relaxed);
     }

@@ -83,6 +83,8 @@ pub(crate) struct Arrival<K, V> {
     pub(crate) options: Options,
     /// Until when it is fresh, where another process has decided.
     pub(crate) fresh_until: Option<Time>,
+    /// The engine has not heard of the read that it answers.
+    pub(crate) unheard: bool,
 }
 
 impl Counts {
@@ -155,6 +157,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             if let Some(gauge) = gauge {
                 gauge.miss(access);
             }
+            if let (Some(engine), Some(subject)) = (&mut self.engine, entry.subject(access.key)) {
+                engine.read(subject, now, false);
+            }
             return Self::stale(&mut self.counts, found, entry, now);
         }
         if let Some(gauge) = gauge {
@@ -198,7 +203,8 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     /// Keeps what was loaded or written, if it may be kept.
     pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) {
-        let Arrival { key, hash, value, size, op, as_of, cost, evidence, audit, options, fresh_until } = arrival;
+        let Arrival { key, hash, value, size, op, as_of, cost, evidence, audit, options, fresh_until, unheard } =
+            arrival;
         let access = Access { key: hash, at: now, size, cost, op };
         let resident = self.kernel.peek(hash);
         let is_resident = resident.is_some();
@@ -227,6 +233,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             (None, end, end.since(now))
         } else if let Some(engine) = &mut self.engine {
             let subject = engine.subject(hash, &key.text(), size, 0);
+            if unheard {
+                engine.read(subject, now, false);
+            }
             let load = Loaded { began: as_of, evidence, audit, lease: None };
             let lifetimes = engine.loaded(subject, now, load);
             let physical = lifetimes.physical.max(rules.stale_if_error.min(rules.freshness.most()));

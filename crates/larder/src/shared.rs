@@ -66,8 +66,9 @@ impl<V: 'static> Shared<V> {
                 None => None,
             };
             let options = Options { ttl: None, version: entry.version, tags: entry.tags };
+            let changed_at = entry.changed_at.map(|at| Time(0).plus(at));
             let brought = Brought {
-                fetched: Fetched::from(value).with(options),
+                fetched: Fetched { value, options, changed_at },
                 as_of: Time(now.0.saturating_sub(entry.age.as_micros() as u64)),
                 cost: u32::try_from(entry.cost.as_micros()).unwrap_or(u32::MAX),
                 audit: None,
@@ -89,8 +90,9 @@ impl<V: 'static> Shared<V> {
         };
         let Options { version, tags, .. } = &fetched.options;
         let cost = Duration::from_micros(u64::from(cost));
+        let changed_at = fetched.changed_at.map(|at| at.since(Time(0)));
         let Times { age, fresh_for, keep_for } = times;
-        Ok(Entry { payload, age, fresh_for, keep_for, cost, version: *version, tags: tags.clone() })
+        Ok(Entry { payload, age, fresh_for, keep_for, cost, version: *version, changed_at, tags: tags.clone() })
     }
 
     /// Offers what was loaded to the tier. What cannot be encoded stays in this process.

@@ -292,7 +292,11 @@ where
             }
             Boarding::Open => {}
         }
-        let flight = Flight::new(key.to_owned(), self.generation.load(Ordering::Relaxed), renewed.is_some());
+        let generation = self.generation.load(Ordering::Relaxed);
+        let flight = match (&stale, &renewed) {
+            (None, None) => Flight::for_miss(key.to_owned(), generation),
+            (_, renewed) => Flight::for_heard(key.to_owned(), generation, renewed.is_some()),
+        };
         segment.flights.open(hash, flight.clone());
         match renewed {
             Some((found, audit)) => {
@@ -341,11 +345,11 @@ where
             if self.rules.consistency == Consistency::MonotonicReads {
                 self.floors.raise(hash, arrival.as_of);
             }
-            segment.keep(arrival, now, &self.rules);
+            segment.keep(Arrival { unheard: flight.take_unheard(), ..arrival }, now, &self.rules);
         });
     }
 
-    /// What the engine says to a read that the remote tier can serve; without one there is nothing to say.
+    /// What the engine says to a read that the remote tier can serve, and that it has heard of; without one there is nothing to say.
     pub(crate) fn judge(&self, hash: KeyHash, key: &K) -> Decision {
         let now = self.clock.now();
         let segment = &mut *self.segment(hash);
@@ -354,7 +358,7 @@ where
         // Or memory did not want it.
         let subject = resident.and_then(|entry| entry.subject(hash));
         let subject = subject.unwrap_or_else(|| engine.subject(hash, &key.text(), 1, 0));
-        engine.read(subject, now, true)
+        engine.decide(subject, now)
     }
 
     /// Whether `as_of` is later than what memory knows about the key.
@@ -449,7 +453,7 @@ where
             (Some(weigher), Some(value)) => weigher(&key, value),
             _ => 1,
         };
-        Arrival { key, hash, value, size, op, as_of, cost, evidence, audit, options, fresh_until }
+        Arrival { key, hash, value, size, op, as_of, cost, evidence, audit, options, fresh_until, unheard: false }
     }
 
     pub(crate) fn count(&self, hash: KeyHash, count: impl FnOnce(&mut Counts)) {

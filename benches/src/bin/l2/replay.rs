@@ -167,6 +167,7 @@ impl Run {
             kept_until: u64::MAX,
             cost: 0,
             version: None,
+            changed_at: None,
             tags: Vec::new(),
             fence: Fence::default(),
         };

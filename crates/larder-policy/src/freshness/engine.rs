@@ -149,10 +149,25 @@ impl Engine {
         let group = &mut self.groups[usize::from(record.group)];
         group.audits.read();
         record.cached.is_held &= is_cached;
+        if group.suspended.is_none() {
+            group.controller.read();
+        }
+        self.decide_on(slot, now)
+    }
+
+    /// Decides anew on a read that was heard of, once another cache has brought a value for it.
+    pub fn decide(&mut self, subject: Subject, now: Time) -> Decision {
+        let slot = self.slot(subject, now);
+        self.decide_on(slot, now)
+    }
+
+    #[inline]
+    fn decide_on(&mut self, slot: usize, now: Time) -> Decision {
+        let record = &mut self.records[slot];
+        let group = &mut self.groups[usize::from(record.group)];
         if group.suspended.is_some() {
             return self.serve_by_rule(slot, now);
         }
-        group.controller.read();
         if let Some(stale) = record.cached.stale(now, group.controller.era()) {
             return serve(record, group, &mut self.rng, stale);
         }
@@ -224,16 +239,21 @@ impl Engine {
         }
     }
 
-    /// A value was loaded, and is now cached unless a notice came after the load began.
+    /// A value was loaded, and is now cached unless a notice came after the load began. It says what the origin had when the load began, even if it
+    /// was another cache that asked, and it comes from there only now.
     pub fn loaded(&mut self, subject: Subject, now: Time, load: Loaded) -> Lifetimes {
         let slot = self.slot(subject, now);
         let before = self.records[slot].cached;
-        let since = before.loaded().unwrap_or(now);
-        let age = seconds(since, now);
+        let asked = load.began.min(now);
+        let since = before.loaded().unwrap_or(asked);
+        let age = seconds(since, asked);
         let group = usize::from(self.records[slot].group);
         let flips = &mut self.records[slot].flips;
         let was_marked = flips.is_marked();
-        let News { changed, at: exact } = load.evidence.compare(before.loaded(), load.began, now, flips);
+        // What comes back from another cache is no second look.
+        let is_look = before.loaded().is_none_or(|since| since < asked);
+        let News { changed, at: exact } =
+            if is_look { load.evidence.compare(before.loaded(), load.began, now, flips) } else { News::NONE };
         let is_marked = flips.is_marked();
         if is_marked && !was_marked {
             self.classes.all[usize::from(self.records[slot].class.0)].flipping += 1;
@@ -241,7 +261,9 @@ impl Engine {
         let grace = self.groups[group].freshness.grace.as_secs_f64();
         if let (Some(changed), false) = (changed, is_marked || self.is_frozen) {
             let foreseen = self.foresee(&self.records[slot], since, age);
-            let (whole, served) = (foreseen.hazard.stale(), f64::from(before.served_stale));
+            // Reads that come at a constant rate are foreseen to be stale by the square of the age: of those since the question nothing is known.
+            let covered = (age / seconds(since, now)).powi(2);
+            let (whole, served) = (foreseen.hazard.stale(), covered * f64::from(before.served_stale));
             let share = if whole > 1e-12 { 1.0 / whole } else { 1.0 };
             let shape = self.groups[group].audits.bias();
             // Of what was served, what is now known: nothing was stale if nothing changed, and if something did, each read
@@ -255,16 +277,18 @@ impl Engine {
                     self.groups[group].controller.correct(audit.stale, stale);
                 }
             }
-            self.learn(slot, &foreseen, since, now, changed, exact);
+            self.learn(slot, &foreseen, since, asked, changed, exact);
         }
-        if load.audit.is_none() {
+        if load.audit.is_none() && is_look {
             self.groups[group].audits.loaded();
         }
         let record = &mut self.records[slot];
         let is_valid = record.cached.noticed <= load.began || record.cached.noticed == Time(0);
-        record.cached.load(is_valid.then_some(load.began.min(now)));
+        record.cached.load(is_valid.then_some(asked));
         record.cached.lease = load.lease.map_or(Time(0), |lease| load.began.plus(lease));
-        record.cached.served_stale = 0.0;
+        if is_look {
+            record.cached.served_stale = 0.0;
+        }
         record.cached.checkpoint = Checkpoint::NONE;
         if let (Some(at), true) = (load.evidence.time(), record.changes.looks == 0) {
             record.changes.last = at.min(now);
@@ -433,13 +457,21 @@ impl Engine {
     }
 
     /// Learns from a look at the origin at the end of a life that was foreseen so.
-    fn learn(&mut self, slot: usize, foreseen: &Foreseen, loaded: Time, now: Time, changed: bool, exact: Option<Time>) {
+    fn learn(
+        &mut self,
+        slot: usize,
+        foreseen: &Foreseen,
+        loaded: Time,
+        ended: Time,
+        changed: bool,
+        exact: Option<Time>,
+    ) {
         let Foreseen { life, inputs, hazard: Hazard { expected, age } } = *foreseen;
         if age <= 0.0 {
             return;
         }
         self.looks += 1;
-        let (start, end) = (epoch(loaded), epoch(now));
+        let (start, end) = (epoch(loaded), epoch(ended));
         let h = life.multiplier();
         let record = &mut self.records[slot];
         let class = &mut self.classes.all[usize::from(record.class.0)];
@@ -470,12 +502,12 @@ impl Engine {
                 changes.rate.unchanged(age, h * noticed);
                 changes.rate.changed(age, h * (1.0 - noticed));
             }
-            (true, Some(at)) => changes.rate.changed_at(seconds(at, now), h),
+            (true, Some(at)) => changes.rate.changed_at(seconds(at, ended), h),
         }
         if changed {
             changes.seen = changes.seen.saturating_add(1);
             // Somewhere within the life: its middle is the least surprising.
-            let middle = Time(loaded.0 + now.0.saturating_sub(loaded.0) / 2);
+            let middle = Time(loaded.0 + ended.0.saturating_sub(loaded.0) / 2);
             changes.last = exact.unwrap_or(middle);
             if changes.seen >= CHANGES_FOR_HOURS && changes.hours == NONE && self.hours.len() < NONE as usize {
                 changes.hours = self.hours.len() as u32;

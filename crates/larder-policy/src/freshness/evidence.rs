@@ -14,6 +14,10 @@ pub(super) struct News {
     pub(super) at: Option<Time>,
 }
 
+impl News {
+    pub(super) const NONE: Self = Self { changed: None, at: None };
+}
+
 impl Evidence {
     /// When the value last changed, where the origin says so.
     pub(super) fn time(self) -> Option<Time> {
@@ -30,10 +34,10 @@ impl Evidence {
             if let Self::Digest(digest) | Self::DigestAt(digest, _) = self {
                 flips.renew(digest);
             }
-            return News { changed: None, at: None };
+            return News::NONE;
         };
         let changed = match self {
-            Self::Unknown => return News { changed: None, at: None },
+            Self::Unknown => return News::NONE,
             Self::Unchanged => false,
             Self::Changed => true,
             Self::ChangedAt(at) => at > since,
@@ -75,7 +79,7 @@ mod tests {
     fn of_a_first_value_nothing_is_said_but_its_digest_is_kept() {
         let mut flips = Flips::default();
         let first = Evidence::DigestAt(8, Time(150)).compare(None, Time(200), Time(200), &mut flips);
-        assert_eq!(first, News { changed: None, at: None });
+        assert_eq!(first, News::NONE);
         let again = Evidence::Digest(8).compare(Some(Time(200)), Time(300), Time(300), &mut flips);
         assert_eq!(again.changed, Some(false));
     }

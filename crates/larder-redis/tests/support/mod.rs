@@ -129,6 +129,7 @@ pub fn entry(key: &str, size: usize) -> Entry {
         keep_for: LONG,
         cost: Duration::from_millis(1),
         version: None,
+        changed_at: None,
         tags: Vec::new(),
     }
 }

@@ -4,13 +4,14 @@
 //!  0  magic "\xA7ldr" 4 | format 1 | kind and flags 1 | codec 1 | tags 1
 //!  8  fence 8   16  fingerprint of the name 8   24  schema 4   28  crc32c of all but itself 4
 //! 32  as of 8   40  fresh until 8   48  kept until 8   56  load's cost 4   60  payload's length, unpacked 4
-//! 64  [version 8] | tags: length 1, text | payload
+//! 64  [version 8] | [changed at 8] | tags: length 1, text | payload
 //! ```
-//! Integers are little-endian, times microseconds since the Unix epoch on the store's clock. Magic, format and fence keep their
-//! places in every format to come, so that stores and older readers find them.
+//! Integers are little-endian, times microseconds since the Unix epoch on the store's clock; `changed at` is on the origin's. Magic, format and
+//! fence keep their places in every format to come, so that stores and older readers find them. Format 2 has `changed at`, format 1 has not; an
+//! envelope is written in the oldest format that can say what it says, and to a reader that knows only an older one it is a miss.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_64;
@@ -23,9 +24,9 @@ use crate::{Error, ErrorKind};
 pub const MAGIC: [u8; 4] = *b"\xA7ldr";
 /// Where the fence lies, for stores that compare it themselves.
 pub const FENCE: Range<usize> = 8..16;
-/// The format of this release, which follows [`MAGIC`].
-pub const FORMAT: u8 = 1;
-/// Where this format says of which kind it is, in the lowest two bits.
+/// The formats that this release reads; which it is follows [`MAGIC`].
+pub const FORMATS: RangeInclusive<u8> = 1..=2;
+/// Where these formats say of which kind it is, in the lowest two bits.
 pub const KIND: usize = 5;
 
 const CRC: Range<usize> = 28..32;
@@ -33,12 +34,13 @@ const HEADER: usize = 64;
 const MAX_TAGS: usize = 64;
 const KIND_BITS: u8 = 0b11;
 const HAS_VERSION: u8 = 0b100;
+const HAS_CHANGED_AT: u8 = 0b1000;
 const RAW: u8 = 0;
 const ZSTD: u8 = 1;
 /// For a packed payload, whatever its size.
 const LEAST_ROOM: usize = 64 << 10;
 /// The most bytes an envelope has beside its payload.
-pub(crate) const MOST_AROUND: usize = HEADER + 8 + MAX_TAGS * 256;
+pub(crate) const MOST_AROUND: usize = HEADER + 16 + MAX_TAGS * 256;
 /// The fastest of zstd's ordinary levels: the tier is not an archive.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -74,6 +76,8 @@ pub struct Envelope {
     pub cost: u32,
     /// The origin's version of the value, where it has one.
     pub version: Option<u64>,
+    /// When the origin says that the value last changed (µs since the epoch, on the origin's clock).
+    pub changed_at: Option<u64>,
     /// What it can be invalidated by, beside its key: at most 64 tags of at most 255 bytes.
     pub tags: Vec<Name>,
     /// Which invalidation it was loaded after.
@@ -144,12 +148,12 @@ pub fn fence_of(bytes: &[u8]) -> Option<Fence> {
     bytes.starts_with(&MAGIC).then(|| bytes.get(FENCE).map(|b| Fence(u64_at(b, 0)))).flatten()
 }
 
-/// Whether these bytes, or the head of them, are an envelope of this format with a value, or with word that there is none; not an
+/// Whether these bytes, or the head of them, are an envelope of a [known format](FORMATS) with a value, or with word that there is none; not an
 /// invalidation.
 pub fn holds_value(bytes: &[u8]) -> bool {
     let kind = bytes.get(KIND).map(|flags| flags & KIND_BITS);
     bytes.starts_with(&MAGIC)
-        && bytes.get(MAGIC.len()) == Some(&FORMAT)
+        && bytes.get(MAGIC.len()).is_some_and(|format| FORMATS.contains(format))
         && kind.is_some_and(|kind| kind != Kind::Invalidated as u8)
 }
 
@@ -169,6 +173,7 @@ impl Envelope {
             kept_until: u64::MAX,
             cost: 0,
             version: None,
+            changed_at: None,
             tags: Vec::new(),
             fence,
         }
@@ -191,10 +196,12 @@ impl Envelope {
         let (codec, payload) = packed.as_deref().map_or((RAW, &*self.payload), |packed| (ZSTD, packed));
         let tags: usize = self.tags.iter().map(|tag| 1 + tag.len()).sum();
 
-        let mut out = BytesMut::with_capacity(HEADER + 8 + tags + payload.len());
+        let mut out = BytesMut::with_capacity(HEADER + 16 + tags + payload.len());
         out.put_slice(&MAGIC);
-        out.put_u8(FORMAT);
-        out.put_u8(self.kind as u8 | if self.version.is_some() { HAS_VERSION } else { 0 });
+        let bit = |is_there: bool, bit: u8| if is_there { bit } else { 0 };
+        out.put_u8(if self.changed_at.is_some() { 2 } else { 1 });
+        let has_version = bit(self.version.is_some(), HAS_VERSION);
+        out.put_u8(self.kind as u8 | has_version | bit(self.changed_at.is_some(), HAS_CHANGED_AT));
         out.put_u8(codec);
         out.put_u8(self.tags.len() as u8);
         out.put_u64_le(self.fence.0);
@@ -206,8 +213,8 @@ impl Envelope {
         out.put_u64_le(self.kept_until);
         out.put_u32_le(self.cost);
         out.put_u32_le(length as u32);
-        if let Some(version) = self.version {
-            out.put_u64_le(version);
+        for number in [self.version, self.changed_at].into_iter().flatten() {
+            out.put_u64_le(number);
         }
         for tag in &self.tags {
             out.put_u8(tag.len() as u8);
@@ -227,7 +234,7 @@ impl Envelope {
         }
         match bytes.get(4) {
             None => return Err(Mismatch::Damaged),
-            Some(&FORMAT) => {}
+            Some(found) if FORMATS.contains(found) => {}
             Some(&found) => return Err(Mismatch::Format { found }),
         }
         if bytes.len() < HEADER || checksum(bytes) != u32_at(bytes, CRC.start) {
@@ -252,10 +259,11 @@ impl Envelope {
             return Err(Mismatch::TooLarge);
         }
         let mut rest = HEADER;
-        let version = match flags & HAS_VERSION {
-            0 => None,
-            _ => Some(u64_at(take(bytes, &mut rest, 8)?, 0)),
+        let mut number = |bit: u8| match flags & bit {
+            0 => Ok(None),
+            _ => take(bytes, &mut rest, 8).map(|raw| Some(u64_at(raw, 0))),
         };
+        let (version, changed_at) = (number(HAS_VERSION)?, number(HAS_CHANGED_AT)?);
         if usize::from(bytes[7]) > MAX_TAGS {
             return Err(Mismatch::Damaged);
         }
@@ -281,6 +289,7 @@ impl Envelope {
             kept_until: u64_at(bytes, 48),
             cost: u32_at(bytes, 56),
             version,
+            changed_at,
             tags,
             fence: Fence(u64_at(bytes, FENCE.start)),
         })
@@ -345,6 +354,7 @@ mod tests {
             kept_until: 3_000,
             cost: 17,
             version: Some(5),
+            changed_at: None,
             tags: vec!["vip".into(), "".into()],
             fence: Fence(99),
         }
@@ -357,12 +367,13 @@ mod tests {
         ];
         let times = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>());
         let tags = proptest::collection::vec("[a-zé]{0,20}", 0..5);
+        let numbers = (any::<Option<u64>>(), any::<Option<u64>>());
         let kind = prop_oneof![Just(Kind::Value), Just(Kind::Absent), Just(Kind::Invalidated)];
-        (kind, payload, times, any::<Option<u64>>(), tags).prop_map(|(kind, payload, times, version, tags)| {
+        (kind, payload, times, numbers, tags).prop_map(|(kind, payload, times, (version, changed_at), tags)| {
             let (as_of, fresh_until, kept_until, cost, fence) = times;
             let tags = tags.into_iter().map(Name::from).collect();
             let (payload, fence) = (payload.into(), Fence(fence));
-            Envelope { kind, payload, as_of, fresh_until, kept_until, cost, version, tags, fence }
+            Envelope { kind, payload, as_of, fresh_until, kept_until, cost, version, changed_at, tags, fence }
         })
     }
 
@@ -376,7 +387,7 @@ mod tests {
 
         #[test]
         fn garbage_is_never_a_value(noise in proptest::collection::vec(any::<u8>(), 0..200), head in any::<bool>()) {
-            let bytes = if head { [&MAGIC[..], &[FORMAT], &noise].concat() } else { noise };
+            let bytes = if head { [&MAGIC[..], &[*FORMATS.end()], &noise].concat() } else { noise };
             prop_assert!(Envelope::decode("a", &FORM, &bytes.into()).is_err());
         }
 
@@ -428,8 +439,23 @@ mod tests {
         assert_eq!(Envelope::decode("a", &FORM, &Bytes::from_static(b"{\"json\":1}")), Err(Mismatch::Foreign));
         assert_eq!(Envelope::decode("a", &FORM, &bytes.slice(..50)), Err(Mismatch::Damaged));
         let mut future = bytes.to_vec();
-        future[4] = 2;
-        assert_eq!(Envelope::decode("a", &FORM, &future.into()), Err(Mismatch::Format { found: 2 }));
+        future[4] = 3;
+        assert_eq!(Envelope::decode("a", &FORM, &future.into()), Err(Mismatch::Format { found: 3 }));
+    }
+
+    /// What releases have written: it is read for as long as its format is, and written so for whoever cannot read another.
+    #[test]
+    fn samples_of_each_format_are_read_and_written_again() {
+        let samples: [(&[u8], Envelope); 3] = [
+            (include_bytes!("samples/1-value"), value(b"Ann")),
+            (include_bytes!("samples/1-mark"), Envelope::invalidated(5, Fence(1))),
+            (include_bytes!("samples/2-value"), Envelope { changed_at: Some(900), ..value(b"Ann") }),
+        ];
+        for (bytes, envelope) in samples {
+            let bytes = Bytes::from_static(bytes);
+            assert_eq!(envelope.encode("users:1", &FORM).unwrap(), bytes);
+            assert_eq!(Envelope::decode("users:1", &FORM, &bytes), Ok(envelope));
+        }
     }
 
     #[test]

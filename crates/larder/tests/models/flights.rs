@@ -74,7 +74,7 @@ impl Small {
                 match part.flights.board(KEY, |own| *own == 7) {
                     Boarding::Join(flight) => (flight, false),
                     Boarding::Open => {
-                        let flight = Flight::new(7, 0, false);
+                        let flight = Flight::for_miss(7, 0);
                         part.flights.open(KEY, flight.clone());
                         (flight, true)
                     }

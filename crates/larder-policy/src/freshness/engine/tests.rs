@@ -431,3 +431,28 @@ fn reads_renew_what_memory_is_worth() {
     let (dear, _) = read_twice(1.0);
     assert_eq!(dear.physical, Duration::ZERO);
 }
+
+#[test]
+fn what_comes_back_from_another_cache_is_no_second_look() {
+    let secs = |seconds: u64| Time(seconds * 1_000_000);
+    let mut engine = engine(0.01);
+    let subject = engine.subject(KeyHash(7), "", 1, 0);
+    let load = |engine: &mut Engine, began: u64, now: u64, version: u64| {
+        engine.read(subject, secs(now), false);
+        engine.loaded(subject, secs(now), Loaded::new(secs(began), Evidence::Digest(version)));
+        let record = engine.record(subject.key).unwrap();
+        (record.changes.looks, record.changes.seen, record.cached.loaded(), record.cached.served_stale)
+    };
+    assert_eq!(load(&mut engine, 1, 1, 1), (0, 0, Some(secs(1)), 0.0));
+    engine.records[0].cached.served_stale = 0.5;
+    // Memory let go of it; the tier still has it. Nobody asked the origin since.
+    assert_eq!(load(&mut engine, 1, 60, 1), (0, 0, Some(secs(1)), 0.5));
+    // Another process asked at second 40; what happened since then is not known.
+    assert_eq!(load(&mut engine, 40, 70, 1), (1, 0, Some(secs(40)), 0.0));
+    let exposure = engine.records[0].changes.rate.beta();
+    assert_eq!(load(&mut engine, 70, 70, 1), (2, 0, Some(secs(70)), 0.0));
+    assert!(engine.records[0].changes.rate.beta() > exposure);
+    // An older copy, of another version, is no change and no change back.
+    assert_eq!(load(&mut engine, 30, 80, 0), (2, 0, Some(secs(30)), 0.0));
+    assert!(!engine.records[0].flips.is_marked());
+}

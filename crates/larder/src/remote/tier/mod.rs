@@ -131,6 +131,8 @@ pub struct Entry {
     pub cost: Duration,
     /// The origin's version of it.
     pub version: Option<u64>,
+    /// When the origin says that it last changed, since the Unix epoch.
+    pub changed_at: Option<Duration>,
     /// What it can be invalidated by, beside its key, within its namespace.
     pub tags: Vec<Name>,
 }

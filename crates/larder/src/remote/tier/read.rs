@@ -182,6 +182,7 @@ fn judge(core: &Core, name: &Name, envelope: Envelope, marks: &Resolved, now: u6
         keep_for: Duration::from_micros(envelope.kept_until - now),
         cost: Duration::from_micros(envelope.cost.into()),
         version: envelope.version,
+        changed_at: envelope.changed_at.map(Duration::from_micros),
         tags: envelope.tags,
     })
 }
@@ -199,6 +200,7 @@ pub(super) fn wrap(core: &Core, entry: &Entry, fence: Fence) -> (Envelope, Durat
         kept_until: now.saturating_add(micros(keep_for)),
         cost: u32::try_from(entry.cost.as_micros()).unwrap_or(u32::MAX),
         version: entry.version,
+        changed_at: entry.changed_at.map(micros),
         tags: entry.tags.clone(),
         fence,
     };

@@ -33,6 +33,7 @@ fn entry(value: &'static str) -> Entry {
         keep_for: 60 * SECOND,
         cost: Duration::from_millis(3),
         version: Some(4),
+        changed_at: Some(2 * SECOND),
         tags: Vec::new(),
     }
 }
