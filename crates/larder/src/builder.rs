@@ -418,14 +418,18 @@ where
         let own = Own { make, name, learns, freshness: self.rules.freshness.clone(), prices };
         let (parts, judge) = proof::parts(capacity, count, seed, own, &self.control)?;
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
+        // Lifetimes on trial are compared part by part: each is to stand for itself.
+        let is_steered_together = parts.len() > 1 && parts.iter().all(|part| part.lifetimes.is_none());
+        let steering = is_steered_together.then(Default::default);
         let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, arm, lifetimes, seed }| {
             let most_keys = Engine::keys_beside(capacity.most_objects());
             let engine = freshness.clone().map(|freshness| {
                 let mut engine = Engine::new(freshness, seed).with_most_keys(most_keys);
                 lifetimes.iter().for_each(|lifetimes| lifetimes.rule(&mut engine));
-                engine
+                if is_steered_together { engine.following() } else { engine }
             });
             let mut segment = Segment::new(Shard::new(capacity, policy), engine, gauge, seed);
+            segment.steering.clone_from(&steering);
             segment.turns.change(arm, Counts::default());
             segment
         });

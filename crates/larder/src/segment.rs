@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder_policy::eviction::Removal;
 use larder_policy::experiment::{ShardSlice, SizeCurve};
-use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded};
+use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded, Steering};
 use larder_policy::learned::Prior;
 use larder_policy::{Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work};
 
@@ -23,6 +23,7 @@ use crate::rules::Rules;
 use crate::snapshot::Rate;
 use crate::stats::Counts;
 use crate::store::Standing;
+use crate::sync::Mutex;
 use crate::telemetry::Telemetry;
 
 pub(crate) struct Segment<K, V> {
@@ -44,6 +45,8 @@ pub(crate) struct Segment<K, V> {
     pub(crate) log: Log,
     /// What others learned, for a policy that comes later.
     pub(crate) prior: Option<Arc<Prior>>,
+    /// What the engines of all segments keep their objectives by together.
+    pub(crate) steering: Option<Arc<Mutex<Steering>>>,
     rng: Rng,
 }
 
@@ -104,6 +107,14 @@ impl Counts {
     }
 }
 
+/// Under the segment's lock; nothing is locked under that of the steering.
+#[cold]
+fn join(engine: &mut Engine, steering: Option<&Mutex<Steering>>) {
+    if let Some(steering) = steering {
+        engine.join(&mut steering.lock());
+    }
+}
+
 impl<K: Key + Clone, V: Clone> Segment<K, V> {
     pub(crate) fn new(
         kernel: Shard<Entry<K, V>>,
@@ -127,6 +138,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             warmed: Arc::default(),
             log,
             prior: None,
+            steering: None,
             rng: Rng::new(seed),
         }
     }
@@ -173,7 +185,14 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             let renews = entry.renews(rules.refresh, now, || self.rng.unit());
             return if renews { Seen::Renew(found, None) } else { Seen::Fresh(found) };
         };
-        match self.engine.as_mut().map(|engine| engine.read(subject, now, true)) {
+        let decision = self.engine.as_mut().map(|engine| {
+            let decision = engine.read(subject, now, true);
+            if engine.is_due() {
+                join(engine, self.steering.as_deref());
+            }
+            decision
+        });
+        match decision {
             Some(Decision::Serve) | None => {
                 self.counts.hit(entry, now, on_hit);
                 Seen::Fresh(found)
@@ -238,6 +257,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             }
             let load = Loaded { began: as_of, evidence, audit, lease: None };
             let lifetimes = engine.loaded(subject, now, load);
+            join(engine, self.steering.as_deref());
             let physical = lifetimes.physical.max(rules.stale_if_error.min(rules.freshness.most()));
             (Some(subject.class), as_of.plus(lifetimes.logical), physical)
         } else {

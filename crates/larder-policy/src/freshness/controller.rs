@@ -45,6 +45,8 @@ pub(super) struct Controller {
     debt: f64,
     /// Stale reads foreseen and then known, of late.
     seen: (f64, f64),
+    /// Another steers: the sums are of what happened since the two last met.
+    follows: bool,
 }
 
 impl Controller {
@@ -62,7 +64,50 @@ impl Controller {
             since_step: 0,
             debt: 0.0,
             seen: (0.0, 0.0),
+            follows: false,
         }
+    }
+
+    /// From now on sums up what happens for another, and does not steer.
+    pub(super) fn follow(&mut self) {
+        self.follows = true;
+    }
+
+    /// Whether enough has happened for the one that steers to hear of it.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        self.follows && self.since_step >= STEP
+    }
+
+    /// Tells the one that steers, whose objective is the same, what happened, and keeps to its threshold.
+    pub(super) fn join(&mut self, leader: &mut Self) {
+        leader.reads += self.reads;
+        leader.window += self.window;
+        leader.foreseen += self.foreseen;
+        leader.debt += self.debt;
+        leader.see(self.seen);
+        leader.since_step += self.since_step;
+        while leader.since_step >= STEP {
+            leader.step();
+        }
+        (self.threshold, self.era, self.fallen) = (leader.threshold, leader.era, leader.fallen);
+        self.start_anew();
+    }
+
+    /// One that steers for this one.
+    pub(super) fn leader(&self) -> Self {
+        let mut leader = Self { follows: false, ..self.clone() };
+        leader.start_anew();
+        leader
+    }
+
+    fn start_anew(&mut self) {
+        (self.reads, self.window, self.foreseen, self.debt) = (0.0, 0.0, 0.0, 0.0);
+        (self.seen, self.since_step) = ((0.0, 0.0), 0);
+    }
+
+    pub(super) fn objective(&self) -> f64 {
+        self.objective
     }
 
     /// θ: the index at which a value is reloaded.
@@ -87,6 +132,9 @@ impl Controller {
         self.fallen = self.threshold;
         self.era = self.era.wrapping_add(1);
         self.debt = 0.0;
+        if self.follows {
+            self.start_anew();
+        }
     }
 
     /// A read came in.
@@ -96,7 +144,7 @@ impl Controller {
         self.window += 1.0;
         self.debt -= self.objective;
         self.since_step += 1;
-        if self.since_step == STEP {
+        if self.since_step == STEP && !self.follows {
             self.step();
         }
     }
@@ -114,6 +162,10 @@ impl Controller {
             return;
         }
         self.debt += known - foreseen;
+        self.see((foreseen, known));
+    }
+
+    fn see(&mut self, (foreseen, known): (f64, f64)) {
         self.seen.0 += foreseen;
         self.seen.1 += known;
         let most = self.seen.0.max(self.seen.1);
@@ -130,7 +182,7 @@ impl Controller {
 
     #[cold]
     fn step(&mut self) {
-        self.since_step = 0;
+        self.since_step -= STEP;
         let horizon = (self.reads / 3.0).clamp(HORIZON.0, HORIZON.1) * self.objective;
         let set_point = self.objective * (1.0 - self.debt / horizon).clamp(SET_POINT.0, SET_POINT.1);
         let share = (self.bias() * self.foreseen / self.window).max(1e-9);

@@ -19,7 +19,8 @@
 //! ```
 //!
 //! One file an idea: the [posterior](Posterior) of a key's rate, the prior of its class, the [index rule](rule), the surge,
-//! the hours of the day, the experts and their hedge, the checkpoint between two looks at them, the controller, audits, flips, notices, memory rent,
+//! the hours of the day, the experts and their hedge, the checkpoint between two looks at them, the controller, what steers several
+//! engines together, audits, flips, notices, memory rent,
 //! what instances tell each other of classes.
 
 mod audit;
@@ -44,6 +45,7 @@ mod rent;
 pub mod rule;
 mod shared;
 mod special;
+mod steering;
 mod surge;
 
 pub use audit::{Audit, Audited, Measured};
@@ -54,3 +56,4 @@ pub use objective::Freshness;
 pub use plan::{ClassId, Decision, Evidence, Lifetimes, Loaded, Subject};
 pub use posterior::Posterior;
 pub use shared::{ClassPool, ClassPriors};
+pub use steering::Steering;

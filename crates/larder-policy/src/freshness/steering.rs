@@ -1,0 +1,116 @@
+//! One threshold for several engines: the parts of a cache keep its objective together. Each alone would see too few reads to find its threshold
+//! in good time, and would be careful for as long.
+
+use super::Engine;
+use super::controller::Controller;
+
+/// Steers those engines that [join](Engine::join) it.
+#[derive(Debug, Default)]
+pub struct Steering {
+    /// One for each objective that a group of keys has had.
+    leaders: Vec<(usize, Controller)>,
+}
+
+impl Engine {
+    /// Steers no more by itself: it keeps to the threshold of whatever it [joins](Self::join), as often as it is [due](Self::is_due) and after
+    /// loads.
+    #[must_use]
+    pub fn following(mut self) -> Self {
+        self.groups.iter_mut().for_each(|group| group.controller.follow());
+        self
+    }
+
+    /// Whether so much was read since it last joined that it should again.
+    #[inline]
+    pub fn is_due(&self) -> bool {
+        self.groups.iter().any(|group| group.controller.is_due())
+    }
+
+    /// Tells what was served since it last joined, and takes over the thresholds. Engines that join the same steering have the same objectives for
+    /// the same prefixes, or at times another rule or objective: each is steered by itself.
+    pub fn join(&mut self, steering: &mut Steering) {
+        for (at, group) in self.groups.iter_mut().enumerate() {
+            let objective = group.controller.objective();
+            let leaders = &mut steering.leaders;
+            let known = leaders.iter().position(|(group, leader)| *group == at && leader.objective() == objective);
+            let known = known.unwrap_or_else(|| {
+                leaders.push((at, group.controller.leader()));
+                leaders.len() - 1
+            });
+            group.controller.join(&mut leaders[known].1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::freshness::{Evidence, Freshness, Loaded};
+    use crate::{KeyHash, Rng, Time};
+
+    /// Of 20,000 reads, how many 16 engines load, and how many they serve stale, under an objective of 2 %.
+    fn run(together: bool) -> (u32, u32) {
+        const KEYS: usize = 800;
+        let mut steering = Steering::default();
+        let new = |seed| Engine::new(Freshness::stale_reads(0.02).unwrap(), seed);
+        let mut engines: Vec<_> =
+            (0..16).map(|seed| if together { new(seed).following() } else { new(seed) }).collect();
+        let mut rng = Rng::new(1);
+        // Each key's version at the origin and here, and when it changes next.
+        let mut keys = [(1u64, 0u64, 0u64); KEYS];
+        let (mut loads, mut stale) = (0, 0);
+        for second in 1..=20_000 {
+            let now = Time(second * 1_000_000);
+            let key = rng.below(KEYS as u32) as usize;
+            let (version, held, next) = &mut keys[key];
+            while *next < second {
+                *version += 1;
+                *next += 1 + (-rng.unit().ln() * [2_000.0, 50_000.0][key % 2]) as u64;
+            }
+            let engine = &mut engines[key % 16];
+            let subject = engine.subject(KeyHash::mix(key as u64), "", 1, 0);
+            let is_served = engine.read(subject, now, *held > 0).is_served();
+            if is_served {
+                stale += u32::from(*held < *version);
+            } else {
+                loads += 1;
+                *held = *version;
+                engine.loaded(subject, now, Loaded::new(now, Evidence::Digest(*version)));
+            }
+            if together && (engine.is_due() || !is_served) {
+                engine.join(&mut steering);
+            }
+        }
+        (loads, stale)
+    }
+
+    #[test]
+    fn together_they_find_the_threshold_sooner() {
+        let (alone, together) = (run(false), run(true));
+        assert!(together.0 < alone.0, "loads together {together:?}, alone {alone:?}");
+        assert!((200..480).contains(&together.1), "400 may be stale: {together:?}, alone {alone:?}");
+        assert!(alone.1 < together.1, "each alone is careful: {alone:?}, together {together:?}");
+    }
+
+    #[test]
+    fn another_objective_is_steered_by_itself() {
+        let freshness = |share| Freshness::stale_reads(share).unwrap();
+        let mut steering = Steering::default();
+        let mut engines = [0.01, 0.01].map(|share| Engine::new(freshness(share), 1).following());
+        engines.iter_mut().for_each(|engine| engine.join(&mut steering));
+        assert_eq!(steering.leaders.len(), 1);
+        engines[1].keep_to(&freshness(0.1));
+        for at in 0..10_000 {
+            let subject = engines[1].subject(KeyHash(at), "", 1, 0);
+            engines[1].read(subject, Time(at), false);
+            engines[1].join(&mut steering);
+        }
+        engines[0].join(&mut steering);
+        let [strict, loose] = [0, 1].map(|at: usize| engines[at].groups[0].controller.threshold());
+        assert!(strict < 0.03 && loose > 0.2, "{strict} {loose}");
+        engines[1].keep_to(&freshness(0.01));
+        engines[1].join(&mut steering);
+        assert_eq!(engines[1].groups[0].controller.threshold(), strict);
+        assert_eq!(steering.leaders.len(), 2);
+    }
+}
