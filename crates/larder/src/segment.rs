@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder_policy::eviction::Removal;
 use larder_policy::experiment::{ShardSlice, SizeCurve};
-use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded, Steering};
+use larder_policy::freshness::{Audit, ClassId, Decision, Engine, Evidence, Loaded, Steering};
 use larder_policy::learned::Prior;
 use larder_policy::{Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work};
 
@@ -109,9 +109,9 @@ impl Counts {
 
 /// Under the segment's lock; nothing is locked under that of the steering.
 #[cold]
-fn join(engine: &mut Engine, steering: Option<&Mutex<Steering>>) {
+fn join(engine: &mut Engine, steering: Option<&Mutex<Steering>>, class: Option<ClassId>) {
     if let Some(steering) = steering {
-        engine.join(&mut steering.lock());
+        engine.join(&mut steering.lock(), class);
     }
 }
 
@@ -188,7 +188,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let decision = self.engine.as_mut().map(|engine| {
             let decision = engine.read(subject, now, true);
             if engine.is_due() {
-                join(engine, self.steering.as_deref());
+                join(engine, self.steering.as_deref(), None);
             }
             decision
         });
@@ -252,12 +252,12 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             (None, end, end.since(now))
         } else if let Some(engine) = &mut self.engine {
             let subject = engine.subject(hash, &key.text(), size, 0);
+            join(engine, self.steering.as_deref(), Some(subject.class));
             if unheard {
                 engine.read(subject, now, false);
             }
             let load = Loaded { began: as_of, evidence, audit, lease: None };
             let lifetimes = engine.loaded(subject, now, load);
-            join(engine, self.steering.as_deref());
             let physical = lifetimes.physical.max(rules.stale_if_error.min(rules.freshness.most()));
             (Some(subject.class), as_of.plus(lifetimes.logical), physical)
         } else {

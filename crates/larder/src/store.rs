@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_policy::experiment::Event as Turn;
-use larder_policy::freshness::{Audit, Decision};
+use larder_policy::freshness::{Audit, Decision, Steering};
 use larder_policy::{Access, KeyHash, Op, Time};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -166,6 +166,11 @@ where
     #[inline(always)]
     pub(crate) fn segment(&self, hash: KeyHash) -> MutexGuard<'_, Segment<K, V>> {
         self.hold(self.at(hash))
+    }
+
+    /// What the engines of all segments are steered by, if they are steered together.
+    pub(crate) fn steering(&self) -> Option<Arc<Mutex<Steering>>> {
+        self.lock_all().next().and_then(|segment| segment.steering.clone())
     }
 
     pub(crate) fn lock_all(&self) -> impl Iterator<Item = MutexGuard<'_, Segment<K, V>>> {

@@ -16,16 +16,54 @@ use crate::KeyHash;
 /// Classes at most; what would be one more joins its objective's first.
 pub(super) const MOST_CLASSES: usize = 4096;
 
+/// How the keys of a class change.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rates {
+    pub(super) prior: Prior,
+    /// The prior's distribution, backed by all, refreshed now and then.
+    pub(super) gamma: Posterior,
+    pub(super) log_rate: f64,
+    looks: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        let prior = Prior::default();
+        Self { prior, gamma: prior.gamma(), log_rate: prior.log_rate(), looks: 0 }
+    }
+}
+
+impl Rates {
+    /// Learns from a key's posterior after a look; the distribution follows at every look at first, then now and then.
+    pub(super) fn observe(&mut self, key: LogRate, weight: f64, all: Prior) {
+        self.prior.observe(key, weight);
+        self.looks += 1;
+        if self.looks < 64 || self.looks.is_multiple_of(32) {
+            self.back_up(all);
+        }
+    }
+
+    /// Takes over what others know, as far as it is more.
+    pub(super) fn adopt(&mut self, known: &Known, all: Prior) {
+        if known.informs(self.prior) {
+            self.prior = known.prior();
+            self.back_up(all);
+        }
+    }
+
+    fn back_up(&mut self, all: Prior) {
+        let backed = self.prior.backed_by(all);
+        (self.gamma, self.log_rate) = (backed.gamma(), backed.log_rate());
+    }
+}
+
 /// What is known of a class.
 #[derive(Clone, Debug)]
 pub(super) struct Class {
     pub(super) name: u64,
     /// Whose objective it falls under.
     pub(super) group: u16,
-    pub(super) prior: Prior,
-    /// The prior's distribution, backed by all, refreshed now and then.
-    pub(super) gamma: Posterior,
-    pub(super) log_rate: f64,
+    pub(super) rates: Rates,
     pub(super) surge: Surge,
     pub(super) hours: Hours,
     pub(super) notices: Notices,
@@ -34,45 +72,26 @@ pub(super) struct Class {
     pub(super) gaps: f64,
     /// Keys whose changes say nothing.
     pub(super) flipping: u32,
-    looks: u32,
 }
 
 impl Class {
     pub(super) fn new(name: u64, group: u16) -> Self {
-        let prior = Prior::default();
         Self {
             name,
             group,
-            prior,
-            gamma: prior.gamma(),
-            log_rate: prior.log_rate(),
+            rates: Rates::default(),
             surge: Surge::default(),
             hours: Hours::of_class(),
             notices: Notices::default(),
             log_gap: 0.0,
             gaps: 0.0,
             flipping: 0,
-            looks: 0,
-        }
-    }
-
-    /// Learns from a key's posterior after a look; the distribution follows at every look at first, then now and then.
-    pub(super) fn observe(&mut self, key: LogRate, weight: f64, all: Prior) {
-        self.prior.observe(key, weight);
-        self.looks += 1;
-        if self.looks < 64 || self.looks.is_multiple_of(32) {
-            let backed = self.prior.backed_by(all);
-            (self.gamma, self.log_rate) = (backed.gamma(), backed.log_rate());
         }
     }
 
     /// Takes over what others know of it, as far as it knows less itself.
     pub(super) fn adopt(&mut self, known: &Known, all: Prior) {
-        if known.informs(self.prior) {
-            self.prior = known.prior();
-            let backed = self.prior.backed_by(all);
-            (self.gamma, self.log_rate) = (backed.gamma(), backed.log_rate());
-        }
+        self.rates.adopt(known, all);
         if self.gaps < 1.0 {
             (self.log_gap, self.gaps) = known.gap();
         }

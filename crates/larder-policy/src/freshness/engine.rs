@@ -18,8 +18,9 @@ use super::prior::{LogRate, Prior};
 use super::profile::Profile;
 use super::record::{Cached, Changes, NONE, Reads, Record, epoch, seconds};
 use super::regression::Inputs;
-use super::rent::idle_lifetime;
+use super::rent::{ends_by, idle_worth};
 use super::rule::{self, Hazard};
+use super::steering::Look;
 use super::surge::Surge;
 use crate::{KeyHash, Rng, Time};
 
@@ -29,9 +30,6 @@ const STARTING_LOOKS: u64 = 50;
 const FORGET: f64 = 0.01;
 /// Changes a key must have shown before it gets hours of its own.
 const CHANGES_FOR_HOURS: u16 = 2;
-/// Where memory costs, a value leaves after so many times the lifetime foreseen for it: a read decides anew, and may still
-/// serve it somewhat later.
-const EXPIRED: u32 = 3;
 /// Keys remembered unless said otherwise.
 const MOST_KEYS: usize = 1 << 24;
 /// Beside a store: for each object that fits, at least, and where their number is not known.
@@ -74,14 +72,16 @@ pub struct Engine {
     records: Vec<Record>,
     most_keys: usize,
     hours: Vec<Hours>,
-    experts: Experts,
+    pub(super) experts: Experts,
     pub(super) prior: Prior,
     surge: Surge,
     hours_of_all: Hours,
     /// By time since the last change (since birth for keys that never did), and by that in units of the key's rate.
     by_change: [Profile; 2],
     by_phase: Profile,
-    looks: u64,
+    pub(super) looks: u64,
+    /// What it has to tell of keys, where it is steered with others.
+    pub(super) untold: Option<Vec<Look>>,
     /// The origin fails: nothing is learned.
     is_frozen: bool,
     rng: Rng,
@@ -106,6 +106,7 @@ impl Engine {
             by_change: Default::default(),
             by_phase: Profile::default(),
             looks: 0,
+            untold: None,
             is_frozen: false,
             rng: Rng::new(seed),
         }
@@ -439,7 +440,7 @@ impl Engine {
         let changes = &record.changes;
         let (start, end) = (epoch(loaded), epoch(loaded) + age);
         let marked = record.flips.is_marked();
-        let rate = if marked { class.gamma } else { changes.rate };
+        let rate = if marked { class.rates.gamma } else { changes.rate };
         let (change, phase) = places(record, loaded, age);
         Life {
             age,
@@ -450,7 +451,7 @@ impl Engine {
             hours_of_class: self.hours_of_all.mean(start, end) * class.hours.mean(start, end),
             hours_of_key: self.hours.get(changes.hours as usize).map_or(1.0, |hours| hours.mean(start, end)),
             surge: class.surge.ratio(self.surge.ratio_of_all()),
-            class_rate: class.log_rate,
+            class_rate: class.rates.log_rate,
             by_change: self.by_change[usize::from(changes.seen > 0)].log(change),
             by_phase: if changes.seen > 1 { self.by_phase.log(phase) } else { 0.0 },
         }
@@ -475,7 +476,10 @@ impl Engine {
         let h = life.multiplier();
         let record = &mut self.records[slot];
         let class = &mut self.classes.all[usize::from(record.class.0)];
-        self.experts.observe(record.changes.seen, &inputs, age, changed);
+        let seen = record.changes.seen;
+        if self.untold.is_none() {
+            self.experts.observe(seen, &inputs, age, changed);
+        }
         let (change, phase) = places(record, loaded, age);
         self.by_change[usize::from(record.changes.seen > 0)].observe(change, expected, changed);
         if record.changes.seen > 1 {
@@ -494,7 +498,7 @@ impl Engine {
         }
         let changes = &mut record.changes;
         changes.looks = changes.looks.saturating_add(1);
-        changes.rate.forget(class.gamma, FORGET);
+        changes.rate.forget(class.rates.gamma, FORGET);
         let noticed = class.notices.share();
         match (changed, exact) {
             (false, _) => changes.rate.unchanged(age, h),
@@ -517,7 +521,10 @@ impl Engine {
         let weight = if changes.looks <= 4 { 1.0 } else { 4.0 / f64::from(changes.looks) };
         let rate = LogRate::from(changes.rate);
         self.prior.observe(rate, weight);
-        class.observe(rate, weight, self.prior);
+        class.rates.observe(rate, weight, self.prior);
+        if let Some(untold) = &mut self.untold {
+            untold.push(Look { class: record.class, rate, weight, seen, inputs, age, changed });
+        }
     }
 
     #[inline]
@@ -539,7 +546,7 @@ impl Engine {
             key: subject.key,
             class: subject.class,
             group: class.group,
-            changes: Changes { rate: class.gamma, born: now, last: now, hours: NONE, seen: 0, looks: 0 },
+            changes: Changes { rate: class.rates.gamma, born: now, last: now, hours: NONE, seen: 0, looks: 0 },
             cached: Cached::default(),
             reads: Reads::new(now, gap),
             flips: Flips::default(),
@@ -584,19 +591,6 @@ fn serve(record: &mut Record, group: &mut Group, rng: &mut Rng, stale: f64) -> D
     }
     record.cached.served_stale += stale as f32;
     Decision::Serve
-}
-
-/// For how long an entry that nobody reads is worth its memory.
-fn idle_worth(reads: &Reads, size: u32, freshness: &Freshness) -> Duration {
-    let count = f64::from(reads.count);
-    let idle = idle_lifetime(count, count / reads.rate(), f64::from(size), freshness.rent);
-    Duration::try_from_secs_f64(idle).unwrap_or(Duration::MAX)
-}
-
-/// The end of a physical lifetime, read or not: the hard maximum, and where memory costs, a while after the value is too old
-/// to be served.
-fn ends_by(freshness: &Freshness, logical: Duration) -> Duration {
-    if freshness.rent > 0.0 { logical.saturating_mul(EXPIRED).min(freshness.most) } else { freshness.most }
 }
 
 /// Where the middle of a life lies in the profiles: log₂ of the seconds since the last change, and of that in units of the

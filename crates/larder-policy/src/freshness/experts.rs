@@ -122,6 +122,13 @@ impl Experts {
         self.stages[stage].observe(inputs, age, changed);
     }
 
+    /// Says from now on what `others` say, who learn from more.
+    pub(super) fn follow(&mut self, others: &Self) {
+        for (own, other) in self.stages.iter_mut().zip(&others.stages) {
+            own.follow(other);
+        }
+    }
+
     /// A plain lifetime has one scale for all keys.
     #[inline]
     fn stage(&self, seen: u16) -> usize {

@@ -30,6 +30,11 @@ pub(super) struct Regression {
 }
 
 impl Regression {
+    /// Takes over the weights of `other`; what they are known by stays there.
+    pub(super) fn follow(&mut self, other: &Self) {
+        self.weights = other.weights;
+    }
+
     /// Starts from `weights` with independent variances.
     pub(super) fn new(weights: Inputs, variances: Inputs) -> Self {
         let mut covariance = [[0.0; INPUTS]; INPUTS];

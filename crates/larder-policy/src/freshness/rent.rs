@@ -4,11 +4,33 @@
 //! the mean of a Gamma posterior. A read saves a load; bytes cost rent. The physical lifetime ends where the rate no
 //! longer pays: τ* = (n + 1)/(rent·bytes) − g. Freshness is the logical lifetime and lives in the envelope.
 
+use std::time::Duration;
+
+use super::objective::Freshness;
+use super::record::Reads;
+
+/// Where memory costs, a value leaves after so many times the lifetime foreseen for it: a read decides anew, and may still
+/// serve it somewhat later.
+const EXPIRED: u32 = 3;
+
 /// Idle seconds after which an entry of `bytes` no longer pays, `rent` being loads a byte and second; without rent,
 /// infinite.
-pub(super) fn idle_lifetime(reads: f64, between: f64, bytes: f64, rent: f64) -> f64 {
+fn idle_lifetime(reads: f64, between: f64, bytes: f64, rent: f64) -> f64 {
     let cost = rent * bytes;
     if cost > 0.0 { ((reads + 1.0) / cost - between).max(0.0) } else { f64::INFINITY }
+}
+
+/// For how long an entry that nobody reads is worth its memory.
+pub(super) fn idle_worth(reads: &Reads, size: u32, freshness: &Freshness) -> Duration {
+    let count = f64::from(reads.count);
+    let idle = idle_lifetime(count, count / reads.rate(), f64::from(size), freshness.rent);
+    Duration::try_from_secs_f64(idle).unwrap_or(Duration::MAX)
+}
+
+/// The end of a physical lifetime, read or not: the hard maximum, and where memory costs, a while after the value is too old
+/// to be served.
+pub(super) fn ends_by(freshness: &Freshness, logical: Duration) -> Duration {
+    if freshness.rent > 0.0 { logical.saturating_mul(EXPIRED).min(freshness.most) } else { freshness.most }
 }
 
 #[cfg(test)]

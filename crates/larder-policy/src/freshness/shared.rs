@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::class::{Class, MOST_CLASSES};
 use super::objective::Freshness;
 use super::prior::{MEMORY, Prior};
+use super::steering::Steering;
 use crate::artefact::{Reader, bad, crc32c};
 use crate::{Error, KeyHash};
 
@@ -207,12 +208,13 @@ fn prefixes(freshness: &Freshness) -> u64 {
 }
 
 impl super::Engine {
-    /// Adds what is known of classes to what others know.
+    /// Adds what is known of classes to what others know. How they change is added by what this engine is steered by, if it is.
     pub fn pool(&self, pool: &mut ClassPool) {
         pool.made_for = prefixes(&self.groups[0].freshness);
-        pool.all.add(self.prior, 0.0, 0.0);
-        for Class { name, prior, log_gap, gaps, .. } in &self.classes.all {
-            pool.classes.entry(*name).or_default().add(*prior, *log_gap, *gaps);
+        let own = |prior: Prior| if self.untold.is_none() { prior } else { Prior::default() };
+        pool.all.add(own(self.prior), 0.0, 0.0);
+        for Class { name, rates, log_gap, gaps, .. } in &self.classes.all {
+            pool.classes.entry(*name).or_default().add(own(rates.prior), *log_gap, *gaps);
         }
     }
 
@@ -228,6 +230,29 @@ impl super::Engine {
             }
         }
         self.classes.shared = Some(priors.clone());
+    }
+}
+
+impl Steering {
+    /// Adds what is known of classes to what others know.
+    pub fn pool(&self, pool: &mut ClassPool) {
+        pool.all.add(self.prior, 0.0, 0.0);
+        for (name, rates) in &self.rates {
+            pool.classes.entry(*name).or_default().add(rates.prior, 0.0, 0.0);
+        }
+    }
+
+    /// Takes over what others know of classes, as far as it is more than what was seen here.
+    pub fn adopt(&mut self, priors: &Arc<ClassPriors>) {
+        if priors.all.informs(self.prior) {
+            self.prior = priors.all();
+        }
+        for (&name, rates) in &mut self.rates {
+            if let Some(known) = priors.of(name) {
+                rates.adopt(known, self.prior);
+            }
+        }
+        self.known = Some(priors.clone());
     }
 }
 

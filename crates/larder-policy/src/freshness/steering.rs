@@ -1,22 +1,53 @@
-//! One threshold for several engines: the parts of a cache keep its objective together. Each alone would see too few reads to find its threshold
-//! in good time, and would be careful for as long.
+//! What several engines know and do together: the parts of a cache keep its objective by one threshold, and learn in common how classes of keys
+//! change. Each alone would see too few reads and looks to find out in good time, and would be careful for as long.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Engine;
+use super::class::Rates;
 use super::controller::Controller;
+use super::experts::Experts;
+use super::plan::ClassId;
+use super::prior::{LogRate, Prior};
+use super::regression::Inputs;
+use super::shared::ClassPriors;
 
 /// Steers those engines that [join](Engine::join) it.
 #[derive(Debug, Default)]
 pub struct Steering {
     /// One for each objective that a group of keys has had.
     leaders: Vec<(usize, Controller)>,
+    pub(super) prior: Prior,
+    /// Of each class, by its name.
+    pub(super) rates: BTreeMap<u64, Rates>,
+    /// What others know of classes, for those that come.
+    pub(super) known: Option<Arc<ClassPriors>>,
+    experts: Option<Experts>,
+    looks: u64,
+}
+
+/// A look at the origin at the end of a life, and what it left known of the key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) class: ClassId,
+    pub(super) rate: LogRate,
+    pub(super) weight: f64,
+    /// Changes of the key seen before.
+    pub(super) seen: u16,
+    /// What the experts saw of the life, and its seconds.
+    pub(super) inputs: Inputs,
+    pub(super) age: f64,
+    pub(super) changed: bool,
 }
 
 impl Engine {
-    /// Steers no more by itself: it keeps to the threshold of whatever it [joins](Self::join), as often as it is [due](Self::is_due) and after
-    /// loads.
+    /// Steers no more by itself: it keeps to the threshold of whatever it [joins](Self::join), as often as it is [due](Self::is_due) and at each
+    /// load.
     #[must_use]
     pub fn following(mut self) -> Self {
         self.groups.iter_mut().for_each(|group| group.controller.follow());
+        self.untold = Some(Vec::new());
         self
     }
 
@@ -26,9 +57,10 @@ impl Engine {
         self.groups.iter().any(|group| group.controller.is_due())
     }
 
-    /// Tells what was served since it last joined, and takes over the thresholds. Engines that join the same steering have the same objectives for
-    /// the same prefixes, or at times another rule or objective: each is steered by itself.
-    pub fn join(&mut self, steering: &mut Steering) {
+    /// Tells what was served and seen since it last joined, and takes over the thresholds; and what others saw of `class`, if one is to be loaded.
+    /// Engines that join the same steering have the same objectives for the same prefixes, or at times another rule or objective: each of these
+    /// is steered by itself.
+    pub fn join(&mut self, steering: &mut Steering, class: Option<ClassId>) {
         for (at, group) in self.groups.iter_mut().enumerate() {
             let objective = group.controller.objective();
             let leaders = &mut steering.leaders;
@@ -39,6 +71,35 @@ impl Engine {
             });
             group.controller.join(&mut leaders[known].1);
         }
+        let experts = steering.experts.get_or_insert_with(|| self.experts.clone());
+        for look in self.untold.iter().flatten() {
+            experts.observe(look.seen, &look.inputs, look.age, look.changed);
+        }
+        self.experts.follow(experts);
+        for Look { class, rate, weight, .. } in self.untold.iter_mut().flat_map(|untold| untold.drain(..)) {
+            steering.looks += 1;
+            steering.prior.observe(rate, weight);
+            let name = self.classes.all[usize::from(class.0)].name;
+            let all = steering.prior;
+            steering.rates_of(name).observe(rate, weight, all);
+        }
+        if let Some(class) = class {
+            let class = &mut self.classes.all[usize::from(class.0)];
+            class.rates = *steering.rates_of(class.name);
+            (self.prior, self.looks) = (steering.prior, steering.looks);
+        }
+    }
+}
+
+impl Steering {
+    fn rates_of(&mut self, class: u64) -> &mut Rates {
+        self.rates.entry(class).or_insert_with(|| {
+            let mut rates = Rates::default();
+            if let Some(known) = self.known.as_ref().and_then(|known| known.of(class)) {
+                rates.adopt(known, self.prior);
+            }
+            rates
+        })
     }
 }
 
@@ -69,16 +130,19 @@ mod tests {
             }
             let engine = &mut engines[key % 16];
             let subject = engine.subject(KeyHash::mix(key as u64), "", 1, 0);
+            if together && (engine.is_due() || *held == 0) {
+                engine.join(&mut steering, Some(subject.class));
+            }
             let is_served = engine.read(subject, now, *held > 0).is_served();
             if is_served {
                 stale += u32::from(*held < *version);
             } else {
                 loads += 1;
                 *held = *version;
+                if together {
+                    engine.join(&mut steering, Some(subject.class));
+                }
                 engine.loaded(subject, now, Loaded::new(now, Evidence::Digest(*version)));
-            }
-            if together && (engine.is_due() || !is_served) {
-                engine.join(&mut steering);
             }
         }
         (loads, stale)
@@ -97,19 +161,19 @@ mod tests {
         let freshness = |share| Freshness::stale_reads(share).unwrap();
         let mut steering = Steering::default();
         let mut engines = [0.01, 0.01].map(|share| Engine::new(freshness(share), 1).following());
-        engines.iter_mut().for_each(|engine| engine.join(&mut steering));
+        engines.iter_mut().for_each(|engine| engine.join(&mut steering, None));
         assert_eq!(steering.leaders.len(), 1);
         engines[1].keep_to(&freshness(0.1));
         for at in 0..10_000 {
             let subject = engines[1].subject(KeyHash(at), "", 1, 0);
             engines[1].read(subject, Time(at), false);
-            engines[1].join(&mut steering);
+            engines[1].join(&mut steering, None);
         }
-        engines[0].join(&mut steering);
+        engines[0].join(&mut steering, None);
         let [strict, loose] = [0, 1].map(|at: usize| engines[at].groups[0].controller.threshold());
         assert!(strict < 0.03 && loose > 0.2, "{strict} {loose}");
         engines[1].keep_to(&freshness(0.01));
-        engines[1].join(&mut steering);
+        engines[1].join(&mut steering, None);
         assert_eq!(engines[1].groups[0].controller.threshold(), strict);
         assert_eq!(steering.leaders.len(), 2);
     }

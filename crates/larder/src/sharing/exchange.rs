@@ -200,6 +200,9 @@ impl Exchange {
 impl<K: Key + Clone, V: Clone> Store<K, V> {
     /// Every segment takes over what others learned.
     fn adopt(&self, Bundle { reuse, classes }: &Bundle) {
+        if let (Some(classes), Some(steering)) = (classes, self.steering()) {
+            steering.lock().adopt(classes);
+        }
         for mut segment in self.lock_all() {
             if let Some(prior) = reuse {
                 segment.adopt(prior);
@@ -221,6 +224,9 @@ impl<K: Key + Clone, V: Clone> Store<K, V> {
         }
         if !pool.is_well() {
             return None;
+        }
+        if let Some(steering) = self.steering() {
+            steering.lock().pool(&mut classes);
         }
         // A cache's name has no letter that JSON would escape.
         let metadata = format!(r#"{{"learned_by":"{cache}","parts":{}}}"#, pool.learners());
