@@ -136,7 +136,7 @@ pub struct StaleRate {
 }
 
 impl StaleRate {
-    /// Of several parts or processes, each with its reads: rates weighted by reads, and the half-widths of independent intervals
+    /// Of several processes, each with its reads: rates weighted by reads, and the half-widths of independent intervals
     /// added in quadrature. `None` where nothing was read.
     pub fn pooled(parts: &[(Self, f64)]) -> Option<Self> {
         let reads: f64 = parts.iter().map(|(_, reads)| reads).sum();

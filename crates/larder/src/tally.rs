@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use larder_policy::KeyHash;
+use larder_policy::freshness::Audited;
 use larder_policy::learned::{Rule, Scores};
 
 use crate::fetched::Tier;
 use crate::key::Key;
 use crate::report::{Epochs, ModelReport};
-use crate::stats::{Counts, StaleRate, Stats};
+use crate::stats::{Counts, Stats};
 use crate::store::Store;
 use crate::telemetry::{Telemetry, Timer};
 
@@ -37,19 +38,18 @@ where
             metadata_bytes: 0,
             stale_rate: None,
         };
-        let mut rates = Vec::new();
+        let mut audited = Audited::default();
         for segment in self.lock_all() {
             stats.counts += segment.counts;
             stats.entries += segment.kernel.len();
             stats.weight += segment.kernel.used();
             stats.capacity += segment.kernel.capacity().limit;
             stats.metadata_bytes += segment.bytes();
-            let reads = segment.counts.reads() as f64;
-            rates.extend(
-                segment.engine.as_ref().and_then(|engine| engine.measured(None)).map(|rate| (rate.into(), reads)),
-            );
+            if let Some(engine) = &segment.engine {
+                audited += engine.audited();
+            }
         }
-        stats.stale_rate = StaleRate::pooled(&rates);
+        stats.stale_rate = audited.measured(self.rules.freshness.objective().unwrap_or(1.0)).map(Into::into);
         stats
     }
 

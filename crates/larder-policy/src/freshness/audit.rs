@@ -77,6 +77,14 @@ impl Audited {
         let share = |total: f64| (total / reads).clamp(0.0, 1.0);
         Some((share(stale), share(low), share(high)))
     }
+
+    /// The stale rate of which so much was found, under an objective as a share of reads. Of several engines' sums it is the rate of all their reads,
+    /// and its interval is narrower than any pooled from theirs. `None` before the first read.
+    pub fn measured(&self, objective: f64) -> Option<Measured> {
+        let (rate, low, high) = self.share(Z_95)?;
+        let is_certifiable = high - low <= objective || high <= objective || low > objective;
+        Some(Measured { rate, low, high, is_certifiable })
+    }
 }
 
 impl AddAssign for Audited {
@@ -222,9 +230,7 @@ impl Audits {
 
     /// The stale rate since the start. `None` before the first read.
     pub(super) fn measured(&self) -> Option<Measured> {
-        let (rate, low, high) = self.audited().share(Z_95)?;
-        let is_certifiable = high - low <= self.objective || high <= self.objective || low > self.objective;
-        Some(Measured { rate, low, high, is_certifiable })
+        self.audited().measured(self.objective)
     }
 
     #[cold]
