@@ -123,6 +123,10 @@ pub(super) struct Audits {
     foreseen: f64,
     /// Stale reads foreseen and found of late, weighted by 1/π up to a factor.
     compared: (f64, f64),
+    /// Another sets the scale: the sums above are of what happened since the two last met.
+    follows: bool,
+    /// By how much more is found stale than foreseen.
+    bias: f64,
     /// Over all time.
     all_reads: f64,
     stale: f64,
@@ -142,11 +146,39 @@ impl Audits {
             audits: 0.0,
             foreseen: 0.0,
             compared: (0.0, 0.0),
+            follows: false,
+            bias: 1.0,
             all_reads: 0.0,
             stale: 0.0,
             stale_squared: 0.0,
             heaviest: 0.0,
         }
+    }
+
+    /// From now on sums up what happens for another, who sets the scale.
+    pub(super) fn follow(&mut self) {
+        self.follows = true;
+    }
+
+    /// One that sets the scale for this one.
+    pub(super) fn leader(&self) -> Self {
+        Self { scale: self.scale, ..Self::new(self.objective) }
+    }
+
+    /// Tells the one that sets the scale what happened, and takes over what it has learned. What was found stays here.
+    pub(super) fn join(&mut self, leader: &mut Self) {
+        leader.reads += self.reads;
+        leader.loads += self.loads;
+        leader.audits += self.audits;
+        leader.foreseen += self.foreseen;
+        leader.compare(self.compared);
+        leader.since_step += self.since_step;
+        while leader.since_step >= STEP {
+            leader.step();
+        }
+        (self.scale, self.bias) = (leader.scale, leader.bias);
+        (self.reads, self.loads, self.audits, self.foreseen) = (0.0, 0.0, 0.0, 0.0);
+        (self.compared, self.since_step) = ((0.0, 0.0), 0);
     }
 
     /// From now on the objective is another; what was found counts on.
@@ -160,7 +192,7 @@ impl Audits {
         self.reads += 1.0;
         self.all_reads += 1.0;
         self.since_step += 1;
-        if self.since_step == STEP {
+        if self.since_step == STEP && !self.follows {
             self.step();
         }
     }
@@ -196,17 +228,24 @@ impl Audits {
             return;
         }
         let relative = self.scale / audit.probability;
-        self.compared.0 += audit.stale * relative;
-        self.compared.1 += stale * relative;
+        self.compare((audit.stale * relative, stale * relative));
+        let weight = stale / audit.probability;
+        self.stale += weight;
+        self.stale_squared += weight * weight;
+        self.heaviest = self.heaviest.max(1.0 / audit.probability);
+    }
+
+    fn compare(&mut self, (foreseen, found): (f64, f64)) {
+        self.compared.0 += foreseen;
+        self.compared.1 += found;
         let most = self.compared.0.max(self.compared.1);
         if most > COMPARED {
             let keep = COMPARED / most;
             self.compared = (self.compared.0 * keep, self.compared.1 * keep);
         }
-        let weight = stale / audit.probability;
-        self.stale += weight;
-        self.stale_squared += weight * weight;
-        self.heaviest = self.heaviest.max(1.0 / audit.probability);
+        if !self.follows {
+            self.bias = ((self.compared.1 + SHRINK) / (self.compared.0 + SHRINK)).clamp(BIAS.0, BIAS.1);
+        }
     }
 
     /// A hit was drawn and nobody asked the origin. The reads it stood for leave the count, so that what remains is as unbiased
@@ -219,7 +258,7 @@ impl Audits {
 
     /// By how much more audits find stale than the forecast says, shrunk to 1 while they have found little.
     pub(super) fn bias(&self) -> f64 {
-        ((self.compared.1 + SHRINK) / (self.compared.0 + SHRINK)).clamp(BIAS.0, BIAS.1)
+        self.bias
     }
 
     /// What was found since the start.
@@ -235,7 +274,7 @@ impl Audits {
 
     #[cold]
     fn step(&mut self) {
-        self.since_step = 0;
+        self.since_step -= STEP;
         let share = STEADY + (EAGER - STEADY) * (1.0 - self.foreseen / ENOUGH).clamp(0.0, 1.0);
         let budget = share.min(OF_READS + OF_LOADS * self.loads / self.reads);
         let error = (self.audits / self.reads / budget).max(0.05).ln().clamp(-1.0, 1.0);

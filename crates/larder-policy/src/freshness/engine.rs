@@ -38,7 +38,7 @@ const USUAL_KEYS: usize = 1 << 20;
 pub(super) struct Group {
     pub(super) freshness: Freshness,
     pub(super) controller: Controller,
-    audits: Audits,
+    pub(super) audits: Audits,
     most_stale: f64,
     /// Everything lives by this rule for now, whatever the objective.
     pub(super) suspended: Option<Freshness>,

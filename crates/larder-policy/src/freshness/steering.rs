@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
+use super::audit::Audits;
 use super::class::Rates;
 use super::controller::Controller;
 use super::experts::Experts;
@@ -17,7 +18,7 @@ use super::shared::ClassPriors;
 #[derive(Debug, Default)]
 pub struct Steering {
     /// One for each objective that a group of keys has had.
-    leaders: Vec<(usize, Controller)>,
+    leaders: Vec<(usize, Controller, Audits)>,
     pub(super) prior: Prior,
     /// Of each class, by its name.
     pub(super) rates: BTreeMap<u64, Rates>,
@@ -46,7 +47,10 @@ impl Engine {
     /// load.
     #[must_use]
     pub fn following(mut self) -> Self {
-        self.groups.iter_mut().for_each(|group| group.controller.follow());
+        for group in &mut self.groups {
+            group.controller.follow();
+            group.audits.follow();
+        }
         self.untold = Some(Vec::new());
         self
     }
@@ -64,12 +68,14 @@ impl Engine {
         for (at, group) in self.groups.iter_mut().enumerate() {
             let objective = group.controller.objective();
             let leaders = &mut steering.leaders;
-            let known = leaders.iter().position(|(group, leader)| *group == at && leader.objective() == objective);
+            let known = leaders.iter().position(|(group, leader, _)| *group == at && leader.objective() == objective);
             let known = known.unwrap_or_else(|| {
-                leaders.push((at, group.controller.leader()));
+                leaders.push((at, group.controller.leader(), group.audits.leader()));
                 leaders.len() - 1
             });
-            group.controller.join(&mut leaders[known].1);
+            let (_, controller, audits) = &mut leaders[known];
+            group.controller.join(controller);
+            group.audits.join(audits);
         }
         let experts = steering.experts.get_or_insert_with(|| self.experts.clone());
         for look in self.untold.iter().flatten() {
