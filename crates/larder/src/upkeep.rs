@@ -1,6 +1,5 @@
 //! What happens without anybody asking: expired entries go, and other processes' invalidations come in. Both end with the cache.
 
-use std::cmp::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -64,10 +63,12 @@ fn tell(cache: &str, before: &mut Option<ModelReport>, now: Option<ModelReport>)
             "the model drifts: it foretold less than the base rate, and begins anew as LRU"
         );
     }
-    match on_duty.cmp(&was.on_duty) {
-        Ordering::Less => tracing::warn!(cache, on_duty, parts, retreats, "the model steps back: LRU ranks"),
-        Ordering::Greater => tracing::info!(cache, on_duty, parts, retreats, "the model ranks again"),
-        Ordering::Equal => {}
+    // In a small cache it may be back before anybody looks.
+    if on_duty < was.on_duty || retreats > was.retreats {
+        tracing::warn!(cache, on_duty, parts, retreats, "the model steps back: LRU ranks");
+    }
+    if on_duty > was.on_duty {
+        tracing::info!(cache, on_duty, parts, retreats, "the model ranks again");
     }
 }
 

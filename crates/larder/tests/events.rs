@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder::remote::{Faults, InProcess};
+use larder::report::ModelReport;
 use larder::{Cache, Control, Sharing, codec};
 use larder_policy::learned::features::{BINS, WEIGHTS};
 use larder_policy::learned::{HORIZONS, Prior};
@@ -142,32 +143,58 @@ fn of_other_traffic() -> Arc<Prior> {
     Arc::new(Prior::new(&(0..WEIGHTS * HORIZONS.len()).map(rising).collect::<Vec<_>>(), 1e5, "{}").unwrap())
 }
 
+/// A cache of `size` under the learned policy that begins with `prior`, and what it said while keys were read, low ones more often, 2,000 reads
+/// between two looks of its upkeep.
+async fn watched(told: &Told, size: u64, prior: Arc<Prior>) -> (ModelReport, String) {
+    let policy = "learned".parse::<PolicySpec>().unwrap().with_prior(prior);
+    let make = move |capacity, seed| policy.build(capacity, seed);
+    let cache: Cache<u64, u64> =
+        Cache::builder().name("watched").capacity(size).segments(1).policy_with(make).seed(1).build().unwrap();
+    let mut rng = Rng::new(1);
+    for at in 0..40_000 {
+        if at % 2000 == 0 {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        let key = (4.0 * size as f64 * rng.unit().powi(4)) as u64;
+        cache.get_with(&key, async move || Ok::<_, io::Error>(key)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    (cache.report().model.unwrap(), told.take())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_model_that_drifts_is_told() {
     let (told, _listening) = Told::listen();
     for (prior, drifts) in [(of_other_traffic(), 1), (Arc::new(Prior::general().unwrap()), 0)] {
-        let policy = "learned".parse::<PolicySpec>().unwrap().with_prior(prior);
-        let make = move |capacity, seed| policy.build(capacity, seed);
-        let cache: Cache<u64, u64> =
-            Cache::builder().name("drifting").capacity(200).segments(1).policy_with(make).seed(1).build().unwrap();
-        let mut rng = Rng::new(1);
-        for at in 0..40_000 {
-            if at % 2000 == 0 {
-                tokio::time::sleep(Duration::from_secs(2)).await;
-            }
-            let key = (800.0 * rng.unit().powi(4)) as u64;
-            cache.get_with(&key, async move || Ok::<_, io::Error>(key)).await.unwrap();
-        }
-        let model = cache.report().model.unwrap();
+        let (model, heard) = watched(&told, 200, prior).await;
         assert_eq!(model.drifts, drifts, "{model:?}");
-        let now = told.take();
         match drifts {
-            0 => assert!(!now.contains("drifts") && model.drift < 0.5, "{model:?} {now}"),
+            0 => assert!(!heard.contains("drifts") && model.drift < 0.5, "{model:?} {heard}"),
             _ => assert_told(
-                &now,
+                &heard,
                 "WARN",
-                &["the model drifts", "begins anew as LRU", r#"cache="drifting""#, "drifts=1"],
+                &["the model drifts", "begins anew as LRU", r#"cache="watched""#, "drifts=1"],
             ),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_steps_back_is_told_and_when_it_ranks_again() {
+    let (told, _listening) = Told::listen();
+    const BACK: &str = "the model steps back: LRU ranks";
+    const AGAIN: &str = "the model ranks again";
+    // In the larger cache it is away for longer than from one look to the next, in the smaller it is back before anybody has looked.
+    for (size, on_duty) in [(1000, "on_duty=0"), (200, "on_duty=1")] {
+        let (model, heard) = watched(&told, size, of_other_traffic()).await;
+        assert_eq!((model.retreats, model.on_duty), (1, 1), "{model:?}");
+        assert_told(&heard, "WARN", &[BACK, r#"cache="watched""#, on_duty, "parts=1", "retreats=1"]);
+        assert_eq!(heard.matches(BACK).count(), 1, "{heard}");
+        let again = heard.find(AGAIN);
+        assert_eq!(again.is_some(), size == 1000, "{heard}");
+        assert!(again.is_none_or(|again| Some(again) > heard.find(BACK)), "{heard}");
+    }
+    // Who is right is left at work.
+    let (model, heard) = watched(&told, 1000, Arc::new(Prior::general().unwrap())).await;
+    assert!(model.retreats == 0 && !heard.contains(BACK) && !heard.contains(AGAIN), "{model:?} {heard}");
 }
