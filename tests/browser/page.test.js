@@ -122,17 +122,21 @@ test("the model's losses are those of /report, and a write-behind log is told wh
   }, id);
   const told = [model.on_duty, model.loss, model.loss_to_prior, model.calibration_error, model.drift];
   assert.deepEqual(shown, told.map((number) => String(number ?? "")));
+  assert.match(await page.locator("#model").textContent(), /Drift\d+\s?% of what sets it aside; began anew \d+ times/);
   assert.ok(!(await page.locator("#behind-card").isVisible()), "the demonstration has no such log");
   // Of two instances with one: sums, the one that waits longest, and what was lost is marked.
   const facts = await page.evaluate(async () => {
     const [{ poolReports }, { show }] = await Promise.all([import("./pool.js"), import("./views.js")]);
     const [{ report: one }, { report: other }] = (await (await fetch("report")).json()).caches;
     const log = (pending, oldest, lost) => ({ pending, pending_bytes: 1024 * pending, oldest, counts: { appended: 100, lost } });
-    const model = (loss, parts) => ({ ...one.model, loss, parts });
-    const pooled = poolReports([{ ...one, behind: log(3, 2.5, 0), model: model(0.5, 1) }, { ...other, behind: log(1, null, 2), model: model(0.9, 3) }]);
+    const model = (loss, parts, drift, drifts) => ({ ...one.model, loss, parts, drift, drifts });
+    const pooled = poolReports([
+      { ...one, behind: log(3, 2.5, 0), model: model(0.5, 1, 0.6, 1) },
+      { ...other, behind: log(1, null, 2), model: model(0.9, 3, 0.1, 2) },
+    ]);
     show(pooled, []);
     const list = (name) => Object.fromEntries([...document.querySelectorAll(`#${name} dt`)].map((term) => [term.textContent, [term.nextSibling.textContent, term.nextSibling.className]]));
-    return { ...list("behind"), loss: list("model")["Loss to the base rate’s"] };
+    return { ...list("behind"), loss: list("model")["Loss to the base rate’s"], drift: list("model").Drift };
   });
   assert.deepEqual(facts, {
     Pending: ["4 writes, 4 KiB", ""],
@@ -140,6 +144,8 @@ test("the model's losses are those of /report, and a write-behind log is told wh
     appended: ["200", ""],
     lost: ["2", "bad"],
     loss: ["0.800", "good"],
+    // The worst of them, and all of the times.
+    drift: ["60\u00a0% of what sets it aside; began anew 3 times", "bad"],
   });
   assert.deepEqual(wrong, []);
   await context.close();

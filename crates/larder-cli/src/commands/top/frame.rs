@@ -102,6 +102,9 @@ pub(super) struct Model {
     pub(super) loss: Option<f64>,
     pub(super) loss_to_prior: Option<f64>,
     pub(super) calibration_error: Option<f64>,
+    /// How far it is on its way to be set aside, at 1, and how often it was.
+    pub(super) drift: f64,
+    pub(super) drifts: u64,
 }
 
 /// The write-behind log: what is pending, and for how many seconds the oldest of it.
@@ -198,7 +201,7 @@ pub(super) mod tests {
             "refusals": ["few slices"], "sizes": [{{"scale": 1.0, "hit_ratio": 0.7, "cost": {{"total": 1.5}}}}, {{"scale": 2.0, "hit_ratio": 0.76,
             "cost": {{"total": 1.25}}}}], "cheapest": 2.0}},
             "remote": {{"breaker": "half-open"}}, "model": {{"parts": 4, "on_duty": 3, "loss": 0.7123, "loss_to_prior": 0.98,
-            "calibration_error": 0.0125}}, "behind": {{"pending": 1200, "pending_bytes": 20480, "oldest": 2.5}}}}"#,
+            "calibration_error": 0.0125, "drift": 0.62, "drifts": 2}}, "behind": {{"pending": 1200, "pending_bytes": 20480, "oldest": 2.5}}}}"#,
             reads * 4 / 5,
             reads / 5,
             reads / 10,

@@ -2,7 +2,7 @@
 
 use super::frame::{History, Report};
 
-pub(super) const HEADER: &str = "cache             reads/s  memory  remote  loads/s   stale            objective  gain, points        loss   behind  state";
+pub(super) const HEADER: &str = "cache             reads/s  memory  remote  loads/s   stale            objective  gain, points        loss   drift drifts   behind  state";
 
 pub(super) fn lines(history: &History) -> Vec<String> {
     let Some(frame) = history.last() else { return Vec::new() };
@@ -16,7 +16,7 @@ fn line(id: &str, report: &Report, history: &History) -> String {
     let share = |share: Option<f64>| share.map_or_else(dash, |share| format!("{:.1}%", share * 100.0));
     let state = report.control.as_ref().map_or("no control", |control| control.state.as_str());
     format!(
-        "{id:16} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {:>5} {:>8}  {state}",
+        "{id:16} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {:>5} {:>7} {:>6} {:>8}  {state}",
         rate(|rates| rates.reads),
         share(rates.and_then(|rates| rates.memory)),
         share(rates.and_then(|rates| rates.remote)),
@@ -25,6 +25,8 @@ fn line(id: &str, report: &Report, history: &History) -> String {
         report.freshness.objective.map_or_else(dash, |objective| format!("{}%", objective * 100.0)),
         gain(report),
         report.model.and_then(|model| model.loss).map_or_else(dash, |loss| format!("{loss:.2}")),
+        share(report.model.map(|model| model.drift)),
+        report.model.map_or_else(dash, |model| model.drifts.to_string()),
         report.behind.map_or_else(dash, |log| log.pending.to_string()),
     )
 }
@@ -68,6 +70,7 @@ mod tests {
             "1%",
             "+4.1 +3.2–+5.0",
             " 0.71 ",
+            " 62.0%      2 ",
             " 1200 ",
             "ramping",
         ] {

@@ -118,7 +118,7 @@ fn told(report: &Report) -> Text<'static> {
         let color = if remote.breaker == "closed" { Color::Reset } else { Color::Red };
         lines.push(Line::styled(format!("remote tier: breaker {}", remote.breaker), Style::new().fg(color)));
     }
-    lines.extend(report.model.map(foretells));
+    lines.extend(report.model.iter().flat_map(|model| [foretells(model), drifts(model)]));
     lines.extend(report.behind.map(waits));
     match &report.control {
         Some(control) => lines.extend(experiment(control)),
@@ -128,8 +128,8 @@ fn told(report: &Report) -> Text<'static> {
 }
 
 /// How well the model foretells.
-fn foretells(model: Model) -> Line<'static> {
-    let Model { parts, on_duty, loss, loss_to_prior, calibration_error } = model;
+fn foretells(model: &Model) -> Line<'static> {
+    let Model { parts, on_duty, loss, loss_to_prior, calibration_error, .. } = *model;
     let share = |of: Option<f64>| of.map_or_else(|| "?".to_owned(), |share| format!("{share:.2}"));
     let error = calibration_error.map_or_else(|| "?".to_owned(), |error| format!("{:.1}%", error * 100.0));
     let (base, prior) = (share(loss), share(loss_to_prior));
@@ -137,6 +137,13 @@ fn foretells(model: Model) -> Line<'static> {
     let what = format!(
         "model: on duty in {on_duty} of {parts} parts; loss {base} of the base rate's, {prior} of the prior's; calibration error {error}"
     );
+    Line::styled(what, Style::new().fg(color))
+}
+
+/// How near it is to losing touch with the traffic. Half of the way and beyond is marked, as on the page.
+fn drifts(Model { drift, drifts, .. }: &Model) -> Line<'static> {
+    let color = if *drift < 0.5 { Color::Reset } else { Color::Red };
+    let what = format!("drift: {:.0}% of what sets the model aside; began anew {drifts} times", drift * 100.0);
     Line::styled(what, Style::new().fg(color))
 }
 
@@ -203,6 +210,7 @@ mod tests {
             "1% stale at most, kept",
             "breaker half-open",
             "on duty in 3 of 4 parts; loss 0.71 of the base rate's, 0.98 of the prior's; calibration error 1.2%",
+            "drift: 62% of what sets the model aside; began anew 2 times",
             "1,200 writes pending, 20,480 bytes, the oldest for 2.5 s",
             "beside wtinylfu: ramping, 16 of 64 parts",
             "rolled back 1 times; last: the hit ratio fell",
