@@ -498,7 +498,7 @@ fn parse_inner_share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "not a share between 0 and 1".to_owned())
 }
 
-fn parse_shards(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_shards(text: &str) -> Result<usize, String> {
     let shards = text.parse().ok().filter(|shards| (1..=65_536).contains(shards));
     shards.ok_or_else(|| "not a number from 1 to 65536".to_owned())
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use larder_policy::PolicySpec;
+use larder_policy::freshness::Freshness;
 use larder_sim::CapacitySpec;
-use larder_sim::freshness::{FreshnessExperiment, FreshnessPolicy, Reads};
+use larder_sim::freshness::{FreshnessExperiment, FreshnessPolicy, NamedLifetimes, Reads};
 
-use crate::args::TraceArgs;
+use crate::args::{TraceArgs, parse_shards};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -24,12 +25,18 @@ Policies:
   known-rate    the true mean rates of each key         clairvoyant   knows every write to come: the bound
   expert-index, expert-alex, expert-class, expert-global: the engine with one expert instead of the hedge over all
 
+With --arms, two lifetimes are the arms of an experiment, with the statistics of a cache that has lifetimes on trial: loads decide while both
+are fresh enough, up to 1.2 times the objective. What audits found of each arm stands next to the truth, all stale reads with all shards.
+Lifetimes: objective:SHARE, ttl:TIME, age:SHARE (of the time a value has gone unchanged), age:SHARE:TIME (at least so long).
+
 In place of a trace, changes:FAMILY makes one by rule: poisson, bursty, periodic, shifts, storms, ageing.
 
 Examples:
   larder freshness feed.csv.zst --objective 1% --reads zipf:0.9:30
   larder freshness feed.csv.zst --objective 0.1% --grace 30s --max-ttl 6h --policy learned,static,static-deployed --json
   larder freshness feed.csv.zst --notices 0.5 --capacity 10% --evict s3fifo --seed 1,2,3
+  larder freshness feed.csv.zst --reads zipf:0.9:300 --arms objective:1%,ttl:5m
+  larder freshness feed.csv.zst --objective 1% --arms age:20%:1m,ttl:5m --json
 
 Exit status: 0 on success, 1 on failure, 2 on bad usage.")]
 pub(crate) struct FreshnessArgs {
@@ -58,6 +65,19 @@ pub(crate) struct FreshnessArgs {
     )]
     pub(crate) policies: Vec<FreshnessPolicy>,
 
+    /// Run two lifetimes as the arms of an experiment instead, those on trial first: what a service would be told of them, next to the truth
+    #[arg(long, value_name = "TREATMENT,CONTROL", value_delimiter = ',', value_parser = parse_lifetimes,
+        conflicts_with_all = ["policies", "report"])]
+    pub(crate) arms: Vec<NamedLifetimes>,
+
+    /// Shards of an experiment, half of them an arm
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse_shards, requires = "arms")]
+    pub(crate) shards: usize,
+
+    /// Slices of an experiment, of equally many reads: looks at the evidence
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000), requires = "arms")]
+    pub(crate) slices: u64,
+
     /// The trace's own reads, or Poisson reads over each key's life, Zipf over the keys: zipf:ALPHA:READS_PER_KEY
     #[arg(long, value_name = "READS", default_value = "as-is")]
     pub(crate) reads: Reads,
@@ -82,7 +102,7 @@ pub(crate) struct FreshnessArgs {
     #[arg(long = "seed", value_name = "N,…", value_delimiter = ',', default_value = "1")]
     pub(crate) seeds: Vec<u64>,
 
-    /// Print one JSON object a line for each trace, policy and seed
+    /// Print one JSON object a line for each trace, policy and seed; with --arms, for each trace and seed
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -106,6 +126,26 @@ impl FreshnessArgs {
             seeds: self.seeds.clone(),
         }
     }
+}
+
+/// Lifetimes of an arm.
+fn parse_lifetimes(text: &str) -> Result<NamedLifetimes, String> {
+    let time = |text: &str| humantime::parse_duration(text).map_err(|error| format!("'{text}': {error}"));
+    let age = |share: &str| Freshness::share_of_age(parse_share(share)?).map_err(|error| error.to_string());
+    let freshness = match text.split_once(':') {
+        Some(("objective", share)) => Freshness::stale_reads(parse_share(share)?).map_err(|error| error.to_string())?,
+        Some(("ttl", span)) => Freshness::fixed_ttl(time(span)?),
+        Some(("age", rule)) => match rule.split_once(':') {
+            Some((share, least)) => age(share)?.min_ttl(time(least)?),
+            None => age(rule)?,
+        },
+        _ => {
+            return Err(
+                "give objective:SHARE, ttl:TIME, age:SHARE or age:SHARE:TIME, such as objective:1%,ttl:5m".into()
+            );
+        }
+    };
+    Ok(NamedLifetimes { name: text.to_owned(), freshness })
 }
 
 /// A share above 0 and below 1, as `1%` or `0.01`.

@@ -1,6 +1,7 @@
 //! The contract scripts depend on: exit codes, JSON keys, what goes to which stream.
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -470,6 +471,81 @@ fn arms_are_told_next_to_the_truth() {
         &["--arms", "lru,fifo", "--details"],
     ] {
         assert_eq!(run(&[&["replay", TRACE][..], wrong].concat()).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn arms_of_lifetimes_are_told_next_to_the_truth() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = changing(folder.path());
+    let args =
+        ["freshness", &trace, "--arms", "objective:5%,ttl:40s", "--shards", "4", "--slices", "20", "--seed", "1,2"];
+    let found = records(&[&args[..], &["--json"]].concat());
+    assert_eq!(found.len(), 2);
+    let keys = [
+        "trace",
+        "treatment",
+        "control",
+        "seed",
+        "fresh_enough",
+        "grace_seconds",
+        "capacity",
+        "shards",
+        "reads",
+        "slices",
+        "treatment_arm",
+        "control_arm",
+        "loads",
+        "winner",
+        "first_won",
+        "conclusion",
+        "open",
+        "refusals",
+    ];
+    for record in &found {
+        let told: BTreeSet<_> = record.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(told, BTreeSet::from(keys), "{record}");
+        assert_eq!((&record["treatment"], &record["control"]), (&"objective:5%".into(), &"ttl:40s".into()));
+        assert_eq!(
+            (&record["fresh_enough"], &record["shards"], &record["slices"]),
+            (&0.06.into(), &4.into(), &16.into())
+        );
+        for arm in ["treatment_arm", "control_arm"] {
+            let arm = record[arm].as_object().unwrap();
+            for key in
+                ["reads", "loads_per_read", "stale_rate", "stale_within", "true_stale_rate", "true_loads_per_read"]
+            {
+                assert!(arm.contains_key(key), "{key}: {arm:?}");
+            }
+        }
+        for key in ["change", "within", "p_more", "p_less", "truth"] {
+            assert!(!record["loads"][key].is_null(), "{key}: {record}");
+        }
+        assert!(record["refusals"][0].as_str().unwrap().contains("2 shards, and needs 32"), "{record}");
+        assert!(record["winner"].is_null() && record["open"].is_null(), "{record}");
+        // Of values that change every 970 s, one that lives for 40 s is read four times: one load and three hits.
+        assert!((record["control_arm"]["true_loads_per_read"].as_f64().unwrap() - 0.25).abs() < 0.02, "{record}");
+    }
+    let table = text(&run(&args).stdout);
+    assert!(
+        table.contains("objective:5% against ttl:40s in 4 shards, seed 1") && table.contains("No conclusion: "),
+        "{table}"
+    );
+    assert!(table.contains("fresh enough up to 6.00%"), "{table}");
+
+    for (wrong, advice) in [
+        (&["--arms", "ttl:5m"][..], "two lifetimes"),
+        (&["--arms", "ttl:5m,learned"], "objective:SHARE, ttl:TIME, age:SHARE"),
+        (&["--arms", "ttl:5,ttl:6m"], "time unit"),
+        (&["--arms", "age:20,ttl:6m"], "above 0 and below 1"),
+        (&["--arms", "objective:1%,ttl:6m", "--policy", "alex"], "cannot be used with"),
+        (&["--arms", "objective:1%,ttl:6m", "--shards", "1"], "two shards"),
+        (&["--arms", "objective:1%,ttl:6m", "--slices", "90000"], "fewer --slices"),
+        (&["--shards", "64"], "--arms"),
+    ] {
+        let output = run(&[&["freshness", &trace][..], wrong].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(text(&output.stderr).contains(advice), "{wrong:?}: {}", text(&output.stderr));
     }
 }
 

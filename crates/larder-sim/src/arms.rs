@@ -204,8 +204,7 @@ impl ArmsRun {
 
     /// A shard's part of the capacity; the rest goes to the first shards, one unit each.
     pub(crate) fn part(&self, whole: Capacity, shard: usize) -> Capacity {
-        let (shards, shard) = (self.shards as u64, shard as u64);
-        Capacity { limit: (whole.limit / shards + u64::from(shard < whole.limit % shards)).max(1), ..whole }
+        part_of(whole, self.shards, shard)
     }
 
     /// The policy of an arm in a shard; the ghosts' is the control's own, with the same random choices.
@@ -232,9 +231,21 @@ impl ArmsRun {
     /// Whose shard a key is: keyed by the seed, as in a service by its secret.
     #[inline]
     pub(crate) fn shard_of(&self, key: KeyHash) -> usize {
-        let hash = KeyHash::mix(key.0 ^ KeyHash::mix(self.seed ^ 0x0073_6861_7264).0).0;
-        ((u128::from(hash) * self.shards as u128) >> 64) as usize
+        shard_of(key, self.shards, self.seed)
     }
+}
+
+/// See [`ArmsRun::part`].
+pub(crate) fn part_of(whole: Capacity, shards: usize, shard: usize) -> Capacity {
+    let (shards, shard) = (shards as u64, shard as u64);
+    Capacity { limit: (whole.limit / shards + u64::from(shard < whole.limit % shards)).max(1), ..whole }
+}
+
+/// See [`ArmsRun::shard_of`].
+#[inline]
+pub(crate) fn shard_of(key: KeyHash, shards: usize, seed: u64) -> usize {
+    let hash = KeyHash::mix(key.0 ^ KeyHash::mix(seed ^ 0x0073_6861_7264).0).0;
+    ((u128::from(hash) * shards as u128) >> 64) as usize
 }
 
 /// All shards, and the trial that watches them.

@@ -4,8 +4,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use larder_policy::freshness::Freshness;
 use larder_policy::{Op, Rng, Time};
-use larder_sim::freshness::{FreshnessExperiment, FreshnessRecord, Reads};
+use larder_sim::freshness::{
+    FreshnessExperiment, FreshnessRecord, LifetimeArms, LifetimeArmsRecord, NamedLifetimes, Reads,
+};
 use larder_sim::{ErrorKind, Source};
 use larder_trace::Request;
 
@@ -124,4 +127,43 @@ fn deployed_rules_are_tuned_on_the_past() {
     let records = run(&experiment("static,static-deployed"));
     assert!(records["static-deployed"].stale_rate != records["static"].stale_rate);
     assert!((records["static"].stale_rate / 0.01) > 0.9);
+}
+
+fn arms(treatment: Freshness, control: Freshness) -> LifetimeArms {
+    let named = |name: &str, freshness| NamedLifetimes { name: name.into(), freshness };
+    LifetimeArms {
+        experiment: FreshnessExperiment { reads: Reads::Zipf { alpha: 0.5, per_key: 3000.0 }, ..experiment("learned") },
+        treatment: named("treatment", treatment),
+        control: named("control", control),
+        shards: 64,
+        slices: 160,
+        alpha: 0.05,
+    }
+}
+
+#[test]
+fn lifetimes_as_arms_are_told_apart_as_the_truth_has_them() {
+    let objective = |share| Freshness::stale_reads(share).unwrap();
+    let ttl = |seconds| Freshness::fixed_ttl(Duration::from_secs(seconds));
+    // Fresh both, and fewer loads; fresh beside a stale one; the same twice; too stale to be told apart by loads.
+    for (treatment, control, winner) in [
+        (objective(0.1), ttl(100), Some("treatment")),
+        (objective(0.1), ttl(100_000), Some("treatment")),
+        (objective(0.1), objective(0.1), None),
+        (ttl(100_000), objective(0.1), None),
+    ] {
+        let record = arms(treatment, control).run(&source(), &()).unwrap().remove(0);
+        assert_eq!((record.winner, record.slices), (winner, 128), "{record:#?}");
+        assert_eq!(winner.is_some(), record.conclusion.is_some() && record.open.is_none(), "{record:#?}");
+        assert!(record.refusals.is_empty(), "{record:#?}");
+        // A tenth is little beside what a chance of 5 % in 100 means: the interval is one of 95 %.
+        let loads = record.loads.unwrap();
+        assert!(loads.within[0] - 0.1 < loads.truth && loads.truth < loads.within[1] + 0.1, "{record:#?}");
+        for arm in [record.treatment_arm, record.control_arm] {
+            let [low, high] = arm.stale_within.unwrap();
+            assert!(0.8 * low < arm.true_stale_rate && arm.true_stale_rate < 1.2 * high, "{record:#?}");
+        }
+    }
+    let few = LifetimeArms { shards: 16, ..arms(objective(0.1), ttl(100)) }.run(&source(), &()).unwrap().remove(0);
+    assert!(few.winner.is_none() && few.refusals[0].contains("8 shards, and needs 32"), "{few:#?}");
 }

@@ -425,7 +425,7 @@ where
             let most_keys = Engine::keys_beside(capacity.most_objects());
             let engine = freshness.clone().map(|freshness| {
                 let mut engine = Engine::new(freshness, seed).with_most_keys(most_keys);
-                lifetimes.iter().for_each(|lifetimes| lifetimes.rule(&mut engine));
+                lifetimes.iter().for_each(|lifetimes| engine.live_by(lifetimes));
                 if is_steered_together { engine.following() } else { engine }
             });
             let mut segment = Segment::new(Shard::new(capacity, policy), engine, gauge, seed);

@@ -439,7 +439,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     pub(crate) fn change_sides(&mut self, Side { arm, policy, lifetimes }: Side, now: Time) {
         self.turns.change(arm, self.counts);
         if let (Some(engine), Some(lifetimes)) = (&mut self.engine, lifetimes) {
-            lifetimes.rule(engine);
+            engine.live_by(&lifetimes);
         }
         if let Some(policy) = policy {
             let already = self.gone.len();

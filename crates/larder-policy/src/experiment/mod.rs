@@ -36,6 +36,7 @@ pub use effect::{Effect, Interval};
 pub use ghost::Ghost;
 pub use guardrails::{Breach, Guardrails};
 pub use latencies::Latencies;
+pub use lifetimes::fresh_enough;
 pub use own::OwnGain;
 pub use permutation::{Comparison, compare};
 pub use probe::{Probe, ghost_rate};

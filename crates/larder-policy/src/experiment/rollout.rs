@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::arms::{Arm, Arms};
 use super::counts::ShardSlice;
 use super::guardrails::{Breach, Guardrails};
-use super::lifetimes;
 use super::own::OwnGain;
 use super::refusal::{BIASED, Refusal};
 use super::trial::{Report, Trial};
@@ -346,7 +345,7 @@ impl Experiment {
     fn verdict(&self) -> Option<Result<Won, Breach>> {
         let Settings { alpha, horizon, lifetimes, guardrails, .. } = self.settings;
         if lifetimes {
-            return lifetimes::verdict(&self.measured, self.past(), guardrails.stale?, alpha);
+            return self.measured.better_lifetimes(self.past(), guardrails.stale?, alpha);
         }
         let report = self.measured.findings(alpha, horizon, self.past());
         let effect = report.effects[0].estimate;

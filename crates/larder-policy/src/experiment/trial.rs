@@ -329,7 +329,7 @@ impl Trial {
     }
 
     /// Why the arms cannot be compared, whatever is compared.
-    pub(crate) fn refuse_arms(&self, before: Option<&Self>) -> Vec<Refusal> {
+    pub fn refuse_arms(&self, before: Option<&Self>) -> Vec<Refusal> {
         let few = [Arm::Treatment, Arm::Control].into_iter().filter_map(|arm| {
             let shards = self.arms.count(arm);
             (shards < refusal::LEAST_SHARDS).then_some(Refusal::FewShards { arm, shards })

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use larder_policy::Time;
 use larder_policy::freshness::{
-    Audit, ClassId, Decision, Engine, Evidence, Expert, Freshness, Loaded, Measured, Subject,
+    Audit, Audited, ClassId, Decision, Engine, Evidence, Expert, Freshness, Loaded, Measured, Subject,
 };
 
 use super::score::{Act, Policy};
-use super::workload::Workload;
+use super::workload::Key;
 
-/// The engine with the subjects of a workload's keys.
+/// The engine with the subjects of the keys.
 pub(super) struct Learned {
     engine: Engine,
     subjects: Vec<Subject>,
@@ -25,16 +25,16 @@ pub(super) struct Learned {
 const NOTED: u64 = 16;
 
 impl Learned {
-    pub(super) fn new(freshness: Freshness, expert: Expert, workload: &Workload, seed: u64) -> Self {
+    pub(super) fn new(freshness: Freshness, expert: Expert, keys: &[Key], seed: u64) -> Self {
         let mut engine = Engine::new(freshness, seed).with_expert(expert);
-        let subjects = workload.keys.iter().map(|key| engine.subject(key.hash, "", key.size, 0));
+        let subjects = keys.iter().map(|key| engine.subject(key.hash, "", key.size, 0));
         // The store counts objects, and so does the rent.
         let subjects = subjects.map(|subject| Subject { size: 1, ..subject }).collect();
         Self { engine, subjects, audit: None, lifetimes: Vec::new(), loads: 0 }
     }
 
     /// The number of each key's class.
-    pub(super) fn classes(workload: &Workload) -> Vec<u32> {
+    pub(super) fn classes(keys: &[Key]) -> Vec<u32> {
         let mut known: Vec<ClassId> = Vec::new();
         let mut engine = Engine::new(Freshness::never_stale(), 0);
         let mut number = |class: ClassId| {
@@ -44,7 +44,17 @@ impl Learned {
                 known.len() - 1
             })
         };
-        workload.keys.iter().map(|key| number(engine.subject(key.hash, "", key.size, 0).class) as u32).collect()
+        keys.iter().map(|key| number(engine.subject(key.hash, "", key.size, 0).class) as u32).collect()
+    }
+
+    /// Values live by this from now on.
+    pub(super) fn live_by(&mut self, freshness: &Freshness) {
+        self.engine.live_by(freshness);
+    }
+
+    /// What audits found until now.
+    pub(super) fn audited(&self) -> Audited {
+        self.engine.audited()
     }
 
     /// The stale rate the engine itself publishes.

@@ -4,6 +4,7 @@
 //! hindsight to the stale rate that the engine really served; deployed, it is tuned on the first fifth of the reads
 //! and has to live with that.
 
+mod arms;
 mod baselines;
 mod clairvoyant;
 mod learned;
@@ -15,8 +16,8 @@ mod workload;
 
 use std::time::{Duration, Instant};
 
-use larder_policy::PolicySpec;
 use larder_policy::freshness::Freshness;
+use larder_policy::{Capacity, PolicySpec};
 use larder_trace::Progress;
 use serde::Serialize;
 
@@ -24,6 +25,7 @@ use crate::experiment::ratio;
 use crate::progress::{Observer, Stage};
 use crate::{CapacitySpec, Error, Source, Survey, Weigh};
 
+pub use arms::{LifetimeArmRecord, LifetimeArms, LifetimeArmsRecord, LoadsRecord, NamedLifetimes};
 use clairvoyant::Clairvoyant;
 use learned::Learned;
 use policies::Kind;
@@ -32,7 +34,7 @@ use score::{Score, Store};
 pub use synthetic::{FAMILIES, Family, synthetic};
 use tune::Setting;
 pub use workload::Reads;
-use workload::Trace;
+use workload::{Trace, Workload};
 
 /// The share of the reads that deployed rules are tuned on.
 const TUNED_ON: f64 = 0.2;
@@ -140,7 +142,7 @@ impl FreshnessExperiment {
     /// The trace cannot be read or has no writes to tell the truth by, or an option does not fit.
     pub fn run(&self, source: &Source, observer: &dyn Observer) -> Result<FreshnessOutcome, Error> {
         let freshness = self.freshness()?;
-        let trace = Trace::read(source, observer)?;
+        let trace = self.trace(source, observer)?;
         let total = (self.policies.len() * self.seeds.len()) as u64;
         let mut outcome = FreshnessOutcome {
             trace: source.name().to_owned(),
@@ -148,23 +150,9 @@ impl FreshnessExperiment {
             writes: trace.writes() as u64,
             runs: Vec::new(),
         };
-        if outcome.writes == 0 {
-            return Err(Error::option(format!(
-                "{}: no row says that a value changed: lifetimes are measured on traces with sets or deletes",
-                source.name()
-            )));
-        }
         for &seed in &self.seeds {
-            let workload = trace.workload(self.reads, self.notices, seed);
-            if workload.reads == 0 {
-                return Err(Error::option(format!(
-                    "{}: nothing is read: lay reads over it with --reads zipf:0.9:30",
-                    source.name()
-                )));
-            }
-            let survey = Survey { keys: outcome.keys, ..Survey::default() };
-            let capacity =
-                self.capacity.as_ref().map(|spec| spec.resolve(Weigh::Objects, Some(&survey))).transpose()?;
+            let workload = self.workload(&trace, source, seed)?;
+            let capacity = self.limit(trace.keys())?;
             let store = Store { limit: capacity.map(|capacity| (capacity, &self.evict)), seed };
             let setting = Setting { workload: &workload, grace: self.grace, most: self.max_ttl, store: &store };
             // The engine first: hindsight is tuned to what it served.
@@ -215,9 +203,43 @@ impl FreshnessExperiment {
         Ok(records)
     }
 
+    /// A trace that tells of changes.
+    fn trace(&self, source: &Source, observer: &dyn Observer) -> Result<Trace, Error> {
+        let trace = Trace::read(source, observer)?;
+        if trace.writes() == 0 {
+            return Err(Error::option(format!(
+                "{}: no row says that a value changed: lifetimes are measured on traces with sets or deletes",
+                source.name()
+            )));
+        }
+        Ok(trace)
+    }
+
+    /// What is replayed of it with a seed.
+    fn workload(&self, trace: &Trace, source: &Source, seed: u64) -> Result<Workload, Error> {
+        let workload = trace.workload(self.reads, self.notices, seed);
+        if workload.reads == 0 {
+            return Err(Error::option(format!(
+                "{}: nothing is read: lay reads over it with --reads zipf:0.9:30",
+                source.name()
+            )));
+        }
+        Ok(workload)
+    }
+
+    /// How much the store holds of so many keys, where that is limited.
+    fn limit(&self, keys: usize) -> Result<Option<Capacity>, Error> {
+        let survey = Survey { keys: keys as u64, ..Survey::default() };
+        self.capacity.as_ref().map(|spec| spec.resolve(Weigh::Objects, Some(&survey))).transpose()
+    }
+
     fn freshness(&self) -> Result<Freshness, Error> {
-        let freshness = Freshness::stale_reads(self.objective)?;
-        Ok(freshness.older_than(self.grace).max_ttl(self.max_ttl).rent(self.rent))
+        Ok(self.common(Freshness::stale_reads(self.objective)?))
+    }
+
+    /// With what all lifetimes have in common.
+    fn common(&self, freshness: Freshness) -> Freshness {
+        freshness.older_than(self.grace).max_ttl(self.max_ttl).rent(self.rent)
     }
 
     fn run_one(
@@ -236,7 +258,7 @@ impl FreshnessExperiment {
                     Kind::Expert(expert) => expert,
                     _ => Default::default(),
                 };
-                let mut learned = Learned::new(freshness.clone(), expert, workload, seed);
+                let mut learned = Learned::new(freshness.clone(), expert, &workload.keys, seed);
                 let score = setting.run(events, reads, &mut learned);
                 (score, Some(learned))
             }
@@ -248,7 +270,7 @@ impl FreshnessExperiment {
                 let (head, head_reads) = workload.head(TUNED_ON);
                 let (on, on_reads, target) =
                     if is_deployed { (head, head_reads, self.objective) } else { (events, reads, target) };
-                let rule = build(&|| setting.class_lifetimes(on, on_reads, &Learned::classes(workload), target));
+                let rule = build(&|| setting.class_lifetimes(on, on_reads, &Learned::classes(&workload.keys), target));
                 let knobs = setting.tune(on, on_reads, &rule, target);
                 (setting.run_rule(events, reads, &rule, knobs), None)
             }
@@ -264,7 +286,7 @@ impl FreshnessExperiment {
         mut score: Score,
         learned: Option<&Learned>,
         elapsed: Duration,
-        workload: &workload::Workload,
+        workload: &Workload,
     ) -> FreshnessRun {
         let measured = learned.and_then(Learned::measured);
         let record = FreshnessRecord {

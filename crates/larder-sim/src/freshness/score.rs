@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder_policy::{Access, Capacity, Lookup, Op, PolicySpec, Shard, Time, Work};
+use larder_policy::{Access, Capacity, Evicted, Lookup, Op, PolicySpec, Shard, Time, Work};
 
 use super::workload::{Event, Key};
 
@@ -108,13 +108,39 @@ pub(super) fn score(
     policy: &mut dyn Policy,
 ) -> Score {
     let mut score = Score { windows: vec![(0, 0); WINDOWS], ..Score::default() };
-    let mut states = vec![State::default(); keys.len()];
-    let mut shard: Option<Shard<u32>> =
-        store.limit.as_ref().map(|(capacity, spec)| Shard::new(*capacity, spec.build(*capacity, store.seed)));
-    let mut evicted = Vec::new();
-    let mut work = Work::default();
+    let mut cache = Cache::new(keys.len(), grace, store);
     for event in events {
-        let state = &mut states[event.key as usize];
+        let before = score.stale;
+        let window = (score.reads as usize * WINDOWS / reads.max(1) as usize).min(WINDOWS - 1);
+        cache.answer(event, &keys[event.key as usize], policy, &mut score);
+        score.windows[window].0 += u64::from(!event.is_write);
+        score.windows[window].1 += score.stale - before;
+    }
+    score
+}
+
+/// What is held, with what became of it at the origin meanwhile.
+pub(super) struct Cache {
+    grace: Duration,
+    states: Vec<State>,
+    shard: Option<Shard<u32>>,
+    evicted: Vec<Evicted<u32>>,
+    work: Work<u32>,
+}
+
+impl Cache {
+    /// Empty, for so many keys.
+    pub(super) fn new(keys: usize, grace: Duration, store: &Store<'_>) -> Self {
+        let shard =
+            store.limit.as_ref().map(|(capacity, spec)| Shard::new(*capacity, spec.build(*capacity, store.seed)));
+        let states = vec![State::default(); keys];
+        Self { grace, states, shard, evicted: Vec::new(), work: Work::default() }
+    }
+
+    /// Lets one thing happen, as `policy` decides, and adds what came of it to `score`.
+    pub(super) fn answer(&mut self, event: &Event, key: &Key, policy: &mut dyn Policy, score: &mut Score) {
+        let Self { grace, shard, evicted, work, .. } = self;
+        let state = &mut self.states[event.key as usize];
         if event.is_write {
             if !state.has_changed {
                 (state.has_changed, state.changed) = (true, event.at);
@@ -123,19 +149,16 @@ pub(super) fn score(
                 state.is_told = true;
                 state.is_held = false;
                 policy.noticed(event.key, event.at);
-                if let Some(shard) = &mut shard {
-                    shard.remove(keys[event.key as usize].hash);
+                if let Some(shard) = shard {
+                    shard.remove(key.hash);
                 }
             }
-            continue;
+            return;
         }
-        let window = (score.reads as usize * WINDOWS / reads.max(1) as usize).min(WINDOWS - 1);
         score.reads += 1;
-        score.windows[window].0 += 1;
-        let key = &keys[event.key as usize];
         let access = Access { key: key.hash, at: event.at, size: key.size, cost: 0, op: Op::Get };
-        if let Some(shard) = &mut shard {
-            shard.tick(event.at, &mut work);
+        if let Some(shard) = shard {
+            shard.tick(event.at, work);
             work.expired.clear();
         }
         let miss = match shard.as_mut().map(|shard| shard.lookup(&access)) {
@@ -148,18 +171,17 @@ pub(super) fn score(
         let act = policy.read(event.key, event.at, state.is_held);
         if act != Act::Load && state.is_held {
             let outdated = event.at.since(state.changed);
-            if state.has_changed && (outdated > grace || grace.is_zero()) {
+            if state.has_changed && (outdated > *grace || grace.is_zero()) {
                 score.stale += 1;
-                score.windows[window].1 += 1;
                 score.ages.push(outdated.as_secs_f32());
             }
         }
         match act {
             Act::Serve if state.is_held => {
-                if let (Some(shard), Some(worth)) = (&mut shard, policy.worth(event.key)) {
+                if let (Some(shard), Some(worth)) = (shard, policy.worth(event.key)) {
                     shard.expire_at(key.hash, event.at.plus(worth));
                 }
-                continue;
+                return;
             }
             Act::Audit => score.audits += 1,
             _ => score.loads += 1,
@@ -168,11 +190,11 @@ pub(super) fn score(
         let changed = (state.is_known && !state.is_told).then_some(state.has_changed);
         let worth = policy.loaded(event.key, event.at, changed);
         *state = State { is_held: true, is_known: true, ..State::default() };
-        match (&mut shard, miss) {
+        match (shard, miss) {
             (Some(shard), Some(miss)) => {
                 let mut plan = shard.plan(&access, miss, None);
                 plan.ttl = worth;
-                shard.insert(&access, event.key, &plan, &mut evicted);
+                shard.insert(&access, event.key, &plan, evicted);
                 evicted.clear();
             }
             // A reload of what is resident: the new value begins a new life.
@@ -184,7 +206,6 @@ pub(super) fn score(
             (None, _) => {}
         }
     }
-    score
 }
 
 #[cfg(test)]

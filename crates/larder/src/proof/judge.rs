@@ -8,7 +8,7 @@ use larder_policy::experiment::{
 use larder_policy::freshness::Freshness;
 use larder_policy::{Policy, Time};
 
-use super::lifetimes::{Lifetimes, Trial};
+use super::lifetimes::Trial;
 use super::sizes::Sizes;
 use crate::report::{ArmsReport, ControlReport, Difference, Size};
 use crate::stats::{Counts, StaleRate};
@@ -23,7 +23,7 @@ pub(crate) struct Side {
     /// The policy; none where both arms have the same.
     pub(crate) policy: Option<Policy>,
     /// What values live by, where that is tried.
-    pub(crate) lifetimes: Option<Lifetimes>,
+    pub(crate) lifetimes: Option<Freshness>,
 }
 
 pub(crate) struct Judge {
@@ -83,7 +83,7 @@ impl Judge {
     }
 
     /// What values of a segment live by now, where that is tried.
-    pub(crate) fn lifetimes(&self, segment: usize) -> Option<Lifetimes> {
+    pub(crate) fn lifetimes(&self, segment: usize) -> Option<Freshness> {
         self.lifetimes.as_ref().map(|trial| trial.arm(self.arm(segment)).clone())
     }
 
@@ -157,7 +157,7 @@ impl Judge {
         };
         let treated = self.experiment.count(Arm::Treatment);
         let sizes = self.sizes.points();
-        let other = self.lifetimes.as_ref().map(|trial| trial.control.freshness());
+        let other = self.lifetimes.as_ref().map(|trial| &trial.control);
         let most = self.most_stale;
         let stale = |StaleShare { rate, interval: Interval { low, high } }: StaleShare| {
             let is_certifiable = most.is_some_and(|most| high <= most || low > most);

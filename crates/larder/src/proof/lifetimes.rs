@@ -1,49 +1,19 @@
 //! Lifetimes on trial: what each arm's values live by.
 
-use larder_policy::experiment::{Arm, Settings};
-use larder_policy::freshness::{Engine, Freshness};
+use larder_policy::experiment::{Arm, Settings, fresh_enough};
+use larder_policy::freshness::Freshness;
 
 use super::control::Control;
 use crate::{Error, ErrorKind};
 
-/// The share of stale reads that lifetimes on trial are held to, by their objective: who steers for it is over it half of the time.
-const OVER: f64 = 1.2;
 /// By how much loads of the origin may rise where the cache is to be fresher than its control, which is what the loads are for.
 const FRESHER: f64 = 1.0;
-
-/// What values live by.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Lifetimes {
-    /// What a rule says: one lifetime for all, or a share of each value's age.
-    Ruled(Freshness),
-    /// What an objective makes of what is known of each key.
-    Learned(Freshness),
-}
-
-impl Lifetimes {
-    /// As they were asked for.
-    pub(crate) fn freshness(&self) -> &Freshness {
-        let (Self::Ruled(freshness) | Self::Learned(freshness)) = self;
-        freshness
-    }
-
-    /// Lets an engine decide by them from now on.
-    pub(crate) fn rule(&self, engine: &mut Engine) {
-        match self {
-            Self::Ruled(rule) => engine.suspend(Some(rule)),
-            Self::Learned(freshness) => {
-                engine.suspend(None);
-                engine.keep_to(freshness);
-            }
-        }
-    }
-}
 
 /// The cache's lifetimes on trial beside its control's.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
-    own: Lifetimes,
-    pub(crate) control: Lifetimes,
+    own: Freshness,
+    pub(crate) control: Freshness,
 }
 
 impl Trial {
@@ -60,34 +30,33 @@ impl Trial {
             (Some(_), Some(_)) => {
                 return wrong("a control has either a ttl or a freshness of its own: take one away".into());
             }
-            (Some(ttl), None) => Lifetimes::Ruled(Freshness::fixed_ttl(ttl)),
             // The cache's objective is set aside, and answers are audited for it all the same.
-            (None, Some(freshness)) if freshness.is_rule() => Lifetimes::Ruled(freshness.clone()),
-            (None, Some(freshness)) => Lifetimes::Learned(freshness.clone()),
+            (Some(ttl), None) => Freshness::fixed_ttl(ttl),
+            (None, Some(freshness)) => freshness.clone(),
         };
         let Some(objective) = own.objective() else {
             let what = "a control with lifetimes of its own tries lifetimes that keep to a share of stale reads: give the cache such an \
                         objective (Freshness::stale_reads, freshness.objective), or the control no ttl and no freshness";
             return wrong(what.into());
         };
-        if let Lifetimes::Learned(freshness) = &other {
-            if let Some(strange) = freshness.prefixes().find(|prefix| own.prefixes().all(|own| own != *prefix)) {
+        if !other.is_rule() {
+            if let Some(strange) = other.prefixes().find(|prefix| own.prefixes().all(|own| own != *prefix)) {
                 return wrong(format!(
                     "the control has an objective for keys that begin with '{strange}', and the cache has none: give it one too"
                 ));
             }
             let usual = Settings::new(1, 0).guardrails.origin_loads;
             let loads = &mut settings.guardrails.origin_loads;
-            if freshness.objective().is_some_and(|laxer| laxer > objective) && *loads == usual {
+            if other.objective().is_some_and(|laxer| laxer > objective) && *loads == usual {
                 *loads = FRESHER;
             }
         }
         settings.lifetimes = true;
-        settings.guardrails.stale.get_or_insert(OVER * objective);
-        Ok((settings, Some(Self { own: Lifetimes::Learned(own.clone()), control: other })))
+        settings.guardrails.stale.get_or_insert(fresh_enough(objective));
+        Ok((settings, Some(Self { own: own.clone(), control: other })))
     }
 
-    pub(crate) fn arm(&self, arm: Arm) -> &Lifetimes {
+    pub(crate) fn arm(&self, arm: Arm) -> &Freshness {
         match arm {
             Arm::Control => &self.control,
             Arm::Treatment => &self.own,

@@ -18,7 +18,7 @@ use larder_policy::{Capacity, Policy, PolicySpec, ttl};
 
 use self::gauge::Gauge;
 use self::judge::Judge;
-use self::lifetimes::{Lifetimes, Trial};
+use self::lifetimes::Trial;
 use self::sizes::Sizes;
 use crate::store::shares;
 use crate::{Error, ErrorKind, Prices};
@@ -35,7 +35,7 @@ pub(crate) struct Part {
     /// Who decides at first.
     pub(crate) arm: Arm,
     /// What values live by at first, where that is tried.
-    pub(crate) lifetimes: Option<Lifetimes>,
+    pub(crate) lifetimes: Option<Freshness>,
     pub(crate) seed: u64,
 }
 

@@ -1,9 +1,11 @@
 //! `larder freshness`: what each policy of lifetimes serves stale, and what that costs the origin.
 
+mod arms;
+
 use std::io::{self, Write};
 
-use larder_sim::FreshnessReport;
 use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome, synthetic};
+use larder_sim::{FreshnessReport, Source};
 
 use super::{command_line, print_json};
 use crate::args::FreshnessArgs;
@@ -15,15 +17,14 @@ use crate::table::{self, Style, percent};
 const SYNTHETIC: &str = "changes:";
 
 pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
+    if !args.arms.is_empty() {
+        return arms::run(args);
+    }
     let experiment = args.experiment();
     let mut outcomes = Vec::new();
     let mut sweeps = Vec::new();
     for path in &args.traces.traces {
-        let mut source = match path.strip_prefix(SYNTHETIC) {
-            Some(family) => synthetic(family)?,
-            None => args.traces.reading.source(path)?,
-        };
-        source.make_repeatable()?;
+        let source = source(args, path)?;
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&source, &bar)?;
         bar.clear();
@@ -45,6 +46,15 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
         eprintln!("report: {}", report.write(folder)?.display());
     }
     Ok(())
+}
+
+fn source(args: &FreshnessArgs, path: &str) -> Result<Source, Failure> {
+    let mut source = match path.strip_prefix(SYNTHETIC) {
+        Some(family) => synthetic(family)?,
+        None => args.traces.reading.source(path)?,
+    };
+    source.make_repeatable()?;
+    Ok(source)
 }
 
 fn print_table(experiment: &FreshnessExperiment, outcome: &FreshnessOutcome) -> Result<(), Failure> {

@@ -27,6 +27,14 @@ impl Engine {
         }
     }
 
+    /// From now on decides by `freshness`: a rule, which suspends objectives, or an objective.
+    pub fn live_by(&mut self, freshness: &Freshness) {
+        self.suspend(Some(freshness));
+        if !freshness.is_rule() {
+            self.keep_to(freshness);
+        }
+    }
+
     /// From now on everything lives by `rule`, a fixed lifetime or a share of the age, whatever the objectives say; or with `None`, or what is
     /// no rule, by them again. What is learned meanwhile counts, what is served does not: an objective owes nothing for what it did not decide.
     pub fn suspend(&mut self, rule: Option<&Freshness>) {
