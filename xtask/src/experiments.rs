@@ -380,6 +380,8 @@ its ghost's. What all arms suffer alike, a key that is hot, an hour that is busy
 `larder replay TRACE --arms learned,wtinylfu` runs the same code on a trace, next to the truth; `--rollout` rehearses the whole way into service and
 back, `--standing` the control beside a policy that is on everywhere; `--details` tells of every look and every shard, and [a
 notebook](notebooks/04-reading-an-experiment.md) draws all that.
+`larder freshness TRACE --arms objective:1%,ttl:5m` does the same for two lifetimes: loads and what audits found of each arm, next to all stale reads of
+two full replays.
 The arms of a replay are 64 shards; each half sees only its own policy, the truth sees both policies in all.
 
 At a rate of 1 the ghost *is* the control: same policy, same seed, same accesses. Two arms with the same deterministic policy then differ by exactly
@@ -389,6 +391,6 @@ Where it falls short: where traffic comes in bursts, slices stay correlated, and
 (`cloudphysicsio`, `lirs-multi3` below), though the one for a single look is right about the sign. Ghosts of a few hundred objects are off by a tenth of a
 point or more, and are then refused. A few treated shards see few requests: at 5 % of the shards a loss of three points takes a thousand treated
 requests to be sure of. And a policy that counts or learns loses what it remembers when it is swapped in; a rollout waits for it to settle.
-A standing control of four parts whose ghosts see a quarter of the keys is looked at too trustingly: its interval holds the truth at the end, and not
-quite as often as it should at every look before.
+Few parts tell little of what another sample of the keys would say: the interval of a standing control of four parts whose ghosts see a quarter of the
+keys is more than a point wide.
 ";
