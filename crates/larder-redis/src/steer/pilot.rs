@@ -341,10 +341,10 @@ impl Pilot {
         }
         let known = self.directory.as_ref().map_or(0, Directory::len) as u64 * processes;
         let strangers = info.keys.saturating_sub(known);
-        if strangers > self.strangers.saturating_add((known / 20).max(MORE)) {
-            self.sweep = true;
-        }
-        if self.sweep || strangers < self.strangers {
+        // While we learn, a scan is under way; names that the server has evicted meanwhile hide strangers until they are found to be gone, and
+        // a scan for those would begin again and again.
+        self.sweep |= !self.learning && strangers > self.strangers.saturating_add((known / 20).max(MORE));
+        if self.sweep || self.learning || strangers < self.strangers {
             self.strangers = strangers;
         }
         match &mut self.directory {
@@ -471,5 +471,45 @@ impl Pilot {
             standing,
             ..self.counts
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUE: usize = 1_000;
+
+    fn item(key: u64) -> Item {
+        let name = names::key("test", &key.to_string());
+        Item { name, bytes: vec![0; VALUE].into(), ttl: Duration::from_secs(60) }
+    }
+
+    fn filled(pilot: &mut Pilot, keys: std::ops::Range<u64>) {
+        for item in keys.map(item) {
+            assert!(pilot.fill(&item, Time(0)));
+            pilot.settled(&item, true);
+        }
+    }
+
+    #[test]
+    fn learning_ends_with_a_scan_whatever_the_server_evicts_meanwhile() {
+        let mut pilot = Pilot::new(Steering::default(), 1);
+        // Somebody else's keys, and a server that is full once there are as many of ours.
+        let full = ServerInfo { used_memory: 1 << 20, maxmemory: 1 << 20, keys: 1_000, ..ServerInfo::default() };
+        pilot.read(&ServerInfo { keys: 500, ..full }, Time(0));
+        filled(&mut pilot, 0..500);
+        assert!(std::mem::take(&mut pilot.sweep), "a new namespace is looked for");
+        // Far more are filled than it keeps, which hides the strangers …
+        filled(&mut pilot, 500..2_000);
+        pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(1));
+        assert!(!pilot.steers());
+        // … until those that were evicted are found to be gone.
+        let gone: Vec<_> = (0..1_500).map(|key| item(key).name).collect();
+        pilot.missing(&gone);
+        pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(2));
+        assert!(pilot.swept(), "it was waited for");
+        pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(3));
+        assert!(pilot.steers());
     }
 }
