@@ -3,10 +3,19 @@
 use larder::{Error, ErrorKind};
 use redis::{Cmd, RedisResult, Value};
 
+use crate::errors::translate;
 use crate::link::Link;
 use crate::scripts::Call;
+use crate::steer::Place;
 
 impl Link {
+    /// One command; in a cluster to the node at `place`, if one is named, whose failure says nothing of the connection as a whole.
+    pub(crate) async fn ask(&self, place: Option<&Place>, cmd: &Cmd) -> Result<Value, Error> {
+        let Some(place) = place else { return self.call(async |mut conn| conn.one(cmd).await).await };
+        let (mut conn, _) = self.live()?;
+        conn.at(place, cmd.clone()).await.map_err(translate)
+    }
+
     /// Commands whose answers matter one by one. Errors of single answers are acted upon; what is left of them is the caller's.
     pub(crate) async fn many(&self, cmds: Vec<Cmd>) -> Result<Vec<RedisResult<Value>>, Error> {
         let asked = cmds.len();

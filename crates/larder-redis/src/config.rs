@@ -168,17 +168,11 @@ impl RedisConfig {
         Self { metrics: Some(Publish { name: name.into(), every }), ..self }
     }
 
-    /// Has a policy of larder's choose which keys stay once the server is full. Every process that shares the keys should do so with the
-    /// same policy. Only values in larder's envelopes within the namespaces in use are ever taken out.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] for a cluster, each of whose nodes has a limit of its own: leave steering out there.
-    pub fn steered(self, steering: Steering) -> Result<Self, Error> {
-        if matches!(self.target, Target::Cluster(_)) {
-            let what = "a cluster cannot be steered, for each node has a limit of its own: leave steering out";
-            return Err(Error::new(ErrorKind::Config, what));
-        }
-        Ok(Self { steering: Some(steering), ..self })
+    /// Has a policy of larder's choose which keys stay once the server is full; in a cluster, once a primary is. Every process that shares the
+    /// keys should do so with the same policy. Only values in larder's envelopes within the namespaces in use are ever taken out.
+    #[must_use]
+    pub fn steered(self, steering: Steering) -> Self {
+        Self { steering: Some(steering), ..self }
     }
 }
 
@@ -223,14 +217,6 @@ mod tests {
         let error = RedisConfig::single("redis://ann:secret@local host").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(!format!("{error} {error:?}").contains("secret"));
-    }
-
-    #[test]
-    fn a_cluster_is_not_steered() {
-        let cluster = RedisConfig::cluster(&["redis://localhost:7000"]).unwrap();
-        let error = cluster.steered(Steering::default()).unwrap_err();
-        assert!(error.kind() == ErrorKind::Config && error.to_string().contains("each node"), "{error}");
-        assert!(RedisConfig::single("redis://localhost").unwrap().steered(Steering::default()).is_ok());
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use larder::{Error, ErrorKind};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, RedisResult, TlsMode, Value,
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::config::{Login, RedisConfig, Target};
 use crate::errors::{Action, action, translate};
+use crate::steer::Place;
 
 /// A connection that many callers use at once.
 #[derive(Clone)]
@@ -49,6 +51,17 @@ impl Conn {
             Self::Cluster(conn) => conn.req_packed_command(cmd).await?,
         }
         .extract_error()
+    }
+
+    /// One command to a cluster's node at `place`; to the only one, if it is one.
+    pub(crate) async fn at(&mut self, Place { host, port }: &Place, cmd: Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Node(_) => self.one(&cmd).await,
+            Self::Cluster(conn) => {
+                let to = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
+                conn.route_command(cmd, RoutingInfo::SingleNode(to)).await?.extract_error()
+            }
+        }
     }
 
     /// Several commands in one round trip to each node concerned, with an answer to each, in their order. On one node they are

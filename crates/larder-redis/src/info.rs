@@ -5,6 +5,7 @@ use larder::{Error, ErrorKind};
 use redis::{Value, cmd};
 
 use crate::link::Link;
+use crate::steer::Place;
 
 /// Figures out of `INFO`; 0 where the server does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,9 +46,9 @@ impl From<ServerInfo> for ServerFigures {
     }
 }
 
-pub(crate) async fn server_info(link: &Link) -> Result<ServerInfo, Error> {
-    let answer = link.call(async |mut conn| conn.one(&cmd("INFO")).await).await?;
-    match answer {
+/// Of the only server, or of a cluster's node at `place`.
+pub(crate) async fn server_info(link: &Link, place: Option<&Place>) -> Result<ServerInfo, Error> {
+    match link.ask(place, &cmd("INFO")).await? {
         Value::BulkString(text) => Ok(parse(&String::from_utf8_lossy(&text))),
         Value::VerbatimString { text, .. } => Ok(parse(&text)),
         _ => Err(Error::new(ErrorKind::Config, "figures of one server are to be had from a single server alone")),

@@ -196,7 +196,8 @@ impl Link {
         self.state.lock().figures = figures;
     }
 
-    fn live(&self) -> Result<(Conn, u64), Error> {
+    /// The live connection, and which it is.
+    pub(crate) fn live(&self) -> Result<(Conn, u64), Error> {
         let state = self.state.lock();
         let live =
             state.live.clone().ok_or_else(|| Error::new(ErrorKind::Remote, "there is no connection to the Redis"));

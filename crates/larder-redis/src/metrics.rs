@@ -52,7 +52,7 @@ pub(crate) async fn publish(link: Arc<Link>) {
         let now = link.state();
         publish_link(&name, &told, &now);
         told = now;
-        let info = server_info(&link).await.ok();
+        let info = server_info(&link, None).await.ok();
         link.set_figures(info.map(Into::into));
         if let Some(now) = info {
             publish_server(&name, before.as_ref().unwrap_or(&now), &now);

@@ -1,4 +1,5 @@
-//! What has to happen in one step on the server. Each script but `EVICT` touches one key, so that it runs in a cluster.
+//! What has to happen in one step on the server. Each script touches one key, so that it runs in a cluster; `EVICT` is given more on
+//! a single server alone.
 
 use std::sync::LazyLock;
 

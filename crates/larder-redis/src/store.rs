@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::config::RedisConfig;
+use crate::config::{RedisConfig, Target};
 use crate::errors::{Action, action, translate};
 use crate::info::{ServerInfo, server_info};
 use crate::link::{Link, LinkState, keep};
@@ -54,7 +54,8 @@ impl RedisStore {
     /// [`ErrorKind::Config`](larder::ErrorKind::Config): a setting is out of its limits. Nothing is said yet of the server.
     pub fn new(config: RedisConfig, runtime: &Handle) -> Result<Self, Error> {
         let (sender, heard) = (fastrand::u64(..), broadcast::Sender::new(CHANNEL));
-        let steer = config.steering.clone().map(|steering| Arc::new(Steer::new(steering, sender)));
+        let is_cluster = matches!(config.target, Target::Cluster(_));
+        let steer = config.steering.clone().map(|steering| Arc::new(Steer::new(steering, sender, is_cluster)));
         let link = Arc::new(Link::new(config)?);
         let ears = Ears { sender, heard: heard.clone(), steer: steer.clone() };
         let mut tasks = vec![
@@ -78,7 +79,7 @@ impl RedisStore {
 
     /// What the server says about itself: one `INFO`.
     pub async fn server(&self) -> Result<ServerInfo, Error> {
-        server_info(&self.link).await
+        server_info(&self.link, None).await
     }
 
     /// Switches steering on or off at run time; a store made without it stays without. Off, the server's own eviction decides again: no key is
@@ -89,29 +90,34 @@ impl RedisStore {
         }
     }
 
-    /// What steering does, if the store was made with it.
+    /// What steering does, if the store was made with it; in a cluster of all primaries together.
     pub fn steering(&self) -> Option<SteeringState> {
         self.steer.as_ref().map(|steer| steer.state())
     }
 
-    /// Fills, behind those that have to leave for them; the answers to the fills.
+    /// What steering does at each primary of a cluster, by its address, in no order that means anything; empty until they are known. A single
+    /// server has no address here.
+    pub fn steering_by_node(&self) -> Vec<(String, SteeringState)> {
+        self.steer.as_ref().map_or_else(Vec::new, |steer| steer.states())
+    }
+
+    /// Fills, behind those that have to leave for them; the answers to the fills. A cluster's nodes get them in no order that is sure.
     async fn send(&self, items: &[&Item], evict: &[Name]) -> Result<Vec<RedisResult<Value>>, Error> {
         let ttls: Vec<_> = items.iter().map(|item| millis(item.ttl)).collect();
-        let victims = (!evict.is_empty()).then(|| steer::evict(evict));
-        let before = usize::from(victims.is_some());
-        let puts = items.iter().zip(&ttls).map(|(item, ttl)| Call {
+        let mut calls: Vec<_> = self.steer.iter().flat_map(|steer| steer.together(evict)).map(steer::evict).collect();
+        let before = calls.len();
+        calls.extend(items.iter().zip(&ttls).map(|(item, ttl)| Call {
             script: &PUT,
             keys: vec![&item.name],
             args: vec![&item.bytes[..], ttl.as_bytes()],
-        });
-        let calls: Vec<_> = victims.into_iter().chain(puts).collect();
+        }));
         if calls.is_empty() {
             return Ok(Vec::new());
         }
         let mut answers = self.link.scripts(calls).await?;
         let puts = answers.split_off(before);
-        if let (Some(steer), Some(answer)) = (&self.steer, answers.first()) {
-            steer.evicted(evict.len(), answer);
+        if let Some(steer) = &self.steer {
+            steer.evicted(evict, &answers);
         }
         Ok(puts)
     }
@@ -235,7 +241,7 @@ impl RemoteStore for RedisStore {
                 }
                 (Err(_), Some(steer)) => {
                     underway.kept = vec![false; underway.items.len()];
-                    steer.again(evict);
+                    steer.again(&evict);
                 }
                 (Err(_), None) => {}
             }
@@ -276,7 +282,7 @@ impl RemoteStore for RedisStore {
                 .collect();
             // In this order, so that whoever hears of it reads the new state: on one server the commands are carried out as they
             // are written; in a cluster the second half waits for the first.
-            let one_node = !matches!(self.link.config.target, crate::Target::Cluster(_));
+            let one_node = !matches!(self.link.config.target, Target::Cluster(_));
             let (kept, told) = if one_node {
                 let mut answers = self.link.many(sets.chain(announcements).collect()).await?;
                 let told = answers.split_off(notices.len());

@@ -11,59 +11,11 @@ use larder::remote::{Invalidation, RemoteStore, testing};
 use larder::{Registry, registry};
 use larder_policy::Op;
 use larder_redis::{RecordReader, RecordStream, RedisConfig, RedisStore};
-use support::server::Server;
+use support::cluster::{Cluster, PATIENCE};
 use support::{RECOVERY, Service, eventually, name};
 use tokio::runtime::Handle;
 
 const KEYS: u32 = 60;
-const PATIENCE: Duration = Duration::from_secs(40);
-
-struct Cluster {
-    nodes: Vec<Server>,
-}
-
-impl Cluster {
-    async fn start(nodes: usize, replicas: u32) -> Self {
-        let args =
-            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"];
-        let nodes: Vec<_> = (0..nodes).map(|_| Server::start(&args)).collect();
-        let addresses: Vec<_> = nodes.iter().map(|node| node.address().to_string()).collect();
-        let made = std::process::Command::new("redis-cli")
-            .args(["--cluster", "create"])
-            .args(&addresses)
-            .args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"])
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
-        let cluster = Self { nodes };
-        eventually("the cluster is well", PATIENCE, async || cluster.nodes.iter().all(Self::is_well)).await;
-        cluster
-    }
-
-    fn is_well(node: &Server) -> bool {
-        node.tell::<String>(&["CLUSTER", "INFO"]).is_ok_and(|info| info.contains("cluster_state:ok"))
-    }
-
-    /// Two of the nodes are known at the start.
-    fn config(&self) -> RedisConfig {
-        let urls: Vec<_> = self.nodes.iter().take(2).map(Server::url).collect();
-        RedisConfig::cluster(&urls.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
-    }
-
-    fn masters(&self) -> Vec<usize> {
-        let role = |node: &Server| node.tell::<redis::Value>(&["ROLE"]).ok();
-        let is_master = |value: redis::Value| match value {
-            redis::Value::Array(parts) => parts.first() == Some(&redis::Value::BulkString(b"master".to_vec())),
-            _ => false,
-        };
-        (0..self.nodes.len()).filter(|&node| role(&self.nodes[node]).is_some_and(is_master)).collect()
-    }
-
-    fn id(&self, node: usize) -> String {
-        self.nodes[node].tell(&["CLUSTER", "MYID"]).unwrap()
-    }
-}
-
 async fn store(config: RedisConfig) -> Arc<RedisStore> {
     let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
     eventually("it connects", RECOVERY, async || store.state().connected && store.state().listening).await;
@@ -88,7 +40,7 @@ async fn conforms_and_survives_fail_over_and_resharding() {
     cluster.nodes[masters[0]].kill();
     eventually("its replica takes over", PATIENCE, async || {
         service.pass(5).await;
-        cluster.masters().len() == 3 && cluster.masters().iter().all(|&node| Cluster::is_well(&cluster.nodes[node]))
+        cluster.is_whole(3)
     })
     .await;
     service.recovers(KEYS).await;
@@ -96,20 +48,11 @@ async fn conforms_and_survives_fail_over_and_resharding() {
 
     // Slots move while the service reads.
     let masters = cluster.masters();
-    let (from, to) = (cluster.id(masters[0]), cluster.id(masters[1]));
-    let address = cluster.nodes[masters[0]].address().to_string();
-    let moving = tokio::task::spawn_blocking(move || {
-        std::process::Command::new("redis-cli")
-            .args(["--cluster", "reshard", &address, "--cluster-from", &from, "--cluster-to", &to])
-            .args(["--cluster-slots", "2000", "--cluster-yes"])
-            .output()
-            .unwrap()
-    });
+    let moving = cluster.reshard(masters[0], masters[1], 2000);
     while !moving.is_finished() {
         service.pass(KEYS).await;
     }
-    let moved = moving.await.unwrap();
-    assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stdout));
+    moving.await.unwrap();
     service.recovers(KEYS).await;
     service.was_prompt();
 }

@@ -6,14 +6,14 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::remote::envelope::{Envelope, Fence, Form, Kind};
-use larder::remote::{Filled, Invalidation, Item, Name, Notice, RemoteStore, names};
+use larder::remote::envelope::{Envelope, Fence, Form};
+use larder::remote::{Filled, Invalidation, Item, Notice, RemoteStore};
 use larder_redis::{RedisConfig, RedisStore, Steering};
+use support::full::{evicted, item, name, ours, quick, read, traffic};
 use support::server::Server;
 use support::{LONG, RECOVERY, eventually};
 use tokio::runtime::Handle;
 
-const SIZE: usize = 2_000;
 /// Room for about 1,500 values.
 const FULL: &str = "5mb";
 
@@ -21,62 +21,11 @@ fn full_server(maxmemory: &str) -> Server {
     Server::start(&["--maxmemory", maxmemory, "--maxmemory-policy", "allkeys-lru"])
 }
 
-fn quick() -> Steering {
-    let mut steering = Steering::default();
-    steering.every = Duration::from_millis(20);
-    steering
-}
-
 async fn steered(server: &Server, steering: Steering) -> Arc<RedisStore> {
-    let config = RedisConfig::single(&server.url()).unwrap().steered(steering).unwrap();
+    let config = RedisConfig::single(&server.url()).unwrap().steered(steering);
     let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
     eventually("it steers", RECOVERY, async || store.steering().unwrap().steers && store.state().listening).await;
     store
-}
-
-fn name(key: u64) -> Name {
-    names::key("test", &key.to_string())
-}
-
-fn envelope(name: &str, fence: Fence) -> Envelope {
-    let mut envelope = Envelope::invalidated(1, fence);
-    // Noise, so that nothing makes it small.
-    envelope.payload = std::iter::repeat_with(|| fastrand::u8(..)).take(SIZE).collect::<Vec<_>>().into();
-    envelope.kind = Kind::Value;
-    assert!(Envelope::decode(name, &Form::default(), &envelope.encode(name, &Form::default()).unwrap()).is_ok());
-    envelope
-}
-
-fn item(name: &Name) -> Item {
-    let bytes = envelope(name, Fence(0)).encode(name, &Form::default()).unwrap();
-    Item { name: name.clone(), bytes, ttl: LONG }
-}
-
-/// Reads a key, loads it if need be; whether it was there.
-async fn read(store: &RedisStore, key: u64) -> bool {
-    let name = name(key);
-    if store.get(std::slice::from_ref(&name)).await.unwrap()[0].is_some() {
-        return true;
-    }
-    store.put(&[item(&name)]).await.unwrap();
-    false
-}
-
-/// New keys and a few old ones.
-async fn traffic(store: &RedisStore, keys: std::ops::Range<u64>) {
-    for key in keys {
-        read(store, key).await;
-        read(store, key % 10).await;
-    }
-}
-
-fn evicted(server: &Server) -> u64 {
-    let info: String = server.tell(&["INFO", "stats"]).unwrap();
-    info.lines().find_map(|line| line.strip_prefix("evicted_keys:")).unwrap().trim().parse().unwrap()
-}
-
-fn ours(server: &Server) -> usize {
-    server.tell::<Vec<String>>(&["KEYS", "test:[0-9]*"]).unwrap().len()
 }
 
 /// What the directory has is what the server has.
@@ -229,7 +178,7 @@ async fn a_lost_index_is_found_again() {
     drop(store);
     let mut steering = quick();
     steering.scan = 0;
-    let config = RedisConfig::single(&server.url()).unwrap().steered(steering).unwrap();
+    let config = RedisConfig::single(&server.url()).unwrap().steered(steering);
     let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
     eventually("it connects", RECOVERY, async || store.steering().unwrap().limit > 0).await;
     for key in 0..10 {

@@ -70,7 +70,7 @@ pub(crate) async fn run(
         // A busy machine is no broken server.
         config.answer_within = PATIENCE;
         if let Way::Steered(policy) = way {
-            config = config.steered(Steering::default().policy(policy)?)?;
+            config = config.steered(Steering::default().policy(policy)?);
         }
         stores.push(Arc::new(RedisStore::new(config, &Handle::current())?));
     }

@@ -120,8 +120,9 @@ impl Directory {
     }
 
     /// Keeps only names that are wanted.
-    pub(super) fn retain(&mut self, wanted: impl Fn(KeyHash) -> bool) {
-        let unwanted: Vec<_> = self.shard.iter().map(|(key, _)| key).filter(|&key| !wanted(key)).collect();
+    pub(super) fn retain(&mut self, wanted: impl Fn(KeyHash, &Name) -> bool) {
+        let unwanted: Vec<_> =
+            self.shard.iter().filter(|&(key, name)| !wanted(key, name)).map(|(key, _)| key).collect();
         for key in unwanted {
             self.shard.remove(key);
         }
@@ -266,7 +267,7 @@ mod tests {
                     }
                     Step::Keep(bit) => {
                         let wanted = |key: KeyHash| key.0 >> (bit % 64) & 1 == 0;
-                        directory.retain(wanted);
+                        directory.retain(|key, _| wanted(key));
                         redis.retain(|name, _| wanted(hash(name)));
                     }
                 }

@@ -11,7 +11,7 @@ use crate::{ServerInfo, SteeringState};
 
 /// What a peer says each second.
 pub fn hello(id: u64, used: u64) -> Vec<u8> {
-    Hello { id, used, steers: true }.encode()
+    Hello { id, used, steers: true, node: None }.encode()
 }
 
 /// What a peer says of hits on these names.
@@ -39,7 +39,10 @@ pub fn steer<'a>(
     pilot.seen(name, Some(value), Time(0));
     for (message, second) in messages.zip(1..) {
         let now = Time(second * 1_000_000);
-        pilot.hear(message, now);
+        match Hello::decode(message) {
+            Some(hello) => pilot.greeted(hello, now),
+            None => Event::decode(message).for_each(|event| pilot.told(&event, now)),
+        }
         pilot.read(info, now);
     }
     let victims = pilot.take_evicted().len() as u64;

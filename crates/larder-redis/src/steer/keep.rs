@@ -7,10 +7,11 @@ use std::time::Duration;
 use larder::Error;
 use larder::remote::{Name, envelope};
 use redis::{Cmd, RedisResult, Value, cmd};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::pilot::Pilot;
-use super::{Steer, channels};
+use super::{NAMES, Node, SlotMap, Steer, channels};
 use crate::info::server_info;
 use crate::link::Link;
 use crate::scripts::{Call, EVICT};
@@ -22,16 +23,18 @@ const SOON: Duration = Duration::from_millis(20);
 const SCAN_EVERY: Duration = Duration::from_millis(100);
 /// How long to leave a server alone that did not answer.
 const AGAIN: Duration = Duration::from_millis(100);
-/// Names in one command.
-const NAMES: usize = 256;
+/// How often a cluster is asked where its slots are, at least.
+const LOCATE: Duration = Duration::from_secs(1);
 /// Names that are looked at with each reading.
 const SAMPLE: usize = 16;
 /// Of those, so many are missing where all are to be looked at.
 const SUSPICIOUS: usize = 4;
 
+/// Of one server.
 struct Keeper {
     link: Arc<Link>,
     steer: Arc<Steer>,
+    node: Arc<Node>,
     read: Option<Instant>,
     scanned: Option<Instant>,
     /// Names still to be looked at.
@@ -41,13 +44,48 @@ struct Keeper {
     cursor: String,
 }
 
-/// Steers, for ever.
+/// Steers, for ever: a task for each server, so that none waits for another that is silent.
 pub(crate) async fn keep(link: Arc<Link>, steer: Arc<Steer>) {
+    let (mut tasks, mut kept) = (JoinSet::new(), Vec::<(Arc<Node>, AbortHandle)>::new());
+    loop {
+        if steer.is_cluster()
+            && let Ok(answer) = link.ask(None, &slots()).await
+            && let Some(map) = SlotMap::parse(&answer)
+        {
+            steer.locate(map);
+        }
+        let nodes = steer.nodes();
+        kept.retain(|(node, task)| {
+            let stays = nodes.iter().any(|other| Arc::ptr_eq(node, other));
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for node in nodes {
+            if !kept.iter().any(|(other, _)| Arc::ptr_eq(&node, other)) {
+                let task = tasks.spawn(keep_one(link.clone(), steer.clone(), node.clone()));
+                kept.push((node, task));
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+        sleep(steer.config.every.min(LOCATE)).await;
+    }
+}
+
+fn slots() -> Cmd {
+    let mut slots = cmd("CLUSTER");
+    slots.arg("SLOTS");
+    slots
+}
+
+/// Steers one server, for ever.
+async fn keep_one(link: Arc<Link>, steer: Arc<Steer>, node: Arc<Node>) {
     let (read, scanned, cursor) = (None, None, "0".to_owned());
-    let mut keeper = Keeper { link, steer, read, scanned, verifying: Vec::new(), scanning: Vec::new(), cursor };
+    let mut keeper = Keeper { link, steer, node, read, scanned, verifying: Vec::new(), scanning: Vec::new(), cursor };
     loop {
         let wait = keeper.wait();
-        let _ = timeout(wait, keeper.steer.wake.notified()).await;
+        let _ = timeout(wait, keeper.node.wake.notified()).await;
         if keeper.turn().await.is_err() {
             sleep(AGAIN).await;
         }
@@ -56,7 +94,7 @@ pub(crate) async fn keep(link: Arc<Link>, steer: Arc<Steer>) {
 
 impl Keeper {
     fn pilot<T>(&self, act: impl FnOnce(&mut Pilot) -> T) -> T {
-        act(&mut self.steer.pilot.lock())
+        self.node.quietly(act)
     }
 
     fn wait(&self) -> Duration {
@@ -103,10 +141,10 @@ impl Keeper {
     async fn evict(&self) -> Result<(), Error> {
         let names = self.pilot(Pilot::take_evicted);
         for (at, chunk) in names.chunks(NAMES).enumerate() {
-            match self.link.scripts(vec![evict(chunk)]).await {
-                Ok(answers) => self.steer.evicted(chunk.len(), &answers[0]),
+            match self.link.scripts(self.steer.together(chunk).map(evict).collect()).await {
+                Ok(answers) => self.steer.evicted(chunk, &answers),
                 Err(error) => {
-                    self.pilot(|pilot| pilot.again(names[at * NAMES..].to_vec()));
+                    self.steer.again(&names[at * NAMES..]);
                     return Err(error);
                 }
             }
@@ -116,7 +154,12 @@ impl Keeper {
 
     /// Asks for the server's memory, sees whether some names are still there, and says that we are.
     async fn read(&mut self) -> Result<(), Error> {
-        let info = server_info(&self.link).await?;
+        let place = self.node.place();
+        let info = server_info(&self.link, place.as_ref()).await?;
+        if self.node.place() != place {
+            // Its replica has taken over meanwhile.
+            return Ok(());
+        }
         let now = self.steer.now();
         self.pilot(|pilot| pilot.read(&info, now));
         self.read = Some(Instant::now());
@@ -125,7 +168,7 @@ impl Keeper {
         let [all, _] = channels(&self.link.config.channel, self.steer.id);
         let hello = self.pilot(|pilot| {
             pilot.verify |= missing >= SUSPICIOUS;
-            pilot.hello().encode()
+            pilot.hello(self.node.tag()).encode()
         });
         self.link.many(vec![published(&all, hello)]).await.map(drop)
     }
@@ -175,7 +218,7 @@ impl Keeper {
         self.scanned = Some(Instant::now());
         let mut scan = cmd("SCAN");
         scan.arg(&self.cursor).arg("MATCH").arg(format!("{}:*", escaped(namespace))).arg("COUNT").arg(count);
-        let answer = self.link.call(async move |mut conn| conn.one(&scan).await).await?;
+        let answer = self.link.ask(self.node.place().as_ref(), &scan).await?;
         let (cursor, names): (String, Vec<Vec<u8>>) =
             redis::from_redis_value(answer).map_err(|_| self.link.confused())?;
         if cursor == "0" {
@@ -193,14 +236,11 @@ impl Keeper {
             [head, one("STRLEN", name), one("PTTL", name)]
         });
         let answers = self.link.many(questions.collect()).await?;
-        let now = self.steer.now();
-        self.pilot(|pilot| {
-            for (name, answers) in names.into_iter().zip(answers.chunks(3)) {
-                if let Some((bytes, ttl)) = found(answers) {
-                    pilot.found(&name, bytes, ttl, now);
-                }
+        for (name, answers) in names.iter().zip(answers.chunks(3)) {
+            if let Some((bytes, ttl)) = found(answers) {
+                self.steer.found(&self.node, name, bytes, ttl);
             }
-        });
+        }
         Ok(())
     }
 }

@@ -41,6 +41,11 @@ impl Default for Limit {
 }
 
 impl Limit {
+    /// The next reading is of another server.
+    pub(super) fn forget_evictions(&mut self) {
+        self.evicted = None;
+    }
+
     /// What to make of `info`, `since` after the last one, when our keys take `ours` bytes.
     pub(super) fn read(&mut self, info: &ServerInfo, ours: u64, since: Duration) -> Verdict {
         // A counter that fell is that of a new server.

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The server's own eviction stays as the backstop: the limit is kept so that it is rare. A guard compares what the Redis answers with what
-//! the server's own eviction would have kept, and leaves the server alone while that does better.
+//! the server's own eviction would have kept, and leaves the server alone while that does better. In a cluster each primary has all that to
+//! itself, and victims leave one by one, for they lie in different slots.
 
 mod directory;
 #[cfg(feature = "fuzzing")]
@@ -15,9 +16,11 @@ pub(crate) mod fuzzing;
 mod guard;
 mod keep;
 mod limit;
+mod nodes;
 mod peers;
 mod pilot;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,14 +28,19 @@ use larder::remote::{Item, Name, Notice};
 use larder::{Error, ErrorKind};
 use larder_policy::learned::Standing;
 use larder_policy::{PolicySpec, Time};
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use redis::{RedisResult, Value};
-use tokio::sync::Notify;
 
+use nodes::{Node, Nodes, SlotMap};
+use peers::{Event, Hello};
 use pilot::Pilot;
 
 pub(crate) use keep::{evict, keep};
+pub(crate) use nodes::Place;
 pub(crate) use peers::channels;
+
+/// Names in one command, where one server has them all.
+const NAMES: usize = 256;
 
 /// How a full Redis is steered.
 #[derive(Clone, Debug)]
@@ -73,12 +81,12 @@ impl Steering {
     }
 }
 
-/// What steering does, for metrics.
+/// What steering does, for metrics; in a cluster of all primaries together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SteeringState {
-    /// Whether it steers. If not: it is switched off, the server has no limit, the guard or one of the other processes objects, or the
-    /// server's memory is not known yet.
+    /// Whether it steers, in a cluster each primary. If not: it is switched off, the server has no limit, the guard or one of the other
+    /// processes objects, or the server's memory is not known yet.
     pub steers: bool,
     /// Names in the directory.
     pub keys: usize,
@@ -102,8 +110,35 @@ pub struct SteeringState {
     pub evicted_by_server: u64,
     /// How often the guard had the server left alone.
     pub retreats: u32,
-    /// How a learned policy stands beside LRU, by its own guard.
+    /// How a learned policy stands beside LRU, by its own guard; in a cluster that of one primary.
     pub standing: Option<Standing>,
+}
+
+impl SteeringState {
+    /// Of two servers together.
+    fn with(&self, other: &Self) -> Self {
+        Self {
+            steers: self.steers && other.steers,
+            keys: self.keys + other.keys,
+            used: self.used.saturating_add(other.used),
+            limit: self.limit.saturating_add(other.limit),
+            metadata: self.metadata + other.metadata,
+            processes: self.processes.max(other.processes),
+            evicted: self.evicted + other.evicted,
+            refused: self.refused + other.refused,
+            lost: self.lost + other.lost,
+            adopted: self.adopted + other.adopted,
+            evicted_by_server: self.evicted_by_server + other.evicted_by_server,
+            retreats: self.retreats + other.retreats,
+            standing: self.standing.or(other.standing),
+        }
+    }
+
+    /// What was counted, without what was the case.
+    fn counts(self) -> Self {
+        let Self { evicted, refused, lost, adopted, evicted_by_server, retreats, .. } = self;
+        Self { evicted, refused, lost, adopted, evicted_by_server, retreats, ..Self::default() }
+    }
 }
 
 /// The steering of one store.
@@ -112,9 +147,7 @@ pub(crate) struct Steer {
     /// Who we are to the peers.
     pub(crate) id: u64,
     start: Instant,
-    pilot: Mutex<Pilot>,
-    /// There is something to send, or to ask.
-    wake: Notify,
+    nodes: RwLock<Nodes>,
 }
 
 /// What to do about fills.
@@ -126,82 +159,124 @@ pub(crate) struct Decisions {
 }
 
 impl Steer {
-    pub(crate) fn new(config: Steering, id: u64) -> Self {
-        let pilot = Mutex::new(Pilot::new(config.clone(), id));
-        Self { config, id, start: Instant::now(), pilot, wake: Notify::new() }
+    pub(crate) fn new(config: Steering, id: u64, is_cluster: bool) -> Self {
+        let nodes = if is_cluster { Nodes::cluster() } else { Nodes::one(Pilot::new(config.clone(), id)) };
+        Self { config, id, start: Instant::now(), nodes: RwLock::new(nodes) }
     }
 
     fn now(&self) -> Time {
         Time(self.start.elapsed().as_micros() as u64)
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Pilot, Time) -> T) -> T {
-        let now = self.now();
-        let mut pilot = self.pilot.lock();
-        let answer = act(&mut pilot, now);
-        if pilot.is_due() {
-            self.wake.notify_one();
-        }
-        answer
-    }
-
     /// What the Redis answered about `names`.
     pub(crate) fn seen(&self, names: &[Name], answers: &[Option<Bytes>]) {
-        self.with(|pilot, now| {
-            for (name, bytes) in names.iter().zip(answers) {
-                pilot.seen(name, bytes.as_ref(), now);
-            }
-        });
+        let (nodes, now) = (self.nodes.read(), self.now());
+        for (name, bytes) in names.iter().zip(answers) {
+            nodes.with(name, |pilot| pilot.seen(name, bytes.as_ref(), now));
+        }
     }
 
     /// What to do about fills that are about to be sent.
     pub(crate) fn fill(&self, items: &[Item]) -> Decisions {
-        self.with(|pilot, now| {
-            let keep = items.iter().map(|item| pilot.fill(item, now)).collect();
-            Decisions { keep, evict: pilot.take_evicted() }
-        })
+        let (nodes, now) = (self.nodes.read(), self.now());
+        let mut evict = Vec::new();
+        let mut keep = |item: &Item| {
+            let decide = |pilot: &mut Pilot| {
+                let keep = pilot.fill(item, now);
+                evict.append(&mut pilot.take_evicted());
+                keep
+            };
+            nodes.with(&item.name, decide).unwrap_or(true)
+        };
+        Decisions { keep: items.iter().map(&mut keep).collect(), evict }
+    }
+
+    fn is_cluster(&self) -> bool {
+        self.nodes.read().is_cluster()
+    }
+
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        self.nodes.read().all.clone()
+    }
+
+    /// Names, as many together as one command may name.
+    pub(crate) fn together<'a>(&self, names: &'a [Name]) -> impl Iterator<Item = &'a [Name]> + use<'a> {
+        names.chunks(if self.is_cluster() { 1 } else { NAMES })
     }
 
     /// These fills were sent, and whether the server keeps each.
     pub(crate) fn settled<'a>(&self, items: impl Iterator<Item = (&'a Item, bool)>) {
-        self.with(|pilot, _| items.for_each(|(item, kept)| pilot.settled(item, kept)));
+        let nodes = self.nodes.read();
+        items.for_each(|(item, kept)| _ = nodes.with(&item.name, |pilot| pilot.settled(item, kept)));
     }
 
     /// The Redis does not keep `name`, or something that is not to be steered.
     pub(crate) fn gone(&self, name: &Name) {
-        self.with(|pilot, _| pilot.gone(name));
+        self.nodes.read().with(name, |pilot| pilot.gone(name));
     }
 
-    /// What the server says of `many` victims it was told to take out.
-    pub(crate) fn evicted(&self, many: usize, answer: &RedisResult<Value>) {
-        if let Ok(Value::Int(taken)) = answer {
-            let missing = (many as u64).saturating_sub(u64::try_from(*taken).unwrap_or(0));
-            self.with(|pilot, _| pilot.not_there(missing));
+    /// What the server says of victims that it was told to take out, [`together`](Self::together). Where it says something else, they stay
+    /// there as keys that are not known.
+    pub(crate) fn evicted(&self, names: &[Name], answers: &[RedisResult<Value>]) {
+        for (names, answer) in self.together(names).zip(answers) {
+            if let Ok(Value::Int(taken)) = answer {
+                let missing = (names.len() as u64).saturating_sub(u64::try_from(*taken).unwrap_or(0));
+                self.nodes.read().with(&names[0], |pilot| pilot.not_there(missing));
+            }
         }
     }
 
     /// Victims that could not be taken out.
-    pub(crate) fn again(&self, names: Vec<Name>) {
-        self.with(|pilot, _| pilot.again(names));
+    pub(crate) fn again(&self, names: &[Name]) {
+        let nodes = self.nodes.read();
+        names.iter().for_each(|name| _ = nodes.with(name, |pilot| pilot.again(name.clone())));
     }
 
     /// Something was written or invalidated by us. A value is adopted when it is read; a mark leaves by its lifetime.
     pub(crate) fn written(&self, notices: &[Notice]) {
-        self.with(|pilot, _| notices.iter().for_each(|notice| pilot.gone(&notice.instead.name)));
+        notices.iter().for_each(|notice| self.gone(&notice.instead.name));
     }
 
-    /// A message of a peer.
+    /// A message of a peer: a hello, or what it saw of keys that are ours.
     pub(crate) fn hear(&self, message: &[u8]) {
-        self.with(|pilot, now| pilot.hear(message, now));
+        let (nodes, now) = (self.nodes.read(), self.now());
+        if let Some(hello) = Hello::decode(message) {
+            let node = nodes.all.iter().find(|node| node.tag() == hello.node);
+            _ = node.map(|node| node.with(|pilot| pilot.greeted(hello, now)));
+            return;
+        }
+        Event::decode(message).for_each(|event| _ = nodes.with(&event.name, |pilot| pilot.told(&event, now)));
+    }
+
+    /// A value of ours that was found at `node`, if it should be there.
+    fn found(&self, node: &Arc<Node>, name: &Name, bytes: usize, ttl: Option<Duration>) {
+        let (nodes, now) = (self.nodes.read(), self.now());
+        if nodes.has(node, name) {
+            node.with(|pilot| pilot.found(name, bytes, ttl, now));
+        }
+    }
+
+    /// Follows a cluster whose slots lie like this.
+    fn locate(&self, map: SlotMap) {
+        let changed = self.nodes.write().locate(map, || Pilot::new(self.config.clone(), self.id));
+        for node in changed {
+            let nodes = self.nodes.read();
+            node.with(|pilot| pilot.owns(|name| nodes.has(&node, name)));
+        }
     }
 
     /// Steers, or leaves the server alone, until told otherwise.
     pub(crate) fn switch(&self, on: bool) {
-        self.with(|pilot, _| pilot.switch(on));
+        self.nodes.write().switch(on);
     }
 
     pub(crate) fn state(&self) -> SteeringState {
-        self.pilot.lock().state()
+        self.nodes.read().state()
+    }
+
+    /// Each primary's address and state; of one server without an address.
+    pub(crate) fn states(&self) -> Vec<(String, SteeringState)> {
+        self.nodes.read().states()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The processes that steer one Redis: each key belongs to one of them, and the others tell that one what they see.
 //!
 //! ```text
-//! CHANNEL!steer       'H' id 8 | bytes in the directory 8 | steers 1            each second, and who hears nothing for 3.5 s forgets
+//! CHANNEL!steer       'H' id 8 | bytes in the directory 8 | steers 1 | in a cluster, of which node 8
+//!                     each second, and who hears nothing for 3.5 s forgets
 //! CHANNEL!steer:ID    { kind 1 | weight 4 | seconds to live 4, 0 unknown | length of the name 2 | name } …
 //! ```
 //! Integers are little-endian. The owner is found by rendezvous hashing (Thaler, Ravishankar, "Using Name-Based Mappings to Increase Hit
@@ -17,6 +18,7 @@ use larder_policy::{KeyHash, Time};
 const SILENT: Duration = Duration::from_millis(3500);
 const HELLO: u8 = b'H';
 const HELLO_BYTES: usize = 18;
+const WITH_NODE: usize = HELLO_BYTES + 8;
 const HEAD: usize = 11;
 
 /// What a process saw of a key it does not own.
@@ -80,23 +82,26 @@ pub(super) struct Hello {
     pub(super) used: u64,
     /// Whether it steers, or leaves the server alone.
     pub(super) steers: bool,
+    /// Which node of a cluster that is about.
+    pub(super) node: Option<u64>,
 }
 
 impl Hello {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let (id, used) = (self.id.to_le_bytes(), self.used.to_le_bytes());
-        [&[HELLO], &id[..], &used[..], &[u8::from(self.steers)]].concat()
+        let mut out = vec![HELLO];
+        out.extend(self.id.to_le_bytes());
+        out.extend(self.used.to_le_bytes());
+        out.push(self.steers.into());
+        out.extend(self.node.iter().flat_map(|node| node.to_le_bytes()));
+        out
     }
 
     pub(super) fn decode(message: &[u8]) -> Option<Self> {
-        let message: [u8; HELLO_BYTES] =
-            message.try_into().ok().filter(|bytes: &[u8; HELLO_BYTES]| bytes[0] == HELLO)?;
-        let number = |at: usize| {
-            let mut raw = [0; 8];
-            raw.copy_from_slice(&message[at..at + 8]);
-            u64::from_le_bytes(raw)
-        };
-        Some(Self { id: number(1), used: number(9), steers: message[17] != 0 })
+        if message.first() != Some(&HELLO) || !matches!(message.len(), HELLO_BYTES | WITH_NODE) {
+            return None;
+        }
+        let number = |at: usize| Some(u64::from_le_bytes(message.get(at..at + 8)?.try_into().ok()?));
+        Some(Self { id: number(1)?, used: number(9)?, steers: message[17] != 0, node: number(HELLO_BYTES) })
     }
 }
 
@@ -159,7 +164,7 @@ mod tests {
     use super::*;
 
     fn hello(id: u64) -> Hello {
-        Hello { id, used: id * 10, steers: true }
+        Hello { id, used: id * 10, steers: true, node: None }
     }
 
     #[test]
@@ -220,10 +225,13 @@ mod tests {
 
     #[test]
     fn a_hello_is_heard_and_noise_is_not() {
-        let said = Hello { steers: false, ..hello(7) };
-        let message = said.encode();
-        assert_eq!(Hello::decode(&message), Some(said));
-        assert_eq!(Hello::decode(&message[1..]), None);
+        for node in [None, Some(u64::MAX - 8)] {
+            let said = Hello { steers: false, node, ..hello(7) };
+            let message = said.encode();
+            assert_eq!(Hello::decode(&message), Some(said));
+            assert_eq!(Hello::decode(&message[1..]), None);
+            assert_eq!(Hello::decode(&message[..message.len() - 1]), None);
+        }
         assert_eq!(Hello::decode(&[0; HELLO_BYTES]), None);
     }
 }

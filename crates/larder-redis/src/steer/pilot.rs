@@ -198,7 +198,10 @@ impl Pilot {
         let leaves = self.filling.remove(name).unwrap_or(false);
         match self.peers.owner(hash(name)) {
             _ if !kept => self.gone(name),
-            None if leaves => self.evicted.push(name.clone()),
+            None if leaves => {
+                self.counts.evicted += 1;
+                self.evicted.push(name.clone());
+            }
             None => {}
             Some(owner) if self.concerns(name) => {
                 let weight = weight(name, bytes.len());
@@ -278,40 +281,55 @@ impl Pilot {
         }
     }
 
-    /// A message of a peer: a hello, or what it saw of keys that are ours.
-    pub(super) fn hear(&mut self, message: &[u8], now: Time) {
-        if let Some(hello) = Hello::decode(message) {
-            if self.peers.heard(hello, now) {
-                self.owners_changed();
-            }
+    /// A peer says that it is there.
+    pub(super) fn greeted(&mut self, hello: Hello, now: Time) {
+        if self.peers.heard(hello, now) {
+            self.owners_changed();
+        }
+    }
+
+    /// What a peer saw of a key that is ours.
+    pub(super) fn told(&mut self, Event { kind, weight, ttl, name }: &Event, now: Time) {
+        // Only of namespaces that are ours too, and no longer ours if owners have just changed.
+        let known = self.namespaces.contains(names::namespace(name)) && self.concerns(name);
+        if !known || self.peers.owner(hash(name)).is_some() {
             return;
         }
-        for Event { kind, weight, ttl, name } in Event::decode(message) {
-            // Only of namespaces that are ours too, and no longer ours if owners have just changed.
-            let known = self.namespaces.contains(names::namespace(&name)) && self.concerns(&name);
-            if !known || self.peers.owner(hash(&name)).is_some() {
-                continue;
-            }
-            match kind {
-                Kind::Hit => self.hit(&name, weight, now),
-                Kind::Fill => {
-                    self.filled += u64::from(weight);
-                    // It is there already.
-                    if self.filled(&name, weight, ttl, now) == Filled::Refused {
-                        self.counts.evicted += 1;
-                        self.evicted.push(name);
-                    }
+        match kind {
+            Kind::Hit => self.hit(name, *weight, now),
+            Kind::Fill => {
+                self.filled += u64::from(*weight);
+                // It is there already.
+                if self.filled(name, *weight, *ttl, now) == Filled::Refused {
+                    self.counts.evicted += 1;
+                    self.evicted.push(name.clone());
                 }
-                Kind::Gone => _ = self.directory.as_mut().map(|directory| directory.gone(&name)),
             }
+            Kind::Gone => _ = self.directory.as_mut().map(|directory| directory.gone(name)),
         }
     }
 
     fn owners_changed(&mut self) {
         if let Some(directory) = &mut self.directory {
-            directory.retain(|key| self.peers.owner(key).is_none());
+            directory.retain(|key, _| self.peers.owner(key).is_none());
         }
         (self.sweep, self.moving) = (true, true);
+    }
+
+    /// Other slots than before are served here: of the names known, those of which `is_ours` says so.
+    pub(super) fn owns(&mut self, is_ours: impl Fn(&Name) -> bool) {
+        if let Some(directory) = &mut self.directory {
+            directory.retain(|_, name| is_ours(name));
+        }
+        self.evicted.retain(&is_ours);
+        self.filling.retain(|name, _| is_ours(name));
+        (self.sweep, self.moving) = (true, true);
+    }
+
+    /// A replica is the primary now. It counts evictions anew, may lack what was written last, and may have what left last.
+    pub(super) fn taken_over(&mut self) {
+        self.limit.forget_evictions();
+        (self.verify, self.sweep, self.moving) = (true, true, true);
     }
 
     pub(super) fn switch(&mut self, on: bool) {
@@ -441,9 +459,9 @@ impl Pilot {
         }
     }
 
-    /// Victims that are still there.
-    pub(super) fn again(&mut self, names: Vec<Name>) {
-        self.evicted.extend(names);
+    /// A victim that is still there.
+    pub(super) fn again(&mut self, name: Name) {
+        self.evicted.push(name);
     }
 
     pub(super) fn take_events(&mut self) -> BTreeMap<u64, Vec<u8>> {
@@ -451,10 +469,11 @@ impl Pilot {
         std::mem::take(&mut self.events)
     }
 
-    pub(super) fn hello(&self) -> Hello {
+    /// What the peers hear of us, at `node` of a cluster.
+    pub(super) fn hello(&self, node: Option<u64>) -> Hello {
         let used = self.directory.as_ref().map_or(0, Directory::used);
         // Without a limit on the server there is nothing to object to.
-        Hello { id: self.id, used, steers: self.wants() || !self.limited }
+        Hello { id: self.id, used, steers: self.wants() || !self.limited, node }
     }
 
     pub(super) fn state(&mut self) -> SteeringState {

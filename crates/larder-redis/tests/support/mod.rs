@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
+pub mod cluster;
+pub mod full;
 pub mod proxy;
 pub mod server;
 pub mod trend;

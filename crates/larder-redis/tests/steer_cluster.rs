@@ -1,0 +1,166 @@
+//! A full cluster of our own, steered: each primary within its limit, through moves of slots and a fail-over.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_redis::{RedisConfig, RedisStore};
+use support::cluster::{Cluster, PATIENCE};
+use support::full::{evicted, ours, quick, read, traffic, try_read};
+use support::{RECOVERY, eventually};
+use tokio::runtime::Handle;
+
+const STRANGERS: u64 = 400;
+
+fn store(config: RedisConfig) -> Arc<RedisStore> {
+    Arc::new(RedisStore::new(config, &Handle::current()).unwrap())
+}
+
+async fn connected(store: &RedisStore) {
+    eventually("it connects", RECOVERY, async || store.state().connected && store.state().listening).await;
+}
+
+async fn steers(store: &RedisStore) {
+    eventually("all primaries are steered", RECOVERY, async || {
+        store.steering_by_node().len() == 3 && store.steering().unwrap().steers
+    })
+    .await;
+}
+
+/// What each directory has is what its primary has.
+async fn agrees(cluster: &Cluster, store: &RedisStore) {
+    eventually("directories and primaries agree", PATIENCE, async || {
+        let states = store.steering_by_node();
+        let agrees = |node: usize| {
+            let address = cluster.nodes[node].address().to_string();
+            let there = ours(&cluster.nodes[node]);
+            states.iter().any(|(place, state)| *place == address && state.keys.abs_diff(there) <= there / 50 + 2)
+        };
+        let masters = cluster.masters();
+        states.len() == masters.len() && masters.into_iter().all(agrees)
+    })
+    .await;
+}
+
+fn total(cluster: &Cluster, of: impl Fn(&support::server::Server) -> u64) -> u64 {
+    cluster.masters().iter().map(|&node| of(&cluster.nodes[node])).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_primary_keeps_its_limit_through_moves_and_fail_over() {
+    need_redis!();
+    // A replica's backlog has to fit too.
+    let more = ["--maxmemory", "6mb", "--maxmemory-policy", "allkeys-lru", "--repl-backlog-size", "64kb"];
+    let mut cluster = Cluster::with(6, 1, &more).await;
+    let urls: Vec<_> = cluster.nodes.iter().map(support::server::Server::url).collect();
+    let mut conn = redis::cluster::ClusterClient::new(urls).unwrap().get_async_connection().await.unwrap();
+    for key in 0..STRANGERS {
+        let name = if key % 2 == 0 { format!("foreign:{key}") } else { format!("test:foreign:{key}") };
+        redis::cmd("SET").arg(name).arg("x").exec_async(&mut conn).await.unwrap();
+    }
+    let store = store(cluster.config().steered(quick()));
+    steers(&store).await;
+    for key in 0..50 {
+        read(&store, key).await;
+    }
+    steers(&store).await;
+    traffic(&store, 0..12_000).await;
+    agrees(&cluster, &store).await;
+    let (native, unlinked) = (total(&cluster, evicted), total(&cluster, |server| server.calls("unlink")));
+    let state = store.steering().unwrap();
+    let left = state.evicted + state.refused;
+    assert!(left > 5_000 && native < left / 10, "{native} evicted by the servers, {state:?}");
+    for (place, state) in store.steering_by_node() {
+        assert!(state.evicted + state.refused > 1_000 && state.used * 10 > state.limit * 9, "{place}: {state:?}");
+    }
+    // A victim is one command, and a newcomer that is refused is none.
+    assert!(unlinked <= state.evicted, "{unlinked} were taken out, {state:?}");
+
+    // Slots move while keys are read and written.
+    let masters = cluster.masters();
+    let moving = cluster.reshard(masters[0], masters[1], 500);
+    let mut key = 100_000;
+    while !moving.is_finished() {
+        for _ in 0..50 {
+            let _ = (try_read(&store, key).await, try_read(&store, key % 10).await);
+            key += 1;
+        }
+    }
+    moving.await.unwrap();
+    traffic(&store, 200_000..203_000).await;
+    agrees(&cluster, &store).await;
+
+    // A primary dies.
+    let masters = cluster.masters();
+    let mut native = evicted(&cluster.nodes[masters[2]]);
+    cluster.nodes[masters[2]].kill();
+    eventually("its replica takes over", PATIENCE, async || {
+        let _ = try_read(&store, key).await;
+        key += 1;
+        cluster.is_whole(3)
+    })
+    .await;
+    eventually("all keys are served", RECOVERY, async || {
+        let mut well = true;
+        for key in 0..100 {
+            well &= try_read(&store, key).await.is_ok();
+        }
+        well
+    })
+    .await;
+    steers(&store).await;
+    traffic(&store, 300_000..306_000).await;
+    agrees(&cluster, &store).await;
+    let state = store.steering().unwrap();
+    native += total(&cluster, evicted);
+    let left = state.evicted + state.refused;
+    assert!(left > 12_000 && native < left / 5, "{native} evicted by the servers, {state:?}");
+
+    // The servers may have evicted strangers, but not more than they evicted.
+    let strangers = total(&cluster, |server| server.tell::<Vec<String>>(&["KEYS", "*foreign:*"]).unwrap().len() as u64);
+    assert!(strangers + native >= STRANGERS, "{strangers} of {STRANGERS} strangers are left, {native} evicted");
+
+    // Switched off, the servers decide.
+    store.steer(false);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (before, native) = (store.steering().unwrap(), total(&cluster, evicted));
+    assert!(!before.steers);
+    traffic(&store, 400_000..403_000).await;
+    let after = store.steering().unwrap();
+    assert_eq!((before.evicted, before.refused), (after.evicted, after.refused));
+    assert!(total(&cluster, evicted) - native > 1_500);
+}
+
+/// Hits of skewed requests among which keys come that are asked for once.
+async fn hits(store: &RedisStore) -> u32 {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut hits = 0;
+    for at in 0..30_000_u64 {
+        let key = if at % 3 == 0 { 1_000_000 + at } else { (rng.f64().powi(3) * 8_000.0) as u64 };
+        hits += u32::from(read(store, key).await);
+    }
+    hits
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_steered_cluster_hits_no_less_than_one_left_alone() {
+    need_redis!();
+    let cluster = Cluster::with(3, 0, &["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]).await;
+    let alone = store(cluster.config());
+    connected(&alone).await;
+    let native = hits(&alone).await;
+    drop(alone);
+    for node in &cluster.nodes {
+        node.tell::<()>(&["FLUSHALL"]).unwrap();
+    }
+    let steered = store(cluster.config().steered(quick()));
+    connected(&steered).await;
+    steers(&steered).await;
+    let ours = hits(&steered).await;
+    println!("{ours} hits steered, {native} left alone, of 20000 that can be");
+    assert!(ours >= native, "{ours} hits steered, {native} left alone: {:?}", steered.steering());
+    let state = steered.steering().unwrap();
+    assert!(state.evicted + state.refused > 5_000, "{state:?}");
+}
