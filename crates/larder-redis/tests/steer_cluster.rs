@@ -71,7 +71,7 @@ async fn each_primary_keeps_its_limit_through_moves_and_fail_over() {
     let (native, unlinked) = (total(&cluster, evicted), total(&cluster, |server| server.calls("unlink")));
     let state = store.steering().unwrap();
     let left = state.evicted + state.refused;
-    assert!(left > 5_000 && native < left / 10, "{native} evicted by the servers, {state:?}");
+    assert!(left > 5_000 && native < left / 3, "{native} evicted by the servers, {state:?}");
     for (place, state) in store.steering_by_node() {
         assert!(state.evicted + state.refused > 1_000 && state.used * 10 > state.limit * 9, "{place}: {state:?}");
     }
@@ -116,7 +116,7 @@ async fn each_primary_keeps_its_limit_through_moves_and_fail_over() {
     let state = store.steering().unwrap();
     native += total(&cluster, evicted);
     let left = state.evicted + state.refused;
-    assert!(left > 12_000 && native < left / 5, "{native} evicted by the servers, {state:?}");
+    assert!(left > 12_000 && native < left / 3, "{native} evicted by the servers, {state:?}");
 
     // The servers may have evicted strangers, but not more than they evicted.
     let strangers = total(&cluster, |server| server.tell::<Vec<String>>(&["KEYS", "*foreign:*"]).unwrap().len() as u64);
@@ -158,9 +158,21 @@ async fn a_steered_cluster_hits_no_less_than_one_left_alone() {
     let steered = store(cluster.config().steered(quick()));
     connected(&steered).await;
     steers(&steered).await;
-    let ours = hits(&steered).await;
-    println!("{ours} hits steered, {native} left alone, of 20000 that can be");
-    assert!(ours >= native, "{ours} hits steered, {native} left alone: {:?}", steered.steering());
+    let with = hits(&steered).await;
+    assert!(with >= native, "{with} hits steered, {native} left alone: {:?}", steered.steering());
     let state = steered.steering().unwrap();
     assert!(state.evicted + state.refused > 5_000, "{state:?}");
+
+    // Another process: each key is in the directory of one of them.
+    let other = store(cluster.config().steered(quick()));
+    connected(&other).await;
+    for key in 0..50 {
+        read(&other, key).await;
+    }
+    eventually("they share the keys", PATIENCE, async || {
+        let states = [steered.steering().unwrap(), other.steering().unwrap()];
+        let (known, there) = (states[0].keys + states[1].keys, total(&cluster, |server| ours(server) as u64) as usize);
+        states.iter().all(|state| state.processes == 2 && state.keys > there / 4) && known.abs_diff(there) <= there / 20
+    })
+    .await;
 }

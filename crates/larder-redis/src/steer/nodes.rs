@@ -65,7 +65,8 @@ impl SlotMap {
         let Value::Array(rows) = answer else { return None };
         let rows: Vec<_> = rows.iter().map(row).collect::<Option<_>>()?;
         let rows: Vec<_> = rows.into_iter().filter(|(_, place)| !matches!(&*place.host, "" | "?")).collect();
-        let places: Vec<_> = rows.iter().map(|(_, place)| place).collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        let places: Vec<_> =
+            rows.iter().map(|(_, place)| place).collect::<BTreeSet<_>>().into_iter().cloned().collect();
         let mut of = HashMap::default();
         for (slots, place) in &rows {
             let at = places.binary_search(place).ok()?;
@@ -205,7 +206,141 @@ impl Nodes {
 
     /// Each primary's address and state.
     pub(super) fn states(&self) -> Vec<(String, SteeringState)> {
-        let address = |node: &Node| node.place().map_or_else(String::new, |Place { host, port }| format!("{host}:{port}"));
+        let address =
+            |node: &Node| node.place().map_or_else(String::new, |Place { host, port }| format!("{host}:{port}"));
         self.all.iter().map(|node| (address(node), node.with(Pilot::state))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::RangeInclusive;
+
+    use larder::remote::names;
+    use larder_policy::Time;
+
+    use super::*;
+    use crate::ServerInfo;
+    use crate::steer::Steering;
+
+    /// What `CLUSTER SLOTS` answers, with a replica behind each primary.
+    fn answer(rows: &[(RangeInclusive<i64>, &str, i64)]) -> Value {
+        let node = |host: &str, port| {
+            let id = Value::BulkString(b"0123".to_vec());
+            Value::Array(vec![Value::BulkString(host.into()), Value::Int(port), id, Value::Array(Vec::new())])
+        };
+        let row = |(slots, host, port): &(RangeInclusive<i64>, &str, i64)| {
+            let ends = [Value::Int(*slots.start()), Value::Int(*slots.end())];
+            Value::Array([&ends[..], &[node(host, *port), node(host, port + 100)]].concat())
+        };
+        Value::Array(rows.iter().map(row).collect())
+    }
+
+    fn map(rows: &[(RangeInclusive<i64>, &str, i64)]) -> SlotMap {
+        SlotMap::parse(&answer(rows)).unwrap()
+    }
+
+    fn pilot() -> Pilot {
+        let mut pilot = Pilot::new(Steering::default(), 1);
+        pilot.read(&ServerInfo { maxmemory: 1 << 30, ..ServerInfo::default() }, Time(0));
+        pilot
+    }
+
+    /// A cluster of two whose directories know 1000 names.
+    fn cluster() -> Nodes {
+        let mut nodes = Nodes::cluster();
+        assert!(nodes.locate(map(&[(0..=8_191, "a", 1), (8_192..=16_383, "b", 1)]), pilot).is_empty());
+        for key in 0..1_000 {
+            let name = names::key("test", &key.to_string());
+            nodes.with(&name, |pilot| pilot.found(&name, 100, None, Time(0))).unwrap();
+        }
+        assert_eq!(known(&nodes).iter().sum::<usize>(), 1_000);
+        nodes
+    }
+
+    fn known(nodes: &Nodes) -> Vec<usize> {
+        nodes.states().iter().map(|(_, state)| state.keys).collect()
+    }
+
+    fn follow(nodes: &mut Nodes, map: SlotMap) -> usize {
+        let changed = nodes.locate(map, pilot);
+        for node in &changed {
+            node.quietly(|pilot| pilot.owns(|name| nodes.has(node, name)));
+        }
+        changed.len()
+    }
+
+    #[test]
+    fn a_map_is_read_whoever_answers() {
+        let rows = [(0..=100, "a", 1), (200..=300, "b", 2), (101..=199, "a", 1)];
+        let mut turned = rows.clone();
+        turned.reverse();
+        assert_eq!(map(&rows), map(&turned));
+        // The slots of these two, by `CLUSTER KEYSLOT`.
+        let map = map(&[(12_182..=12_182, "a", 1), (5_061..=5_061, "b", 2)]);
+        assert_eq!(map.at("foo").map(|at| &*map.places[at].host), Some("a"));
+        assert_eq!(map.at("x{bar}y").map(|at| &*map.places[at].host), Some("b"));
+        assert_eq!(map.at("elsewhere"), None);
+    }
+
+    #[test]
+    fn what_is_no_map_is_none() {
+        let odd = [(-1..=5, "a", 1), (0..=70_000, "a", 1), (0..=5, "a", 70_000), (0..=5, "", 1), (0..=5, "?", 1)];
+        for row in odd {
+            assert_eq!(SlotMap::parse(&answer(&[row])), None);
+        }
+        let hollow = Value::Array(vec![Value::Array(vec![Value::Int(0), Value::Int(1), Value::Array(Vec::new())])]);
+        for answer in [Value::Nil, Value::Array(Vec::new()), Value::Array(vec![Value::Int(1)]), hollow] {
+            assert_eq!(SlotMap::parse(&answer), None);
+        }
+    }
+
+    #[test]
+    fn names_leave_with_their_slots_and_a_map_that_says_the_same_changes_nothing() {
+        let mut nodes = cluster();
+        let before = known(&nodes);
+        assert_eq!(follow(&mut nodes, map(&[(8_192..=16_383, "b", 1), (0..=8_191, "a", 1)])), 0);
+        assert_eq!(follow(&mut nodes, map(&[(0..=4_095, "a", 1), (4_096..=16_383, "b", 1)])), 2);
+        let after = known(&nodes);
+        // About half of the one's; the other finds them with a scan.
+        assert!(after[0] > before[0] / 3 && after[0] < before[0] * 2 / 3, "{before:?} {after:?}");
+        assert_eq!(after[1], before[1]);
+        assert!(nodes.all.iter().all(|node| node.quietly(|pilot| pilot.sweep)));
+    }
+
+    #[test]
+    fn a_replica_takes_over_the_directory() {
+        let mut nodes = cluster();
+        let before = known(&nodes);
+        assert_eq!(follow(&mut nodes, map(&[(8_192..=16_383, "b", 1), (0..=8_191, "c", 1)])), 0);
+        let states = nodes.states();
+        assert_eq!(states.iter().map(|(address, _)| &**address).collect::<Vec<_>>(), ["b:1", "c:1"]);
+        assert_eq!(known(&nodes), [before[1], before[0]]);
+        assert!(nodes.all[1].quietly(|pilot| pilot.sweep && pilot.verify));
+    }
+
+    #[test]
+    fn a_primary_more_or_less_takes_nobody_elses_directory() {
+        let mut nodes = cluster();
+        let before = known(&nodes);
+        nodes.switch(false);
+        follow(&mut nodes, map(&[(0..=8_191, "a", 1), (8_192..=12_000, "b", 1), (12_001..=16_383, "c", 1)]));
+        assert_eq!((known(&nodes)[0], known(&nodes)[2]), (before[0], 0));
+        let steers = |pilot: &mut Pilot| {
+            pilot.sweep = false;
+            pilot.swept();
+            pilot.hello(None).steers
+        };
+        assert!(!nodes.all[2].quietly(steers), "the new one is switched off too");
+        nodes.switch(true);
+        assert!(nodes.all[2].quietly(steers));
+        // It leaves again, and what it counted stays.
+        let mut names = (0..).map(|key| names::key("more", &key.to_string()));
+        let name = names.find(|name| nodes.has(&nodes.all[2], name)).unwrap();
+        nodes.with(&name, |pilot| pilot.found(&name, 100, None, Time(0)));
+        let adopted = nodes.state().adopted;
+        assert_eq!(adopted, 1_001);
+        follow(&mut nodes, map(&[(0..=8_191, "a", 1), (8_192..=16_383, "b", 1)]));
+        assert_eq!((nodes.all.len(), nodes.state().adopted), (2, adopted));
     }
 }

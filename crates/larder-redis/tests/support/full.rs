@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use larder::remote::envelope::{Envelope, Fence, Form, Kind};
 use larder::Error;
+use larder::remote::envelope::{Envelope, Fence, Form, Kind};
 use larder::remote::{Item, Name, RemoteStore, names};
 use larder_redis::{RedisStore, Steering};
 
