@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use larder_redis::{RedisConfig, RedisStore};
 use support::cluster::{Cluster, PATIENCE};
-use support::full::{evicted, ours, quick, read, traffic, try_read};
+use support::full::{evicted, ours, quick, read, try_read};
 use support::{RECOVERY, eventually};
 use tokio::runtime::Handle;
 
@@ -44,6 +44,17 @@ async fn agrees(cluster: &Cluster, store: &RedisStore) {
     .await;
 }
 
+/// New keys and a few old ones. While nodes come and go a read may fail, which a tier takes for a miss.
+async fn traffic(store: &RedisStore, keys: std::ops::Range<u64>) {
+    let reads = 2 * (keys.end - keys.start);
+    let mut failed = 0;
+    for key in keys {
+        failed += u64::from(try_read(store, key).await.is_err());
+        failed += u64::from(try_read(store, key % 10).await.is_err());
+    }
+    assert!(failed < reads / 10, "{failed} of {reads} failed: {:?}", store.state());
+}
+
 fn total(cluster: &Cluster, of: impl Fn(&support::server::Server) -> u64) -> u64 {
     cluster.masters().iter().map(|&node| of(&cluster.nodes[node])).sum()
 }
@@ -52,7 +63,7 @@ fn total(cluster: &Cluster, of: impl Fn(&support::server::Server) -> u64) -> u64
 async fn each_primary_keeps_its_limit_through_moves_and_fail_over() {
     need_redis!();
     // A replica's backlog has to fit too.
-    let more = ["--maxmemory", "6mb", "--maxmemory-policy", "allkeys-lru", "--repl-backlog-size", "64kb"];
+    let more = ["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru", "--repl-backlog-size", "64kb"];
     let mut cluster = Cluster::with(6, 1, &more).await;
     let urls: Vec<_> = cluster.nodes.iter().map(support::server::Server::url).collect();
     let mut conn = redis::cluster::ClusterClient::new(urls).unwrap().get_async_connection().await.unwrap();
@@ -62,18 +73,16 @@ async fn each_primary_keeps_its_limit_through_moves_and_fail_over() {
     }
     let store = store(cluster.config().steered(quick()));
     steers(&store).await;
-    for key in 0..50 {
-        read(&store, key).await;
-    }
+    traffic(&store, 0..50).await;
     steers(&store).await;
-    traffic(&store, 0..12_000).await;
+    traffic(&store, 0..6_000).await;
     agrees(&cluster, &store).await;
     let (native, unlinked) = (total(&cluster, evicted), total(&cluster, |server| server.calls("unlink")));
     let state = store.steering().unwrap();
     let left = state.evicted + state.refused;
-    assert!(left > 5_000 && native < left / 3, "{native} evicted by the servers, {state:?}");
+    assert!(left > 2_500 && native < left / 3, "{native} evicted by the servers, {state:?}");
     for (place, state) in store.steering_by_node() {
-        assert!(state.evicted + state.refused > 1_000 && state.used * 10 > state.limit * 9, "{place}: {state:?}");
+        assert!(state.evicted + state.refused > 500 && state.used * 10 > state.limit * 9, "{place}: {state:?}");
     }
     // A victim is one command, and a newcomer that is refused is none.
     assert!(unlinked <= state.evicted, "{unlinked} were taken out, {state:?}");
@@ -83,13 +92,11 @@ async fn each_primary_keeps_its_limit_through_moves_and_fail_over() {
     let moving = cluster.reshard(masters[0], masters[1], 500);
     let mut key = 100_000;
     while !moving.is_finished() {
-        for _ in 0..50 {
-            let _ = (try_read(&store, key).await, try_read(&store, key % 10).await);
-            key += 1;
-        }
+        let _ = (try_read(&store, key).await, try_read(&store, key % 10).await);
+        key += 1;
     }
     moving.await.unwrap();
-    traffic(&store, 200_000..203_000).await;
+    traffic(&store, 200_000..202_000).await;
     agrees(&cluster, &store).await;
 
     // A primary dies.
@@ -111,12 +118,12 @@ async fn each_primary_keeps_its_limit_through_moves_and_fail_over() {
     })
     .await;
     steers(&store).await;
-    traffic(&store, 300_000..306_000).await;
+    traffic(&store, 300_000..303_000).await;
     agrees(&cluster, &store).await;
     let state = store.steering().unwrap();
     native += total(&cluster, evicted);
     let left = state.evicted + state.refused;
-    assert!(left > 12_000 && native < left / 3, "{native} evicted by the servers, {state:?}");
+    assert!(left > 6_000 && native < left / 3, "{native} evicted by the servers, {state:?}");
 
     // The servers may have evicted strangers, but not more than they evicted.
     let strangers = total(&cluster, |server| server.tell::<Vec<String>>(&["KEYS", "*foreign:*"]).unwrap().len() as u64);
@@ -127,18 +134,18 @@ async fn each_primary_keeps_its_limit_through_moves_and_fail_over() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let (before, native) = (store.steering().unwrap(), total(&cluster, evicted));
     assert!(!before.steers);
-    traffic(&store, 400_000..403_000).await;
+    traffic(&store, 400_000..402_000).await;
     let after = store.steering().unwrap();
     assert_eq!((before.evicted, before.refused), (after.evicted, after.refused));
-    assert!(total(&cluster, evicted) - native > 1_500);
+    assert!(total(&cluster, evicted) - native > 1_000);
 }
 
 /// Hits of skewed requests among which keys come that are asked for once.
 async fn hits(store: &RedisStore) -> u32 {
     let mut rng = fastrand::Rng::with_seed(1);
     let mut hits = 0;
-    for at in 0..30_000_u64 {
-        let key = if at % 3 == 0 { 1_000_000 + at } else { (rng.f64().powi(3) * 8_000.0) as u64 };
+    for at in 0..15_000_u64 {
+        let key = if at % 3 == 0 { 1_000_000 + at } else { (rng.f64().powi(3) * 6_000.0) as u64 };
         hits += u32::from(read(store, key).await);
     }
     hits
@@ -161,11 +168,12 @@ async fn a_steered_cluster_hits_no_less_than_one_left_alone() {
     let with = hits(&steered).await;
     assert!(with >= native, "{with} hits steered, {native} left alone: {:?}", steered.steering());
     let state = steered.steering().unwrap();
-    assert!(state.evicted + state.refused > 5_000, "{state:?}");
+    assert!(state.evicted + state.refused > 2_500, "{state:?}");
 
     // Another process: each key is in the directory of one of them.
     let other = store(cluster.config().steered(quick()));
     connected(&other).await;
+    steers(&other).await;
     for key in 0..50 {
         read(&other, key).await;
     }

@@ -422,6 +422,10 @@ impl Pilot {
 
     /// A value of ours that was found on the server.
     pub(super) fn found(&mut self, name: &Name, bytes: usize, ttl: Option<Duration>, now: Time) {
+        // Whose it is may have changed since it was asked for.
+        if self.peers.owner(hash(name)).is_some() {
+            return;
+        }
         let (room, steers) = (self.room(), self.steers());
         let Some(directory) = &mut self.directory else { return };
         self.counts.adopted += u64::from(directory.adopt(name, weight(name, bytes), ttl, now, room));
@@ -530,5 +534,18 @@ mod tests {
         assert!(pilot.swept(), "it was waited for");
         pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(3));
         assert!(pilot.steers());
+    }
+
+    #[test]
+    fn what_a_scan_finds_late_is_not_taken_from_a_peer() {
+        let mut pilot = Pilot::new(Steering::default(), 1);
+        pilot.read(&ServerInfo { maxmemory: 1 << 20, ..ServerInfo::default() }, Time(0));
+        let names: Vec<_> = (0..100).map(|key| item(key).name).collect();
+        let unknown = pilot.unknown(names.clone());
+        assert_eq!(unknown.len(), 100);
+        pilot.greeted(Hello { id: 2, used: 0, steers: true, node: None }, Time(1));
+        unknown.iter().for_each(|name| pilot.found(name, VALUE, None, Time(2)));
+        let ours = names.iter().filter(|name| pilot.peers.owner(hash(name)).is_none()).count();
+        assert!(ours > 0 && ours < 100 && pilot.state().keys == ours, "{ours}, {:?}", pilot.state());
     }
 }
