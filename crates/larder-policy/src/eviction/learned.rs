@@ -59,17 +59,31 @@ pub(crate) enum Objective {
 #[derive(Clone, Copy, Debug, Default)]
 struct Resident {
     history: History,
+    gain: Gain,
     hash: u32,
-    /// What a hit gains per unit of weight; 0 where nobody is.
-    gain: f32,
 }
 
 // docs/learned.md counts them.
-const _: () = assert!(size_of::<Resident>() == 32 && size_of::<History>() == 24);
+const _: () = assert!(size_of::<Resident>() == 24 && size_of::<History>() == 18);
 
 impl Resident {
     fn is_present(&self) -> bool {
-        self.gain > 0.0
+        self.gain != Gain::default()
+    }
+}
+
+/// What a hit gains per unit of weight, to one part in 256: the upper half of a float. 0 where nobody is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Gain(u16);
+
+impl Gain {
+    fn new(gain: f32) -> Self {
+        Self((gain.to_bits().saturating_add(1 << 15) >> 16).max(1) as u16)
+    }
+
+    #[inline(always)]
+    fn get(self) -> f32 {
+        f32::from_bits(u32::from(self.0) << 16)
     }
 }
 
@@ -255,8 +269,8 @@ impl Learned {
             let context = self.context.note(Some(self.now.wrapping_sub(history.last)), false);
             history.touch(self.now, &self.scale, context);
             history.hits = history.hits.saturating_add(1);
-            if history.watched {
-                history.watched = false;
+            if history.is_watched() {
+                history.set_watched(false);
                 self.labels.on_use(resident.hash, self.now);
             }
         }
@@ -290,7 +304,7 @@ impl Learned {
 
     fn watch(&mut self, slot: Slot, features: Features) {
         let resident = &mut self.residents[slot];
-        resident.history.watched = self.labels.watch(resident.hash, self.now, features);
+        resident.history.set_watched(self.labels.watch(resident.hash, self.now, features));
     }
 
     /// The resident worth least among those drawn and those kept.
@@ -380,7 +394,7 @@ impl Learned {
                 }
                 let mut is_finite = true;
                 for candidate in drawn {
-                    candidate.worth *= self.residents[candidate.slot].gain;
+                    candidate.worth *= self.residents[candidate.slot].gain.get();
                     is_finite &= candidate.worth.is_finite();
                 }
                 is_finite
@@ -405,13 +419,13 @@ impl Learned {
         self.memory.put(resident.hash, &resident.history, self.now);
     }
 
-    fn gain(&self, access: &Access, weight: u32) -> f32 {
+    fn gain(&self, access: &Access, weight: u32) -> Gain {
         let gain = match self.objective {
             Objective::Objects => 1,
             Objective::Bytes => access.size.max(1),
             Objective::Cost => access.cost.max(1),
         };
-        gain as f32 / weight.max(1) as f32
+        Gain::new(gain as f32 / weight.max(1) as f32)
     }
 }
 
@@ -437,7 +451,7 @@ impl Eviction for Learned {
         let history = match past {
             Some(mut past) => {
                 past.touch(self.now, &self.scale, context);
-                past.stored = self.now;
+                past.store();
                 past
             }
             None => History::first(self.now, context),
@@ -459,15 +473,17 @@ impl Eviction for Learned {
             self.guard = Some(Some(Guard::new(self.fitting(), self.limit)));
         }
         let least = self.least()?;
-        if let Some(arriving) = self.arriving
+        if let Some(mut arriving) = self.arriving
             && newcomer.is_some()
         {
             let features = arriving.history.features(self.now, &self.scale);
             if self.rng.below(2) == 0 && self.watching() {
-                let watched = self.labels.watch(arriving.hash, self.now, features);
-                self.arriving = Some(Resident { history: History { watched, ..arriving.history }, ..arriving });
+                arriving.history.set_watched(self.labels.watch(arriving.hash, self.now, features));
+                self.arriving = Some(arriving);
             }
-            if self.refuses && self.rule() == Rule::Learned && self.card.worth(&features) * arriving.gain < least.worth
+            if self.refuses
+                && self.rule() == Rule::Learned
+                && self.card.worth(&features) * arriving.gain.get() < least.worth
             {
                 self.kept.insert(0, least);
                 return None;
@@ -505,11 +521,13 @@ impl Eviction for Learned {
 
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
         let resident = &mut self.residents[slot];
-        let gained = match self.objective {
-            Objective::Bytes => 1.0,
-            Objective::Objects | Objective::Cost => from.max(1) as f32 / to.max(1) as f32,
-        };
-        resident.gain *= gained;
+        match self.objective {
+            Objective::Bytes => {}
+            Objective::Objects => resident.gain = Gain::new(1.0 / to.max(1) as f32),
+            Objective::Cost => {
+                resident.gain = Gain::new(resident.gain.get() * (from.max(1) as f32 / to.max(1) as f32));
+            }
+        }
     }
 
     fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {

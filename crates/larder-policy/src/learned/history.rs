@@ -3,7 +3,7 @@
 use wide::f32x4;
 
 use super::features::{AGE, CONTEXT, DUE, Features, GAPS, HITS, NEVER, RATES, RETURNED, STAY, TOP, USES};
-use super::lanes::{exp, half_log2};
+use super::lanes::{compact, exp, expand, half_log2};
 
 /// The unit of time in which ages are binned: it follows the number of objects the cache holds, so that a model learned at
 /// one size serves at another.
@@ -42,32 +42,65 @@ impl Scale {
 }
 
 /// Rates are kept in 64ths: up to 1023 uses within the half-life, far above what is ever in danger.
-const RATE: f32 = 64.0;
+pub(crate) const RATE: f32 = 64.0;
 
-/// A key's past. Moments are counted in accesses and wrap, which only misdates what is four billion accesses old.
+/// A key's past. Moments are counted in accesses and wrap, which only misdates what is four billion accesses old. Packed to 18 bytes, so
+/// that a resident takes 24.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(packed(2))]
 pub(crate) struct History {
     /// When it was last used.
     pub(crate) last: u32,
-    /// When it was stored.
-    pub(crate) stored: u32,
+    /// Three binned gaps between uses, the latest lowest; above them what went on around the last use; above that the flags.
+    marks: u32,
+    /// At the last use, accesses since it was stored, by [`compact`].
+    stayed: u16,
     /// Decayed uses at `last`, in 64ths.
     pub(crate) rates: [u16; 3],
-    /// Binned gaps between uses, the latest first.
-    pub(crate) gaps: [u8; 3],
     pub(crate) uses: u8,
     pub(crate) hits: u8,
-    pub(crate) context: [u8; 3],
-    pub(crate) returned: bool,
-    /// Whether an example waits for its next use.
-    pub(crate) watched: bool,
 }
+
+/// Bits of a gap, and of all three.
+const GAP: u32 = 6;
+const GAPS_MASK: u32 = (1 << (3 * GAP)) - 1;
+/// Where the shares of [`Context`] lie, which take four bits each.
+const CONTEXT_AT: u32 = 3 * GAP;
+const CONTEXT_MASK: u32 = 0xfff << CONTEXT_AT;
+const RETURNED_MARK: u32 = 1 << 30;
+const WATCHED_MARK: u32 = 1 << 31;
 
 impl History {
     /// The first use.
     pub(crate) fn first(now: u32, context: [u8; 3]) -> Self {
-        let rates = [RATE as u16; 3];
-        Self { last: now, stored: now, rates, gaps: [NEVER; 3], uses: 1, context, ..Self::default() }
+        let marks = GAPS_MASK | context_marks(context);
+        Self { last: now, marks, rates: [RATE as u16; 3], uses: 1, ..Self::default() }
+    }
+
+    /// What is remembered of a key that left: it is back once it is used.
+    pub(crate) fn remembered(last: u32, gaps: [u8; 3], uses: u8, rates: [u16; 3]) -> Self {
+        let [gap1, gap2, gap3] = gaps.map(|gap| u32::from(gap.min(NEVER)));
+        let marks = gap1 | gap2 << GAP | gap3 << (2 * GAP) | RETURNED_MARK;
+        Self { last, marks, rates, uses, ..Self::default() }
+    }
+
+    /// Binned gaps between uses, the latest first.
+    pub(crate) fn gaps(&self) -> [u8; 3] {
+        [0, 1, 2].map(|at| (self.marks >> (at * GAP)) as u8 & NEVER)
+    }
+
+    /// Whether an example waits for its next use.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.marks & WATCHED_MARK != 0
+    }
+
+    pub(crate) fn set_watched(&mut self, watched: bool) {
+        self.marks = self.marks & !WATCHED_MARK | if watched { WATCHED_MARK } else { 0 };
+    }
+
+    /// It is stored, at its last use.
+    pub(crate) fn store(&mut self) {
+        self.stayed = 0;
     }
 
     /// One more use, in a cache or outside.
@@ -77,37 +110,47 @@ impl History {
         let rates = self.rates() * scale.left(gap) + f32x4::splat(RATE);
         let [rate1, rate8, rate64, _] = rates.fast_min(f32x4::splat(65535.0)).to_array();
         self.rates = [rate1 as u16, rate8 as u16, rate64 as u16];
-        self.gaps = [scale.bin(gap), self.gaps[0], self.gaps[1]];
+        let gaps = (self.marks << GAP | u32::from(scale.bin(gap))) & GAPS_MASK;
+        self.marks = self.marks & !(GAPS_MASK | CONTEXT_MASK) | gaps | context_marks(context);
+        self.stayed = compact(expand(self.stayed) + gap as f32);
         self.uses = self.uses.saturating_add(1);
-        self.context = context;
         self.last = now;
     }
 
     /// The features now.
     #[inline]
     pub(crate) fn features(&self, now: u32, scale: &Scale) -> Features {
-        let age = now.wrapping_sub(self.last);
-        let stay = now.wrapping_sub(self.stored);
-        let times = f32x4::new([age as f32, stay as f32, f32::from(self.uses), f32::from(self.hits)]);
+        let age = now.wrapping_sub(self.last) as f32;
+        let times = f32x4::new([age, age + expand(self.stayed), f32::from(self.uses), f32::from(self.hits)]);
         let [age_bin, stay_bin, uses, hits] =
             half_log2(times * f32x4::new([scale.per_access, scale.per_access, 1.0, 1.0]));
         // In 16ths of a use.
-        let [rate1, rate8, rate64, _] = half_log2(self.rates() * scale.left(age) * f32x4::splat(16.0 / RATE));
+        let left = scale.left(now.wrapping_sub(self.last));
+        let [rate1, rate8, rate64, _] = half_log2(self.rates() * left * f32x4::splat(16.0 / RATE));
         let mut bins = [0u8; 16];
+        let gaps = self.gaps();
         bins[AGE] = age_bin;
-        [bins[GAPS[0]], bins[GAPS[1]], bins[GAPS[2]]] = self.gaps;
+        [bins[GAPS[0]], bins[GAPS[1]], bins[GAPS[2]]] = gaps;
         [bins[USES], bins[HITS], bins[STAY]] = [uses, hits, stay_bin];
         [bins[RATES[0]], bins[RATES[1]], bins[RATES[2]]] = [rate1, rate8, rate64];
-        bins[RETURNED] = u8::from(self.returned) * 4;
-        [bins[CONTEXT[0]], bins[CONTEXT[1]], bins[CONTEXT[2]]] = self.context;
-        bins[DUE] = (self.gaps[0] + 32).saturating_sub(bins[AGE]).min(TOP + 1);
+        bins[RETURNED] = if self.marks & RETURNED_MARK != 0 { 4 } else { 0 };
+        // In steps of two.
+        let share = |at: u32| (self.marks >> (CONTEXT_AT + 4 * at)) as u8 % 16 * 2;
+        [bins[CONTEXT[0]], bins[CONTEXT[1]], bins[CONTEXT[2]]] = [share(0), share(1), share(2)];
+        bins[DUE] = (gaps[0] + 32).saturating_sub(bins[AGE]).min(TOP + 1);
         Features(bins)
     }
 
     #[inline(always)]
     fn rates(&self) -> f32x4 {
-        f32x4::new([f32::from(self.rates[0]), f32::from(self.rates[1]), f32::from(self.rates[2]), 0.0])
+        let [rate1, rate8, rate64] = self.rates;
+        f32x4::new([f32::from(rate1), f32::from(rate8), f32::from(rate64), 0.0])
     }
+}
+
+#[inline(always)]
+fn context_marks([new, rhythm, missed]: [u8; 3]) -> u32 {
+    (u32::from(new) | u32::from(rhythm) << 4 | u32::from(missed) << 8) << CONTEXT_AT
 }
 
 /// What goes on around an access: moving shares over the last few.
@@ -129,7 +172,7 @@ impl Default for Context {
 }
 
 impl Context {
-    /// Notes an access: the gap since the key's last use, if it had one, and whether it missed. Returns the shares in 32nds: new keys;
+    /// Notes an access: the gap since the key's last use, if it had one, and whether it missed. Returns the shares in 16ths: new keys;
     /// accesses after the same gap as the one before (a scan that repeats); misses.
     #[inline(always)]
     pub(crate) fn note(&mut self, gap: Option<u32>, missed: bool) -> [u8; 3] {
@@ -147,8 +190,7 @@ impl Context {
             }
             self.gap = gap;
         }
-        // In steps of two.
-        self.shares.map(|share| ((share >> 12) as u8 & 15) * 2)
+        self.shares.map(|share| (share >> 12) as u8 & 15)
     }
 }
 
@@ -162,8 +204,8 @@ mod tests {
         let scale = Scale::new(16384.0);
         let mut history = History::first(100, [0; 3]);
         assert_eq!(history.features(100, &scale).0[GAPS[0]], NEVER);
-        history.touch(107, &scale, [6, 0, 30]);
-        history.touch(122, &scale, [6, 0, 30]);
+        history.touch(107, &scale, [3, 0, 15]);
+        history.touch(122, &scale, [3, 0, 15]);
         let bins = history.features(125, &scale).0;
         assert_eq!([bins[AGE], bins[GAPS[0]], bins[GAPS[1]], bins[GAPS[2]]], [4, 8, 6, NEVER]);
         assert_eq!([bins[USES], bins[HITS], bins[STAY]], [4, 0, 9]);
@@ -176,9 +218,9 @@ mod tests {
     fn a_repeated_scan_is_seen() {
         let mut context = Context::default();
         let shares = (0..100).map(|_| context.note(Some(1000), true)).last();
-        assert_eq!(shares, Some([0, 30, 30]));
+        assert_eq!(shares, Some([0, 15, 15]));
         let shares = (0..100).map(|_| context.note(None, true)).last();
-        assert_eq!(shares, Some([30, 30, 30]));
+        assert_eq!(shares, Some([15, 15, 15]));
     }
 
     proptest! {
@@ -212,8 +254,8 @@ mod tests {
                     *rate = *rate * 0.5f64.powf(f64::from(gap) / (caches * 1000.0)) + 1.0;
                 }
             }
-            for (rate, truth) in history.rates.iter().zip(truth) {
-                prop_assert!((f64::from(*rate) / 64.0 - truth).abs() < 0.02 * truth + 0.3, "{rate} {truth}");
+            for (rate, truth) in { history.rates }.into_iter().zip(truth) {
+                prop_assert!((f64::from(rate) / 64.0 - truth).abs() < 0.02 * truth + 0.3, "{rate} {truth}");
             }
         }
     }

@@ -39,6 +39,29 @@ pub(crate) fn half_log2(numbers: f32x4) -> [u8; 4] {
     bins.to_array().map(|bin| bin as u8)
 }
 
+const ONE: u32 = 1.0f32.to_bits();
+/// Bits of a float's fraction that a compact number lacks.
+const LOST: u32 = 12;
+
+/// A number from 0 to 2³² in sixteen bits, to one part in 4096 of itself and one: five bits of exponent, eleven of fraction.
+#[inline(always)]
+pub(crate) fn compact(number: f32) -> u16 {
+    let bits = (number.max(0.0) + 1.0).to_bits() - ONE;
+    ((bits + (1 << (LOST - 1))) >> LOST).min(u32::from(u16::MAX)) as u16
+}
+
+/// The number that [`compact`] was given, or nearly.
+#[inline(always)]
+pub(crate) fn expand(compact: u16) -> f32 {
+    f32::from_bits((u32::from(compact) << LOST) + ONE) - 1.0
+}
+
+/// Numbers in the middle of a bin of [`half_log2`].
+#[inline(always)]
+pub(crate) fn middle(bins: [u8; 4]) -> f32x4 {
+    f32x4::new(bins.map(|bin| f32::from_bits((u32::from(bin) << 22) + (1 << 21) + ONE) - 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,7 +76,27 @@ mod tests {
         assert!(odd <= TOP);
     }
 
+    #[test]
+    fn the_middle_of_a_bin_is_in_it() {
+        for bin in 0..=TOP {
+            assert_eq!(half_log2(middle([bin; 4])), [bin; 4]);
+        }
+    }
+
+    #[test]
+    fn what_is_compact_ends_at_both_ends() {
+        assert_eq!([0.0, -1.0, f32::NAN].map(compact), [0; 3]);
+        assert_eq!([1e12, f32::INFINITY].map(compact), [u16::MAX; 2]);
+        assert_eq!([0, u16::MAX].map(|number| expand(number) as u64), [0, 4_293_918_720]);
+    }
+
     proptest! {
+        #[test]
+        fn compact_numbers_are_close(number in prop_oneof![0.0f32..100.0, 0.0f32..4.2e9]) {
+            let back = expand(compact(number));
+            prop_assert!((back - number).abs() <= (number + 1.0) / 4096.0, "{back}");
+        }
+
         #[test]
         fn bins_rise(a in 0.0f32..1e12, b in 0.0f32..1e12) {
             let bins = half_log2(f32x4::new([a.min(b), a.max(b), 0.0, 0.0]));

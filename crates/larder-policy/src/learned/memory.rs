@@ -1,23 +1,82 @@
-//! The past of keys that left: eight bytes each, in buckets of a cache line.
+//! The past of keys that left: ten of them in a bucket, which is a cache line.
 //!
 //! A key's bucket comes from the high bits of its hash, its tag from the low ones, so that two keys are taken for one about once in
-//! a thousand look-ups. A full bucket forgets whom it has not seen for longest.
+//! four hundred look-ups. A full bucket forgets whom it has not seen for longest, of keys used once those not seen for a third as long.
 
 use wide::f32x4;
 
 use super::features::NEVER;
-use super::history::History;
-use super::lanes::half_log2;
+use super::history::{History, RATE};
+use super::lanes::{exp, half_log2, middle};
 
-const WAYS: usize = 8;
-const TAG: u32 = 13;
-const TIME: u32 = 15;
-/// Parts of a cache of accesses that the time of last use is kept in: 2048 caches of accesses until it wraps.
+const WAYS: usize = 10;
+/// Bits of the lower word: tag, time of last use, uses, uses within the middle half-life.
+const TAG: u32 = 12;
+const TIME: u32 = 13;
+const USES: u32 = 4;
+const RATE8: u32 = 3;
+/// Bits of the upper word: the last gap, and the two before in bins twice as wide.
+const GAP1: u32 = 6;
+const GAP: u32 = 5;
+const _: () = assert!(TAG + TIME + USES + RATE8 == 32 && GAP1 + 2 * GAP == 16);
+/// Parts of a cache of accesses that the time of last use is kept in: 512 caches of accesses until it wraps.
 const PARTS: f32 = 16.0;
+/// How much faster a key ages that was used once: it comes back less often, and there are many of them.
+const ONCE: u32 = 3;
+/// The bins of one use, and of one as a rate in 16ths: there are never fewer.
+const ONE_USE: u8 = 2;
+const ONE_RATE: u8 = 8;
+
+/// What is remembered of a key; no key's are both 0.
+type Entry = (u32, u16);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Bucket {
+    low: [u32; WAYS],
+    high: [u16; WAYS],
+}
+
+// docs/learned.md counts them.
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Bucket {
+    const EMPTY: Self = Self { low: [0; WAYS], high: [0; WAYS] };
+
+    #[inline]
+    fn put(&mut self, (low, high): Entry, present: u32) {
+        let mut oldest = 0;
+        for way in 1..WAYS {
+            if self.age(way, present) > self.age(oldest, present) {
+                oldest = way;
+            }
+        }
+        (self.low[oldest], self.high[oldest]) = (low, high);
+    }
+
+    #[inline]
+    fn age(&self, way: usize, present: u32) -> u32 {
+        let word = self.low[way];
+        let age = present.wrapping_sub(word >> TAG) % (1 << TIME);
+        match (word >> (TAG + TIME)) % (1 << USES) {
+            _ if (word, self.high[way]) == (0, 0) => u32::MAX,
+            0 => age * ONCE,
+            _ => age,
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, hash: u32) -> Option<Entry> {
+        let is_it =
+            |way: &usize| (self.low[*way] ^ hash) % (1 << TAG) == 0 && (self.low[*way], self.high[*way]) != (0, 0);
+        let way = (0..WAYS).find(is_it)?;
+        Some((std::mem::take(&mut self.low[way]), std::mem::take(&mut self.high[way])))
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
-    buckets: Vec<[u64; WAYS]>,
+    buckets: Vec<Bucket>,
     /// Accesses per unit of stored time.
     unit: u32,
 }
@@ -32,7 +91,7 @@ impl Memory {
         let wanted = keys.div_ceil(WAYS).max(1);
         if self.buckets.is_empty() {
             self.unit = (objects / PARTS).max(1.0) as u32;
-            self.buckets = vec![[0; WAYS]; wanted];
+            self.buckets = vec![Bucket::EMPTY; wanted];
         }
         // A bucket's keys fall into two when their number doubles; which of them is not known, so both remember.
         while self.buckets.len() * 2 <= wanted {
@@ -44,50 +103,33 @@ impl Memory {
     #[inline]
     pub(crate) fn put(&mut self, hash: u32, history: &History, now: u32) {
         let Some(at) = self.bucket(hash) else { return };
-        let word = self.pack(hash, history);
+        let entry = self.pack(hash, history);
         let present = self.coarse(now);
-        let mask = (1 << TIME) - 1;
-        let age = |word: u64| if word == 0 { u64::MAX } else { (present.wrapping_sub(word >> TAG)) & mask };
-        let bucket = &mut self.buckets[at];
-        let mut oldest = 0;
-        for way in 1..WAYS {
-            if age(bucket[way]) > age(bucket[oldest]) {
-                oldest = way;
-            }
-        }
-        bucket[oldest] = word;
+        self.buckets[at].put(entry, present);
     }
 
     /// Takes out what is remembered of a key.
     #[inline]
     pub(crate) fn take(&mut self, hash: u32, now: u32) -> Option<History> {
-        let (at, way) = self.find(hash)?;
-        let word = std::mem::take(&mut self.buckets[at][way]);
-        Some(self.unpack(word, now))
+        let bucket = self.bucket(hash)?;
+        let entry = self.buckets[bucket].take(hash)?;
+        Some(self.unpack(entry, now))
     }
 
-    /// What is remembered of a key.
-    pub(crate) fn peek(&self, hash: u32, now: u32) -> Option<History> {
-        let (at, way) = self.find(hash)?;
-        Some(self.unpack(self.buckets[at][way], now))
-    }
-
-    /// What would be remembered of a past, if there is room for any.
-    pub(crate) fn as_remembered(&self, hash: u32, history: &History, now: u32) -> Option<History> {
-        self.bucket(hash).map(|_| self.unpack(self.pack(hash, history), now))
-    }
-
-    /// The bucket of a key, and its place there.
-    #[inline]
-    fn find(&self, hash: u32) -> Option<(usize, usize)> {
+    /// What [`Self::take`] would say if this past had been remembered just before.
+    pub(crate) fn foretell(&self, hash: u32, before: Option<(u32, &History)>, now: u32) -> Option<History> {
         let at = self.bucket(hash)?;
-        let tag = u64::from(hash) & ((1 << TAG) - 1);
-        let way = self.buckets[at].iter().position(|&word| word & ((1 << TAG) - 1) == tag && word != 0)?;
-        Some((at, way))
+        let mut bucket = self.buckets[at];
+        if let Some((other, history)) = before
+            && self.bucket(other) == Some(at)
+        {
+            bucket.put(self.pack(other, history), self.coarse(now));
+        }
+        bucket.take(hash).map(|entry| self.unpack(entry, now))
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.buckets.capacity() * size_of::<[u64; WAYS]>()
+        self.buckets.capacity() * size_of::<Bucket>()
     }
 
     #[inline]
@@ -97,50 +139,43 @@ impl Memory {
     }
 
     #[inline]
-    fn coarse(&self, moment: u32) -> u64 {
-        u64::from(moment / self.unit) & ((1 << TIME) - 1)
-    }
-
-    /// Tag 13 bits, time 15, gaps 6 each, uses 4, rates 4, 5 and 5.
-    #[inline]
-    fn pack(&self, hash: u32, history: &History) -> u64 {
-        let mut word = 0;
-        let mut push = |bits: u32, number: u64| word = word << bits | number.min((1 << bits) - 1);
-        let [short, middle, long] = history.rates.map(|rate| f32::from(rate) / 4.0);
-        let bins = half_log2(f32x4::new([long, middle, short, f32::from(history.uses.max(1))]));
-        // The uses are at least 1 and in bin 2, so that no word is 0.
-        [5, 5, 4, 4].into_iter().zip(bins).for_each(|(bits, bin)| push(bits, u64::from(bin)));
-        history.gaps.iter().rev().for_each(|&gap| push(6, u64::from(gap)));
-        push(TIME, self.coarse(history.last));
-        push(TAG, u64::from(hash) & ((1 << TAG) - 1));
-        word
+    fn coarse(&self, moment: u32) -> u32 {
+        moment / self.unit % (1 << TIME)
     }
 
     #[inline]
-    fn unpack(&self, word: u64, now: u32) -> History {
-        let mut rest = word >> TAG;
-        let mut pull = |bits: u32| {
-            let number = rest & ((1 << bits) - 1);
-            rest >>= bits;
-            number
-        };
-        let units = self.coarse(now).wrapping_sub(pull(TIME)) & ((1 << TIME) - 1);
+    fn pack(&self, hash: u32, history: &History) -> Entry {
+        let History { last, rates, uses, .. } = *history;
+        let [_, rate8, uses, _] =
+            half_log2(f32x4::new([0.0, f32::from(rates[1]) * (16.0 / RATE), f32::from(uses.max(1)), 0.0]));
+        let above = |bin: u8, least: u8, bits: u32| u32::from(bin.saturating_sub(least)).min((1 << bits) - 1);
+        let counts = above(rate8, ONE_RATE, RATE8) << USES | above(uses, ONE_USE, USES);
+        let low = (counts << TIME | self.coarse(last)) << TAG | hash % (1 << TAG);
+        let [gap1, gap2, gap3] = history.gaps().map(u16::from);
+        (low, (gap3 / 2) << (GAP1 + GAP) | (gap2 / 2) << GAP1 | gap1)
+    }
+
+    #[inline]
+    fn unpack(&self, (low, high): Entry, now: u32) -> History {
+        let units = self.coarse(now).wrapping_sub(low >> TAG) % (1 << TIME);
         // The middle of the unit, which is on average where it was.
-        let age =
-            (units as u32).saturating_mul(self.unit).saturating_add(now % self.unit).saturating_sub(self.unit / 2);
-        let gaps = [pull(6) as u8, pull(6) as u8, pull(6) as u8].map(|gap| gap.min(NEVER));
-        let uses = middle(pull(4) as u32).clamp(1, 255) as u8;
-        let rates = [pull(4), pull(5), pull(5)].map(|bin| (middle(bin as u32) * 4).min(65535) as u16);
+        let age = units.saturating_mul(self.unit).saturating_add(now % self.unit).saturating_sub(self.unit / 2);
+        let wide = |gap: u16| if gap == (1 << GAP) - 1 { NEVER } else { 2 * gap as u8 };
+        let gaps = [high as u8 & NEVER, wide(high >> GAP1 & ((1 << GAP) - 1)), wide(high >> (GAP1 + GAP))];
+        let uses_bin = (low >> (TAG + TIME)) as u8 % (1 << USES) + ONE_USE;
+        let rate8_bin = (low >> (TAG + TIME + USES)) as u8 + ONE_RATE;
+        let [_, rate8, uses, _] = middle([0, rate8_bin, uses_bin, 0]).to_array();
+        // Of whole numbers the middle is half of one lower.
+        let uses = (uses - 0.5) as u8;
+        // What the gaps say of the shortest half-life; uses before those hardly count. The longest half-life has them all.
+        let [gap1, gap2, gap3] = gaps;
+        let caches = middle([gap1, gap2, gap3, 0]) * f32x4::splat(1.0 / 16384.0);
+        let [left1, left2, left3, _] = exp(caches * f32x4::splat(-std::f32::consts::LN_2)).to_array();
+        let rate1 = 1.0 + left1 * (1.0 + left2 * (1.0 + left3));
+        let rates = [rate1 * RATE, rate8 * (RATE / 16.0), f32::from(uses) * RATE].map(|rate| rate as u16);
         let last = now.wrapping_sub(age.max(1));
-        History { last, stored: last, rates, gaps, uses, returned: true, ..History::default() }
+        History::remembered(last, gaps, uses, rates)
     }
-}
-
-/// A number in the middle of a bin of [`half_log2`].
-#[inline]
-fn middle(bin: u32) -> u32 {
-    let low = |bin: u32| ((2 + (bin & 1)) << (bin / 2)) >> 1;
-    (low(bin) + low(bin + 1) - 1) / 2 - u32::from(bin > 0)
 }
 
 #[cfg(test)]
@@ -148,23 +183,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn bin_of(number: f32) -> u8 {
-        half_log2(f32x4::splat(number))[0]
-    }
-
     fn remember(memory: &mut Memory, hash: u32, now: u32) -> History {
-        let history = History { last: now, gaps: [9, 8, 63], uses: 3, rates: [64, 190, 1000], ..History::default() };
+        let history = History::remembered(now, [9, 8, NEVER], 3, [190, 190, 192]);
         memory.put(hash, &history, now);
         history
-    }
-
-    #[test]
-    fn the_middle_of_a_bin_is_in_it() {
-        assert!(
-            (2..40).all(|bin| bin_of(middle(bin) as f32) == bin as u8),
-            "{:?}",
-            (0..12).map(middle).collect::<Vec<_>>()
-        );
     }
 
     #[test]
@@ -175,23 +197,39 @@ mod tests {
         let before = remember(&mut memory, 0x1234_5678, 1000);
         assert!(memory.take(0x1234_5679, 1500).is_none());
         let after = memory.take(0x1234_5678, 1500).unwrap();
-        assert_eq!((after.gaps, after.uses, after.returned), (before.gaps, 3, true));
-        assert!(after.last.abs_diff(1000) <= 10, "{after:?}");
-        for (after, before) in after.rates.iter().zip(before.rates) {
-            assert_eq!(bin_of(f32::from(*after) / 4.0), bin_of(f32::from(before) / 4.0));
-        }
+        assert_eq!((after.gaps(), after.uses), (before.gaps(), 3));
+        let last = after.last;
+        assert!(last.abs_diff(1000) <= 10, "{after:?}");
+        // Its uses are but moments apart, so that each rate is about three.
+        assert!(after.rates.iter().all(|rate| (150..230).contains(rate)), "{after:?}");
         assert!(memory.take(0x1234_5678, 1500).is_none(), "taken twice");
     }
 
     #[test]
     fn the_longest_unused_is_forgotten_first() {
         let mut memory = Memory::new();
-        memory.grow(8, 16.0);
-        for key in 1..=9 {
+        memory.grow(WAYS, 16.0);
+        for key in 1..=11 {
             remember(&mut memory, key, 100 * key);
         }
-        let known: Vec<u32> = (1..=9).filter(|&key| memory.take(key, 1000).is_some()).collect();
-        assert_eq!(known, [2, 3, 4, 5, 6, 7, 8, 9]);
+        let known: Vec<u32> = (1..=11).filter(|&key| memory.take(key, 1200).is_some()).collect();
+        assert_eq!(known, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    }
+
+    #[test]
+    fn keys_used_once_are_forgotten_sooner() {
+        let mut memory = Memory::new();
+        memory.grow(WAYS, 16.0);
+        for key in 3..=10 {
+            remember(&mut memory, key, 10 * key);
+        }
+        memory.put(1, &History::first(500, [0; 3]), 500);
+        memory.put(2, &History::first(800, [0; 3]), 800);
+        // At 1050, 1 counts as last used 1650 ago, 2 as 750 ago; the others were used up to 1020 ago.
+        memory.put(13, &History::first(1050, [0; 3]), 1050);
+        let known: Vec<u32> = (1..=13).filter(|&key| memory.take(key, 1100).is_some()).collect();
+        assert_eq!(known.len(), WAYS);
+        assert!(!known.contains(&1) && known.contains(&2), "{known:?}");
     }
 
     #[test]
@@ -203,7 +241,7 @@ mod tests {
             remember(&mut memory, key, 50);
         }
         memory.grow(1000, 64.0);
-        assert!(memory.bytes() >= 512 * 8);
+        assert!(memory.bytes() >= 512 * 64 / WAYS);
         assert!(keys.iter().all(|&key| memory.take(key, 60).is_some()));
     }
 
@@ -214,10 +252,10 @@ mod tests {
             memory.grow(32, objects);
             for (hash, now, put) in steps {
                 if put {
-                    let gaps = [(hash & 63) as u8; 3];
-                    memory.put(hash, &History { last: now, gaps, uses: hash as u8, rates: [now as u16; 3], ..History::default() }, now);
+                    let history = History::remembered(now, [hash as u8; 3], hash as u8, [now as u16; 3]);
+                    memory.put(hash, &history, now);
                 } else if let Some(history) = memory.take(hash, now) {
-                    prop_assert!(history.gaps.iter().all(|&gap| gap <= NEVER));
+                    prop_assert!(history.gaps().iter().all(|&gap| gap <= NEVER));
                 }
             }
         }

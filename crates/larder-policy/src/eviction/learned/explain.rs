@@ -14,6 +14,7 @@ impl Learned {
             Some(slot) => (self.residents[slot].history, self.residents[slot].gain),
             None => (self.newcomer(access, now), self.gain(access.access, access.weight)),
         };
+        let gain = gain.get();
         let features = history.features(now, &self.scale);
         let opinion = Opinion::new(&self.card, &features, &self.scale);
         let rule = self.rule();
@@ -40,16 +41,14 @@ impl Learned {
     fn newcomer(&self, access: &Arrival, now: u32) -> History {
         let hash = short(access.access.key);
         // Who was refused last is remembered at the next arrival.
-        let mut memory = self.memory.peek(hash, now);
-        if let Some(refused) = self.arriving.filter(|refused| refused.hash == hash) {
-            memory = self.memory.as_remembered(hash, &refused.history, now);
-        }
+        let refused = self.arriving.as_ref().filter(|_| self.ghosts > 0.0);
+        let memory = self.memory.foretell(hash, refused.map(|refused| (refused.hash, &refused.history)), now);
         let gap = memory.map(|past| now.wrapping_sub(past.last));
         let context = { self.context }.note(gap, true);
         match memory {
             Some(mut past) => {
                 past.touch(now, &self.scale, context);
-                past.stored = now;
+                past.store();
                 past
             }
             None => History::first(now, context),

@@ -14,7 +14,7 @@ pub(crate) const PARAMS: &[Param] = &[
     },
     Param {
         name: "ghosts",
-        default: 6.0,
+        default: 4.5,
         least: 0.0,
         most: 64.0,
         about: "remembered keys, as a multiple of the residents",
