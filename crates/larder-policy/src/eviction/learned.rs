@@ -8,7 +8,7 @@
 //! * Candidates are drawn at random, as in LHD (Beckmann et al., NSDI 2018) and LRB (Song et al., NSDI 2020); the few that were worth
 //!   least but could stay come up again at the next eviction, which doubles the sample for a third of its cost.
 //! * The newcomer competes: if it is worth least, it is refused. This is the admission policy.
-//! * The past of keys that left, the refused included, is remembered in eight bytes each.
+//! * The past of keys that left, the refused included, is remembered in six bytes each.
 //! * A hit updates its own entry and nothing else, several hits at a time; the model learns and scores at misses only.
 
 mod draw;
