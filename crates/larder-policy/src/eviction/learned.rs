@@ -15,6 +15,7 @@ mod draw;
 mod explain;
 #[cfg(test)]
 mod faults;
+mod gain;
 mod params;
 mod share;
 
@@ -33,6 +34,7 @@ use crate::slots::SlotVec;
 use crate::{Access, KeyHash, Reuse, Rng, Slot};
 
 use self::draw::{draw, draw_all};
+use self::gain::Gain;
 pub(crate) use self::params::PARAMS;
 
 /// Turnovers after which the model needs fewer examples, and the share of them that it then needs.
@@ -69,21 +71,6 @@ const _: () = assert!(size_of::<Resident>() == 24 && size_of::<History>() == 18)
 impl Resident {
     fn is_present(&self) -> bool {
         self.gain != Gain::default()
-    }
-}
-
-/// What a hit gains per unit of weight, to one part in 256: the upper half of a float. 0 where nobody is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Gain(u16);
-
-impl Gain {
-    fn new(gain: f32) -> Self {
-        Self((gain.to_bits().saturating_add(1 << 15) >> 16).max(1) as u16)
-    }
-
-    #[inline(always)]
-    fn get(self) -> f32 {
-        f32::from_bits(u32::from(self.0) << 16)
     }
 }
 
@@ -418,15 +405,6 @@ impl Learned {
         }
         self.memory.put(resident.hash, &resident.history, self.now);
     }
-
-    fn gain(&self, access: &Access, weight: u32) -> Gain {
-        let gain = match self.objective {
-            Objective::Objects => 1,
-            Objective::Bytes => access.size.max(1),
-            Objective::Cost => access.cost.max(1),
-        };
-        Gain::new(gain as f32 / weight.max(1) as f32)
-    }
 }
 
 /// The part of a key's hash that the policy keeps; the shard's index takes from the other end.
@@ -456,7 +434,8 @@ impl Eviction for Learned {
             }
             None => History::first(self.now, context),
         };
-        self.arriving = Some(Resident { history, hash, gain: self.gain(newcomer.access, newcomer.weight) });
+        self.arriving =
+            Some(Resident { history, hash, gain: Gain::new(self.objective, newcomer.access, newcomer.weight) });
         if self.objects.is_none() {
             self.arrived.0 += 1;
             self.arrived.1 += u64::from(newcomer.weight);
@@ -521,13 +500,7 @@ impl Eviction for Learned {
 
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
         let resident = &mut self.residents[slot];
-        match self.objective {
-            Objective::Bytes => {}
-            Objective::Objects => resident.gain = Gain::new(1.0 / to.max(1) as f32),
-            Objective::Cost => {
-                resident.gain = Gain::new(resident.gain.get() * (from.max(1) as f32 / to.max(1) as f32));
-            }
-        }
+        resident.gain = resident.gain.reweighed(self.objective, from, to);
     }
 
     fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {

@@ -47,7 +47,7 @@ pub(crate) const RATE: f32 = 64.0;
 /// A key's past. Moments are counted in accesses and wrap, which only misdates what is four billion accesses old. Packed to 18 bytes, so
 /// that a resident takes 24.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(packed(2))]
+#[repr(Rust, packed(2))]
 pub(crate) struct History {
     /// When it was last used.
     pub(crate) last: u32,

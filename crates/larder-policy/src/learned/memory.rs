@@ -67,8 +67,9 @@ impl Bucket {
 
     #[inline]
     fn take(&mut self, hash: u32) -> Option<Entry> {
-        let is_it =
-            |way: &usize| (self.low[*way] ^ hash) % (1 << TAG) == 0 && (self.low[*way], self.high[*way]) != (0, 0);
+        let is_it = |way: &usize| {
+            (self.low[*way] ^ hash).is_multiple_of(1 << TAG) && (self.low[*way], self.high[*way]) != (0, 0)
+        };
         let way = (0..WAYS).find(is_it)?;
         Some((std::mem::take(&mut self.low[way]), std::mem::take(&mut self.high[way])))
     }
@@ -150,7 +151,7 @@ impl Memory {
             half_log2(f32x4::new([0.0, f32::from(rates[1]) * (16.0 / RATE), f32::from(uses.max(1)), 0.0]));
         let above = |bin: u8, least: u8, bits: u32| u32::from(bin.saturating_sub(least)).min((1 << bits) - 1);
         let counts = above(rate8, ONE_RATE, RATE8) << USES | above(uses, ONE_USE, USES);
-        let low = (counts << TIME | self.coarse(last)) << TAG | hash % (1 << TAG);
+        let low = (counts << TIME | self.coarse(last)) << TAG | (hash % (1 << TAG));
         let [gap1, gap2, gap3] = history.gaps().map(u16::from);
         (low, (gap3 / 2) << (GAP1 + GAP) | (gap2 / 2) << GAP1 | gap1)
     }

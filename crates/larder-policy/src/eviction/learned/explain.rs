@@ -1,7 +1,7 @@
 //! What the policy would do about a key, and why. Nothing here changes anything: a draw takes its numbers from a copy of the
 //! policy's, so that it is the draw that comes next.
 
-use super::{Candidate, Learned, Rule, draw_all, short};
+use super::{Candidate, Gain, Learned, Rule, draw_all, short};
 use crate::Slot;
 use crate::eviction::Arrival;
 use crate::learned::explanation::{Decision, Explanation, Opinion, Ranked, RunnerUp};
@@ -12,7 +12,7 @@ impl Learned {
         let now = self.now.wrapping_add(1);
         let (history, gain) = match resident {
             Some(slot) => (self.residents[slot].history, self.residents[slot].gain),
-            None => (self.newcomer(access, now), self.gain(access.access, access.weight)),
+            None => (self.newcomer(access, now), Gain::new(self.objective, access.access, access.weight)),
         };
         let gain = gain.get();
         let features = history.features(now, &self.scale);
