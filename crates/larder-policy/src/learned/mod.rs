@@ -9,7 +9,7 @@
 //! * `scorecard`: the weights, the score and the online learner, which [`Learner`] hands out by itself;
 //! * `labels`: examples that wait for their outcome;
 //! * `guard`: a small LRU beside the cache, to tell when the model fails;
-//! * `memory`: the past of evicted keys, 8 bytes each;
+//! * `memory`: the past of evicted keys, six bytes each;
 //! * [`explanation`]: why a key stays or leaves;
 //! * `prequential`: how good what the model says is, while it runs;
 //! * `drift`: whether that is less than nothing;
