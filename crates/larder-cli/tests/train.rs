@@ -160,7 +160,7 @@ fn recordings_train_a_model_whatever_they_are_written_as() {
     let train = |ending: &str, out: &str| {
         let days = [1, 2, 3].map(|day| path(&format!("day{day}.{ending}")));
         let out = path(out) + "/recorded";
-        let options = ["--capacity", "1%,5%", "--holdout", "trace", "--out", &out, "--json"];
+        let options = ["--capacity", "5%,10%", "--holdout", "trace", "--out", &out, "--json"];
         let words = ["train"].into_iter().chain(days.iter().map(String::as_str)).chain(options);
         let output = run(&words.collect::<Vec<_>>());
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
