@@ -49,7 +49,13 @@ async fn open(folder: &Path, url: &str) -> Behind {
 /// What the stream holds: an id's sequence, the name, the value.
 fn entries(server: &Server) -> Vec<(u64, String, Option<String>)> {
     type Entry = (String, Vec<String>);
-    let entries: Vec<Entry> = server.tell(&["XRANGE", STREAM, "-", "+"]).unwrap();
+    let entries = loop {
+        match server.tell::<Vec<Entry>>(&["XRANGE", STREAM, "-", "+"]) {
+            // One that was killed listens before it has read its file.
+            Err(error) if error.code() == Some("LOADING") => std::thread::sleep(Duration::from_millis(1)),
+            answer => break answer.unwrap(),
+        }
+    };
     let entry = |(id, fields): Entry| {
         let sequence = id.split_once('-').unwrap().1.parse().unwrap();
         assert_eq!(fields[0], "name");

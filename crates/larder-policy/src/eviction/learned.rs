@@ -30,11 +30,12 @@ use crate::learned::memory::Memory;
 use crate::learned::prequential::Prequential;
 use crate::learned::scorecard::Scorecard;
 use crate::learned::{Example, Explanation, HORIZONS, Pool, Prior, Scores, Standing};
-use crate::slots::SlotVec;
+use crate::slots::{NIL, SlotVec};
 use crate::{Access, KeyHash, Reuse, Rng, Slot};
 
 use self::draw::{draw, draw_all};
 use self::gain::Gain;
+use self::params::MOST_KEPT;
 pub(crate) use self::params::PARAMS;
 
 /// Turnovers after which the model needs fewer examples, and the share of them that it then needs.
@@ -246,21 +247,26 @@ impl Learned {
     fn note_all(&mut self) {
         let mut hits = std::mem::take(&mut self.hits);
         // The guard asks for nothing but hashes, so that this reads all the entries at once.
-        for &(slot, weight) in &hits {
-            self.note(self.residents[slot].hash, weight, false);
+        if let Some(Some(guard)) = &mut self.guard {
+            for &(slot, weight) in &hits {
+                guard.note(self.residents[slot].hash, weight, false);
+            }
         }
+        // In registers while they change with each hit.
+        let (mut now, mut context, scale) = (self.now, self.context, self.scale);
         for &(slot, _) in &hits {
-            self.now = self.now.wrapping_add(1);
+            now = now.wrapping_add(1);
             let resident = &mut self.residents[slot];
             let history = &mut resident.history;
-            let context = self.context.note(Some(self.now.wrapping_sub(history.last)), false);
-            history.touch(self.now, &self.scale, context);
+            let shares = context.note(Some(now.wrapping_sub(history.last)), false);
+            history.touch(now, &scale, shares);
             history.hits = history.hits.saturating_add(1);
             if history.is_watched() {
                 history.set_watched(false);
-                self.labels.on_use(resident.hash, self.now);
+                self.labels.on_use(resident.hash, now);
             }
         }
+        (self.now, self.context) = (now, context);
         hits.clear();
         self.hits = hits;
     }
@@ -316,9 +322,10 @@ impl Learned {
             self.watch(drawn[at].slot, drawn[at].features);
         }
         // Of one that was kept, what was found then counts.
-        drawn.retain(|candidate| self.kept.iter().all(|kept| kept.slot != candidate.slot));
-        for &candidate in &drawn {
-            self.keep(candidate);
+        let mut known = [Slot(NIL); MOST_KEPT + 1];
+        known.iter_mut().zip(&self.kept).for_each(|(known, kept)| *known = kept.slot);
+        for candidate in &drawn {
+            self.keep(candidate, &known);
         }
         drawn.clear();
         self.drawn = drawn;
@@ -353,17 +360,20 @@ impl Learned {
         });
     }
 
-    /// Keeps a candidate if it is one of the lowest: as many as stay, and one that does not.
-    fn keep(&mut self, candidate: Candidate) {
+    /// Keeps a candidate that is not `known` if it is one of the lowest: as many as stay, and one that does not.
+    #[inline]
+    fn keep(&mut self, candidate: &Candidate, known: &[Slot]) {
         let is_full = self.kept.len() > self.keep;
+        // Most are told by this alone.
         if is_full && self.kept.last().is_some_and(|last| last.worth <= candidate.worth)
+            || known.contains(&candidate.slot)
             || self.kept.iter().any(|kept| kept.slot == candidate.slot)
         {
             return;
         }
         self.kept.truncate(self.keep);
         let at = self.kept.partition_point(|kept| kept.worth <= candidate.worth);
-        self.kept.insert(at, candidate);
+        self.kept.insert(at, *candidate);
     }
 
     /// Features and worth of candidates; whether each worth is finite. In stages over all of them, so that the processor works on several

@@ -148,6 +148,7 @@ impl Guard {
         }
     }
 
+    #[inline(never)]
     fn trial(&mut self, hash: u32, weight: u32, missed: bool) {
         let access = Access { size: weight, ..Access::get(KeyHash::mix(u64::from(hash)), Time(0)) };
         let lru_missed = !self.shadow.lookup(&access).is_hit();

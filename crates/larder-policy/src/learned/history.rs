@@ -108,7 +108,7 @@ impl History {
     pub(crate) fn touch(&mut self, now: u32, scale: &Scale, context: [u8; 3]) {
         let gap = now.wrapping_sub(self.last);
         let rates = self.rates() * scale.left(gap) + f32x4::splat(RATE);
-        let [rate1, rate8, rate64, _] = rates.fast_min(f32x4::splat(65535.0)).to_array();
+        let [rate1, rate8, rate64, _] = rates.fast_min(f32x4::splat(65535.0)).fast_trunc_int().to_array();
         self.rates = [rate1 as u16, rate8 as u16, rate64 as u16];
         let gaps = (self.marks << GAP | u32::from(scale.bin(gap))) & GAPS_MASK;
         self.marks = self.marks & !(GAPS_MASK | CONTEXT_MASK) | gaps | context_marks(context);

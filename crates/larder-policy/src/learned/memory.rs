@@ -23,6 +23,8 @@ const _: () = assert!(TAG + TIME + USES + RATE8 == 32 && GAP1 + 2 * GAP == 16);
 const PARTS: f32 = 16.0;
 /// How much faster a key ages that was used once: it comes back less often, and there are many of them.
 const ONCE: u32 = 3;
+/// The age of nobody: above all others.
+const OLDEST: u32 = ONCE << TIME;
 /// The bins of one use, and of one as a rate in 16ths: there are never fewer.
 const ONE_USE: u8 = 2;
 const ONE_RATE: u8 = 8;
@@ -45,24 +47,19 @@ impl Bucket {
 
     #[inline]
     fn put(&mut self, (low, high): Entry, present: u32) {
-        let mut oldest = 0;
-        for way in 1..WAYS {
-            if self.age(way, present) > self.age(oldest, present) {
-                oldest = way;
-            }
-        }
+        // The age above the place, so that finding the oldest, the first of these, branches nowhere.
+        let rank = |way: usize| self.age(way, present) << 4 | (WAYS - way) as u32;
+        let oldest = WAYS - ((0..WAYS).map(rank).max().unwrap_or(0) % 16) as usize;
         (self.low[oldest], self.high[oldest]) = (low, high);
     }
 
-    #[inline]
+    #[inline(always)]
     fn age(&self, way: usize, present: u32) -> u32 {
         let word = self.low[way];
         let age = present.wrapping_sub(word >> TAG) % (1 << TIME);
-        match (word >> (TAG + TIME)) % (1 << USES) {
-            _ if (word, self.high[way]) == (0, 0) => u32::MAX,
-            0 => age * ONCE,
-            _ => age,
-        }
+        let is_once = (word >> (TAG + TIME)).is_multiple_of(1 << USES);
+        let age = if is_once { age * ONCE } else { age };
+        if (word, self.high[way]) == (0, 0) { OLDEST } else { age }
     }
 
     #[inline]

@@ -2,9 +2,18 @@
 
 use crate::params::Param;
 
+/// Candidates that may come up again, at most.
+pub(super) const MOST_KEPT: usize = 16;
+
 pub(crate) const PARAMS: &[Param] = &[
     Param { name: "samples", default: 16.0, least: 1.0, most: 64.0, about: "residents drawn for each eviction" },
-    Param { name: "kept", default: 4.0, least: 0.0, most: 16.0, about: "candidates that come up again at the next" },
+    Param {
+        name: "kept",
+        default: 4.0,
+        least: 0.0,
+        most: MOST_KEPT as f64,
+        about: "candidates that come up again at the next",
+    },
     Param {
         name: "focus",
         default: 8.0,
