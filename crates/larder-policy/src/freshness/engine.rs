@@ -303,9 +303,10 @@ impl Engine {
         let class = usize::from(self.records[slot].class.0);
         if let (Some(loaded), false) = (self.records[slot].cached.loaded(), self.is_frozen) {
             let age = seconds(loaded, now);
-            let h = self.life(&self.records[slot], loaded, age).multiplier();
+            let foreseen = self.foresee(&self.records[slot], loaded, age);
+            let h = foreseen.life.multiplier();
             let class = &mut self.classes.all[class];
-            class.notices.noticed();
+            class.notices.noticed(foreseen.hazard.expected);
             let share = class.notices.share();
             let record = &mut self.records[slot];
             record.changes.rate.changed_at(age, h * share);
@@ -411,6 +412,7 @@ impl Engine {
             hours_of_class: self.hours_of_all.mean(start, end) * class.hours.mean(start, end),
             hours_of_key: self.hours.get(changes.hours as usize).map_or(1.0, |hours| hours.mean(start, end)),
             surge: class.surge.ratio(self.surge.ratio_of_all()),
+            noticed: class.notices.share(),
             class_rate: class.rates.log_rate,
             by_change: self.by_change[usize::from(changes.seen > 0)].log(change),
             by_phase: if changes.seen > 1 { self.by_phase.log(phase) } else { 0.0 },
@@ -453,9 +455,7 @@ impl Engine {
         if let Some(hours) = self.hours.get_mut(record.changes.hours as usize) {
             hours.observe(start, end, expected, changed);
         }
-        if changed {
-            class.notices.missed(expected / -(-expected).exp_m1());
-        }
+        class.notices.looked(expected, changed);
         let changes = &mut record.changes;
         changes.looks = changes.looks.saturating_add(1);
         changes.rate.forget(class.rates.gamma, FORGET);

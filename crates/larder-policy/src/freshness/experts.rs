@@ -44,6 +44,8 @@ pub(super) struct Life {
     pub(super) hours_of_class: f64,
     pub(super) hours_of_key: f64,
     pub(super) surge: f64,
+    /// The share of changes that are noticed, none of which came within the life.
+    pub(super) noticed: f64,
     /// The class's E[ln λ].
     pub(super) class_rate: f64,
     /// ln of the profiles' multipliers: by time since the last change, and by that time in units of the key's own rate.
@@ -63,7 +65,8 @@ impl Life {
         let half = self.age / 2.0;
         [
             1.0,
-            (self.alpha / (self.beta + half)).ln() + LOG_HOUR,
+            // The mean of α·ln((β + age)/(β + noticed·age)), near enough: that no notice came speaks for a slow key.
+            (self.alpha / (self.beta + half * (1.0 + self.noticed))).ln() + LOG_HOUR,
             (self.since_change + half + 1.0).ln() - LOG_HOUR,
             (self.since_birth + half + 1.0).ln() - LOG_HOUR,
             (self.age + 1.0).ln() - LOG_HOUR,
@@ -163,6 +166,7 @@ mod tests {
             hours_of_class: 1.0,
             hours_of_key: 1.0,
             surge: 1.0,
+            noticed: 0.0,
             class_rate: -LOG_HOUR,
             by_change: 0.0,
             by_phase: 0.0,

@@ -119,7 +119,10 @@ fn notices_make_it_cheaper() {
     let loads = |notice| {
         let mut origin = Origin::new(1000, 5);
         origin.notice = notice;
-        origin.run(&mut engine(0.01), 300_000);
+        let mut engine = engine(0.01);
+        origin.run(&mut engine, 300_000);
+        let share = engine.classes.all[0].notices.share();
+        assert!((share - notice).abs() < 0.1, "{notice}: {share}");
         assert!(origin.stale_rate() < 0.0135, "{notice}: {}", origin.stale_rate());
         origin.loads_a_read()
     };
