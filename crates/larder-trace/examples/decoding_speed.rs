@@ -1,4 +1,4 @@
-//! How fast traces decode: `cargo run --release -p larder-trace --example speed -- TRACE...`
+//! How fast traces decode: `cargo run --release -p larder-trace --example decoding_speed -- TRACE...`
 
 use std::{error::Error, time::Instant};
 
