@@ -5,6 +5,8 @@
 //! is shared out over its hours in proportion to what was expected of each. One profile a class; keys that have changed
 //! a few times get one of their own.
 
+use super::special::given_some;
+
 const HOURS: usize = 24;
 const HOUR: f64 = 3600.0;
 /// Intervals longer than this say too little about hours.
@@ -63,7 +65,7 @@ impl Hours {
         let mean = self.mean(start, end);
         // What would have been expected without a profile.
         let flat = (expected / mean).min(3.0);
-        let seen = if changed { (expected / -(-expected).exp_m1()).min(3.0) } else { 0.0 };
+        let seen = if changed { given_some(expected).min(3.0) } else { 0.0 };
         let mut at = start;
         while at < end {
             let (whole, _) = hours_at(at);

@@ -5,6 +5,8 @@
 //! counts alone would make f too large. So both rates are set against what the experts expect over the lives in which
 //! each is seen, notices in all and misses in those that a look ends; whatever the scale of that, it cancels.
 
+use super::special::given_some;
+
 /// Counts of a class, slowly forgotten.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Notices {
@@ -16,8 +18,9 @@ pub(super) struct Notices {
     looked: f64,
 }
 
+/// Notices and misses remembered; beyond, all counts fade.
 const MOST: f64 = 500.0;
-/// Of what is expected of a life, what counts.
+/// More changes expected of one life count as so many.
 const LONGEST: f64 = 20.0;
 const MOST_ODDS: f64 = 20.0;
 
@@ -34,9 +37,7 @@ impl Notices {
         self.lived += expected.min(LONGEST);
         self.looked += expected.min(LONGEST);
         if changed {
-            // The changes expected when there was at least one.
-            let changes = expected.max(1e-12) / -(-expected.max(1e-12)).exp_m1();
-            self.missed += changes.clamp(1.0, LONGEST);
+            self.missed += given_some(expected).min(LONGEST);
         }
         self.forget();
     }

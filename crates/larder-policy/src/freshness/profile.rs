@@ -4,6 +4,8 @@
 //! of what was expected at such a time, how much came. It finds what no straight line in logarithms can: values that
 //! hold still just after a change (a minimum interval, a period) or die of age.
 
+use super::special::given_some;
+
 const BINS: usize = 33;
 
 /// Changes expected that a multiplier of 1 counts for, and the most that are remembered.
@@ -41,7 +43,7 @@ impl Profile {
         }
         let (bin, part) = split(place);
         let flat = (expected / self.log(place).exp()).min(3.0);
-        let seen = if changed { (expected / -(-expected).exp_m1()).min(3.0) } else { 0.0 };
+        let seen = if changed { given_some(expected).min(3.0) } else { 0.0 };
         for (at, share) in [(bin, 1.0 - part), (bin + 1, part)] {
             self.seen[at] += (seen * share) as f32;
             self.expected[at] += (flat * share) as f32;

@@ -1,5 +1,11 @@
 //! The special functions the formulas need, each to the accuracy its test states.
 
+/// The mean of a Poisson count of mean `expected` that is known not to be 0: Λ/(1 − e^−Λ).
+pub(super) fn given_some(expected: f64) -> f64 {
+    // The quotient of two of the smallest numbers is none.
+    if expected < 1e-12 { 1.0 } else { expected / -(-expected).exp_m1() }
+}
+
 /// ψ(x), the derivative of ln Γ, for x > 0: recurrence up to 6, then the asymptotic series (Abramowitz, Stegun 6.3.18).
 pub(super) fn digamma(x: f64) -> f64 {
     let (mut x, mut sum) = (x.max(1e-6), 0.0);
@@ -73,6 +79,20 @@ mod tests {
         assert!((digamma(1.0) + gamma).abs() < 1e-8 && (digamma(0.5) + gamma + 2.0 * 2f64.ln()).abs() < 1e-8);
         assert!((trigamma(1.0) - square / 6.0).abs() < 1e-7 && (trigamma(0.5) - square / 2.0).abs() < 1e-7);
         assert!((ln_gamma(0.5) - square.ln() / 4.0).abs() < 1e-7 && (ln_gamma(5.0) - 24f64.ln()).abs() < 1e-7);
+    }
+
+    #[test]
+    fn a_count_that_is_not_none() {
+        assert_eq!((given_some(0.0), given_some(1e-300), given_some(f64::INFINITY)), (1.0, 1.0, f64::INFINITY));
+        // By its definition: Σ k·p(k) over Σ p(k), k ≥ 1.
+        for expected in [1e-3f64, 0.5, 3.0] {
+            let (mut p, mut sum, mut all) = ((-expected).exp(), 0.0, 0.0);
+            for k in 1..60 {
+                p *= expected / f64::from(k);
+                (sum, all) = (sum + f64::from(k) * p, all + p);
+            }
+            assert!((given_some(expected) / (sum / all) - 1.0).abs() < 1e-9, "{expected}");
+        }
     }
 
     #[test]

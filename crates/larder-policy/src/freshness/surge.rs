@@ -4,6 +4,8 @@
 //! exponential discount; West, Harrison, "Bayesian forecasting and dynamic models", 1997), and the ratio multiplies the
 //! hazard of entries ALREADY cached, the only way to react before the burst has been served as stale reads.
 
+use super::special::given_some;
+
 /// How much of a class's evidence survives an observation.
 const KEEP: f64 = 0.985;
 /// How much of all classes' evidence does.
@@ -35,8 +37,7 @@ impl Surge {
 
     fn count(&mut self, expected: f64, ratio: f64, changed: bool, keep: f64) {
         let calm = (expected / ratio).clamp(0.0, 2.0);
-        // The changes expected when there was at least one: Λ/(1 − e^−Λ).
-        let seen = if changed { (expected / -(-expected).exp_m1().min(-1e-12)).clamp(1.0, MOST_CHANGES) } else { 0.0 };
+        let seen = if changed { given_some(expected).min(MOST_CHANGES) } else { 0.0 };
         self.seen = keep * self.seen + seen;
         self.expected = keep * self.expected + calm;
     }
