@@ -16,7 +16,8 @@ async fn who_reads_a_value_from_the_remote_tier_learns_when_it_changed() {
     let store = Arc::new(InProcess::new(1 << 20));
     let [loads, reads]: [Cache<u64, u64>; 2] = std::array::from_fn(|_| {
         let freshness = Freshness::stale_reads(0.01).unwrap().max_ttl(MINUTE);
-        let builder = Cache::builder().capacity(100).clock(clock.clone());
+        // With a seed, as a read drawn for an audit asks the origin.
+        let builder = Cache::builder().capacity(100).clock(clock.clone()).seed(1);
         let rules = Rules { freshness, jitter: 0.0, ..Rules::default() };
         builder.rules(rules).remote(store.clone(), codec::MessagePack).build().unwrap()
     });
