@@ -12,6 +12,7 @@ mod expiry;
 mod fences;
 pub mod future;
 mod held;
+mod load;
 mod looks;
 mod plugin;
 mod rings;

@@ -11,10 +11,13 @@ use moka::Entry;
 use moka::ops::compute::{CompResult, Op};
 
 use crate::core::{Core, Judged, Passed, Standing};
+use crate::load::Once;
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
 /// Renewals at once, each on a thread of its own while it lasts.
 const MOST_RENEWALS: usize = 16;
+
+type Load<V> = Box<dyn FnOnce() -> Result<Fetched<V>, Error> + Send>;
 
 /// A `moka::sync::Cache` that larder looks after. Clones are the same cache.
 pub struct Cache<K, V, S = RandomState> {
@@ -81,22 +84,32 @@ where
         E: Into<BoxError>,
     {
         let mut load = Some(load);
+        let mut make = || -> Option<Load<V>> {
+            let load = load.take()?;
+            Some(Box::new(move || load().map(Into::into).map_err(Error::from_loader)))
+        };
+        self.find(key, Once::new(&mut make))
+    }
+
+    fn find<Q>(&self, key: &Q, mut load: Once<'_, Load<V>>) -> Result<Found<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+    {
         loop {
             let asked = self.core.clock.now();
             let held = match self.moka.try_get_with_by_ref(key, || self.bring(key, &mut load)) {
                 Ok(held) => held,
                 Err(passed) => return passed.answer(self.core.clock.now()),
             };
-            if load.is_none() || held.as_of > asked {
-                self.core.joined(load.is_some());
+            if load.is_taken() || held.as_of > asked {
+                self.core.joined(!load.is_taken());
                 return Ok(held.found(Tier::Origin, self.core.clock.now()));
             }
             match self.core.judge(&held, asked) {
                 Judged::Serve => return Ok(held.found(Tier::Local, asked)),
                 Judged::Renew(audit) => {
-                    if let Some(load) = load {
-                        self.renew(key, &held, audit, load);
-                    }
+                    self.renew(key, &held, audit, load);
                     return Ok(held.found(Tier::Local, asked));
                 }
                 Judged::Reload => match self.reload(key, &held, &mut load) {
@@ -164,30 +177,23 @@ where
     }
 
     /// Loads what moka does not have.
-    fn bring<Q, F, T, E>(&self, key: &Q, load: &mut Option<F>) -> Result<Held<V>, Passed<V>>
+    fn bring<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Passed<V>>
     where
         Q: ToOwned<Owned = K> + ?Sized,
-        F: FnOnce() -> Result<T, E>,
-        T: Into<Fetched<V>>,
-        E: Into<BoxError>,
     {
         let load = load.take().ok_or(Passed::Gone)?;
         let (key, began) = (key.to_owned(), self.core.begin());
-        let loaded = load().map(Into::into).map_err(Error::from_loader);
-        self.core.missed(&key, began, loaded)
+        self.core.missed(&key, began, load())
     }
 
     /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done.
-    fn reload<Q, F, T, E>(&self, key: &Q, seen: &Held<V>, load: &mut Option<F>) -> Result<Held<V>, Passed<V>>
+    fn reload<Q>(&self, key: &Q, seen: &Held<V>, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Passed<V>>
     where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
-        F: FnOnce() -> Result<T, E>,
-        T: Into<Fetched<V>>,
-        E: Into<BoxError>,
     {
         let (owned, mut failure) = (key.to_owned(), None);
-        let revise = |entry| self.revise(&owned, seen, entry, load, None, &mut failure);
+        let revise = |entry| self.revise(&owned, seen, entry, || load.take(), None, &mut failure);
         let done = self.moka.entry_by_ref(key).and_try_compute_with(revise)?;
         match done {
             CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
@@ -198,19 +204,17 @@ where
     }
 
     /// Loads anew behind the reader's back what is still served.
-    fn renew<Q, F, T, E>(&self, key: &Q, seen: &Held<V>, audit: Option<Audit>, load: F)
+    fn renew<Q>(&self, key: &Q, seen: &Held<V>, audit: Option<Audit>, mut load: Once<'_, Load<V>>)
     where
         Q: ToOwned<Owned = K> + ?Sized,
-        F: FnOnce() -> Result<T, E> + Send + 'static,
-        T: Into<Fetched<V>>,
-        E: Into<BoxError>,
     {
         let Some(renewal) = self.core.renewal(seen.key, audit, MOST_RENEWALS) else { return };
+        let load = load.take();
         let (own, key, seen, is_crowded) = (self.clone(), key.to_owned(), seen.clone(), renewal.is_crowded);
         let task = move || {
             let _renewal = renewal;
-            let (mut load, mut failure) = (Some(load), None);
-            let revise = |entry| own.revise(&key, &seen, entry, &mut load, audit, &mut failure);
+            let mut failure = None;
+            let revise = |entry| own.revise(&key, &seen, entry, || load, audit, &mut failure);
             // What comes of it is in the counts; whoever reads next finds out what there is.
             let _ = own.moka.entry_by_ref(&key).and_try_compute_with(revise);
         };
@@ -223,28 +227,22 @@ where
     }
 
     /// Beside the entry as it is now, loads anew what a reader saw.
-    fn revise<F, T, E>(
+    fn revise(
         &self,
         key: &K,
         seen: &Held<V>,
         entry: Option<Entry<K, Held<V>>>,
-        load: &mut Option<F>,
+        load: impl FnOnce() -> Option<Load<V>>,
         audit: Option<Audit>,
         failure: &mut Option<Error>,
-    ) -> Result<Op<Held<V>>, Passed<V>>
-    where
-        F: FnOnce() -> Result<T, E>,
-        T: Into<Fetched<V>>,
-        E: Into<BoxError>,
-    {
+    ) -> Result<Op<Held<V>>, Passed<V>> {
         match Core::<K, V>::standing(seen, entry.as_ref().map(Entry::value)) {
             Standing::Newer => return Ok(Op::Nop),
             Standing::Gone => return Err(Passed::Gone),
             Standing::Same => {}
         }
-        let load = load.take().ok_or(Passed::Gone)?;
+        let load = load().ok_or(Passed::Gone)?;
         let began = self.core.begin();
-        let loaded = load().map(Into::into).map_err(Error::from_loader);
-        self.core.renewed(key, seen, audit, began, loaded, failure)
+        self.core.renewed(key, seen, audit, began, load(), failure)
     }
 }

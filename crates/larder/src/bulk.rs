@@ -18,7 +18,10 @@ use crate::store::Step;
 use crate::telemetry::Timer;
 use crate::{Error, ErrorKind};
 
-pub(crate) type BulkLoad<K, V> = BoxFuture<'static, Result<HashMap<K, Fetched<V>>, Error>>;
+pub(crate) type Loaded<K, V> = BoxFuture<'static, Result<HashMap<K, Fetched<V>>, Error>>;
+
+/// A load of several keys that has not begun.
+pub(crate) type BulkLoad<K, V> = Box<dyn FnOnce(Vec<K>) -> Loaded<K, V> + Send>;
 
 /// A key on its way to an answer.
 struct Awaited<K, V> {
@@ -36,7 +39,7 @@ where
     pub(crate) async fn read_many(
         self: &Arc<Self>,
         keys: Vec<K>,
-        load: impl FnOnce(Vec<K>) -> BulkLoad<K, V> + Send + 'static,
+        load: BulkLoad<K, V>,
     ) -> Result<HashMap<K, V>, Error> {
         let mut answers = HashMap::with_capacity(keys.len());
         let mut awaited = Vec::new();
@@ -89,18 +92,14 @@ where
         Ok(answers)
     }
 
-    fn depart_many(
-        self: &Arc<Self>,
-        targets: Vec<Target<K, V>>,
-        load: impl FnOnce(Vec<K>) -> BulkLoad<K, V> + Send + 'static,
-    ) {
+    fn depart_many(self: &Arc<Self>, targets: Vec<Target<K, V>>, load: BulkLoad<K, V>) {
         let inner = self.clone();
         let names = match &self.shared {
             Some(shared) => targets.iter().map(|target| shared.name(&target.flight.key.text())).collect(),
             None => Vec::new(),
         };
         let landings: Vec<_> = targets.into_iter().map(|target| self.landing(target)).collect();
-        self.runtime.handle().spawn(async move {
+        self.runtime.spawn(async move {
             let mut waiting = Vec::new();
             let mut seen = inner.ask_remote(names).await.into_iter();
             for mut landing in landings {

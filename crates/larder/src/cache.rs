@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::builder::Builder;
+use crate::bulk::Loaded;
 use crate::codec::Codec;
 use crate::fetched::{Fetched, Found, Options};
 use crate::key::{Key, KeyRules};
@@ -194,13 +195,13 @@ where
         T: Into<Fetched<V>>,
         E: Into<BoxError>,
     {
-        let load = move |keys| -> crate::bulk::BulkLoad<K, V> {
+        let load = move |keys| -> Loaded<K, V> {
             Box::pin(async move {
                 let loaded = load(keys).await.map_err(Error::from_loader)?;
                 Ok(loaded.into_iter().map(|(key, value)| (key, value.into())).collect())
             })
         };
-        self.inner.read_many(keys.into_iter().collect(), load).await
+        self.inner.read_many(keys.into_iter().collect(), Box::new(load)).await
     }
 
     /// Keeps a value the service has written to the origin, here and in the remote tier, and tells the other processes.

@@ -50,7 +50,7 @@ where
     K: Key + Clone,
     V: Clone + Send + Sync + 'static,
 {
-    /// Answers a read. `load` makes the load, if there is one; it is called at most once, and only if it is needed.
+    /// Answers a read. `load` makes the load, if there is one; it is called at most once, and not for a hit.
     pub(crate) async fn read<Q>(
         self: &Arc<Self>,
         key: &Q,
@@ -61,20 +61,36 @@ where
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
         let hash = self.store.hasher.hash(key);
-        let mut load = load;
+        match self.store.step(key, hash) {
+            Step::Serve(found) | Step::Renew(found, None) => Ok(found),
+            step => self.bring_about(key, hash, step, load.map(|load| load())).await,
+        }
+    }
+
+    /// What a read does that has more to do than to serve: apart from the type of its load, so that it is compiled once and not for
+    /// every closure that loads.
+    async fn bring_about<Q>(
+        self: &Arc<Self>,
+        key: &Q,
+        hash: KeyHash,
+        mut step: Step<K, V>,
+        mut load: Option<Load<V>>,
+    ) -> Result<Found<Option<V>>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+    {
         loop {
-            match self.store.step(key, hash) {
-                Step::Serve(found) => return Ok(found),
-                Step::Renew(found, None) => return Ok(found),
+            match step {
+                Step::Serve(found) | Step::Renew(found, None) => return Ok(found),
                 Step::Renew(found, Some((flight, audit))) => {
-                    let load = load.map(|load| load()).or_else(|| self.load_of(key));
-                    self.depart(Target { hash, flight, audit }, load);
+                    self.depart(Target { hash, flight, audit }, load.or_else(|| self.load_of(key)));
                     return Ok(found);
                 }
                 Step::Wait { timer, flight, leads, stale } => {
                     let has_load = load.is_some();
                     if leads {
-                        let load = load.take().map(|load| load()).or_else(|| self.load_of(key));
+                        let load = load.take().or_else(|| self.load_of(key));
                         self.depart(Target { hash, flight: flight.clone(), audit: None }, load);
                     }
                     let answer = self.wait(&flight, stale.is_some()).await;
@@ -92,7 +108,7 @@ where
                     }
                 }
                 Step::Nothing => {
-                    let Some(load) = load.map(|load| load()).or_else(|| self.load_of(key)) else {
+                    let Some(load) = load.or_else(|| self.load_of(key)) else {
                         return Err(abandoned());
                     };
                     let began = self.store.clock.now();
@@ -101,6 +117,7 @@ where
                     return Ok(Found { value: fetched.value, tier: Tier::Origin, age, is_stale: false });
                 }
             }
+            step = self.store.step(key, hash);
         }
     }
 
@@ -136,7 +153,7 @@ where
             let answer = inner.bring(&mut landing.target, load).await;
             landing.land(answer);
         };
-        self.runtime.handle().spawn(task.instrument(tracing::debug_span!("load", cache = %self.name)));
+        self.runtime.spawn(task.instrument(tracing::debug_span!("load", cache = %self.name)));
     }
 
     pub(crate) fn landing(self: &Arc<Self>, target: Target<K, V>) -> Landing<K, V> {

@@ -1,5 +1,8 @@
 //! Where a cache's tasks run: in the runtime it was built in, or in a small one of its own.
 
+use std::pin::{Pin, pin};
+
+use futures_util::future::BoxFuture;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 
 use crate::{Error, ErrorKind};
@@ -25,6 +28,13 @@ impl Home {
         Ok(Self::Own(Some(runtime), handle))
     }
 
+    /// Starts a task that nobody waits for. All are of one type: the runtime's part of a task is compiled once, and not for each
+    /// kind of task of each kind of cache.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let task: BoxFuture<'static, ()> = Box::pin(task);
+        self.handle().spawn(task);
+    }
+
     pub(crate) fn handle(&self) -> &Handle {
         match self {
             Self::Guest(handle) | Self::Own(_, handle) => handle,
@@ -32,7 +42,12 @@ impl Home {
     }
 
     /// Waits for `future` on a thread that may be blocked.
-    pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, Error> {
+        self.wait_for(pin!(future))
+    }
+
+    /// Compiled once for all futures of the same answer.
+    fn wait_for<T>(&self, future: Pin<&mut dyn Future<Output = T>>) -> Result<T, Error> {
         match Handle::try_current().map(|current| current.runtime_flavor()) {
             Err(_) => Ok(self.handle().block_on(future)),
             Ok(RuntimeFlavor::MultiThread) => Ok(tokio::task::block_in_place(|| self.handle().block_on(future))),

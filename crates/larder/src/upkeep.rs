@@ -18,16 +18,16 @@ where
     K: Key + Clone,
     V: Clone + Send + Sync + 'static,
 {
-    let handle = inner.runtime.handle();
-    handle.spawn(tick(Arc::downgrade(inner), every));
+    let runtime = &inner.runtime;
+    runtime.spawn(tick(Arc::downgrade(inner), every));
     if let Some(slice) = inner.store.slice() {
-        handle.spawn(judge(Arc::downgrade(inner), slice));
+        runtime.spawn(judge(Arc::downgrade(inner), slice));
     }
     if let Some(exchange) = &inner.sharing {
-        handle.spawn(sharing::run(Arc::downgrade(inner), exchange.clone()));
+        runtime.spawn(sharing::run(Arc::downgrade(inner), exchange.clone()));
     }
     if let Some(shared) = &inner.shared {
-        handle.spawn(listen(Arc::downgrade(inner), shared.tier.listen()));
+        runtime.spawn(listen(Arc::downgrade(inner), shared.tier.listen()));
     }
 }
 

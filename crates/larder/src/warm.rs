@@ -99,7 +99,7 @@ where
             return Err(Error::new(ErrorKind::Config, "daily pre-warm is on already: one call a cache is enough"));
         }
         self.inner.store.warmed.get_or_init(|| Warmed::new(daily.most_keys));
-        self.inner.runtime.handle().spawn(follow(Arc::downgrade(&self.inner), daily, key_of));
+        self.inner.runtime.spawn(follow(Arc::downgrade(&self.inner), daily, key_of));
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use larder_policy::freshness::ClassPool;
+use futures_util::future::{BoxFuture, FutureExt};
+use larder_policy::freshness::{ClassPool, Freshness};
 use larder_policy::learned::Pool;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
@@ -52,6 +53,18 @@ struct Used {
     bundle: Bundle,
 }
 
+/// Who shares: a store, whatever its keys and values are, so that an exchange is compiled once for all of them.
+trait Learner: Sync {
+    /// What its lifetimes are chosen by.
+    fn freshness(&self) -> &Freshness;
+
+    /// Takes over what others learned.
+    fn adopt(&self, bundle: &Bundle);
+
+    /// What was learned here, if there is something and the model does well wherever it was tried.
+    fn learned(&self, cache: &str) -> Option<Bundle>;
+}
+
 /// Shares, for as long as the cache lives.
 pub(crate) async fn run<K, V>(inner: Weak<Inner<K, V>>, exchange: Arc<Exchange>)
 where
@@ -60,7 +73,7 @@ where
 {
     loop {
         let Some(inner) = inner.upgrade() else { return };
-        exchange.round(&inner.name, &inner.store).await;
+        exchange.round_of(&inner.name, &inner.store).await;
         drop(inner);
         sleep(exchange.times.look.mul_f64(1.0 - fastrand::f64() / 4.0)).await;
     }
@@ -72,8 +85,13 @@ impl Exchange {
         Ok(Self { store, times, name: names::models(namespace), publisher: fastrand::u64(..), state: Mutex::default() })
     }
 
+    /// A round in a box, for the same reason.
+    fn round_of<'a>(&'a self, cache: &'a str, store: &'a dyn Learner) -> BoxFuture<'a, ()> {
+        self.round(cache, store).boxed()
+    }
+
     /// Takes over what is new, then publishes, if that is due.
-    async fn round<K: Key + Clone, V: Clone>(&self, cache: &str, store: &Store<K, V>) {
+    async fn round(&self, cache: &str, store: &dyn Learner) {
         let known = self.state.lock().known;
         let done = match within(self.store.fetch(&self.name, known)).await {
             Ok(found) => {
@@ -97,7 +115,7 @@ impl Exchange {
     }
 
     /// Takes over the newest generation that passes the gate, unless that is in use.
-    fn take_over<K: Key + Clone, V: Clone>(&self, cache: &str, store: &Store<K, V>, found: &[Generation]) {
+    fn take_over(&self, cache: &str, store: &dyn Learner, found: &[Generation]) {
         let (known, used) = {
             let state = self.state.lock();
             (state.known, state.used.as_ref().map(|used| used.generation))
@@ -108,7 +126,7 @@ impl Exchange {
             if number == known || Some(number) == used {
                 break;
             }
-            match Bundle::from_bytes(bytes, &store.rules.freshness) {
+            match Bundle::from_bytes(bytes, store.freshness()) {
                 Ok(bundle) => {
                     tracing::info!(cache, generation = number, age = age.as_secs_f64(), "a shared model is taken over");
                     store.adopt(&bundle);
@@ -127,7 +145,7 @@ impl Exchange {
         self.state.lock().known = newest.number;
     }
 
-    async fn publish<K: Key + Clone, V: Clone>(&self, cache: &str, store: &Store<K, V>) -> Result<(), Error> {
+    async fn publish(&self, cache: &str, store: &dyn Learner) -> Result<(), Error> {
         // Who is not well does not lead, so that another may.
         let Some(bundle) = store.learned(cache) else {
             self.lead(cache, false);
@@ -197,8 +215,11 @@ impl Exchange {
     }
 }
 
-impl<K: Key + Clone, V: Clone> Store<K, V> {
-    /// Every segment takes over what others learned.
+impl<K: Key + Clone, V: Clone + Send + Sync> Learner for Store<K, V> {
+    fn freshness(&self) -> &Freshness {
+        &self.rules.freshness
+    }
+
     fn adopt(&self, Bundle { reuse, classes }: &Bundle) {
         if let (Some(classes), Some(steering)) = (classes, self.steering()) {
             steering.lock().adopt(classes);
@@ -213,7 +234,6 @@ impl<K: Key + Clone, V: Clone> Store<K, V> {
         }
     }
 
-    /// What this instance learned, if there is something and the model does well wherever it was tried.
     fn learned(&self, cache: &str) -> Option<Bundle> {
         let (mut pool, mut classes) = (Pool::default(), ClassPool::default());
         for mut segment in self.lock_all() {

@@ -2,6 +2,7 @@
 //! queued grows without bound, and no answer is believed that does not prove whose it is and how old.
 
 mod breaker;
+mod calls;
 mod counts;
 mod gate;
 mod lease;
@@ -213,7 +214,7 @@ impl Tier {
     /// What is known about `names`, in their order, in one round trip once the tags are known. An error means that the tier cannot
     /// be asked now; every answer that proves unusable is a miss.
     pub async fn get(&self, names: &[Name]) -> Result<Vec<Reply>, Error> {
-        read::get(&self.core, names).await
+        calls::get(&self.core, names).await
     }
 
     /// Queues something to keep; false if it was dropped, which is counted.
@@ -224,13 +225,13 @@ impl Tier {
     /// Keeps what the caller has just written to the origin, whatever was loaded meanwhile, and tells the other processes that
     /// theirs is outdated. If it fails, the key is invalidated as soon as the store can be reached, and a miss here until then.
     pub async fn write(&self, name: &Name, entry: &Entry) -> Result<(), Error> {
-        self.core.write(name, entry).await
+        calls::write(&self.core, name, entry).await
     }
 
     /// Makes what is named invalid here and in the other processes. If it fails it is remembered and done as soon as the store can
     /// be reached; until then this process takes none of it from the store.
     pub async fn invalidate(&self, what: &[Invalidation]) -> Result<(), Error> {
-        self.core.invalidate(what).await
+        calls::invalidate(&self.core, what).await
     }
 
     /// What others invalidated, from now on; who lags has lost messages ([`Invalidation::Lost`]).
@@ -240,12 +241,12 @@ impl Tier {
 
     /// Asks to be the only process that loads the key, for at most `ttl`.
     pub async fn lease(&self, name: &Name, ttl: Duration) -> Lease {
-        lease::lease(&self.core, name, ttl).await
+        calls::lease(&self.core, name, ttl).await
     }
 
     /// Waits for the holder of the key's lease to fill it, for at most `up_to`. `None`: load it yourself.
     pub async fn wait_for(&self, name: &Name, up_to: Duration) -> Option<Reply> {
-        lease::wait_for(self, name, up_to).await
+        calls::wait_for(self, name, up_to).await
     }
 
     /// What the store can do.

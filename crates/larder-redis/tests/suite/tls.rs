@@ -2,7 +2,7 @@
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::sync::Arc;
 use std::time::Duration;

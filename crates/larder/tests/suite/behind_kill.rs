@@ -4,7 +4,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // helpers outside `#[test]` functions fail the test just the same
 
-mod support;
+use crate::support;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -84,7 +84,7 @@ fn child(what: &str, folder: &Path) -> Command {
     // A process over its file size limit gets a signal first, which is to be ignored; a shell can say so, safe Rust cannot.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "--nocapture", "child_process"]);
+    command.args(["--ignored", "--exact", "--nocapture", "behind_kill::child_process"]);
     command.env("LARDER_CHILD", what).env("LARDER_FOLDER", folder).stdout(Stdio::piped());
     command
 }
@@ -256,7 +256,7 @@ fn kill_minus_nine_at_each_step_loses_nothing_acknowledged() {
         let folder = tempfile::tempdir().unwrap();
         let (mut acknowledged, mut killed) = (Vec::new(), 0);
         for when in 1..=if support::soak() { 200 } else { 10 } {
-            let mut child = support::killed_at(step, when, "child_process");
+            let mut child = support::killed_at(step, when, "behind_kill::child_process");
             child.env("LARDER_CHILD", "append some").env("LARDER_FOLDER", folder.path());
             let output = child.output().unwrap();
             killed += u32::from(!output.status.success());

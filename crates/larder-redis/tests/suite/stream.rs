@@ -3,7 +3,7 @@
 //! The writer is this test binary, run again.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};
@@ -105,7 +105,7 @@ fn killed_writers_and_servers_lose_nothing_and_repeat_nothing() {
     let mut acknowledged = BTreeMap::new();
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", "child_process"])
+            .args(["--ignored", "--exact", "--nocapture", "stream::child_process"])
             .env("LARDER_FOLDER", folder.path())
             .env("LARDER_URL", server.url())
             .stdout(Stdio::piped())

@@ -312,7 +312,7 @@ fn kill_9_leaves_a_recording_that_reads_up_to_what_was_written() {
     for (round, ending) in ["csv", "csv.zst", "csv.gz", "csv.zst", "csv.zst", "csv.gz"].iter().enumerate() {
         let path = folder.path().join(format!("{round}.{ending}"));
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_records_until_it_is_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "recorder::child_that_records_until_it_is_killed", "--ignored", "--nocapture"])
             .env("LARDER_TEST_RECORDING", &path)
             .stdout(Stdio::piped())
             .spawn()

@@ -2,7 +2,7 @@
 //! is its key's (I1) and is served, by the loader if need be (I2).
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

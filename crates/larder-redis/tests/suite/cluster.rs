@@ -1,7 +1,7 @@
 //! Three masters and three replicas: the store does what every store must, through fail-over and resharding.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Where dashboards are goes through a real Redis: under one name, with rights on that alone, and gone with those who registered.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::support;
 
 use std::convert::Infallible;
 use std::fs;
@@ -32,7 +32,7 @@ fn row_12_the_wall_clock_is_moved() {
     let file = folder.path().join("shift");
     fs::write(&file, "+0\n").unwrap();
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", "child_whose_clock_is_moved"])
+        .args(["--ignored", "--exact", "--nocapture", "wall_clock::child_whose_clock_is_moved"])
         .env("LD_PRELOAD", library.trim())
         .env("FAKETIME_TIMESTAMP_FILE", &file)
         .env("FAKETIME_NO_CACHE", "1")

@@ -2,7 +2,7 @@
 //! history of every value says which answers are legal (I1).
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::collections::HashMap;
 use std::convert::Infallible;

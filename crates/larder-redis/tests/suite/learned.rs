@@ -1,7 +1,7 @@
 //! The plug-in over real connections: what it changes, and all it does not.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use larder_redis::{Freshness, Learned, LearnedConfig};
 use redis::aio::MultiplexedConnection;

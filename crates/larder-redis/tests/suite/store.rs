@@ -1,7 +1,7 @@
 //! A single, healthy server: the store does what every store must, and what only a Redis can.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::sync::Arc;
 use std::time::Duration;

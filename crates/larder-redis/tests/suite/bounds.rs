@@ -2,7 +2,7 @@
 //! panics, in no task.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::convert::Infallible;
 use std::future::ready;

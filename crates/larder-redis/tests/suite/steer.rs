@@ -1,7 +1,7 @@
 //! A full Redis of our own, steered: who leaves, who never does, and what happens when the server changes under it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::sync::Arc;
 use std::time::Duration;

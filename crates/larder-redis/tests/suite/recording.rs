@@ -1,7 +1,7 @@
 //! Recorders of several instances write to one stream of a real server, and a reader has each event once, whatever breaks.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::collections::HashSet;
 use std::convert::Infallible;

@@ -1,7 +1,7 @@
 //! A master, a replica and three sentinels: the store follows the master.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::time::Duration;
 

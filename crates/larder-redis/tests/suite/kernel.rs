@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::support;
 
 use std::convert::Infallible;
 use std::process::Command;
@@ -80,7 +80,7 @@ fn in_a_namespace(name: &str, test: impl Future<Output = ()>) {
     let status = Command::new("unshare")
         .args(["--map-root-user", "--net"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
+        .args(["--exact", &format!("kernel::{name}"), "--nocapture"])
         .env(WITHIN, "1")
         .status();
     assert!(status.unwrap().success(), "it failed in its namespace");

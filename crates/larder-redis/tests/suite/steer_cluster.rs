@@ -1,7 +1,7 @@
 //! A full cluster of our own, steered: each primary within its limit, through moves of slots and a fail-over.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What instances of a service learned goes through a real Redis, and what is damaged there does no harm (I7).
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+use crate::{need_redis, support};
 
 use std::convert::Infallible;
 use std::process::{Child, Command, Stdio};
@@ -149,7 +149,7 @@ async fn row_23_a_publisher_that_loses_its_redis_harms_no_read_and_another_takes
 /// A process of its own: one of three instances, or a fresh one.
 fn instance(kind: &str, url: &str) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "--nocapture", "instance_process"]);
+    command.args(["--ignored", "--exact", "--nocapture", "models::instance_process"]);
     command.env("LARDER_INSTANCE", kind).env("LARDER_REDIS", url).stdin(Stdio::piped()).stdout(Stdio::piped());
     command.spawn().unwrap()
 }

@@ -1,7 +1,7 @@
 //! Snapshots: what is written is read, what is not whole is refused, and kill −9 leaves whole ones.
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
-mod support;
+use crate::support;
 
 use std::collections::HashSet;
 use std::fs;
@@ -288,7 +288,7 @@ fn kill_9_at_each_step_leaves_whole_snapshots() {
         let snapshots = Snapshots::new(folder.path(), "s", SCHEMA).unwrap();
         let (mut last, mut kills) = (0, 0);
         for when in 1..=if support::soak() { 200 } else { 12 } {
-            let mut child = support::killed_at(step, when, "child_that_writes_until_it_is_killed");
+            let mut child = support::killed_at(step, when, "snapshot::child_that_writes_until_it_is_killed");
             child.env("LARDER_TEST_SNAPSHOTS", folder.path()).env("LARDER_TEST_ROUNDS", (when + 4).to_string());
             let (acknowledged, ended) = acknowledged_by(child.spawn().unwrap(), None);
             kills += u32::from(!ended);
@@ -307,7 +307,7 @@ fn kill_9_never_leaves_a_half_written_snapshot() {
     let (start, mut kills, mut last, mut moments) = (Instant::now(), 0, 0, HashSet::new());
     while kills < 20 || start.elapsed() < Duration::from_secs(5) {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "snapshot::child_that_writes_until_it_is_killed", "--ignored", "--nocapture"])
             .env("LARDER_TEST_SNAPSHOTS", folder.path())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,0 +1,24 @@
+//! All that needs no process of its own, as one program: each is a build of everything it uses.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod behind;
+mod behind_kill;
+mod bounds;
+mod changed_at;
+mod dashboard;
+mod discovery;
+mod events;
+mod explain;
+mod faults;
+mod numbers;
+mod patterns;
+mod recorder;
+mod shared_lifetimes;
+mod sharing;
+mod snapshot;
+mod wall_clock;
+mod warm;
+mod writes;
