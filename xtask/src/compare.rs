@@ -15,7 +15,7 @@ const PICTURED: &[&str] = &[
     "replay",
     "w106.csv.zst",
     "--policy",
-    "fifo,lru,sieve,arc,s3fifo,wtinylfu,belady",
+    "fifo,lru,sieve,arc,s3fifo,wtinylfu,learned,belady",
     "--capacity",
     "0.1%,0.2%,0.5%,1%,2%,5%,10%,20%",
 ];
