@@ -22,7 +22,7 @@ const SHARES: &[f64] = &[0.01, 0.1];
 /// Requests decoded at a time.
 const BATCH: usize = 4096;
 
-/// All measurements of one trace; times are medians, in seconds of one thread's CPU time.
+/// All measurements of one trace; times are in seconds of one thread's CPU time.
 pub(crate) struct Run {
     pub(crate) trace: String,
     pub(crate) requests: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Run {
     pub(crate) version: String,
     pub(crate) cells: Vec<Cell>,
     /// Decoding alone.
-    pub(crate) decode: Sides,
+    pub(crate) decode: Medians,
     /// All cells of larder, decoded once, on one thread and on two; by the clock on the wall.
     pub(crate) threads: [f64; 2],
 }
@@ -41,9 +41,9 @@ pub(crate) struct Cell {
     pub(crate) share: f64,
     pub(crate) objects: u64,
     /// From the binary file to the last decision.
-    pub(crate) with_decoding: Sides,
-    /// Decisions alone: ours measured from memory, theirs by taking the decoding pass off.
-    pub(crate) without_decoding: Sides,
+    pub(crate) with_decoding: Medians,
+    /// Decisions alone: ours measured from memory, theirs by taking a decoding pass of the same round off.
+    pub(crate) without_decoding: Medians,
     pub(crate) miss_ratio: Sides,
     /// Ours; libcachesim does not tell.
     pub(crate) bytes_per_object: f64,
@@ -53,6 +53,15 @@ pub(crate) struct Cell {
 pub(crate) struct Sides {
     pub(crate) ours: f64,
     pub(crate) theirs: f64,
+}
+
+/// Each the median of all rounds. The ratio is that of the rounds' ratios, theirs over ours: what slows a machine down for a while
+/// slows both sides of a round.
+#[derive(Clone, Copy)]
+pub(crate) struct Medians {
+    pub(crate) ours: f64,
+    pub(crate) theirs: f64,
+    pub(crate) ratio: f64,
 }
 
 pub(crate) fn measure(workload: &Workload, python: &Path, rounds: usize) -> Result<Run> {
@@ -67,7 +76,7 @@ pub(crate) fn measure(workload: &Workload, python: &Path, rounds: usize) -> Resu
     let mut cells = Vec::new();
     for spec in &specs {
         eprintln!("{}: {} of {} objects", workload.name, spec.policy, spec.objects);
-        cells.push(cell(workload, spec, &mut peer, decode, rounds)?);
+        cells.push(cell(workload, spec, &mut peer, rounds)?);
     }
     let mut threads = [0.0; 2];
     for (seconds, count) in threads.iter_mut().zip(1..) {
@@ -96,7 +105,7 @@ fn specs(workload: &Workload) -> Result<Vec<Spec>> {
     Ok(specs)
 }
 
-fn cell(workload: &Workload, spec: &Spec, peer: &mut Peer, decode: Sides, rounds: usize) -> Result<Cell> {
+fn cell(workload: &Workload, spec: &Spec, peer: &mut Peer, rounds: usize) -> Result<Cell> {
     let (mut with, mut without) = (Vec::new(), Vec::new());
     let mut last = None;
     for _ in 0..rounds {
@@ -104,7 +113,7 @@ fn cell(workload: &Workload, spec: &Spec, peer: &mut Peer, decode: Sides, rounds
         let (theirs, their_ratio) = peer.replay(spec.theirs, spec.objects)?;
         with.push(Sides { ours: seconds, theirs });
         let (in_memory, seconds) = from_memory(workload, spec);
-        without.push(Sides { ours: seconds, theirs: theirs - decode.theirs });
+        without.push(Sides { ours: seconds, theirs: theirs - peer.decode()? });
         ensure!(
             in_memory.misses == replay.misses,
             "{}: a replay from memory differs from one of the file",
@@ -173,7 +182,11 @@ fn replay_all(workload: &Workload, specs: &[Spec], threads: usize) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-fn medians(sides: &[Sides]) -> Sides {
-    let of = |side: fn(&Sides) -> f64| median(sides.iter().map(side).collect());
-    Sides { ours: of(|side| side.ours), theirs: of(|side| side.theirs) }
+fn medians(rounds: &[Sides]) -> Medians {
+    let of = |what: fn(&Sides) -> f64| median(rounds.iter().map(what).collect());
+    Medians {
+        ours: of(|round| round.ours),
+        theirs: of(|round| round.theirs),
+        ratio: of(|round| round.theirs / round.ours),
+    }
 }

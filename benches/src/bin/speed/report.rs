@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use larder_benches::{SEED, machine};
 
-use crate::measure::{Cell, Run, Sides};
+use crate::measure::{Cell, Medians, Run, Sides};
 
 pub(crate) fn page(runs: &[Run], rounds: usize) -> String {
     let version = runs.first().map_or("", |run| run.version.as_str());
@@ -15,8 +15,8 @@ pub(crate) fn page(runs: &[Run], rounds: usize) -> String {
          - Peer: libcachesim {version} from PyPI, a C library called once a replay\n\
          - Seed: {SEED} (larder); libcachesim's default\n\n\
          Both replay the same requests from the same oracleGeneral file, keys numbered from 1, every object of size 1, \
-         one thread, turn by turn in one run; each time is CPU time of that thread, the median of {rounds}. Caches are \
-         built before the clock starts. larder's policies are chosen by name at run time, as users choose them.\n\n\
+         one thread, turn by turn in one run; times are CPU time of that thread. Rates are medians of {rounds} rounds, and a \
+         ratio is the median of the rounds' ratios. Caches are built before the clock starts. larder's policies are chosen by name at run time, as users choose them.\n\n\
          *With decoding* is from the file (in the page cache) to the last decision: larder reads it in batches, \
          libcachesim from a memory map. *Without decoding*, larder replays requests in memory, and from libcachesim's \
          time a pass over the same file is taken off in which its reader decodes every record and no cache is asked. \
@@ -61,15 +61,15 @@ fn section(run: &Run) -> String {
 }
 
 /// Both rates and their ratio, as three cells of a table.
-fn rates(seconds: Sides, requests: usize) -> String {
+fn rates(seconds: Medians, requests: usize) -> String {
     let rate = |seconds: f64| requests as f64 / seconds / 1e6;
-    let Sides { ours, theirs } = seconds;
-    format!("{:.1} | {:.1} | {:.2}", rate(ours), rate(theirs), theirs / ours)
+    let Medians { ours, theirs, ratio } = seconds;
+    format!("{:.1} | {:.1} | {ratio:.2}", rate(ours), rate(theirs))
 }
 
 fn means(cells: &[Cell]) -> String {
-    let mean = |of: fn(&Cell) -> Sides| {
-        let logs: f64 = cells.iter().map(|cell| (of(cell).theirs / of(cell).ours).ln()).sum();
+    let mean = |of: fn(&Cell) -> Medians| {
+        let logs: f64 = cells.iter().map(|cell| of(cell).ratio.ln()).sum();
         (logs / cells.len() as f64).exp()
     };
     let (with, without) = (mean(|cell| cell.with_decoding), mean(|cell| cell.without_decoding));
@@ -82,6 +82,6 @@ mod tests {
 
     #[test]
     fn a_ratio_above_one_means_larder_is_faster() {
-        assert_eq!(rates(Sides { ours: 0.5, theirs: 1.0 }, 1_000_000), "2.0 | 1.0 | 2.00");
+        assert_eq!(rates(Medians { ours: 0.5, theirs: 1.0, ratio: 2.0 }, 1_000_000), "2.0 | 1.0 | 2.00");
     }
 }
