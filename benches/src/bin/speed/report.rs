@@ -11,12 +11,13 @@ pub(crate) fn page(runs: &[Run], rounds: usize) -> String {
     let facts: Vec<_> = machine::facts().into_iter().map(|fact| format!("- {fact}")).collect();
     let mut page = format!(
         "# Replay speed\n\n\
-         Made by `cargo run --release -p larder-benches --bin speed -- --out docs/speed.md`.\n\n{}\n\
+         Made by `cargo run --release -p larder-benches --bin speed -- --rounds {rounds} --out docs/speed.md`.\n\n{}\n\
          - Peer: libcachesim {version} from PyPI, a C library called once a replay\n\
          - Seed: {SEED} (larder); libcachesim's default\n\n\
          Both replay the same requests from the same oracleGeneral file, keys numbered from 1, every object of size 1, \
-         one thread, turn by turn in one run; times are CPU time of that thread. Rates are medians of {rounds} rounds, and a \
-         ratio is the median of the rounds' ratios. Caches are built before the clock starts. larder's policies are chosen by name at run time, as users choose them.\n\n\
+         one thread, turn by turn in one run; times are CPU time of that thread. Rates are medians of {rounds} rounds, \
+         and a ratio is the median of the rounds' ratios. Caches are built before the clock starts. larder's policies are \
+         chosen by name at run time, as users choose them.\n\n\
          *With decoding* is from the file (in the page cache) to the last decision: larder reads it in batches, \
          libcachesim from a memory map. *Without decoding*, larder replays requests in memory, and from libcachesim's \
          time a pass over the same file is taken off in which its reader decodes every record and no cache is asked. \

@@ -4,7 +4,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod bounds;
 mod cluster;
 mod faults;
 mod kernel;

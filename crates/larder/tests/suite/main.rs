@@ -6,7 +6,6 @@ mod support;
 
 mod behind;
 mod behind_kill;
-mod bounds;
 mod changed_at;
 mod dashboard;
 mod discovery;

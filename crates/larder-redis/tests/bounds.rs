@@ -2,7 +2,7 @@
 //! panics, in no task.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use crate::{need_redis, support};
+mod support;
 
 use std::convert::Infallible;
 use std::future::ready;
