@@ -13,6 +13,11 @@ use tempfile::TempDir;
 /// seconds and lets counts decay by minutes.
 pub const SPEED: u32 = 500;
 
+/// Of a cluster.
+const SLOTS: usize = 16_384;
+/// With a server that starts.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Compiles what makes a server's clock run faster; `None` where that cannot be.
 pub fn fast_clock() -> Option<PathBuf> {
     if !cfg!(target_os = "linux") {
@@ -65,17 +70,49 @@ impl Server {
         }
         let process = command.stdout(Stdio::null()).spawn().context("starting redis-server: install it")?;
         let mut server = Self { process, port, _folder: folder };
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             ensure!(server.process.try_wait()?.is_none(), "redis-server ended at once");
             ensure!(Instant::now() < until, "redis-server does not listen on port {port}");
             std::thread::sleep(Duration::from_millis(5));
         }
-        let mut conn = redis::Client::open(server.url())?.get_connection()?;
+        let mut conn = server.connect()?;
         // Redis 7 keeps histograms of each command, some 50 KB each from its first use on, of the memory that is to be shared out; servers
         // without them do not know the setting.
         let _ = redis::cmd("CONFIG").arg("SET").arg("latency-tracking").arg("no").exec(&mut conn);
         Ok(server)
+    }
+
+    /// Starts so many as the primaries of a cluster that share its slots equally.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), or they do not find each other.
+    pub fn cluster(clock: Option<&Path>, primaries: usize, settings: &[(&str, String)]) -> Result<Vec<Self>> {
+        // By a clock that runs faster, all would seem dead in no time.
+        let timeout = 15_000 * SPEED;
+        let more = [("cluster-enabled", "yes".to_owned()), ("cluster-node-timeout", timeout.to_string())];
+        let settings = [&more, settings].concat();
+        let nodes = (0..primaries).map(|_| Self::start(clock, &settings)).collect::<Result<Vec<_>>>()?;
+        for (at, node) in nodes.iter().enumerate() {
+            let mut conn = node.connect()?;
+            let slots = [at, at + 1].map(|part| part * SLOTS / primaries);
+            redis::cmd("CLUSTER").arg("SET-CONFIG-EPOCH").arg(at + 1).exec(&mut conn)?;
+            redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(slots[0]).arg(slots[1] - 1).exec(&mut conn)?;
+            redis::cmd("CLUSTER").arg("MEET").arg("127.0.0.1").arg(nodes[0].port).exec(&mut conn)?;
+        }
+        let whole = [format!("cluster_known_nodes:{primaries}"), format!("cluster_size:{primaries}")];
+        let until = Instant::now() + PATIENCE;
+        for node in &nodes {
+            loop {
+                let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut node.connect()?)?;
+                if info.contains("cluster_state:ok") && whole.iter().all(|line| info.contains(line)) {
+                    break;
+                }
+                ensure!(Instant::now() < until, "the nodes of a cluster do not find each other");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(nodes)
     }
 
     /// Its address.
@@ -83,13 +120,16 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    fn connect(&self) -> Result<redis::Connection> {
+        Ok(redis::Client::open(self.url())?.get_connection()?)
+    }
+
     /// Changes a setting at run time.
     ///
     /// # Errors
     /// It does not answer, or refuses.
     pub fn set(&self, name: &str, value: u64) -> Result<()> {
-        let mut conn = redis::Client::open(self.url())?.get_connection()?;
-        Ok(redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut conn)?)
+        Ok(redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut self.connect()?)?)
     }
 
     /// What it has counted.
@@ -97,8 +137,7 @@ impl Server {
     /// # Errors
     /// It does not answer.
     pub fn counted(&self) -> Result<Counted> {
-        let mut conn = redis::Client::open(self.url())?.get_connection()?;
-        let info: String = redis::cmd("INFO").query(&mut conn)?;
+        let info: String = redis::cmd("INFO").query(&mut self.connect()?)?;
         let figure = |field: &str| {
             let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
             let Some(figure) = line.and_then(|figure| figure.parse::<u64>().ok()) else {

@@ -13,18 +13,19 @@ use anyhow::{Context, Result, ensure};
 use larder_benches::{server, traces};
 use lexopt::prelude::*;
 
-use replay::{Outcome, run};
+use replay::{Outcome, Scene, run};
 use traffic::Traffic;
 use ways::Way;
 
 const USAGE: &str = "usage: cargo run --release -p larder-benches --bin l2 [-- OPTIONS]
 
 Starts private redis-servers, replays the beginnings of six traces against them at three sizes, steered and left to themselves, with one
-client and with four, and prints a Markdown page.
+client and with four, and in a cluster of three primaries, and prints a Markdown page.
 
   --traces DIR     folder of the traces (default: $LARDER_TRACES, else ../shared/traces)
   --out FILE       write the page there too
   --requests N     requests of each trace (default 40000)
+  --runs N         runs of everything; the page has their means (default 3)
   --only NAME      this trace alone
   --help           this text";
 
@@ -51,7 +52,13 @@ pub(crate) struct Cell {
     larder: Vec<Outcome>,
     /// The better native way and the first of larder's, by four clients.
     four: [Outcome; 2],
+    /// And by one, in a cluster.
+    cluster: [Outcome; 2],
 }
+
+const ONE: Scene = Scene { clients: 1, primaries: 1 };
+const FOUR: Scene = Scene { clients: 4, primaries: 1 };
+const CLUSTER: Scene = Scene { clients: 1, primaries: 3 };
 
 impl Cell {
     /// Which native way missed least.
@@ -65,6 +72,7 @@ struct Options {
     traces: PathBuf,
     out: Option<PathBuf>,
     requests: usize,
+    runs: usize,
     only: Option<String>,
 }
 
@@ -81,13 +89,13 @@ fn main() -> Result<()> {
         let traffic = Traffic::load(&options.traces.join(format!("{name}.csv.zst")), options.requests)?;
         let traffic = Arc::new(traffic);
         for share in SHARES {
-            let cell = runtime.block_on(measure(&traffic, *share, clock.as_deref()))?;
+            let cell = runtime.block_on(measure(&traffic, *share, options.runs, clock.as_deref()))?;
             eprintln!("{}", page::line(&cell));
             cells.push(cell);
         }
     }
     ensure!(!cells.is_empty(), "--only names none of {}", TRACES.join(", "));
-    let page = page::page(&cells, options.requests, clock.is_some());
+    let page = page::page(&cells, &options, clock.is_some());
     println!("{page}");
     if let Some(out) = &options.out {
         std::fs::write(out, page).with_context(|| format!("writing {}", out.display()))?;
@@ -95,36 +103,44 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-async fn measure(traffic: &Arc<Traffic>, share: f64, clock: Option<&Path>) -> Result<Cell> {
-    let one = async |ways: &[Way]| {
-        let mut outcomes = Vec::new();
-        for way in ways {
-            let outcome = run(way, traffic, share, 1, clock).await;
-            outcomes.push(outcome.with_context(|| format!("{}: {way:?}", traffic.name))?);
+async fn measure(traffic: &Arc<Traffic>, share: f64, runs: usize, clock: Option<&Path>) -> Result<Cell> {
+    // Round after round, so that the machine's moods fall on all ways alike.
+    let all = async |ways: &[(&Way, Scene)]| {
+        let mut outcomes = vec![Vec::new(); ways.len()];
+        for _ in 0..runs {
+            for ((way, scene), outcomes) in ways.iter().zip(&mut outcomes) {
+                let outcome = run(way, traffic, share, *scene, clock).await;
+                outcomes.push(outcome.with_context(|| format!("{}: {way:?}, {scene:?}", traffic.name))?);
+            }
         }
-        Ok::<_, anyhow::Error>(outcomes)
+        Ok::<Vec<_>, anyhow::Error>(outcomes.iter().map(|outcomes| Outcome::mean(outcomes)).collect())
     };
-    let (native, larder) = (one(NATIVE).await?, one(LARDER).await?);
+    let mut native = all(&NATIVE.iter().chain(LARDER).map(|way| (way, ONE)).collect::<Vec<_>>()).await?;
+    let larder = native.split_off(NATIVE.len());
     let best = native.iter().zip(NATIVE).max_by(|one, two| one.0.hits.total_cmp(&two.0.hits));
-    let native_four = run(best.map_or(&Way::Lru, |best| best.1), traffic, share, 4, clock).await?;
-    let four = [native_four, run(&LARDER[0], traffic, share, 4, clock).await?];
+    let pair = [best.map_or(&Way::Lru, |best| best.1), &LARDER[0]];
+    let mut four = all(&[FOUR, CLUSTER].map(|scene| pair.map(|way| (way, scene))).concat()).await?;
+    let cluster = four.split_off(pair.len());
+    let pair = |outcomes: Vec<_>| outcomes.try_into().map_err(|_| anyhow::anyhow!("two ways have two outcomes"));
     let objects = traffic.keys.len() as f64 * share;
-    Ok(Cell { trace: traffic.name.clone(), share, objects, native, larder, four })
+    Ok(Cell { trace: traffic.name.clone(), share, objects, native, larder, four: pair(four)?, cluster: pair(cluster)? })
 }
 
 fn parse() -> Result<Option<Options>> {
-    let mut options = Options { traces: traces(), out: None, requests: 40_000, only: None };
+    let mut options = Options { traces: traces(), out: None, requests: 40_000, runs: 3, only: None };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("traces") => options.traces = parser.value()?.into(),
             Long("out") => options.out = Some(parser.value()?.into()),
             Long("requests") => options.requests = parser.value()?.parse()?,
+            Long("runs") => options.runs = parser.value()?.parse()?,
             Long("only") => options.only = Some(parser.value()?.parse()?),
             Short('h') | Long("help") => return Ok(None),
             _ => return Err(argument.unexpected().into()),
         }
     }
     ensure!(options.requests > 0, "--requests must be at least 1");
+    ensure!(options.runs > 0, "--runs must be at least 1");
     Ok(Some(options))
 }

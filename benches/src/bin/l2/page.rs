@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use larder_benches::{SEED, machine, median};
 
 use crate::replay::Outcome;
-use crate::{Cell, NATIVE, Way};
+use crate::{Cell, NATIVE, Options, Way};
 use larder_benches::server::SPEED;
 
 /// Larder's ways, as the tables call them.
@@ -22,21 +22,27 @@ fn gains(cell: &Cell) -> Vec<f64> {
     cell.larder.iter().map(|own| fewer(own, native)).collect()
 }
 
+fn of_pair([native, own]: &[Outcome; 2]) -> f64 {
+    fewer(own, native)
+}
+
 fn with_four(cell: &Cell) -> f64 {
-    fewer(&cell.four[1], &cell.four[0])
+    of_pair(&cell.four)
 }
 
 /// A cell in a line, to see how it goes.
 pub(crate) fn line(cell: &Cell) -> String {
     let native: Vec<_> = cell.native.iter().map(|native| format!("{:.2}", 100.0 * native.hits)).collect();
     let gains: Vec<_> = gains(cell).iter().map(|gain| format!("{gain:+.2}")).collect();
-    let (four, rate) = (with_four(cell), cell.larder[0].rate);
+    let (four, cluster, rate) = (with_four(cell), of_pair(&cell.cluster), cell.larder[0].rate);
     let Cell { trace, share, .. } = cell;
     let evicted = [&cell.larder[0], &cell.four[1]].map(|outcome| format!("{:.3}", outcome.evicted));
-    format!("{trace} {share}: native {native:?}, larder {gains:?}, four {four:+.2}, {rate:.0}/s, evicted {evicted:?}")
+    format!(
+        "{trace} {share}: native {native:?}, larder {gains:?}, four {four:+.2}, cluster {cluster:+.2}, {rate:.0}/s, evicted {evicted:?}"
+    )
 }
 
-pub(crate) fn page(cells: &[Cell], requests: usize, fast: bool) -> String {
+pub(crate) fn page(cells: &[Cell], Options { requests, runs, .. }: &Options, fast: bool) -> String {
     let facts: Vec<_> = machine::facts().into_iter().map(|fact| format!("- {fact}")).collect();
     let clock = if fast {
         format!(
@@ -50,6 +56,13 @@ pub(crate) fn page(cells: &[Cell], requests: usize, fast: bool) -> String {
         _ => None,
     });
     let lfu = lfu.collect::<Vec<_>>().join(", ");
+    let spreads: Vec<_> = cells
+        .iter()
+        .flat_map(|cell| [&cell.native[..], &cell.larder, &cell.four, &cell.cluster].concat())
+        .map(|outcome| 100.0 * outcome.spread)
+        .collect();
+    let spread = spreads.iter().sum::<f64>() / spreads.len() as f64;
+    let widest = spreads.into_iter().fold(0.0, f64::max);
     let mut page = format!(
         "# A full Redis, steered and left to itself\n\n\
          Made by `cargo run --release -p larder-benches --bin l2 -- --out docs/l2.md`.\n\n{}\n\
@@ -59,11 +72,13 @@ pub(crate) fn page(cells: &[Cell], requests: usize, fast: bool) -> String {
          - `maxmemory`: what the server uses when empty, and the given share of what all values of the run take\n\
          - {clock}\n\
          - `allkeys-lfu` is the best of decay time/log factor {lfu} in each row; *native* is the better of that and `allkeys-lru`\n\
-         - Each figure is one run\n\n",
+         - Each figure is the mean of {runs} runs; the hits of a row's best and worst run are {spread:.1} points apart in the mean, \
+         {widest:.1} at most\n\n",
         facts.join("\n"),
     );
     page += &section_hits(cells);
     page += &section_clients(cells);
+    page += &section_cluster(cells);
     page += &section_cost(cells);
     page += "\n";
     page += verdict(cells).trim_end();
@@ -100,19 +115,40 @@ fn section_hits(cells: &[Cell]) -> String {
     for (at, name) in NAMES.iter().enumerate() {
         let _ = writeln!(text, "- {name}: {}", summary(gains.iter().map(|gains| gains[at])));
     }
-    let retreats = cells.iter().filter(|cell| cell.larder[0].retreats > 0).count();
-    let _ = writeln!(text, "- The guard had the server left alone for a while in {retreats} of {} rows\n", cells.len());
+    let retreats = cells.iter().filter(|cell| cell.larder[0].retreats > 0.0).count();
+    let _ = writeln!(
+        text,
+        "- The guard had the server left alone for a while, in one run at least, in {retreats} of {} rows\n",
+        cells.len()
+    );
     text
 }
 
 fn section_clients(cells: &[Cell]) -> String {
-    let mut text = String::from(
+    let kept = 100.0 * mean_of(cells, with_four) / mean_of(cells, |cell| gains(cell)[0]);
+    format!(
         "## Four clients\n\nEach request goes to one of four clients at random, each with a directory of its own; they tell each other what \
-         they see. *Native* is the way that was better with one client.\n\n\
-         | trace | fits | native, hits % | steered, hits % | misses spared, % | with one client |\n|---|---:|---:|---:|---:|---:|\n",
+         they see. *Native* is the way that was better with one client.\n\n{}- Of the gain with one client, {kept:.0} % is left\n\n",
+        pairs(cells, |cell| &cell.four)
+    )
+}
+
+fn section_cluster(cells: &[Cell]) -> String {
+    format!(
+        "## A cluster\n\nThree primaries with a third of the memory each, one client, which steers each by itself. *Native* is the way that \
+         was better on one server.\n\n{}\n",
+        pairs(cells, |cell| &cell.cluster)
+    )
+}
+
+/// Rows of two ways, and what they say together.
+fn pairs(cells: &[Cell], of: impl Fn(&Cell) -> &[Outcome; 2]) -> String {
+    let mut text = String::from(
+        "| trace | fits | native, hits % | steered, hits % | misses spared, % | with one client and server |\n\
+         |---|---:|---:|---:|---:|---:|\n",
     );
     for cell in cells {
-        let [native, own] = &cell.four;
+        let [native, own] = of(cell);
         let _ = writeln!(
             text,
             "| {} | {:.0} % | {:.1} | {:.1} | {:+.1} | {:+.1} |",
@@ -120,16 +156,11 @@ fn section_clients(cells: &[Cell]) -> String {
             100.0 * cell.share,
             100.0 * native.hits,
             100.0 * own.hits,
-            with_four(cell),
+            of_pair(of(cell)),
             gains(cell)[0],
         );
     }
-    let kept = 100.0 * mean_of(cells, with_four) / mean_of(cells, |cell| gains(cell)[0]);
-    let _ = writeln!(
-        text,
-        "\n- Four clients: {}\n- Of the gain with one client, {kept:.0} % is left\n",
-        summary(cells.iter().map(with_four))
-    );
+    let _ = writeln!(text, "\n- Steered: {}", summary(cells.iter().map(|cell| of_pair(of(cell)))));
     text
 }
 
@@ -178,6 +209,8 @@ fn section_cost(cells: &[Cell]) -> String {
     }
     row("native", 4, &|cell| &cell.four[0]);
     row(NAMES[0], 4, &|cell| &cell.four[1]);
+    row("native, a cluster", 1, &|cell| &cell.cluster[0]);
+    row("steered, a cluster", 1, &|cell| &cell.cluster[1]);
     text
 }
 

@@ -19,17 +19,27 @@ use tokio::time::sleep;
 
 use crate::traffic::{Key, Traffic};
 use crate::ways::{Advice, Adviser, LONG, Way};
-use larder_benches::server::Server;
+use larder_benches::server::{Counted, Server};
 
 /// Requests under way at any time, of all clients together.
 const CALLERS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What came of it.
-#[derive(Clone, Debug)]
+/// What stores and servers there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene {
+    pub(crate) clients: usize,
+    /// One alone, or of a cluster.
+    pub(crate) primaries: usize,
+}
+
+/// What came of it; of several runs, the mean.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
     /// A share of the requests.
     pub(crate) hits: f64,
+    /// Between the runs with most and with fewest hits, as a share of the requests.
+    pub(crate) spread: f64,
     /// A request, as the server counts, scripts' own commands too.
     pub(crate) commands: f64,
     /// A request, over the wire in both directions.
@@ -41,16 +51,34 @@ pub(crate) struct Outcome {
     pub(crate) p99: f64,
     /// Requests a second.
     pub(crate) rate: f64,
-    /// Whether the guard had the server left alone at some time.
-    pub(crate) retreats: u32,
+    /// How often the guard had the servers left alone, in a run.
+    pub(crate) retreats: f64,
+}
+
+impl Outcome {
+    pub(crate) fn mean(runs: &[Self]) -> Self {
+        let mean = |of: fn(&Self) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
+        let most = runs.iter().map(|run| run.hits).fold(0.0, f64::max);
+        Self {
+            hits: mean(|run| run.hits),
+            spread: most - runs.iter().map(|run| run.hits).fold(most, f64::min),
+            commands: mean(|run| run.commands),
+            bytes: mean(|run| run.bytes),
+            evicted: mean(|run| run.evicted),
+            median: mean(|run| run.median),
+            p99: mean(|run| run.p99),
+            rate: mean(|run| run.rate),
+            retreats: mean(|run| run.retreats),
+        }
+    }
 }
 
 struct Run {
     stores: Vec<Arc<RedisStore>>,
     traffic: Arc<Traffic>,
     adviser: Option<Adviser>,
-    /// To change lives with.
-    side: MultiplexedConnection,
+    /// To change lives with, where that is done.
+    side: Option<MultiplexedConnection>,
     noise: Bytes,
     next: AtomicUsize,
     hits: AtomicUsize,
@@ -60,13 +88,17 @@ pub(crate) async fn run(
     way: &Way,
     traffic: &Arc<Traffic>,
     share: f64,
-    clients: usize,
+    Scene { clients, primaries }: Scene,
     clock: Option<&Path>,
 ) -> Result<Outcome> {
-    let server = Server::start(clock, &way.settings())?;
+    let servers = match primaries {
+        1 => vec![Server::start(clock, &way.settings())?],
+        primaries => Server::cluster(clock, primaries, &way.settings())?,
+    };
+    let url = servers[0].url();
     let mut stores = Vec::new();
     for _ in 0..clients {
-        let mut config = RedisConfig::single(&server.url())?;
+        let mut config = if primaries == 1 { RedisConfig::single(&url)? } else { RedisConfig::cluster(&[&url])? };
         // A busy machine is no broken server.
         config.answer_within = PATIENCE;
         if let Way::Steered(policy) = way {
@@ -74,16 +106,22 @@ pub(crate) async fn run(
         }
         stores.push(Arc::new(RedisStore::new(config, &Handle::current())?));
     }
-    let side = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
+    let side = match way {
+        Way::Retention => Some(redis::Client::open(url)?.get_multiplexed_async_connection().await?),
+        _ => None,
+    };
     until("the clients connect", || stores.iter().all(|store| store.state().connected && store.state().listening))
         .await?;
     // What the values get, beside what the server needs for itself and the clients.
     let room = (traffic.bytes() as f64 * share) as u64;
-    server.set("maxmemory", server.counted()?.used_memory + room)?;
+    for server in &servers {
+        server.set("maxmemory", server.counted()?.used_memory + room / primaries as u64)?;
+    }
     if matches!(way, Way::Steered(_)) {
         let ready = |store: &Arc<RedisStore>| {
             let state = store.steering().unwrap_or_default();
-            state.steers && state.processes == clients as u64
+            let all = store.steering_by_node().len() == primaries;
+            all && state.steers && state.processes == clients as u64
         };
         until("they steer", || stores.iter().all(ready)).await?;
     }
@@ -97,7 +135,7 @@ pub(crate) async fn run(
         next: AtomicUsize::new(0),
         hits: AtomicUsize::new(0),
     });
-    let before = server.counted()?;
+    let before = counted(&servers)?;
     let start = Instant::now();
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
@@ -108,19 +146,20 @@ pub(crate) async fn run(
         times.extend(caller??);
     }
     let took = start.elapsed().as_secs_f64();
-    let after = server.counted()?;
+    let after = counted(&servers)?;
     times.sort_unstable();
     let requests = traffic.requests.len() as f64;
     let at = |share: f64| f64::from(times[((times.len() - 1) as f64 * share) as usize]) / 1000.0;
     Ok(Outcome {
         hits: run.hits.load(Relaxed) as f64 / requests,
+        spread: 0.0,
         commands: (after.commands - before.commands) as f64 / requests,
         bytes: (after.bytes - before.bytes) as f64 / requests,
         evicted: (after.evicted - before.evicted) as f64 / requests,
         median: at(0.5),
         p99: at(0.99),
         rate: requests / took,
-        retreats: run.stores.iter().filter_map(|store| store.steering()).map(|state| state.retreats).sum(),
+        retreats: run.stores.iter().filter_map(|store| store.steering()).map(|state| f64::from(state.retreats)).sum(),
     })
 }
 
@@ -142,8 +181,8 @@ impl Run {
             let advise = |hit| self.adviser.as_ref().map(|adviser| adviser.advise(&key.name, key.size, hit));
             match (found, advise) {
                 (Some(_), advise) => {
-                    if let Some(Advice::Keep(life)) = advise(true) {
-                        let mut side = self.side.clone();
+                    if let (Some(Advice::Keep(life)), Some(side)) = (advise(true), &self.side) {
+                        let mut side = side.clone();
                         let mut change = redis::cmd("PEXPIRE");
                         change.arg(&*key.name).arg(life.as_millis() as u64).exec_async(&mut side).await?;
                     }
@@ -175,6 +214,19 @@ impl Run {
         store.put(&[Item { name: key.name.clone(), bytes, ttl }]).await.context("filling the Redis")?;
         Ok(())
     }
+}
+
+/// By all of them.
+fn counted(servers: &[Server]) -> Result<Counted> {
+    servers.iter().try_fold(Counted::default(), |sum, server| {
+        let more = server.counted()?;
+        Ok(Counted {
+            used_memory: sum.used_memory + more.used_memory,
+            commands: sum.commands + more.commands,
+            bytes: sum.bytes + more.bytes,
+            evicted: sum.evicted + more.evicted,
+        })
+    })
 }
 
 async fn until(what: &str, is_so: impl Fn() -> bool) -> Result<()> {
