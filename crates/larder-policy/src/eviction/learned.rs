@@ -258,7 +258,11 @@ impl Learned {
             now = now.wrapping_add(1);
             let resident = &mut self.residents[slot];
             let history = &mut resident.history;
-            let shares = context.note(Some(now.wrapping_sub(history.last)), false);
+            let gap = now.wrapping_sub(history.last);
+            let shares = context.note(Some(gap), false);
+            if scale.is_same_use(gap) && !history.is_watched() {
+                continue;
+            }
             history.touch(now, &scale, shares);
             history.hits = history.hits.saturating_add(1);
             if history.is_watched() {
