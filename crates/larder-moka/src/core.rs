@@ -174,8 +174,14 @@ impl<K, V> Core<K, V> {
     #[cold]
     fn outdated(&self) -> Judged {
         self.outdated.fetch_add(1, Ordering::Relaxed);
-        self.count(|counts| counts.misses += 1);
+        self.absent();
         Judged::Reload
+    }
+
+    /// Nothing is there for a reader, who cannot load or has not begun to.
+    #[cold]
+    pub(crate) fn absent(&self) {
+        self.count(|counts| counts.misses += 1);
     }
 
     /// What is due now and then.
@@ -315,7 +321,12 @@ impl<K: Key, V: Clone> Core<K, V> {
         } else if now < end && now < seen.as_of.plus(self.rules.freshness.most()) {
             tracing::debug!(%error, "a stale value is kept");
             self.count(|counts| counts.stale += 1);
-            Ok(compute::Op::Put(Held { retry_at: now.plus(self.rules.error_pause), ..seen.clone() }))
+            // It was written meanwhile, or a key that shares its fence was: what moka has stays as it is.
+            if !self.fences.admit(seen.key, began.ticket) {
+                return Ok(compute::Op::Nop);
+            }
+            let retry_at = now.plus(self.rules.error_pause);
+            Ok(compute::Op::Put(Held { retry_at, ticket: began.ticket, ..seen.clone() }))
         } else {
             *failure = Some(error);
             Ok(compute::Op::Remove)
@@ -326,16 +337,16 @@ impl<K: Key, V: Clone> Core<K, V> {
     pub(crate) fn written(&self, key: &K, value: V) -> Held<V> {
         self.count(|counts| counts.writes += 1);
         self.notice(key);
-        self.given(key, value, Op::Set)
+        self.given(key, value, Op::Set, self.begin())
     }
 
-    /// A value comes ahead of traffic.
-    pub(crate) fn warmed(&self, key: &K, value: V) -> Held<V> {
-        self.given(key, value, Op::Get)
+    /// A value comes ahead of traffic, from somebody who had it when that `began`; none if it has been written since.
+    pub(crate) fn warmed(&self, key: &K, value: V, began: Began) -> Option<Held<V>> {
+        let is_current = self.fences.admit(self.hash(key), began.ticket);
+        is_current.then(|| self.given(key, value, Op::Get, began))
     }
 
-    fn given(&self, key: &K, value: V, op: Op) -> Held<V> {
-        let began = self.begin();
+    fn given(&self, key: &K, value: V, op: Op, began: Began) -> Held<V> {
         let evidence = self.digest.as_ref().map_or(Evidence::Unknown, |digest| Evidence::Digest(digest(&value)));
         let held = self.hold(key, value, began, evidence, None, &Origin::Given);
         if let Some(directory) = &self.directory {
@@ -363,6 +374,11 @@ impl<K: Key, V: Clone> Core<K, V> {
             let subject = engine.subject(hash, &text, 1, 0);
             engine.changed(subject, now);
         }
+    }
+
+    /// Whether a write overtook a value on its way into moka. Where moka has no [`Expiry`](crate::Expiry), nobody else would notice.
+    pub(crate) fn is_overtaken(&self, held: &Held<V>) -> bool {
+        !self.fences.admit(held.key, held.ticket)
     }
 
     /// Takes in what a load brought, if it may be kept.

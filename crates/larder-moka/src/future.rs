@@ -52,7 +52,10 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let held = self.moka.get(key).await?;
+        let Some(held) = self.moka.get(key).await else {
+            self.core.absent();
+            return None;
+        };
         self.core.may_serve(&held, self.core.clock.now()).then_some(held.value)
     }
 
@@ -107,6 +110,9 @@ where
                 Ok(held) => held,
                 Err(passed) => return passed.answer(self.core.clock.now()),
             };
+            if load.is_taken() {
+                self.settle(key, &held).await;
+            }
             if load.is_taken() || held.as_of > asked {
                 self.core.joined(!load.is_taken());
                 return Ok(held.found(Tier::Origin, self.core.clock.now()));
@@ -146,6 +152,7 @@ where
     /// Offers values ahead of traffic, and says how many moka keeps. A full cache with TinyLFU refuses what it has never been asked
     /// for, so each key is first asked for several times.
     pub async fn prewarm(&self, entries: impl IntoIterator<Item = (K, V)>) -> Prewarmed {
+        let began = self.core.begin();
         let (mut entries, mut keys) = (entries.into_iter(), Vec::new());
         loop {
             let batch: Vec<_> = entries.by_ref().take(WARM_BATCH).collect();
@@ -157,7 +164,10 @@ where
                     for _ in 0..PHANTOM_GETS {
                         self.moka.get(key).await;
                     }
-                    self.moka.insert(key.clone(), self.core.warmed(key, value.clone())).await;
+                    if let Some(held) = self.core.warmed(key, value.clone(), began) {
+                        self.moka.insert(key.clone(), held.clone()).await;
+                        self.settle(key, &held).await;
+                    }
                 }
                 self.moka.run_pending_tasks().await;
             }
@@ -203,9 +213,12 @@ where
             .and_try_compute_with(|entry| self.revise(&owned, seen, entry, || load.take(), None, &mut failure))
             .await?;
         match done {
-            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
-                Ok(entry.into_value())
+            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
+                let held = entry.into_value();
+                self.settle(key, &held).await;
+                Ok(held)
             }
+            CompResult::Unchanged(entry) => Ok(entry.into_value()),
             CompResult::Removed(_) | CompResult::StillNone(_) => Err(failure.map_or(Passed::Gone, Passed::Failed)),
         }
     }
@@ -226,11 +239,24 @@ where
             let renewed = entry
                 .and_try_compute_if_nobody_else(|entry| own.revise(&key, &seen, entry, || load, audit, &mut failure));
             // What comes of it is in the counts; whoever reads next finds out what there is.
-            let _ = renewed.await;
+            if let Ok(CompResult::ReplacedWith(entry)) = renewed.await {
+                own.settle(&key, entry.value()).await;
+            }
         };
         match runtime {
             Some(runtime) => drop(runtime.spawn(task)),
             None => task.await,
+        }
+    }
+
+    /// Takes out what a write overtook while it was on its way in.
+    async fn settle<Q>(&self, key: &Q, held: &Held<V>)
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        if self.core.is_overtaken(held) {
+            self.moka.invalidate(key).await;
         }
     }
 

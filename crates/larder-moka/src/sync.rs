@@ -49,7 +49,10 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let held = self.moka.get(key)?;
+        let Some(held) = self.moka.get(key) else {
+            self.core.absent();
+            return None;
+        };
         self.core.may_serve(&held, self.core.clock.now()).then_some(held.value)
     }
 
@@ -102,6 +105,9 @@ where
                 Ok(held) => held,
                 Err(passed) => return passed.answer(self.core.clock.now()),
             };
+            if load.is_taken() {
+                self.settle(key, &held);
+            }
             if load.is_taken() || held.as_of > asked {
                 self.core.joined(!load.is_taken());
                 return Ok(held.found(Tier::Origin, self.core.clock.now()));
@@ -141,6 +147,7 @@ where
     /// Offers values ahead of traffic, and says how many moka keeps. A full cache with TinyLFU refuses what it has never been asked
     /// for, so each key is first asked for several times.
     pub fn prewarm(&self, entries: impl IntoIterator<Item = (K, V)>) -> Prewarmed {
+        let began = self.core.begin();
         let (mut entries, mut keys) = (entries.into_iter(), Vec::new());
         loop {
             let batch: Vec<_> = entries.by_ref().take(WARM_BATCH).collect();
@@ -152,7 +159,10 @@ where
                     for _ in 0..PHANTOM_GETS {
                         self.moka.get(key);
                     }
-                    self.moka.insert(key.clone(), self.core.warmed(key, value.clone()));
+                    if let Some(held) = self.core.warmed(key, value.clone(), began) {
+                        self.moka.insert(key.clone(), held.clone());
+                        self.settle(key, &held);
+                    }
                 }
                 self.moka.run_pending_tasks();
             }
@@ -196,9 +206,12 @@ where
         let revise = |entry| self.revise(&owned, seen, entry, || load.take(), None, &mut failure);
         let done = self.moka.entry_by_ref(key).and_try_compute_with(revise)?;
         match done {
-            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
-                Ok(entry.into_value())
+            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
+                let held = entry.into_value();
+                self.settle(key, &held);
+                Ok(held)
             }
+            CompResult::Unchanged(entry) => Ok(entry.into_value()),
             CompResult::Removed(_) | CompResult::StillNone(_) => Err(failure.map_or(Passed::Gone, Passed::Failed)),
         }
     }
@@ -216,13 +229,26 @@ where
             let mut failure = None;
             let revise = |entry| own.revise(&key, &seen, entry, || load, audit, &mut failure);
             // What comes of it is in the counts; whoever reads next finds out what there is.
-            let _ = own.moka.entry_by_ref(&key).and_try_compute_with(revise);
+            if let Ok(CompResult::ReplacedWith(entry)) = own.moka.entry_by_ref(&key).and_try_compute_with(revise) {
+                own.settle(&key, entry.value());
+            }
         };
         if is_crowded {
             return task();
         }
         if let Err(error) = std::thread::Builder::new().name("larder-renewal".into()).spawn(task) {
             tracing::warn!(%error, "no thread could be started for a renewal");
+        }
+    }
+
+    /// Takes out what a write overtook while it was on its way in.
+    fn settle<Q>(&self, key: &Q, held: &Held<V>)
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        if self.core.is_overtaken(held) {
+            self.moka.invalidate(key);
         }
     }
 

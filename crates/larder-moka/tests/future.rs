@@ -207,6 +207,59 @@ async fn a_stale_value_is_served_while_the_origin_fails() {
     assert_eq!(cache.get_with("k", || ok(3)).await.unwrap(), 3);
 }
 
+/// Keys share fences, so that every one of them has been raised since the value came.
+#[tokio::test]
+async fn a_stale_value_is_served_whatever_else_is_written() {
+    let clock = clock();
+    let cache = attach(fixed(&clock).stale_if_error(10 * MINUTE).error_pause(MINUTE / 60));
+    cache.get_with("k", || ok(1)).await.unwrap();
+    for other in 0..40_000 {
+        cache.changed(&format!("other:{other}")).await;
+    }
+    clock.advance(2 * MINUTE);
+    for _ in 0..3 {
+        let found = cache.find_with("k", broken).await.unwrap();
+        assert!(found.value == 1 && found.is_stale);
+        cache.moka().run_pending_tasks().await;
+        clock.advance(MINUTE / 30);
+    }
+    assert_eq!(cache.stats().counts.load_errors, 3);
+}
+
+#[tokio::test]
+async fn a_write_during_a_load_that_fails_stays() {
+    let clock = clock();
+    let cache = attach(fixed(&clock).stale_if_error(10 * MINUTE));
+    cache.get_with("k", || ok(1)).await.unwrap();
+    clock.advance(2 * MINUTE);
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let reader = tokio::spawn({
+        let (cache, begun, go) = (cache.clone(), begun.clone(), go.clone());
+        let load = || async move {
+            begun.notify_one();
+            go.notified().await;
+            broken().await
+        };
+        async move { cache.get_with("k", load).await }
+    });
+    begun.notified().await;
+    cache.insert("k".to_owned(), 2).await;
+    go.notify_one();
+    reader.await.unwrap().unwrap();
+    assert_eq!(cache.get("k").await, Some(2));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_miss() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    assert_eq!(cache.get("k").await, None);
+    cache.insert("k".to_owned(), 1).await;
+    assert_eq!(cache.get("k").await, Some(1));
+    let counts = cache.stats().counts;
+    assert_eq!((counts.hits, counts.misses), (1, 1));
+}
+
 #[tokio::test]
 async fn what_the_origin_no_longer_has_leaves() {
     let clock = clock();

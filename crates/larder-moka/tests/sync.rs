@@ -84,7 +84,15 @@ fn an_entry_is_renewed_ahead_of_its_end() {
 /// Whoever reads while the origin changes may get what was true when he asked; it must not stay.
 #[test]
 fn a_load_that_a_change_overtook_never_stays() {
-    let cache: Cache = attach(Plugin::builder(), 100, EvictionPolicy::lru());
+    never_stays(attach(Plugin::builder(), 100, EvictionPolicy::lru()));
+    // Of a moka that was built without its expiry.
+    never_stays(Cache::attach(
+        moka::sync::Cache::builder().max_capacity(100).build(),
+        Plugin::builder().build().unwrap(),
+    ));
+}
+
+fn never_stays(cache: Cache) {
     let origin: Arc<[AtomicU64]> = (0..4).map(|_| AtomicU64::new(0)).collect();
     for round in 0..300 {
         std::thread::scope(|scope| {
@@ -143,6 +151,21 @@ fn what_is_prewarmed_is_kept() {
         assert!(newcomers().all(|(key, value)| cache.get(&key) == Some(value)));
         assert_eq!(cache.prewarm([]), Prewarmed::default());
     }
+}
+
+#[test]
+fn what_was_written_while_keys_are_warmed_is_not_undone() {
+    let cache = attach(Plugin::builder().seed(1), 1000, EvictionPolicy::lru());
+    let offered = (0..100_u64).map(|key| {
+        // Whoever offers them has read the keys before, and the service writes the one before.
+        if let Some(before) = key.checked_sub(1) {
+            cache.changed(&before);
+        }
+        (key, key)
+    });
+    let warmed = cache.prewarm(offered);
+    assert!(warmed.offered == 100 && warmed.kept >= 1, "{warmed:?}");
+    assert!((0..99).all(|key| cache.get(&key).is_none()));
 }
 
 #[test]
