@@ -152,8 +152,9 @@ fn open(config: &RedisConfig, info: ConnectionInfo) -> RedisResult<Client> {
 fn cluster(config: &RedisConfig, nodes: &[ConnectionInfo], login: &Login) -> RedisResult<ClusterClient> {
     // The driver refuses nodes whose logins differ: there is one for all.
     let nodes = nodes.iter().map(|info| with_login(info, login));
+    // Those known and those they name are asked one after the other: a silent one is not to take all the time there is.
     let builder = ClusterClientBuilder::new(nodes)
-        .connection_timeout(config.connect_within)
+        .connection_timeout(config.connect_within / 3)
         .response_timeout(config.answer_within)
         .overall_response_timeout(Some(config.connect_within))
         .retries(2);
@@ -172,7 +173,9 @@ async fn sentinel(
     db: i64,
     login: &Login,
 ) -> RedisResult<Client> {
-    let addresses = nodes.iter().map(|node| node.addr().clone());
+    // In another order each time: they are asked in turn, and the first may be silent, as on the machine that the master was on.
+    let mut addresses: Vec<_> = nodes.iter().map(|node| node.addr().clone()).collect();
+    fastrand::shuffle(&mut addresses);
     let mut builder = SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?;
     builder = builder.set_client_to_redis_db(db);
     if let Some(user) = &login.user {

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use larder::Error;
 use larder::remote::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore, ServerFigures};
 use parking_lot::Mutex;
-use redis::{RedisError, RedisResult, Value, cmd};
+use redis::{Cmd, RedisError, RedisResult, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -46,6 +46,8 @@ pub struct RedisStore {
     wary_until: Mutex<Option<Instant>>,
     tasks: Vec<JoinHandle<()>>,
 }
+
+type Answers = Vec<RedisResult<Value>>;
 
 impl RedisStore {
     /// Begins to connect, on `runtime`.
@@ -120,6 +122,24 @@ impl RedisStore {
             steer.evicted(evict, &answers);
         }
         Ok(puts)
+    }
+
+    /// Does `first` and then announces the notices; the answers to both. In this order, so that whoever hears of it reads the new state: on one
+    /// server the commands are carried out as they are written; in a cluster the second half waits for the first.
+    async fn tell(&self, first: Vec<Cmd>, notices: &[Notice]) -> Result<(Answers, Answers), Error> {
+        let publish = |notice: &Notice| {
+            let mut publish = cmd("PUBLISH");
+            publish.arg(&self.link.config.channel).arg(encode(self.sender, &notice.what)?);
+            Some(publish)
+        };
+        let announcements: Vec<_> = notices.iter().filter_map(publish).collect();
+        if matches!(self.link.config.target, Target::Cluster(_)) {
+            return Ok((self.link.many(first).await?, self.link.many(announcements).await?));
+        }
+        let many = first.len();
+        let mut answers = self.link.many([first, announcements].concat()).await?;
+        let told = answers.split_off(many);
+        Ok((answers, told))
     }
 
     /// What is kept under names, of each no more than a value can have: a stranger's may have half a gigabyte. For many that costs the server
@@ -272,43 +292,32 @@ impl RemoteStore for RedisStore {
                 set.arg(&*instead.name).arg(&instead.bytes[..]).arg("PX").arg(millis(instead.ttl));
                 set
             });
-            let announcements: Vec<_> = notices
-                .iter()
-                .filter_map(|notice| {
-                    let mut publish = cmd("PUBLISH");
-                    publish.arg(&self.link.config.channel).arg(encode(self.sender, &notice.what)?);
-                    Some(publish)
-                })
-                .collect();
-            // In this order, so that whoever hears of it reads the new state: on one server the commands are carried out as they
-            // are written; in a cluster the second half waits for the first.
-            let one_node = !matches!(self.link.config.target, Target::Cluster(_));
-            let (kept, told) = if one_node {
-                let mut answers = self.link.many(sets.chain(announcements).collect()).await?;
-                let told = answers.split_off(notices.len());
-                (answers, told)
-            } else {
-                (self.link.many(sets.collect()).await?, self.link.many(announcements).await?)
-            };
+            let (kept, mut told) = self.tell(sets.collect(), notices).await?;
             let mut failed = None;
             let mut full = Vec::new();
             for (answer, notice) in kept.into_iter().zip(notices) {
                 match answer {
                     Ok(Value::Okay) => {}
                     Ok(_) => return Err(self.link.confused()),
-                    // A full server can still forget, which is what matters; the fence is lost.
-                    Err(error) if action(&error) == Action::PauseWrites => {
-                        let mut unlink = cmd("UNLINK");
-                        unlink.arg(&*notice.instead.name);
-                        full.push(unlink);
+                    // A full server can still forget, which is what matters of a key; the fence is lost. A mark has to be there.
+                    Err(error)
+                        if action(&error) == Action::PauseWrites && matches!(notice.what, Invalidation::Key(_)) =>
+                    {
+                        full.push(notice.clone());
                     }
                     Err(error) => failed = Some(error),
                 }
             }
             if !full.is_empty() {
-                for answer in self.link.many(full).await? {
-                    failed = failed.or(answer.err());
-                }
+                let unlinks = full.iter().map(|notice| {
+                    let mut unlink = cmd("UNLINK");
+                    unlink.arg(&*notice.instead.name);
+                    unlink
+                });
+                // Told again: whoever was quick has read what is only now gone.
+                let (gone, again) = self.tell(unlinks.collect(), &full).await?;
+                failed = gone.into_iter().fold(failed, |failed, answer| failed.or(answer.err()));
+                told.extend(again);
             }
             for answer in told {
                 match answer {

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::Error;
 use larder::remote::envelope::{Fence, Form};
-use larder::remote::{BreakerState, Envelope, Invalidation, Kind};
+use larder::remote::{BreakerState, Envelope, Invalidation, Kind, names};
 use larder_redis::{Credentials, Login, RedisConfig};
 use parking_lot::Mutex;
 use support::proxy::{Accident, Proxy, Way};
@@ -175,6 +175,10 @@ async fn row_07_out_of_memory_stops_writes_and_keeps_reads() {
     let (service, other) = (Service::new(&server.url()), Service::new(&server.url()));
     service.warm(KEYS).await;
     let mut heard = other.tier.listen();
+    let tag = names::tag(names::namespace(&name("0")), "t");
+    let has_mark = || server.tell::<u64>(&["EXISTS", &tag]).unwrap() == 1;
+    service.tier.invalidate(&[Invalidation::Tag(tag.clone())]).await.unwrap();
+    assert!(has_mark());
     server.set("maxmemory", "1mb");
     server.tell::<()>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).unwrap();
     service.read("new").await;
@@ -200,8 +204,12 @@ async fn row_07_out_of_memory_stops_writes_and_keeps_reads() {
     )
     .await;
     assert_eq!(service.tier.state().breaker, BreakerState::Closed);
+    // What a tag was removed by is a mark, which has to be there: the last one stays, and the new one waits.
+    assert!(service.tier.invalidate(&[Invalidation::Tag(tag.clone())]).await.is_err());
+    assert!(has_mark() && service.tier.state().pending == 1);
     server.set("maxmemory", "0");
     eventually("writes are back", RECOVERY, async || service.read("new").await).await;
+    eventually("the mark is written", RECOVERY, async || service.tier.state().pending == 0).await;
 }
 
 #[tokio::test]
