@@ -11,7 +11,13 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// proportion to the number of entries.
     pub fn swap_policy(&mut self, mut policy: Policy<E>, now: Time, evicted: &mut Vec<Evicted<V>>) {
         evicted.append(&mut self.departed);
-        let admission = policy.admission.take();
+        // It may have been built before the capacity changed.
+        let (limit, objects) = (self.capacity.limit, self.capacity.most_objects());
+        policy.eviction.on_resize(limit, objects);
+        let mut admission = policy.admission.take();
+        if let Some(admission) = &mut admission {
+            admission.on_resize(limit, objects);
+        }
         let mut fresh = Self::new(self.capacity, policy);
         let mut met = Vec::with_capacity(self.len());
         // Without residents, a policy may name anybody.
