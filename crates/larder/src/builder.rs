@@ -27,7 +27,7 @@ use crate::shared::Shared;
 use crate::sharing::{Exchange, ModelStore, Sharing};
 use crate::stats::Counts;
 use crate::store::{Digest, Store, Weigher};
-use crate::writes::Writes;
+use crate::writes::{Turns, Writes};
 use crate::{Error, ErrorKind, bounds};
 
 /// A segment with fewer entries than this learns too little by itself.
@@ -166,6 +166,11 @@ where
         Self { namespace: Some(namespace.into()), ..self }
     }
 
+    /// Its name is its keys' namespace, whatever was said before.
+    pub(crate) fn apart(self, name: String) -> Self {
+        Self { namespace: None, ..self.name(name) }
+    }
+
     /// At most so many entries, up to 2⁵⁰.
     #[must_use]
     pub fn capacity(self, entries: u64) -> Self {
@@ -299,8 +304,8 @@ where
         Self { seal: Some(Arc::new(seal)), ..self }
     }
 
-    /// Of all processes that miss a key, one loads, the others wait for it, at most so long, from 1 ms to a day. Costs a round trip a
-    /// load.
+    /// Of all processes that miss a key, or find its value too old, one loads; the others wait for it, at most so long, from 1 ms to a day. Costs
+    /// a round trip a load. [Bulk loads](crate::Cache::get_many_with) take no part: they neither hold leases nor wait.
     #[must_use]
     pub fn lease(self, most: Duration) -> Self {
         Self { lease: Some(most), ..self }
@@ -467,6 +472,7 @@ where
             sharing: sharing.map(Arc::new),
             loader: self.loader,
             codec: self.codec,
+            turns: Turns::new(&self.writes),
             writes: self.writes,
             limits,
             key_rules: self.key_rules,

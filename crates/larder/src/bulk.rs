@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use larder_policy::KeyHash;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::cache::Inner;
 use crate::fetched::{Fetched, Found, Tier};
@@ -41,15 +41,16 @@ where
         keys: Vec<K>,
         load: BulkLoad<K, V>,
     ) -> Result<HashMap<K, V>, Error> {
+        // Before any load is opened, which has to be begun and ended then.
+        if self.shared.is_some() {
+            keys.iter().try_for_each(|key| self.key_rules.check(&key.text()))?;
+        }
         let mut answers = HashMap::with_capacity(keys.len());
         let mut awaited = Vec::new();
         let mut led = Vec::new();
         for key in keys {
             if answers.contains_key(&key) {
                 continue;
-            }
-            if self.shared.is_some() {
-                self.key_rules.check(&key.text())?;
             }
             let hash = self.store.hasher.hash(&key);
             match self.store.step(&key, hash) {
@@ -75,8 +76,10 @@ where
         if !led.is_empty() {
             self.depart_many(led, load);
         }
+        let began = Instant::now();
         for Awaited { hash, timer, flight, stale } in awaited {
-            let answer = timeout(self.store.rules.hard_timeout, flight.answer()).await;
+            let until = began + self.store.rules.patience(stale.is_some());
+            let answer = timeout_at(until, flight.answer()).await;
             self.store.waited(hash, timer, answer.as_ref().map_or(Tier::Origin, tier_of));
             let found = match (answer, stale) {
                 (Ok(Ok(found)), _) => found,

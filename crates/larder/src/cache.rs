@@ -29,7 +29,7 @@ use crate::shared::{Shared, Times, tolerate};
 use crate::sharing::Exchange;
 use crate::stats::Stats;
 use crate::store::Store;
-use crate::writes::Writes;
+use crate::writes::{Turns, Writes};
 use crate::{Error, ErrorKind, bounds};
 
 /// A cache: memory, and behind it a remote tier and a loader where there are any. Clones are the same cache.
@@ -61,6 +61,7 @@ pub(crate) struct Inner<K, V> {
     pub(crate) loader: Option<Arc<dyn Loader<K, V>>>,
     pub(crate) codec: Option<Arc<dyn Codec<V>>>,
     pub(crate) writes: Writes,
+    pub(crate) turns: Turns,
     pub(crate) limits: Limits,
     pub(crate) key_rules: KeyRules,
     pub(crate) is_closed: AtomicBool,

@@ -49,6 +49,8 @@ pub(crate) struct Extra {
     pub(crate) quiet_until: Time,
     /// Not served when fresh enough by other measures, where the loader set a limit.
     pub(crate) limit: Option<Time>,
+    /// When the remote tier was asked for it, where that is what a loss of messages is judged by.
+    pub(crate) checked: Option<Time>,
 }
 
 /// Reads are counted by one in so many, and fade by half within this.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use larder_policy::Time;
-use larder_policy::freshness::Evidence;
+use larder_policy::freshness::{Audit, Evidence};
 
 use crate::remote::Name;
 
@@ -133,6 +133,22 @@ pub struct Found<V> {
     pub age: Duration,
     /// It is older than it should be, and served because the origin failed or was slow.
     pub is_stale: bool,
+}
+
+/// A finished load, on its way into the store.
+pub(crate) struct Brought<V> {
+    pub(crate) fetched: Fetched<V>,
+    /// When the origin was asked.
+    pub(crate) as_of: Time,
+    /// What the load cost, in µs.
+    pub(crate) cost: u32,
+    pub(crate) audit: Option<Audit>,
+    /// Who said so: the origin, another process by way of the remote tier, or the log of this one's writes.
+    pub(crate) from: Tier,
+    /// Until when another process takes it for fresh.
+    pub(crate) fresh_until: Option<Time>,
+    /// When the remote tier was asked for it, if it was.
+    pub(crate) checked: Option<Time>,
 }
 
 #[cfg(test)]

@@ -94,11 +94,11 @@ impl<K, V: Clone> Flights<K, V> {
         self.0.contains_key(&hash)
     }
 
-    /// One that was overtaken by a write is not joined: a new one takes its place.
-    pub(crate) fn board(&self, hash: KeyHash, is_it: impl Fn(&K) -> bool) -> Boarding<K, V> {
+    /// One that was overtaken by a write, or began in another generation than this, is not joined: a new one takes its place.
+    pub(crate) fn board(&self, hash: KeyHash, generation: u32, is_it: impl Fn(&K) -> bool) -> Boarding<K, V> {
         match self.0.get(&hash) {
             Some(flight) if !is_it(&flight.key) => Boarding::Taken,
-            Some(flight) if !flight.is_fenced() => Boarding::Join(flight.clone()),
+            Some(flight) if !flight.is_fenced() && flight.generation == generation => Boarding::Join(flight.clone()),
             _ => Boarding::Open,
         }
     }

@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::cache::Inner;
-use crate::fetched::{Fetched, Found, Tier};
+use crate::fetched::{Brought, Fetched, Found, Tier};
 use crate::flight::{Answer, Flight};
 use crate::key::Key;
 use crate::loader::Load;
 use crate::remote::{Fence, Lease, Name};
 use crate::shared::{Seen, Times};
-use crate::store::{Brought, Step};
+use crate::store::Step;
 use crate::{Error, ErrorKind};
 
 /// Who answered; who waited in vain waited for the origin.
@@ -89,6 +89,7 @@ where
                 }
                 Step::Wait { timer, flight, leads, stale } => {
                     let has_load = load.is_some();
+                    let may_load = has_load || self.loader.is_some();
                     if leads {
                         let load = load.take().or_else(|| self.load_of(key));
                         self.depart(Target { hash, flight: flight.clone(), audit: None }, load);
@@ -97,13 +98,14 @@ where
                     self.store.waited(hash, timer, tier_of(&answer));
                     match (answer, stale) {
                         (Ok(found), _) => return Ok(found),
-                        (Err(error), Some(found)) if !self.store.rules.stale_if_error.is_zero() => {
+                        // Whoever led could not bring it: those who can, try for themselves.
+                        (Err(error), _) if error.kind() == ErrorKind::Panicked && has_load && !leads => {}
+                        // Where nobody could ask the origin, it has not failed.
+                        (Err(error), Some(found)) if may_load && !self.store.rules.stale_if_error.is_zero() => {
                             tracing::debug!(%error, "a stale value is served");
                             self.store.count(hash, |counts| counts.stale += 1);
                             return Ok(found);
                         }
-                        // Whoever led could not bring it: those who can, try for themselves.
-                        (Err(error), _) if error.kind() == ErrorKind::Panicked && has_load && !leads => {}
                         (Err(error), _) => return Err(error),
                     }
                 }
@@ -125,17 +127,14 @@ where
     where
         Q: ToOwned<Owned = K> + ?Sized,
     {
-        let loader = self.loader.as_ref()?;
-        let load = loader.load(key.to_owned());
-        Some(Box::pin(async move { load.await.map_err(Error::from_loader) }))
+        let (loader, key) = (self.loader.clone()?, key.to_owned());
+        // The user's code runs in the task that loads, where its panics are caught.
+        Some(Box::pin(async move { loader.load(key).await.map_err(Error::from_loader) }))
     }
 
     async fn wait(&self, flight: &Flight<K, V>, has_stale: bool) -> Answer<V> {
         let rules = &self.store.rules;
-        let patience = match rules.soft_timeout {
-            Some(soft) if has_stale => soft.min(rules.hard_timeout),
-            _ => rules.hard_timeout,
-        };
+        let patience = rules.patience(has_stale);
         match timeout(patience, flight.answer()).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -179,26 +178,31 @@ where
             Offer::Doubtful(found) => Some(found),
             Offer::Nothing => None,
         };
-        let lease = if load.is_some() { shared.lease(&name).await } else { Lease::Unknown };
-        if matches!(lease, Lease::Taken)
-            && let Some(brought) = shared.wait_for(&name, now).await
-        {
-            seen = Some(brought);
-            if let Offer::Good(found) = self.take_remote(target, &mut seen) {
-                return Ok(found);
+        let mut lease = if load.is_some() { shared.lease(&name).await } else { Lease::Unknown };
+        if matches!(lease, Lease::Taken) {
+            let brought;
+            (brought, lease) = shared.wait_for(&name, seen.as_ref(), now).await;
+            if brought.is_some() {
+                seen = brought;
+                if let Offer::Good(found) = self.take_remote(target, &mut seen) {
+                    return Ok(found);
+                }
             }
         }
         let (fence, fallback) = match seen {
             Some(Seen { fence, found }) => (fence, found),
             None => (None, None),
         };
+        let may_load = load.is_some();
         let answer = self.ask_origin(target, load, fence.map(|fence| (name, fence))).await;
+        // Not before the fill is on its way.
+        drop(lease);
         if let (Err(_), Some(found)) = (&answer, doubted) {
             return Ok(found);
         }
         match (answer, fallback) {
             // What the other processes have is better than nothing, if the user wants it.
-            (Err(_), Some((brought, _))) if self.may_serve_stale(&brought) => {
+            (Err(_), Some((brought, _))) if may_load && self.may_serve_stale(target, &brought) => {
                 let age = now().since(brought.as_of);
                 Ok(Found { value: brought.fetched.value, tier: Tier::Remote, age, is_stale: true })
             }
@@ -206,29 +210,25 @@ where
         }
     }
 
-    fn may_serve_stale(&self, brought: &Brought<V>) -> bool {
+    fn may_serve_stale(&self, Target { hash, flight, .. }: &Target<K, V>, brought: &Brought<V>) -> bool {
         let (rules, now) = (&self.store.rules, self.store.clock.now());
+        let own = |own: &K| *own == flight.key;
+        if !self.store.floors.admits(*hash, brought.as_of) || !self.store.is_newer(*hash, brought.as_of, own) {
+            return false;
+        }
         let end = brought.fresh_until.unwrap_or(brought.as_of).plus(rules.stale_if_error);
         !rules.stale_if_error.is_zero() && now < end.min(brought.as_of.plus(rules.freshness.most()))
     }
 
-    /// Takes what was written and the origin may not have yet.
+    /// Takes what was written and the origin may not have yet. It is not kept: the log knows nothing of its tags, its version and its
+    /// lifetime.
     pub(crate) fn take_logged(&self, target: &Target<K, V>) -> Option<Answer<V>> {
         let fetched = match self.pending(&target.flight.key.text())? {
             Ok(fetched) => fetched,
             Err(error) => return Some(Err(error)),
         };
-        let value = fetched.value.clone();
-        let brought = Brought {
-            fetched,
-            as_of: self.store.clock.now(),
-            cost: 0,
-            audit: None,
-            from: Tier::Local,
-            fresh_until: None,
-        };
-        self.store.land(target.hash, &target.flight, brought);
-        Some(Ok(Found { value, tier: Tier::Local, age: Duration::ZERO, is_stale: false }))
+        self.store.forgo(target.hash, target.audit);
+        Some(Ok(Found { value: fetched.value, tier: Tier::Local, age: Duration::ZERO, is_stale: false }))
     }
 
     /// Takes what the remote tier has, if it is fresh and new enough, and keeps it. The process that loaded it could not know how
@@ -302,7 +302,8 @@ where
         let cost = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         let value = fetched.value.clone();
         let offer = fill.is_some().then(|| fetched.clone());
-        let brought = Brought { fetched, as_of, cost, audit: *audit, from: Tier::Origin, fresh_until: None };
+        let brought =
+            Brought { fetched, as_of, cost, audit: *audit, from: Tier::Origin, fresh_until: None, checked: None };
         self.store.land(*hash, flight, brought);
         // A value that is void here is void there; one the policy did not want here may be wanted there.
         if let (Some((name, fence)), Some(fetched), Some(shared)) = (fill, offer, &self.shared)

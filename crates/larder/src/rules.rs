@@ -95,6 +95,14 @@ impl Rules {
         self.freshness.fixed().unwrap_or(self.freshness.most())
     }
 
+    /// How long a reader waits for a load, who `has_stale` a value to serve instead or has none.
+    pub(crate) fn patience(&self, has_stale: bool) -> Duration {
+        match self.soft_timeout {
+            Some(soft) if has_stale => soft.min(self.hard_timeout),
+            _ => self.hard_timeout,
+        }
+    }
+
     /// Whether every value makes sense.
     ///
     /// # Errors

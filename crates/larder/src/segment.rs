@@ -86,6 +86,8 @@ pub(crate) struct Arrival<K, V> {
     pub(crate) options: Options,
     /// Until when it is fresh, where another process has decided.
     pub(crate) fresh_until: Option<Time>,
+    /// When the remote tier was asked, if that matters.
+    pub(crate) checked: Option<Time>,
     /// The engine has not heard of the read that it answers.
     pub(crate) unheard: bool,
 }
@@ -222,8 +224,21 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     /// Keeps what was loaded or written, if it may be kept.
     pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) {
-        let Arrival { key, hash, value, size, op, as_of, cost, evidence, audit, options, fresh_until, unheard } =
-            arrival;
+        let Arrival {
+            key,
+            hash,
+            value,
+            size,
+            op,
+            as_of,
+            cost,
+            evidence,
+            audit,
+            options,
+            fresh_until,
+            checked,
+            unheard,
+        } = arrival;
         let access = Access { key: hash, at: now, size, cost, op };
         let resident = self.kernel.peek(hash);
         let is_resident = resident.is_some();
@@ -266,7 +281,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             (None, end, end.since(now).saturating_add(rules.stale_if_error))
         };
         let limit = options.ttl.filter(|_| class.is_some()).map(|ttl| as_of.plus(ttl));
-        let extra = Extra { tags: options.tags.into(), version: options.version, quiet_until: Time(0), limit };
+        let extra = Extra { tags: options.tags.into(), version: options.version, quiet_until: Time(0), limit, checked };
         let extra = (extra != Extra::default()).then(|| Box::new(extra));
         let (rate, came) = resident.map_or_else(|| (Rate::default(), steps(now)), |(_, rate, came)| (rate, came));
         let rate = Cell::new(rate);

@@ -6,9 +6,8 @@ use std::time::Duration;
 use larder_policy::Time;
 
 use crate::codec::{Codec, Seal};
-use crate::fetched::{Fetched, Options};
-use crate::remote::{Entry, Fence, Fill, Invalidation, Lease, Name, Reply, Tier, names};
-use crate::store::Brought;
+use crate::fetched::{Brought, Fetched, Options};
+use crate::remote::{Entry, Fence, Fill, Invalidation, Lease, Name, Reply, Tier, Waited, names};
 use crate::{Error, ErrorKind};
 
 pub(crate) struct Shared<V> {
@@ -49,10 +48,20 @@ impl<V: 'static> Shared<V> {
         }
     }
 
-    /// What the holder of the key's lease brings, if it does so in time.
-    pub(crate) async fn wait_for(&self, name: &Name, now: impl Fn() -> Time) -> Option<Seen<V>> {
-        let reply = self.tier.wait_for(name, self.lease?).await?;
-        Some(self.open(name, reply, now()))
+    /// What the holder of the key's lease brings beside what was `seen`, or the lease, if it brings nothing.
+    pub(crate) async fn wait_for(
+        &self,
+        name: &Name,
+        seen: Option<&Seen<V>>,
+        now: impl Fn() -> Time,
+    ) -> (Option<Seen<V>>, Lease) {
+        let Some(most) = self.lease else { return (None, Lease::Unknown) };
+        let known = seen.and_then(|seen| seen.found.as_ref()).map(|(known, _)| now().since(known.as_of));
+        match self.tier.wait_for(name, known, most).await {
+            Waited::Filled(reply) => (Some(self.open(name, reply, now())), Lease::Taken),
+            Waited::Granted(guard) => (None, Lease::Granted(guard)),
+            Waited::Over => (None, Lease::Unknown),
+        }
     }
 
     fn open(&self, name: &str, Reply { fence, found }: Reply, now: Time) -> Seen<V> {
@@ -74,6 +83,7 @@ impl<V: 'static> Shared<V> {
                 audit: None,
                 from: crate::Tier::Remote,
                 fresh_until: Some(now.plus(entry.fresh_for)),
+                checked: Some(now),
             };
             Some((brought, entry.fresh_for > Duration::ZERO))
         });

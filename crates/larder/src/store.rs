@@ -1,11 +1,12 @@
 //! The embedded store: segments behind a lock each, and what holds for all of them.
 
+mod trial;
+
 use std::borrow::Borrow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use larder_policy::experiment::Event as Turn;
 use larder_policy::freshness::{Audit, Decision, Steering};
 use larder_policy::{Access, KeyHash, Op, Time};
 use parking_lot::{Mutex, MutexGuard};
@@ -13,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::clock::Clock;
 use crate::decisions::Decided;
 use crate::entry::Entry;
-use crate::fetched::{Fetched, Found, Options, Tier};
+use crate::fetched::{Brought, Fetched, Found, Options, Tier};
 use crate::flight::{Boarding, Flight};
 use crate::floors::Floors;
 use crate::hash::KeyHasher;
@@ -22,7 +23,6 @@ use crate::prewarm::Warmed;
 use crate::proof::judge::Judge;
 use crate::recorder::{Event, Recorder};
 use crate::remote::Name;
-use crate::report::ControlReport;
 use crate::rules::{Consistency, Rules};
 use crate::segment::{Arrival, Pause, Seen, Segment};
 use crate::stats::Counts;
@@ -83,19 +83,10 @@ pub(crate) enum Step<K, V> {
 /// A flight that the reader is to begin, and the audit it is for.
 pub(crate) type Renewal<K, V> = (Arc<Flight<K, V>>, Option<Audit>);
 
-/// A finished load, on its way into the store.
-pub(crate) struct Brought<V> {
-    pub(crate) fetched: Fetched<V>,
-    /// When the origin was asked.
-    pub(crate) as_of: Time,
-    /// What the load cost, in µs.
-    pub(crate) cost: u32,
-    pub(crate) audit: Option<Audit>,
-    /// Who said so: the origin, another process by way of the remote tier, or the log of this one's writes.
-    pub(crate) from: Tier,
-    /// Until when another process takes it for fresh.
-    pub(crate) fresh_until: Option<Time>,
-}
+/// So long after messages were lost, all who listen have heard of it (µs).
+const HEARD: u64 = 1_000_000;
+/// Two processes' readings of when a value was loaded lie no further apart.
+const SAME: Duration = Duration::from_millis(50);
 
 impl<K, V> Store<K, V>
 where
@@ -189,13 +180,20 @@ where
 
     #[inline(always)]
     fn standing(&self, entry: &Entry<K, V>) -> Standing {
-        if entry.as_of.0 < self.doubt.load(Ordering::Relaxed) {
+        if entry.as_of.0 < self.doubt.load(Ordering::Relaxed) && !self.is_checked(entry) {
             return Standing::Doubtful;
         }
         if entry.extra.is_some() && self.tags.are_removed(entry.tags(), entry.as_of) {
             return Standing::Void;
         }
         Standing::Valid
+    }
+
+    /// Whether the remote tier, which knows of every invalidation, was asked for it after the last loss.
+    #[cold]
+    fn is_checked(&self, entry: &Entry<K, V>) -> bool {
+        let settled = self.doubt.load(Ordering::Relaxed).saturating_add(HEARD);
+        entry.extra.as_ref().and_then(|extra| extra.checked).is_some_and(|checked| checked.0 >= settled)
     }
 
     #[inline(always)]
@@ -289,7 +287,8 @@ where
             }
             renewed => renewed,
         };
-        match segment.flights.board(hash, |own| own.borrow() == key) {
+        let generation = self.generation.load(Ordering::Relaxed);
+        match segment.flights.board(hash, generation, |own| own.borrow() == key) {
             Boarding::Taken => return Step::Nothing,
             Boarding::Join(flight) => {
                 segment.counts.coalesced += 1;
@@ -297,7 +296,6 @@ where
             }
             Boarding::Open => {}
         }
-        let generation = self.generation.load(Ordering::Relaxed);
         let flight = match (&stale, &renewed) {
             (None, None) => Flight::for_miss(key.to_owned(), generation),
             (_, renewed) => Flight::for_heard(key.to_owned(), generation, renewed.is_some()),
@@ -366,10 +364,13 @@ where
         engine.decide(subject, now)
     }
 
-    /// Whether `as_of` is later than what memory knows about the key.
+    /// Whether `as_of` is later than what memory knows about the key, or is of the very value that memory doubts.
     pub(crate) fn is_newer(&self, hash: KeyHash, as_of: Time, is_it: impl Fn(&K) -> bool) -> bool {
         let segment = self.segment(hash);
-        segment.kernel.peek(hash).is_none_or(|entry| !is_it(&entry.key) || entry.as_of < as_of)
+        segment.kernel.peek(hash).filter(|entry| is_it(&entry.key)).is_none_or(|entry| {
+            let is_doubtful = self.standing(entry) == Standing::Doubtful;
+            entry.as_of < if is_doubtful { as_of.plus(SAME) } else { as_of }
+        })
     }
 
     /// Whether the key is resident; this is no access.
@@ -404,7 +405,8 @@ where
     pub(crate) fn write(&self, key: K, hash: KeyHash, value: V, options: Options) {
         let now = self.clock.now();
         let fetched = Fetched::from(value).with(options);
-        let brought = Brought { fetched, as_of: now, cost: 0, audit: None, from: Tier::Local, fresh_until: None };
+        let brought =
+            Brought { fetched, as_of: now, cost: 0, audit: None, from: Tier::Local, fresh_until: None, checked: None };
         let arrival = self.arrival(key, hash, brought, Op::Set);
         self.floors.raise(hash, now);
         self.record(&arrival.key, Op::Set, now, arrival.size, 0, arrival.options.ttl);
@@ -451,14 +453,29 @@ where
     }
 
     fn arrival(&self, key: K, hash: KeyHash, brought: Brought<V>, op: Op) -> Arrival<K, V> {
-        let Brought { fetched, as_of, cost, audit, fresh_until, .. } = brought;
+        let Brought { fetched, as_of, cost, audit, fresh_until, checked, .. } = brought;
+        let checked = checked.filter(|_| as_of.0 < self.doubt.load(Ordering::Relaxed));
         let evidence = fetched.evidence(self.digest.as_deref());
         let Fetched { value, options, .. } = fetched;
         let size = match (&self.weigher, &value) {
             (Some(weigher), Some(value)) => weigher(&key, value),
             _ => 1,
         };
-        Arrival { key, hash, value, size, op, as_of, cost, evidence, audit, options, fresh_until, unheard: false }
+        Arrival {
+            key,
+            hash,
+            value,
+            size,
+            op,
+            as_of,
+            cost,
+            evidence,
+            audit,
+            options,
+            fresh_until,
+            checked,
+            unheard: false,
+        }
     }
 
     pub(crate) fn count(&self, hash: KeyHash, count: impl FnOnce(&mut Counts)) {
@@ -487,61 +504,6 @@ where
         let longest = self.rules.freshness.longest().saturating_add(self.rules.stale_if_error);
         self.tags.age(now, longest.saturating_add(Duration::from_secs(60)));
         self.segments.iter().for_each(|segment| self.change(segment, |segment| segment.tick(now)));
-    }
-
-    /// Ends a slice of the experiment, if there is one: what happened.
-    pub(crate) fn end_slice(&self) -> Option<Turn> {
-        let mut judge = self.judge.as_ref()?.lock();
-        let (now, traffic) = (self.clock.now(), judge.traffic());
-        let counted: Vec<_> = self.lock_all().filter_map(|mut segment| segment.end_slice(traffic)).collect();
-        let event = judge.end_slice(now, &counted);
-        self.change_sides(&mut judge, now);
-        event
-    }
-
-    /// Takes the policy on trial off everywhere; `None` where there is no control to take over.
-    pub(crate) fn roll_back(&self) -> Option<Turn> {
-        let mut judge = self.judge.as_ref()?.lock();
-        let now = self.clock.now();
-        let event = judge.roll_back(now);
-        self.change_sides(&mut judge, now);
-        Some(event)
-    }
-
-    /// Ends a cool-down; whether there was an experiment to resume.
-    pub(crate) fn resume(&self) -> bool {
-        let Some(judge) = &self.judge else { return false };
-        let mut judge = judge.lock();
-        judge.resume();
-        self.change_sides(&mut judge, self.clock.now());
-        true
-    }
-
-    /// How often the experiment is looked at, if there is one.
-    pub(crate) fn slice(&self) -> Option<Duration> {
-        self.judge.as_ref().map(|judge| judge.lock().slice)
-    }
-
-    fn change_sides(&self, judge: &mut Judge, now: Time) {
-        for (segment, side) in judge.changes() {
-            self.change(&self.segments[segment], |segment| segment.change_sides(side, now));
-        }
-    }
-
-    /// The control's policy, and whether it decides about this key; `None` where there is none.
-    pub(crate) fn control_of(&self, hash: KeyHash) -> Option<(String, bool)> {
-        let judge = self.judge.as_ref()?.lock();
-        Some((judge.control().to_owned(), judge.runs_control(self.place(hash))))
-    }
-
-    /// The policy beside its control.
-    pub(crate) fn control(&self) -> Option<ControlReport> {
-        let mut judge = self.judge.as_ref()?.lock();
-        let counts = self.lock_all().fold(Counts::default(), |mut sum, segment| {
-            sum += segment.turns.control(segment.counts);
-            sum
-        });
-        Some(judge.report(self.clock.now(), counts))
     }
 
     /// Changes the capacity to `limit`, shared by the segments as at the start.

@@ -44,7 +44,7 @@ where
     K: Key + Clone,
     V: Clone + Send + Sync + 'static,
 {
-    /// At most so many tenants; `make` gives each one's settings, but for the name, which is `name` and the tenant's.
+    /// At most so many tenants; `make` gives each one's settings, but for the name and the namespace, which are `name` and the tenant's.
     ///
     /// # Errors
     /// [`ErrorKind::Config`]: the name has other characters than letters, digits, `.`, `_` and `-`.
@@ -83,7 +83,7 @@ where
             let what = format!("there are {} tenants, as many as are allowed", caches.len());
             return Err(Error::new(ErrorKind::Overloaded, what));
         }
-        let cache = (self.make)(tenant).name(format!("{}--{tenant}", self.name)).build()?;
+        let cache = (self.make)(tenant).apart(format!("{}--{tenant}", self.name)).build()?;
         caches.insert(tenant.to_owned(), cache.clone());
         Ok(cache)
     }

@@ -33,13 +33,15 @@ where
         keys
     }
 
-    /// Writes the keys in memory and how they are used, no values, for [`prewarm`](Self::prewarm) after a restart.
+    /// Writes the keys in memory, up to 65,535 bytes each, and how they are used, no values, for [`prewarm`](Self::prewarm) after a restart.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`]: the snapshots there were are still there.
     pub async fn snapshot(&self, into: &Snapshots) -> Result<Written, Error> {
         let taken_at = self.inner.store.clock.now();
-        let mut keys = self.inner.store.collect(|entry, now| Some(kept(entry, now)));
+        // Memory takes longer keys than a snapshot holds, which does without.
+        let fits = |kept: &Kept| kept.name.len() <= usize::from(u16::MAX);
+        let mut keys = self.inner.store.collect(|entry, now| Some(kept(entry, now)).filter(fits));
         if let Some(rhythms) = self.inner.rhythms.get() {
             let rhythms = rhythms.lock();
             for kept in &mut keys {

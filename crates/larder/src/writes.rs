@@ -4,6 +4,8 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use larder_policy::KeyHash;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::behind::{Behind, Sink, Write};
 use crate::cache::{Cache, Inner};
@@ -20,6 +22,24 @@ pub(crate) enum Writes {
     Through(Arc<dyn Sink>),
     /// To a log, from which the sink gets them later.
     Behind(Behind),
+}
+
+/// Lanes that keys are told apart by.
+const LANES: usize = 1024;
+
+/// Writes of a key take turns, from the origin to what is kept: else the origin could end with the one, and the cache with the other.
+pub(crate) struct Turns(Box<[Mutex<()>]>);
+
+impl Turns {
+    pub(crate) fn new(writes: &Writes) -> Self {
+        let lanes = if matches!(writes, Writes::Nowhere) { 0 } else { LANES };
+        Self((0..lanes).map(|_| Mutex::const_new(())).collect())
+    }
+
+    async fn take(&self, key: KeyHash) -> Option<MutexGuard<'_, ()>> {
+        let lane = self.0.get((key.0 >> 32) as usize % LANES)?;
+        Some(lane.lock().await)
+    }
 }
 
 impl<K, V> Cache<K, V>
@@ -45,6 +65,7 @@ where
         self.open()?;
         let codec = self.inner.codec.as_ref().ok_or_else(nowhere)?;
         let bytes = codec.encode(&value)?;
+        let _turn = self.inner.turns.take(self.inner.store.hasher.hash(&key)).await;
         self.write(&key, Some(bytes)).await?;
         self.insert_with(key, value, options).await
     }
@@ -59,6 +80,7 @@ where
         Q: Key + ?Sized,
     {
         self.open()?;
+        let _turn = self.inner.turns.take(self.inner.store.hasher.hash(key)).await;
         self.write(key, None).await?;
         self.changed(key).await
     }

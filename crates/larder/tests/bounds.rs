@@ -274,7 +274,7 @@ async fn a_tier_told_nonsense_says_so_or_serves() {
         let name = "a:1".into();
         for span in TIMES {
             let _ = tier.lease(&name, span).await;
-            let waiting = tier.wait_for(&name, span);
+            let waiting = tier.wait_for(&name, Some(span), span);
             let _ = tokio::time::timeout(Duration::from_millis(20), waiting).await;
         }
         tier.close(tokio::time::Instant::now() + Duration::from_secs(1)).await;

@@ -23,7 +23,7 @@ use crate::Error;
 pub use envelope::{Envelope, Fence, Kind, Mismatch};
 pub use memory::{Faults, InProcess};
 pub use tier::{
-    BreakerConfig, BreakerState, Counts, Entry, Fill, Lease, LeaseGuard, Reply, Tier, TierConfig, TierState,
+    BreakerConfig, BreakerState, Counts, Entry, Fill, Lease, LeaseGuard, Reply, Tier, TierConfig, TierState, Waited,
 };
 
 /// A key as the remote tier knows it, at most 512 bytes; [`names`] makes them.

@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod faults;
 mod numbers;
+mod overlaps;
 mod patterns;
 mod recorder;
 mod shared_lifetimes;

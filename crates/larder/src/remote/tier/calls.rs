@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 
-use super::lease::{self, Lease};
+use super::lease::{self, Lease, Waited};
 use super::{Core, Entry, Reply, Tier, read};
 use crate::Error;
 use crate::remote::{Invalidation, Name};
@@ -26,6 +26,11 @@ pub(super) fn lease<'a>(core: &'a Arc<Core>, name: &'a Name, ttl: Duration) -> B
     lease::lease(core, name, ttl).boxed()
 }
 
-pub(super) fn wait_for<'a>(tier: &'a Tier, name: &'a Name, up_to: Duration) -> BoxFuture<'a, Option<Reply>> {
-    lease::wait_for(tier, name, up_to).boxed()
+pub(super) fn wait_for<'a>(
+    tier: &'a Tier,
+    name: &'a Name,
+    age: Option<Duration>,
+    up_to: Duration,
+) -> BoxFuture<'a, Waited> {
+    lease::wait_for(tier, name, age, up_to).boxed()
 }

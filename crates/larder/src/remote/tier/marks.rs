@@ -24,9 +24,10 @@ pub(super) struct Marks {
 }
 
 struct Mark {
-    /// µs since the epoch; 0 for never.
+    /// µs since the epoch; 0 for never. It never goes back: a server that is full may have evicted what it was read from.
     at: u64,
-    read: Instant,
+    /// None if it is to be read before it counts.
+    read: Option<Instant>,
 }
 
 impl Marks {
@@ -41,7 +42,7 @@ impl Marks {
 
     /// When it was invalidated (0 for never); `None` if it has to be read.
     pub(super) fn at(&self, name: &Name) -> Option<u64> {
-        self.known.lock().get(name).filter(|mark| mark.read.elapsed() < self.trust).map(|mark| mark.at)
+        self.known.lock().get(name).filter(|mark| mark.is_current(self.trust)).map(|mark| mark.at)
     }
 
     /// What was read, unless an announcement came since `epoch`.
@@ -64,10 +65,22 @@ impl Marks {
         let mut known = self.known.lock();
         match what {
             Invalidation::Key(_) => return,
-            Invalidation::Tag(name) | Invalidation::Clear(name) => drop(known.remove(name)),
-            Invalidation::Lost => known.clear(),
+            Invalidation::Tag(name) | Invalidation::Clear(name) => {
+                known.get_mut(name).into_iter().for_each(Mark::doubt)
+            }
+            Invalidation::Lost => known.values_mut().for_each(Mark::doubt),
         }
         self.epoch.fetch_add(1, SeqCst);
+    }
+}
+
+impl Mark {
+    fn is_current(&self, trust: Duration) -> bool {
+        self.read.is_some_and(|read| read.elapsed() < trust)
+    }
+
+    fn doubt(&mut self) {
+        self.read = None;
     }
 }
 
@@ -75,7 +88,8 @@ fn insert(known: &mut HashMap<Name, Mark>, name: &Name, at: u64) {
     if known.len() >= MOST {
         known.clear();
     }
-    known.insert(name.clone(), Mark { at, read: Instant::now() });
+    let mark = known.entry(name.clone()).or_insert(Mark { at, read: None });
+    *mark = Mark { at: at.max(mark.at), read: Some(Instant::now()) };
 }
 
 #[cfg(test)]
@@ -96,6 +110,20 @@ mod tests {
         assert_eq!(marks.at(&name), Some(7));
         marks.hear(&Invalidation::Lost);
         assert_eq!(marks.at(&name), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mark_that_the_server_lost_is_not_forgotten() {
+        let marks = Marks::new(Duration::from_secs(1));
+        let name: Name = "users!tag:vip".into();
+        marks.set(&name, 7);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        marks.learn(marks.epoch(), &name, 0);
+        assert_eq!(marks.at(&name), Some(7));
+        marks.hear(&Invalidation::Lost);
+        assert_eq!(marks.at(&name), None);
+        marks.learn(marks.epoch(), &name, 9);
+        assert_eq!(marks.at(&name), Some(9));
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,7 +29,7 @@ use crate::{Error, bounds};
 
 pub use breaker::{BreakerConfig, BreakerState};
 pub use counts::Counts;
-pub use lease::{Guard as LeaseGuard, Lease};
+pub use lease::{Guard as LeaseGuard, Lease, Waited};
 
 use breaker::Breaker;
 use gate::Gate;
@@ -61,7 +61,8 @@ pub struct TierConfig {
     pub pending: usize,
     /// How long an invalidated key refuses what was loaded before: longer than the longest load.
     pub fence_for: Duration,
-    /// The longest any value is kept. A tag's mark lives as long.
+    /// The longest any value is kept. A tag's mark lives as long, if the store lets it: one that evicts may lose marks. A process that knew
+    /// of one goes on by it; one that comes later serves what the tag's removal was to end, until that expires.
     pub longest: Duration,
     /// How long what was read about tags counts, where the store does not announce or notice losses; the staleness such a store adds.
     pub trust: Duration,
@@ -244,9 +245,10 @@ impl Tier {
         calls::lease(&self.core, name, ttl).await
     }
 
-    /// Waits for the holder of the key's lease to fill it, for at most `up_to`. `None`: load it yourself.
-    pub async fn wait_for(&self, name: &Name, up_to: Duration) -> Option<Reply> {
-        calls::wait_for(self, name, up_to).await
+    /// Waits for the holder of the key's lease to fill it, for at most `up_to`. Of the value that is known already, `age` is how long
+    /// ago the origin was asked: it is not what is waited for.
+    pub async fn wait_for(&self, name: &Name, age: Option<Duration>, up_to: Duration) -> Waited {
+        calls::wait_for(self, name, age, up_to).await
     }
 
     /// What the store can do.

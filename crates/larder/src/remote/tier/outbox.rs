@@ -4,6 +4,7 @@ use ahash::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::Error;
 use crate::remote::{Envelope, Item, Name, Notice, names};
 
 /// A fill in the queue; it is encoded when its turn comes.
@@ -100,19 +101,23 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Some of those that are due.
-    pub(super) fn due(&self, most: usize) -> Vec<Notice> {
+    /// Those that are due.
+    pub(super) fn due(&self) -> Vec<Notice> {
         let inner = self.inner.lock();
-        inner.pending.values().filter(|pending| pending.due).take(most).map(|pending| pending.notice.clone()).collect()
+        inner.pending.values().filter(|pending| pending.due).map(|pending| pending.notice.clone()).collect()
     }
 
-    /// The namespaces of all that is remembered, which is forgotten.
-    pub(super) fn widen(&self) -> Vec<Name> {
+    /// Puts what `clear` makes of their namespaces in the place of all that is remembered; it is due.
+    pub(super) fn widen(&self, clear: impl Fn(Name) -> Result<Notice, Error>) -> Result<Vec<Notice>, Error> {
         let mut inner = self.inner.lock();
-        let mut all: Vec<_> = inner.pending.drain().map(|(name, _)| names::all(names::namespace(&name))).collect();
+        let mut all: Vec<_> = inner.pending.keys().map(|name| names::all(names::namespace(name))).collect();
         all.sort_unstable();
         all.dedup();
-        all
+        let wide = all.into_iter().map(clear).collect::<Result<Vec<_>, _>>()?;
+        let pending = |notice: &Notice| (notice.instead.name.clone(), Pending { notice: notice.clone(), due: true });
+        inner.pending = wide.iter().map(pending).collect();
+        self.wake.notify_one();
+        Ok(wide)
     }
 
     /// Whether an invalidation that is not done yet may concern the key.
@@ -190,9 +195,9 @@ mod tests {
         assert_eq!(outbox.sizes(), (0, 0, 1), "what was loaded before is not sent");
         outbox.begin(std::slice::from_ref(&second));
         outbox.done(&[first]);
-        assert!(outbox.covers(&key) && !outbox.covers(&"a:2".into()) && outbox.due(9).is_empty());
+        assert!(outbox.covers(&key) && !outbox.covers(&"a:2".into()) && outbox.due().is_empty());
         outbox.put_off(std::slice::from_ref(&second));
-        assert_eq!(outbox.due(9).len(), 1);
+        assert_eq!(outbox.due().len(), 1);
         outbox.done(&[second]);
         assert!(!outbox.covers(&key) && outbox.is_idle());
     }
@@ -202,7 +207,9 @@ mod tests {
         let outbox = Outbox::default();
         outbox.begin(&[notice(Invalidation::Tag(names::tag("a", "t")), 1), notice(Invalidation::Key("b:1".into()), 2)]);
         assert!(outbox.covers(&"a:9".into()) && !outbox.covers(&"b:9".into()) && !outbox.covers(&"ab:9".into()));
-        assert_eq!(outbox.widen(), ["a!all".into(), "b!all".into()] as [Name; 2]);
-        assert!(outbox.is_idle());
+        let wide = outbox.widen(|name| Ok(notice(Invalidation::Clear(name), 3))).unwrap();
+        let wide: Vec<_> = wide.iter().map(|notice| &*notice.instead.name).collect();
+        assert_eq!(wide, ["a!all", "b!all"]);
+        assert!(outbox.covers(&"b:9".into()) && outbox.due().len() == 2);
     }
 }

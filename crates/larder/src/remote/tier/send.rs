@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, sleep_until};
@@ -89,19 +90,20 @@ impl Core {
 
     /// From now on, what is named is a miss here.
     fn remember(&self, notices: &[Notice]) -> Result<(), Error> {
+        self.mark(notices);
+        if self.outbox.begin(notices) > self.config.pending {
+            count(&self.gate.counts.widened);
+            self.mark(&self.outbox.widen(|name| self.notice(Invalidation::Clear(name)))?);
+        }
+        Ok(())
+    }
+
+    fn mark(&self, notices: &[Notice]) {
         for notice in notices {
             if let Invalidation::Tag(mark) | Invalidation::Clear(mark) = &notice.what {
                 self.marks.set(mark, self.store.now());
             }
         }
-        if self.outbox.begin(notices) > self.config.pending {
-            count(&self.gate.counts.widened);
-            let all: Vec<_> = self.outbox.widen().into_iter().map(Invalidation::Clear).collect();
-            let wide = all.into_iter().map(|what| self.notice(what)).collect::<Result<Vec<_>, _>>()?;
-            self.outbox.begin(&wide);
-            self.outbox.put_off(&wide);
-        }
-        Ok(())
     }
 
     /// What to announce, and the mark to keep.
@@ -119,28 +121,39 @@ impl Core {
         Ok(Notice { what, instead })
     }
 
-    /// Sends what waits until nothing does. False if the store could not be reached.
+    /// Sends what waits until nothing does. False if invalidations could not be done.
     async fn drain(&self) -> bool {
-        loop {
-            let notices = self.outbox.due(BATCH);
-            if notices.is_empty() {
-                break;
+        let mut all_done = true;
+        for batch in self.outbox.due().chunks(BATCH) {
+            if self.announce(batch).await {
+                continue;
             }
-            if self.gate.call(self.gate.until(), || self.store.invalidate(&notices)).await.is_err() {
+            if self.gate.breaker.state() == BreakerState::Open {
                 return false;
             }
-            self.outbox.done(&notices);
-            add(&self.gate.counts.invalidated, notices.len());
+            // One that cannot be done, as where one primary of a cluster is down, does not hold up the others.
+            let singly = join_all(batch.chunks(1).map(|one| self.announce(one))).await;
+            all_done &= !singly.contains(&false);
         }
         loop {
             let fills = self.outbox.take(BATCH);
             if fills.is_empty() {
-                return true;
+                return all_done;
             }
             let many = fills.len();
             self.send_fills(fills).await;
             self.outbox.settle(many);
         }
+    }
+
+    /// Whether invalidations are done.
+    async fn announce(&self, notices: &[Notice]) -> bool {
+        let is_done = self.gate.call(self.gate.until(), || self.store.invalidate(notices)).await.is_ok();
+        if is_done {
+            self.outbox.done(notices);
+            add(&self.gate.counts.invalidated, notices.len());
+        }
+        is_done
     }
 
     async fn send_fills(&self, fills: Vec<(Name, Queued)>) {

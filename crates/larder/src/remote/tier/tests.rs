@@ -238,8 +238,11 @@ async fn too_many_pending_invalidations_become_a_clear() {
     let (one, handle) = (tier(&store), Arc::new(store.clone()));
     let config = TierConfig { pending: 10, ..TierConfig::default() };
     let two = Tier::new(handle.clone(), config, &Handle::current()).unwrap();
-    let untouched = names::key("users", "0");
-    fill(&one, &untouched, entry("x")).await;
+    let (untouched, told) = (names::key("users", "0"), names::key("users", "1"));
+    for name in [&untouched, &told] {
+        fill(&one, name, entry("x")).await;
+        assert!(value(&two, name).await.is_some());
+    }
     handle.set_faults(down());
     for i in 1..100 {
         assert!(two.invalidate(&[Invalidation::Key(names::key("users", &i.to_string()))]).await.is_err());
@@ -248,6 +251,7 @@ async fn too_many_pending_invalidations_become_a_clear() {
     handle.set_faults(Faults::default());
     sleep(10 * SECOND).await;
     assert_eq!(value(&one, &untouched).await, None, "more is forgotten, never less");
+    assert_eq!(value(&two, &told).await, None, "by the one who told, too");
     assert!(two.counts().widened > 0);
 }
 
@@ -276,15 +280,56 @@ async fn one_process_has_the_lease_and_the_others_wait_for_its_fill() {
     let name = names::key("users", "1");
     let Lease::Granted(guard) = one.lease(&name, 10 * SECOND).await else { panic!("nobody has it") };
     assert!(matches!(two.lease(&name, 10 * SECOND).await, Lease::Taken));
-    let (waited, ()) = tokio::join!(two.wait_for(&name, SECOND), async {
+    let (waited, ()) = tokio::join!(two.wait_for(&name, None, SECOND), async {
         sleep(SECOND / 2).await;
         fill(&one, &name, entry("ann")).await;
     });
-    assert_eq!(waited.unwrap().found.unwrap().payload.unwrap(), "ann");
-    assert_eq!(two.wait_for(&names::key("users", "2"), SECOND).await, None);
+    let Waited::Filled(reply) = waited else { panic!("{waited:?}") };
+    assert_eq!(reply.found.unwrap().payload.unwrap(), "ann");
     drop(guard);
     settle().await;
     assert!(matches!(two.lease(&name, SECOND).await, Lease::Granted(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_is_too_old_is_not_what_the_others_wait_for() {
+    let store = InProcess::new(1 << 20);
+    let (one, two) = (tier(&store), tier(&store));
+    let name = names::key("users", "1");
+    fill(&one, &name, entry("ann")).await;
+    let Lease::Granted(guard) = one.lease(&name, 60 * SECOND).await else { panic!("nobody has it") };
+    // Fresh and to be renewed at first, stale afterwards.
+    for age in [5, 20] {
+        sleep(5 * SECOND).await;
+        let known = ask(&two, &name).await.found.unwrap().age;
+        assert!(known >= 5 * SECOND && known.as_secs() <= age);
+        let waited = two.wait_for(&name, Some(known), SECOND).await;
+        assert!(matches!(waited, Waited::Over), "{waited:?}");
+        sleep(5 * SECOND).await;
+    }
+    let known = ask(&two, &name).await.found.unwrap().age;
+    let (waited, ()) = tokio::join!(two.wait_for(&name, Some(known), SECOND), async {
+        sleep(SECOND / 2).await;
+        fill(&one, &name, entry("bea")).await;
+    });
+    let Waited::Filled(reply) = waited else { panic!("{waited:?}") };
+    assert_eq!(reply.found.unwrap().payload.unwrap(), "bea");
+    drop(guard);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_takes_over_from_a_holder_that_gave_up() {
+    let store = InProcess::new(1 << 20);
+    let (one, two) = (tier(&store), tier(&store));
+    let name = names::key("users", "1");
+    let Lease::Granted(guard) = one.lease(&name, 60 * SECOND).await else { panic!("nobody has it") };
+    let began = Instant::now();
+    let (waited, ()) = tokio::join!(two.wait_for(&name, None, 30 * SECOND), async {
+        sleep(SECOND / 2).await;
+        drop(guard);
+    });
+    assert!(matches!(waited, Waited::Granted(_)), "{waited:?}");
+    assert!(began.elapsed() < SECOND);
 }
 
 #[tokio::test]

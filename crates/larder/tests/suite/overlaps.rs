@@ -1,0 +1,221 @@
+//! Things that overlap or end badly: what readers get then, and that nothing is stuck afterwards.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use larder::behind::{Sink, Write};
+use larder::remote::{Faults, InProcess};
+use larder::{Cache, Clock, Error, ErrorKind, Fetched, Freshness, Options, Rules, Tenants, Tier, Time, codec};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn builder() -> larder::Builder<String, u64> {
+    let rules = Rules { jitter: 0.0, freshness: Freshness::fixed_ttl(60 * SECOND), ..Rules::default() };
+    Cache::builder().name("told").capacity(100).seed(1).rules(rules)
+}
+
+fn shared(store: &Arc<InProcess>) -> larder::Builder<String, u64> {
+    builder().remote(store.clone(), codec::MessagePack)
+}
+
+async fn one(value: u64) -> Result<u64, Infallible> {
+    Ok(value)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_key_among_many_leaves_no_load_behind() {
+    let cache = shared(&Arc::new(InProcess::new(1 << 20))).build().unwrap();
+    let load = async |_: Vec<String>| Ok::<_, Infallible>(HashMap::<String, u64>::new());
+    let keys = ["good", "bad\n"].map(str::to_owned);
+    assert_eq!(cache.get_many_with(keys, load).await.unwrap_err().kind(), ErrorKind::BadKey);
+    let began = Instant::now();
+    assert_eq!(cache.get_with("good", || one(1)).await.unwrap(), 1);
+    assert!(began.elapsed() < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loader_that_panics_before_it_waits_leaves_no_load_behind() {
+    let fails = Arc::new(AtomicBool::new(true));
+    let panics = fails.clone();
+    let loader = move |key: String| {
+        assert!(!panics.load(Ordering::SeqCst), "on purpose");
+        async move { Ok::<_, Infallible>(Fetched::from(key.len() as u64)) }
+    };
+    let cache = builder().loader(loader).build().unwrap();
+    let key = "k".to_owned();
+    assert_eq!(cache.load(&key).await.unwrap_err().kind(), ErrorKind::Panicked);
+    fails.store(false, Ordering::SeqCst);
+    let began = Instant::now();
+    assert_eq!(cache.load(&key).await.unwrap().value, 1);
+    assert!(began.elapsed() < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_load_from_before_a_clear() {
+    let cache = builder().build().unwrap();
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let before = tokio::spawn({
+        let (cache, begun, go) = (cache.clone(), begun.clone(), go.clone());
+        let load = || async move {
+            begun.notify_one();
+            go.notified().await;
+            one(1).await
+        };
+        async move { cache.get_with("k", load).await }
+    });
+    begun.notified().await;
+    cache.clear().await.unwrap();
+    assert_eq!(cache.get_with("k", || one(2)).await.unwrap(), 2);
+    go.notify_one();
+    assert_eq!(before.await.unwrap().unwrap(), 1, "whoever asked before gets what was true then");
+    assert_eq!(cache.local("k"), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_nothing_where_nobody_can_load() {
+    let clock = Clock::manual(Time(1_795_000_000_000_000));
+    for store in [None, Some(Arc::new(InProcess::new(1 << 20)))] {
+        let builder = store.as_ref().map_or_else(builder, shared);
+        let cache = builder.clock(clock.clone()).build().unwrap();
+        cache.insert_local("k".to_owned(), 1, Options::default());
+        assert_eq!(cache.get("k").await, Some(1));
+        clock.advance(61 * SECOND);
+        assert_eq!(cache.get("k").await, None, "no origin has failed");
+        let broken = || async { Err::<u64, _>(io::Error::other("down")) };
+        assert_eq!(cache.get_with("k", broken).await.unwrap(), 1, "one has");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_loss_the_remote_tier_is_asked_once_and_then_believed() {
+    let clock = Clock::manual(Time(1_795_000_000_000_000));
+    let pass = async |time: Duration| {
+        sleep(time).await;
+        clock.advance(time);
+    };
+    let store = Arc::new(InProcess::new(1 << 20));
+    let other = shared(&Arc::new(InProcess::clone(&store))).clock(clock.clone()).build().unwrap();
+    other.get_with("k", || one(1)).await.unwrap();
+    pass(SECOND).await;
+    let cache = shared(&store).clock(clock.clone()).build().unwrap();
+    pass(SECOND).await;
+    store.set_faults(Faults { cut: true, ..Faults::default() });
+    store.set_faults(Faults::default());
+    pass(2 * SECOND).await;
+    let find = async || cache.find_with("k", || one(2)).await.unwrap();
+    let found = find().await;
+    assert_eq!((found.value, found.tier), (1, Tier::Remote));
+    for _ in 0..3 {
+        let found = find().await;
+        assert_eq!((found.value, found.tier), (1, Tier::Local));
+    }
+    // What memory had before the loss is asked for again, once.
+    store.set_faults(Faults { cut: true, ..Faults::default() });
+    store.set_faults(Faults::default());
+    pass(2 * SECOND).await;
+    let found = find().await;
+    assert_eq!((found.value, found.tier), (1, Tier::Remote));
+    assert_eq!(cache.stats().counts.loads, 0);
+}
+
+/// A sink whose first write takes its time.
+#[derive(Clone, Default)]
+struct Slow(Arc<Mutex<Vec<u64>>>);
+
+impl Sink for Slow {
+    fn write<'a>(&'a self, batch: &'a [Write]) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            for write in batch {
+                let text = String::from_utf8(write.value.as_ref().unwrap().to_vec()).unwrap();
+                let is_first = {
+                    let mut written = self.0.lock();
+                    written.push(text.parse().unwrap());
+                    written.len() == 1
+                };
+                sleep(if is_first { SECOND } else { SECOND / 100 }).await;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_writes_at_once_origin_and_cache_keep_the_same() {
+    let sink = Slow::default();
+    let cache: Cache<String, String> =
+        Cache::builder().capacity(10).codec(codec::Plain).write_through(sink.clone()).build().unwrap();
+    let put = async |value: u64| cache.put("k".to_owned(), value.to_string()).await.unwrap();
+    tokio::join!(put(1), put(2));
+    let last = sink.0.lock().last().unwrap().to_string();
+    assert_eq!(cache.local("k"), Some(last));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_stale_keys_wait_once_for_an_origin_that_hangs() {
+    let clock = Clock::manual(Time(1_795_000_000_000_000));
+    let cache = builder().clock(clock.clone()).timeouts(Some(SECOND), 5 * SECOND).build().unwrap();
+    let keys: Vec<_> = (0..20).map(|key| key.to_string()).collect();
+    keys.iter().for_each(|key| cache.insert_local(key.clone(), 1, Options::default()));
+    clock.advance(61 * SECOND);
+    let hangs = async |_: Vec<String>| std::future::pending::<Result<HashMap<String, u64>, Infallible>>().await;
+    let began = Instant::now();
+    assert_eq!(cache.get_many_with(keys, hangs).await.unwrap().len(), 20);
+    assert!(began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_processes_one_loads_what_has_become_too_old() {
+    let store = Arc::new(InProcess::new(1 << 20));
+    let clock = Clock::manual(Time(1_795_000_000_000_000));
+    let process =
+        || shared(&Arc::new(InProcess::clone(&store))).clock(clock.clone()).lease(10 * SECOND).build().unwrap();
+    let (here, there) = (process(), process());
+    let loads = AtomicU64::new(0);
+    let loads = Arc::new(loads);
+    let load = |loads: &Arc<AtomicU64>| {
+        let loads = loads.clone();
+        move || async move {
+            sleep(SECOND).await;
+            Ok::<_, Infallible>(loads.fetch_add(1, Ordering::SeqCst) + 1)
+        }
+    };
+    assert_eq!(here.get_with("k", load(&loads)).await.unwrap(), 1);
+    assert_eq!(there.get_with("k", load(&loads)).await.unwrap(), 1);
+    // By both clocks, of the caches and of the store.
+    clock.advance(61 * SECOND);
+    sleep(61 * SECOND).await;
+    let (one, other) = tokio::join!(here.get_with("k", load(&loads)), there.get_with("k", load(&loads)));
+    assert_eq!((one.unwrap(), other.unwrap(), loads.load(Ordering::SeqCst)), (2, 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenants_share_no_entries_whatever_their_settings_say() {
+    let store = Arc::new(InProcess::new(1 << 20));
+    let tenants = Tenants::new("orders", 10, move |_| shared(&store).namespace("orders")).unwrap();
+    let (one, other) = (tenants.of("one").unwrap(), tenants.of("other").unwrap());
+    one.insert("k".to_owned(), 1).await.unwrap();
+    sleep(SECOND).await;
+    assert_eq!((one.get("k").await, other.get("k").await), (Some(1), None));
+}
+
+#[tokio::test]
+async fn one_endless_key_does_not_cost_the_others_their_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = larder::snapshot::Snapshots::new(folder.path(), "s", 1).unwrap();
+    let cache = builder().build().unwrap();
+    for key in ["short".to_owned(), "k".repeat(70_000)] {
+        cache.insert_local(key, 1, Options::default());
+    }
+    assert_eq!(cache.snapshot(&snapshots).await.unwrap().entries, 1);
+}
