@@ -34,9 +34,8 @@ use crate::slots::{NIL, SlotVec};
 use crate::{Access, KeyHash, Reuse, Rng, Slot};
 
 use self::draw::{draw, draw_all};
-use self::gain::Gain;
-use self::params::MOST_KEPT;
 pub(crate) use self::params::PARAMS;
+use self::{gain::Gain, params::MOST_KEPT};
 
 /// Turnovers after which the model needs fewer examples, and the share of them that it then needs.
 const WARM: f64 = 4.0;
@@ -256,8 +255,7 @@ impl Learned {
         let (mut now, mut context, scale) = (self.now, self.context, self.scale);
         for &(slot, _) in &hits {
             now = now.wrapping_add(1);
-            let resident = &mut self.residents[slot];
-            let history = &mut resident.history;
+            let Resident { history, hash, .. } = &mut self.residents[slot];
             let gap = now.wrapping_sub(history.last);
             let shares = context.note(Some(gap), false);
             if scale.is_same_use(gap) && !history.is_watched() {
@@ -267,7 +265,7 @@ impl Learned {
             history.hits = history.hits.saturating_add(1);
             if history.is_watched() {
                 history.set_watched(false);
-                self.labels.on_use(resident.hash, now);
+                self.labels.on_use(*hash, now);
             }
         }
         (self.now, self.context) = (now, context);
