@@ -34,7 +34,7 @@ pub(crate) struct Scene {
 }
 
 /// What came of it; of several runs, the mean.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// A share of the requests.
     pub(crate) hits: f64,
