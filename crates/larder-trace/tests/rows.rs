@@ -196,6 +196,13 @@ fn tables_and_json() {
     let error = mapped("key=#2,time=#1", b"1,a\nsoon,b\n").unwrap_err();
     assert_eq!((error.at_line(), error.at_byte()), (Some(2), Some(4)));
 
+    // A cell may hold a delimiter within quotes, blanks around them, and be empty; it may not be left out.
+    let text = b"key,size,ttl\n \"a,b\" , \"7\",\nc\"d,,9\n\n";
+    assert_eq!(
+        self::rows("csv", text),
+        [get(0.0, xxh3_64(b"a,b"), 7), Request { ttl: 9, ..get(1.0, xxh3_64(b"c\"d"), 1) }]
+    );
+
     let rows = sample("jsonl");
     assert_eq!(rows, [get(0.0, 17, 512), Request { ttl: 60, ..row(0.5, xxh3_64(b"/a \"b\""), 300, Op::Set) }]);
     let nested = b"{\"at\":1700000000123,\"request\":{\"uri\":\"/x\",\"method\":\"PUT\"},\"size\":null}\n";
@@ -205,4 +212,39 @@ fn tables_and_json() {
         let options = Options { format: Some("jsonl".to_owned()), ..Options::default() };
         assert!(read(bad.as_bytes(), &options).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn rows_of_a_table_that_lack_columns_or_a_closing_quote_are_bad_and_no_others() {
+    let place = |mapping: &str, bytes: &[u8]| {
+        let options = Options { columns: Columns::parse(mapping).unwrap(), ..Options::default() };
+        let error = read(bytes, &options).unwrap_err();
+        let skipping = Options { skip_bad: 1, ..options };
+        let kept = read(bytes, &skipping).map(|(rows, _)| rows.iter().map(|row| row.size).collect::<Vec<_>>());
+        (error.at_line(), error.at_byte(), error.to_string(), kept.unwrap())
+    };
+    let named = "key=url,size=bytes";
+    for (mapping, text, line, byte, what) in [
+        (named, "url,bytes\n/a,1\n/b\n/c,3\n", 3, 15, "expected 2 columns, found 1"),
+        // An address with a comma that nobody quoted: its size is not what follows.
+        (named, "url,bytes\n/a,1\n/b,2,5\n/c,3\n", 3, 15, "expected 2 columns, found 3"),
+        (named, "url,bytes\n/a,1\n\"/b,2\n/c,3\n", 3, 15, "a quote that is closed on its line"),
+        (named, "url,bytes\n/a,1\n/b,\"2\n/c,3\n", 3, 18, "a quote that is closed on its line"),
+        (named, "url,bytes\n/a,1\n\"/b\"x,2\n/c,3\n", 3, 19, "a delimiter after a closing quote"),
+        // The last line, cut.
+        (named, "url,bytes\n/a,1\n/c,3\n\"/b", 4, 20, "a quote that is closed on its line"),
+        // Without a header: the columns mapped, then as many as the first row has.
+        ("key=#1,size=#2", "/b\n/a,1\n/c,3\n", 1, 0, "expected 2 columns, found 1"),
+        ("key=#1,size=#2", "/a,1,x\n/c,3,x\n/b,2\n", 3, 14, "expected 3 columns, found 2"),
+    ] {
+        let (at_line, at_byte, shown, kept) = place(mapping, text.as_bytes());
+        assert_eq!((at_line, at_byte), (Some(line), Some(byte)), "{text:?}: {shown}");
+        assert!(shown.contains(what), "{text:?}: {shown}");
+        assert_eq!(kept, [1, 3], "{text:?}");
+    }
+    let options = |mapping: &str| Options { columns: Columns::parse(mapping).unwrap(), ..Options::default() };
+    let error = read(b"url,bytes\n/a,1\n", &options("key=url,size=#3")).unwrap_err().to_string();
+    assert!(error.contains("no column \"#3\"; there are url, bytes"), "{error}");
+    let error = read(b"\"url,bytes\n/a,1\n", &options("key=url")).unwrap_err();
+    assert_eq!((error.at_line(), error.at_byte()), (Some(1), Some(0)), "{error}");
 }

@@ -1,6 +1,6 @@
-//! Any CSV or TSV by column mapping.
+//! Any CSV or TSV by column mapping: a row a line, all rows with as many columns. What a row lacks is left empty, never left out.
 
-use larder_policy::Time;
+use std::ops::Range;
 
 use super::{
     Format,
@@ -8,8 +8,9 @@ use super::{
     native,
 };
 use crate::{
-    Carries, Columns, Confidence, Error, ErrorKind, Input, Options, Progress, Reader, Request, Skipped, Unit,
-    lines::TICK, parse,
+    Carries, Columns, Confidence, Error, ErrorKind, Input, Options, Reader, Unit,
+    lines::{Bad, LineParser, Lines, Rows},
+    parse,
 };
 
 pub(super) const FORMAT: Format = Format {
@@ -19,7 +20,7 @@ pub(super) const FORMAT: Format = Format {
     carries: Carries::ALL,
     mapped: true,
     detect,
-    open: |input, options| Ok(Box::new(Table::open(input, options)?)),
+    open,
     // Ours is a CSV like any other.
     create: native::FORMAT.create,
     sample: b"ts\tURL\tbytes\n2024-03-01T00:00:00Z\t/a\t300\n2024-03-01T00:00:01.5Z\t\"/b\"\"\tc\"\t20\n",
@@ -49,115 +50,162 @@ fn delimiter(line: &[u8]) -> u8 {
 }
 
 struct Table {
-    rows: csv::Reader<Input>,
-    record: csv::ByteRecord,
+    delimiter: u8,
+    /// How many each row has: as the header, or as the first row that has all that are mapped.
+    columns: Option<usize>,
     /// The column of each of [`FIELDS`].
     places: [Option<usize>; FIELDS.len()],
     unit: Unit,
-    index: u64,
-    skip_bad: u64,
-    skipped: Skipped,
+    cells: Cells,
 }
 
-impl Table {
-    fn open(mut input: Input, options: &Options) -> Result<Self, Error> {
-        let columns = &options.columns;
-        let first = parse::split(input.head(1 << 14)?, b'\n').0;
-        let delimiter = columns.delimiter.unwrap_or_else(|| delimiter(first));
-        let empty = first.is_empty();
-        // Columns mapped by number alone are those of a table without a header.
-        let mut mapped = FIELDS.iter().filter_map(|f| f.mapped(columns)).peekable();
-        let has_headers = columns.header.unwrap_or(mapped.peek().is_none() || mapped.any(|c| !c.starts_with('#')));
-        let mut rows = csv::ReaderBuilder::new()
-            .delimiter(delimiter)
-            .has_headers(has_headers)
-            .flexible(true)
-            .buffer_capacity(1 << 17)
-            .from_reader(input);
-        let mut names = Vec::new();
-        if has_headers {
-            let header = rows.byte_headers().map_err(|e| Error::new(ErrorKind::BadRow, e.to_string()))?;
-            names = header.iter().map(|n| unquoted(&String::from_utf8_lossy(n))).collect();
-        }
-        let places = FIELDS.map(|f| f.find(columns, &names));
-        let table = Self {
-            rows,
-            record: csv::ByteRecord::new(),
-            places,
-            unit: columns.unit,
-            index: 0,
-            skip_bad: options.skip_bad,
-            skipped: Skipped::default(),
+fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
+    let columns = &options.columns;
+    let first = parse::split(input.head(1 << 14)?, b'\n').0;
+    let delimiter = columns.delimiter.unwrap_or_else(|| delimiter(first));
+    // Columns mapped by number alone are those of a table without a header.
+    let mut mapped = FIELDS.iter().filter_map(|f| f.mapped(columns)).peekable();
+    let has_headers = columns.header.unwrap_or(mapped.peek().is_none() || mapped.any(|c| !c.starts_with('#')));
+    let mut cells = Cells::default();
+    let names = if has_headers { header(&mut input, delimiter, &mut cells)? } else { Vec::new() };
+    let columns_named = (!names.is_empty()).then_some(names.len());
+    let places = FIELDS.map(|f| f.find(columns, &names));
+    for (field, place) in FIELDS.iter().zip(&places) {
+        let is_there = place.is_some_and(|place| columns_named.is_none_or(|columns| place < columns));
+        // A file without a line is a table without rows.
+        let missing = match field.mapped(columns) {
+            _ if is_there || has_headers && names.is_empty() => continue,
+            Some(column) => column,
+            None if *field == Field::Key => "key",
+            None => continue,
         };
-        for (field, place) in FIELDS.iter().zip(&table.places) {
-            let missing = match field.mapped(columns) {
-                Some(column) if place.is_none() => column,
-                None if *field == Field::Key && place.is_none() && !empty => "key",
-                _ => continue,
-            };
-            let what = format!("no column {missing:?}; there are {}", names.join(", "));
-            let error = Error::new(ErrorKind::BadOption, what).help("map the columns, such as key=url or key=#2");
-            return Err(table.rows.get_ref().place(error));
-        }
-        Ok(table)
+        let what = format!("no column {missing:?}; there are {}", names.join(", "));
+        let error = Error::new(ErrorKind::BadOption, what).help("map the columns, such as key=url or key=#2");
+        return Err(input.place(error));
     }
+    Lines::boxed(input, options, Table { delimiter, columns: columns_named, places, unit: columns.unit, cells })
+}
 
-    fn request(&self) -> Result<Request, String> {
-        let cell = |field: Field| {
-            let place = self.places[field as usize];
-            place.and_then(|p| self.record.get(p)).unwrap_or_default().trim_ascii()
+/// The names of the columns, by the first line that is not empty; none where there is no such line.
+fn header(input: &mut Input, delimiter: u8, cells: &mut Cells) -> Result<Vec<String>, Error> {
+    loop {
+        let offset = input.offset();
+        let Some(line) = input.line()? else { return Ok(Vec::new()) };
+        if line.is_empty() {
+            continue;
+        }
+        let Err(bad) = cells.split(line, delimiter) else {
+            let names = (0..cells.len()).map(|at| unquoted(&String::from_utf8_lossy(cells.get(line, at))));
+            return Ok(names.collect());
         };
-        mapped::request(cell, self.unit, Time(self.index.saturating_mul(TICK)))
+        let error = Error::new(ErrorKind::BadRow, bad.what).help("the first line is taken for the columns' names");
+        return Err(input.place(error.line(input.lines()).byte(offset + bad.at as u64)));
     }
 }
 
-impl Reader for Table {
-    fn read(&mut self, batch: &mut Vec<Request>, max: usize) -> Result<usize, Error> {
-        let start = batch.len();
-        while batch.len() - start < max {
-            match self.rows.read_byte_record(&mut self.record) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => return Err(unread(error)),
-            }
-            match self.request() {
-                Ok(request) => {
-                    batch.push(request);
-                    self.index += 1;
-                }
-                Err(what) => {
-                    let error = Error::new(ErrorKind::BadRow, what).help("skip-bad passes over bad rows");
-                    let error = match self.record.position() {
-                        Some(position) => error.line(position.line()).byte(position.byte()),
-                        None => error,
-                    };
-                    self.skipped.bad(self.rows.get_ref().place(error), self.skip_bad)?;
-                }
-            }
+impl LineParser for Table {
+    #[inline]
+    fn line(&mut self, line: &[u8], rows: &mut Rows<'_>) -> Result<(), Bad> {
+        self.cells.split(line, self.delimiter)?;
+        let found = self.cells.len();
+        let columns = match self.columns {
+            Some(columns) => columns,
+            None => self.places.iter().flatten().fold(found, |most, place| most.max(place + 1)),
+        };
+        // A column too few or too many moves those after it: the row would be read as something else.
+        if found != columns {
+            return Err(Bad::new(0, format!("expected {columns} columns, found {found}")));
         }
-        Ok(batch.len() - start)
+        self.columns = Some(columns);
+        let cell =
+            |field: Field| self.places[field as usize].map_or(&b""[..], |at| self.cells.get(line, at).trim_ascii());
+        rows.push(mapped::request(cell, self.unit, rows.tick()).map_err(|what| Bad::new(0, what))?);
+        Ok(())
     }
 
     fn carries(&self) -> Carries {
         mapped::carries(|field| self.places[field as usize].is_some())
     }
-
-    fn skipped(&self) -> Skipped {
-        self.skipped.clone()
-    }
-
-    fn progress(&self) -> Progress {
-        self.rows.get_ref().progress()
-    }
 }
 
-/// Byte records of any length have no errors of their own: what remains is the source's, already placed.
-fn unread(error: csv::Error) -> Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => match error.downcast::<Error>() {
-            Ok(error) => error,
-            Err(error) => Error::io(error, "reading"),
-        },
-        other => Error::new(ErrorKind::BadRow, format!("{other:?}")),
+/// The cells of a line. A quoted one may hold delimiters, and quotes written twice, but no line end: a quote that is never closed would take in
+/// all rows that follow.
+#[derive(Default)]
+struct Cells {
+    /// Where they are: in the line, or in `text` where it has quotes.
+    places: Vec<Range<usize>>,
+    text: Vec<u8>,
+    quoted: bool,
+}
+
+impl Cells {
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The cell at `at` of the line that was split; nothing beyond the last.
+    #[inline]
+    fn get<'a>(&'a self, line: &'a [u8], at: usize) -> &'a [u8] {
+        let text = if self.quoted { &self.text } else { line };
+        self.places.get(at).map_or(&[], |place| &text[place.clone()])
+    }
+
+    #[inline]
+    fn split(&mut self, line: &[u8], delimiter: u8) -> Result<(), Bad> {
+        self.places.clear();
+        let mut start = 0;
+        for end in memchr::memchr2_iter(delimiter, b'"', line) {
+            if line[end] == b'"' {
+                self.quoted = true;
+                return self.split_quoted(line, delimiter);
+            }
+            self.places.push(start..end);
+            start = end + 1;
+        }
+        self.places.push(start..line.len());
+        self.quoted = false;
+        Ok(())
+    }
+
+    fn split_quoted(&mut self, line: &[u8], delimiter: u8) -> Result<(), Bad> {
+        self.places.clear();
+        self.text.clear();
+        let past_blanks = |at: usize| {
+            let is_blank = |b: &&u8| matches!(b, b' ' | b'\t') && **b != delimiter;
+            at + line[at..].iter().take_while(is_blank).count()
+        };
+        let mut at = 0;
+        loop {
+            let start = self.text.len();
+            let first = past_blanks(at);
+            if line.get(first) == Some(&b'"') {
+                at = past_blanks(self.unquote(line, first)?);
+            } else {
+                let cell = parse::split(&line[at..], delimiter).0;
+                self.text.extend_from_slice(cell);
+                at += cell.len();
+            }
+            self.places.push(start..self.text.len());
+            match line.get(at) {
+                None => return Ok(()),
+                Some(byte) if *byte == delimiter => at += 1,
+                Some(_) => return Err(Bad::field(line, &line[at..], "a delimiter after a closing quote")),
+            }
+        }
+    }
+
+    /// Appends what the quote at `open` opens, and says where what follows it begins.
+    fn unquote(&mut self, line: &[u8], open: usize) -> Result<usize, Bad> {
+        let mut at = open + 1;
+        while let Some(length) = memchr::memchr(b'"', &line[at..]) {
+            self.text.extend_from_slice(&line[at..at + length]);
+            at += length + 1;
+            if line.get(at) != Some(&b'"') {
+                return Ok(at);
+            }
+            self.text.push(b'"');
+            at += 1;
+        }
+        Err(Bad::field(line, &line[open..], "a quote that is closed on its line"))
     }
 }
