@@ -150,8 +150,8 @@ fn redis_monitor() {
         get(start + 1.0, one, 1),
         get(start + 1.0, two, 1),
         row(start + 3.0, xxh3_64(b"3:user:1"), 1, Op::Delete),
-        Request { ttl: 10, ..row(start + 4.0, two, 1, Op::Set) },
     ];
+    // A new lifetime is no new value.
     assert_eq!(sample("redis-monitor"), expected);
 
     let line = |command: &str| rows("redis-monitor", format!("100.0 [0 127.0.0.1:1] {command}\n").as_bytes());
@@ -161,7 +161,33 @@ fn redis_monitor() {
     assert_eq!(line(r#""EXPIREAT" "k" "90""#)[0].op, Op::Delete);
     assert_eq!(line(r#""MSET" "1" "a" "2" "bcd""#), [row(100.0, 1, 1, Op::Set), row(100.0, 2, 3, Op::Set)]);
     assert_eq!(line(r#""GET" "\x41\n""#)[0].key, key_number(b"A\n"));
-    assert!(read(b"100.0 [0 x] \"GET\" \"k\n", &Options::default()).is_err());
+    let k = xxh3_64(b"k");
+    for passed in [
+        "EXPIRE\" \"k\" \"10",
+        "PEXPIRE\" \"k\" \"1",
+        "EXPIREAT\" \"k\" \"101",
+        "PEXPIREAT\" \"k\" \"100001",
+        "PERSIST\" \"k",
+        "TOUCH\" \"k",
+        "TTL\" \"k",
+        "EXISTS\" \"k",
+        "EXPIRE\" \"k\" \"soon",
+        "SETEX\" \"k\" \"0\" \"v",
+    ] {
+        assert_eq!(line(&format!("\"{passed}\"")), [], "{passed}");
+    }
+    for deleted in ["EXPIRE\" \"k\" \"0", "EXPIRE\" \"k\" \"-1", "PEXPIRE\" \"k\" \"0", "PEXPIREAT\" \"k\" \"99999"] {
+        assert_eq!(line(&format!("\"{deleted}\"")), [row(100.0, k, 1, Op::Delete)], "{deleted}");
+    }
+    // These change a value: by what they bring, where they bring anything.
+    assert_eq!(line(r#""APPEND" "k" "abc""#), [row(100.0, k, 3, Op::Set)]);
+    assert_eq!(line(r#""INCR" "k""#), [row(100.0, k, 1, Op::Set)]);
+    assert_eq!(line(r#""RENAME" "k" "7""#), [row(100.0, k, 1, Op::Delete), row(100.0, 7, 1, Op::Set)]);
+    let bytes = b"100.0 [0 [::1]:60866] \"GET\" \"7\"\n";
+    assert_eq!(self::rows("redis-monitor", bytes), [get(100.0, 7, 1)], "a client by IPv6");
+    for bad in ["\"GET\" \"k", "\"GET\"", "\"MGET\"", "\"DEL\"", "\"MSET\" \"k\"", "\"EXPIRE\" \"k\""] {
+        assert!(read(format!("100.0 [0 x] {bad}\n").as_bytes(), &Options::default()).is_err(), "{bad}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What `redis-cli monitor` prints: `1339518083.107412 [0 127.0.0.1:60866] "GET" "key"`.
 //!
 //! Commands that read a key are gets, that change its value sets, that remove it deletes; the whole value under a key
-//! is one entry, whatever its type. EXPIRE and its kin begin a new lifetime and so are sets, or deletes where that
-//! lifetime is over. A set's size is that of its arguments; a get does not tell one. All others are passed over.
+//! is one entry, whatever its type. EXPIRE and its kin write no value and are passed over, like PERSIST and TOUCH, but where the lifetime they give
+//! is over: that deletes. A set's size is that of its arguments, and not known where it has none (INCR, RENAME), as a get's. All others are passed
+//! over.
 
 use std::ops::Range;
 
@@ -46,8 +47,12 @@ enum Action {
     Pairs,
     /// `SET key value [EX s | PX ms | EXAT s | PXAT ms]`.
     Set,
-    /// Sets its first argument with a lifetime in its second.
+    /// Sets its first argument to its third, with a lifetime in its second.
     Lives(Life),
+    /// Gives its first argument the lifetime in its second, which deletes it where that is over.
+    Ends(Life),
+    /// Removes its first argument and sets its second.
+    Rename,
 }
 
 /// How a lifetime is given.
@@ -71,13 +76,17 @@ fn action(command: &[u8]) -> Option<Action> {
         b"SETNX" | b"GETSET" | b"APPEND" | b"SETRANGE" | b"SETBIT" | b"INCR" | b"INCRBY" | b"INCRBYFLOAT" | b"DECR"
         | b"DECRBY" | b"HSET" | b"HSETNX" | b"HMSET" | b"HDEL" | b"HINCRBY" | b"HINCRBYFLOAT" | b"LPUSH" | b"RPUSH"
         | b"LPUSHX" | b"RPUSHX" | b"LPOP" | b"RPOP" | b"LSET" | b"LREM" | b"LTRIM" | b"LINSERT" | b"SADD" | b"SREM"
-        | b"SPOP" | b"ZADD" | b"ZREM" | b"ZINCRBY" | b"PFADD" | b"XADD" => Action::One(Op::Set),
+        | b"SPOP" | b"ZADD" | b"ZREM" | b"ZINCRBY" | b"ZPOPMIN" | b"ZPOPMAX" | b"ZREMRANGEBYRANK"
+        | b"ZREMRANGEBYSCORE" | b"PFADD" | b"XADD" | b"XDEL" | b"XTRIM" => Action::One(Op::Set),
         b"SET" => Action::Set,
         b"MSET" | b"MSETNX" => Action::Pairs,
-        b"SETEX" | b"EXPIRE" => Action::Lives(Life::Seconds),
-        b"PSETEX" | b"PEXPIRE" => Action::Lives(Life::Millis),
-        b"EXPIREAT" => Action::Lives(Life::UntilSeconds),
-        b"PEXPIREAT" => Action::Lives(Life::UntilMillis),
+        b"SETEX" => Action::Lives(Life::Seconds),
+        b"PSETEX" => Action::Lives(Life::Millis),
+        b"EXPIRE" => Action::Ends(Life::Seconds),
+        b"PEXPIRE" => Action::Ends(Life::Millis),
+        b"EXPIREAT" => Action::Ends(Life::UntilSeconds),
+        b"PEXPIREAT" => Action::Ends(Life::UntilMillis),
+        b"RENAME" => Action::Rename,
         b"GETDEL" => Action::One(Op::Delete),
         b"DEL" | b"UNLINK" => Action::All(Op::Delete),
         _ => return None,
@@ -87,10 +96,12 @@ fn action(command: &[u8]) -> Option<Action> {
 /// The time, the database and the quoted words.
 fn front(line: &[u8]) -> Option<(Time, &[u8], &[u8])> {
     let (time, rest) = parse::split(line, b' ');
-    let (client, words) = parse::split(rest.strip_prefix(b"[")?, b']');
-    let database = parse::split(client, b' ').0;
+    let rest = rest.strip_prefix(b"[")?;
+    // An IPv6 address has brackets of its own.
+    let end = memchr::memmem::find(rest, b"] ")?;
+    let database = parse::split(&rest[..end], b' ').0;
     parse::whole(database)?;
-    Some((parse::seconds(time)?, database, words.strip_prefix(b" ")?))
+    Some((parse::seconds(time)?, database, &rest[end + 2..]))
 }
 
 #[derive(Default)]
@@ -121,8 +132,12 @@ impl LineParser for Monitor {
                 let size = if op == Op::Set { length(2) } else { 0 };
                 rows.push(request(op, key(1).ok_or_else(short)?, size, 0));
             }
-            Some(Action::All(op)) => (1..).map_while(key).for_each(|k| rows.push(request(op, k, 0, 0))),
+            Some(Action::All(op)) => {
+                key(1).ok_or_else(short)?;
+                (1..).map_while(key).for_each(|k| rows.push(request(op, k, 0, 0)));
+            }
             Some(Action::Pairs) => {
+                key(1).zip(word(2)).ok_or_else(short)?;
                 for (k, value) in (1..).step_by(2).map_while(|i| Some((key(i)?, word(i + 1)?))) {
                     rows.push(request(Op::Set, k, value.len() as u64, 0));
                 }
@@ -134,11 +149,24 @@ impl LineParser for Monitor {
             }
             Some(Action::Lives(life)) => {
                 let (k, given) = key(1).zip(word(2)).ok_or_else(short)?;
-                let op = match lifetime(life, given, at) {
-                    Some(ttl) if ttl > 0 => request(Op::Set, k, length(3), ttl),
-                    _ => request(Op::Delete, k, 0, 0),
+                // Redis refuses other lifetimes: nothing is set.
+                match lifetime(life, given, at).filter(|&ttl| ttl > 0) {
+                    Some(ttl) => rows.push(request(Op::Set, k, length(3), ttl)),
+                    None => rows.pass(),
+                }
+            }
+            Some(Action::Ends(life)) => {
+                let (k, given) = key(1).zip(word(2)).ok_or_else(short)?;
+                let is_over = match given.strip_prefix(b"-") {
+                    Some(past) => parse::whole(past).is_some(),
+                    None => lifetime(life, given, at) == Some(0),
                 };
-                rows.push(op);
+                if is_over { rows.push(request(Op::Delete, k, 0, 0)) } else { rows.pass() }
+            }
+            Some(Action::Rename) => {
+                let (from, to) = key(1).zip(key(2)).ok_or_else(short)?;
+                rows.push(request(Op::Delete, from, 0, 0));
+                rows.push(request(Op::Set, to, 0, 0));
             }
         }
         Ok(())
