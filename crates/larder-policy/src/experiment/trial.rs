@@ -205,7 +205,8 @@ impl Trial {
         self.slices.total()[0].own_effect() + settled.standard_error * width
     }
 
-    /// Compares a value of the shards between the arms, each as a ratio to its own past where that is known of most.
+    /// Compares a value of the shards between the arms, each as a ratio to its own past where that is known of most. What is 0 in all of them was not
+    /// counted by the host. Shards left out for their past are so whichever arm they are in.
     pub(crate) fn compare_by(
         &self,
         before: Option<&Self>,
@@ -213,6 +214,7 @@ impl Trial {
         value: impl Fn(&Tally) -> Option<f64>,
     ) -> Option<Comparison> {
         let now: Vec<Option<f64>> = self.shards.iter().map(&value).collect();
+        now.iter().flatten().find(|&&value| value > 0.0)?;
         let past: Vec<Option<f64>> = match before {
             Some(before) => before.shards.iter().map(|tally| value(tally).filter(|&past| past > 0.0)).collect(),
             None => vec![None; now.len()],
@@ -388,9 +390,9 @@ impl Tally {
         self.latencies += &measures.latencies;
     }
 
+    /// 0 is a value like any other: a treatment that saves all loads of some shards would else be judged by those where it saved the least.
     pub(crate) fn loads_an_access(&self) -> Option<f64> {
-        let known = self.origin_loads > 0 && self.accesses.requests > 0;
-        known.then(|| self.origin_loads as f64 / self.accesses.requests as f64)
+        (self.accesses.requests > 0).then(|| self.origin_loads as f64 / self.accesses.requests as f64)
     }
 
     pub(crate) fn p99(&self) -> Option<f64> {

@@ -186,6 +186,12 @@ fn lifetimes_win_by_loads_and_staleness() {
         }
         other => panic!("{other:?}"),
     }
+    // None at all: what is saved entirely is saved too.
+    let saving = Treated { loads: -1.1, ..Treated::default() };
+    match end(saving, 0.0, 6) {
+        Some(Event::Adopted { won: Won::OriginLoads { saved, .. } }) => assert_eq!(saved, 1.0),
+        other => panic!("{other:?}"),
+    }
     // More loads, for which fewer are stale than of a control that is not fresh enough.
     let fresher = Treated { loads: 0.2, ..Treated::default() };
     let Some(Event::Adopted { won: Won::Stale { rate, control } }) = end(fresher, 0.02, 2) else { panic!() };
