@@ -3,10 +3,13 @@
 use std::fmt;
 
 use super::arms::Arm;
+use super::permutation::LEAST_P;
 use super::trial::{Tally, Trial};
 
 /// Slices before the first look: fewer do not tell how much slices differ.
 pub(crate) const LEAST_SLICES: u64 = 8;
+/// A level of which the first look's part is as small as the smallest p-value: nothing would ever be below.
+pub(crate) const LEAST_ALPHA: f64 = 2.0 * LEAST_P;
 /// Slices at which the hit ratio's bound is narrowest.
 const SOON: u64 = 16;
 
@@ -21,7 +24,14 @@ pub struct Guardrails {
     pub p99: f64,
     /// The share of answers that may be stale, where there is an objective.
     pub stale: Option<f64>,
-    /// The probability that a guardrail is hit although the treatment is within its margin.
+    /// The probability that a guardrail is hit although the treatment is no better than its margin, from 0.0002 to 0.5: in each watch anew. A watch
+    /// begins with every change of sides and, once the treatment is adopted, every [`horizon`](super::Settings::horizon) slices.
+    ///
+    /// So false alarms have a rate: of each guardrail at most one in horizon/alpha slices (10 000 by default) of a treatment just on its margin, and
+    /// far fewer of one well within. A long life will see some; each costs a cool-down, twice as long as the one before. Were the level spent once over
+    /// a whole life, it would fall with time, and the guardrails would fall asleep: with α/(k(k+1)) in the k-th watch, no rise of loads or latencies,
+    /// however large, would be found from the seventh on, as no p-value is below 0.0001. Who watches for a change without an end bounds the rate for
+    /// that reason (Lorden, "Procedures for reacting to a change in distribution", 1971).
     pub alpha: f64,
 }
 

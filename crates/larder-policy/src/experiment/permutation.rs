@@ -9,6 +9,8 @@ use crate::Rng;
 
 /// Assignments drawn: a p-value of 0.0002 can still be told from 0.
 const DRAWS: u32 = 9999;
+/// The smallest p-value there is.
+pub(crate) const LEAST_P: f64 = 1.0 / (DRAWS + 1) as f64;
 
 /// Two arms, by the values of their shards.
 #[derive(Clone, Copy, Debug, PartialEq)]

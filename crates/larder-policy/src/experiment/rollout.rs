@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::arms::{Arm, Arms};
 use super::counts::ShardSlice;
-use super::guardrails::{Breach, Guardrails};
+use super::guardrails::{Breach, Guardrails, LEAST_ALPHA};
 use super::own::OwnGain;
 use super::refusal::{BIASED, Refusal};
 use super::trial::{Report, Trial};
@@ -76,6 +76,12 @@ impl Settings {
         }
         if ![self.alpha, alpha].into_iter().all(|alpha| alpha > 0.0 && alpha < 0.5) {
             return wrong("alpha is not between 0 and 0.5");
+        }
+        if alpha <= LEAST_ALPHA {
+            return wrong(&format!(
+                "the guardrails' alpha is {alpha}: loads and latencies could never be sure enough; give more than {LEAST_ALPHA}, and a guardrail that \
+                 is not wanted a wide margin"
+            ));
         }
         if ![hit_ratio, origin_loads, p99].into_iter().chain(stale).all(|margin| margin.is_finite() && margin >= 0.0) {
             return wrong("a guardrail is not a number of at least 0");
@@ -332,7 +338,7 @@ impl Experiment {
                 if self.settings.adopted && !self.settled {
                     self.settle();
                 }
-                // What was long ago must not outweigh what is.
+                // What was long ago must not outweigh what is; the level is the guardrails' anew, see [`Guardrails::alpha`].
                 if self.guard.counted() >= horizon {
                     self.guard = Trial::new(self.arms.clone(), false);
                 }

@@ -97,11 +97,11 @@ impl Slices {
 /// The half-width of the asymptotic confidence sequence of level 1 − `alpha` after `slices`, in standard errors: with σ̂/√t for the standard
 /// error, σ̂·√(2(tρ²+1)/(t²ρ²)·ln(√(tρ²+1)/α)) is that error times √(2(tρ²+1)/(tρ²)·ln(√(tρ²+1)/α)), and ρ² = (−2 ln α + ln(−2 ln α) + 1)/t₀ makes
 /// it narrowest at t₀ = `horizon` (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory and asymptotic
-/// confidence sequences", arXiv 2103.06476). `df` degrees of freedom of the error widen it as
-/// Student's t widens the normal.
+/// confidence sequences", arXiv 2103.06476). Any ρ² above 0 gives such a sequence; the formula is for small levels, and −2 ln α takes its place where it
+/// falls below that, from α = 0.83 on. `df` degrees of freedom of the error widen it as Student's t widens the normal.
 pub(crate) fn anytime_width(slices: f64, horizon: f64, alpha: f64, df: f64) -> f64 {
     let log = -2.0 * alpha.ln();
-    let rho2 = (log + log.ln() + 1.0) / horizon.max(1.0);
+    let rho2 = (log + (log.ln() + 1.0).max(0.0)) / horizon.max(1.0);
     let growth = slices.max(1.0) * rho2;
     let width = (2.0 * (growth + 1.0) / growth * ((growth + 1.0).sqrt() / alpha).ln()).sqrt();
     width * student_quantile(alpha / 2.0, df) / upper_quantile(alpha / 2.0)
@@ -189,6 +189,10 @@ mod tests {
         }
         // 5 % of 400 are 20; five standard deviations above it are 42.
         assert!(outside < 42, "{outside} of {runs}");
+        // A number at every level.
+        let levels = [1e-12, 1e-3, 0.05, 0.4, 0.8, 0.84, 0.87, 0.9, 0.99, 0.999];
+        let widths = levels.map(|alpha| anytime_width(16.0, 16.0, alpha, 15.0));
+        assert!(widths.iter().all(|width| width.is_finite() && *width > 0.0), "{widths:?}");
         // Narrowest about where it should be, in width beside 1/√t.
         let width = |t: f64| anytime_width(t, 100.0, 0.05, 1e9) / t.sqrt();
         assert!(width(100.0) < width(50.0) && anytime_width(100.0, 100.0, 0.05, 1e9) < 3.2);

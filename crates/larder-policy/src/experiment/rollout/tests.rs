@@ -277,9 +277,46 @@ fn settings_out_of_range_are_refused() {
         Settings { ramp: vec![], ..good() },
         Settings { ramp: vec![0.5, 0.25], ..good() },
         Settings { alpha: 0.0, ..good() },
+        Settings { alpha: 0.5, ..good() },
+        Settings { guardrails: Guardrails { alpha: 0.5, ..Guardrails::default() }, ..good() },
+        // The first look spends half: less than the smallest p-value that permutations give.
+        Settings { guardrails: Guardrails { alpha: 0.0002, ..Guardrails::default() }, ..good() },
         Settings { guardrails: Guardrails { p99: f64::NAN, ..Guardrails::default() }, ..good() },
         Settings { lifetimes: true, ..good() },
     ] {
         assert_eq!(Experiment::new(bad).unwrap_err().kind(), ErrorKind::BadValue);
+    }
+    let guardrails = Guardrails { alpha: 1e-5, ..Guardrails::default() };
+    let error = Experiment::new(Settings { guardrails, ..good() }).unwrap_err().to_string();
+    assert!(error.contains("guardrails' alpha is 0.00001") && error.contains("0.0002"), "{error}");
+}
+
+#[test]
+fn harm_is_found_under_every_alpha_that_is_taken() {
+    for alpha in [0.0003, 0.01, 0.2, 0.43, 0.44, 0.499] {
+        let guardrails = Guardrails { alpha, ..Guardrails::default() };
+        let mut experiment = Host::new(Treated { gain: -30.0, ..Treated::default() }, 2);
+        experiment.experiment = Experiment::new(Settings { guardrails, ..Settings::new(SHARDS, 2) }).unwrap();
+        let events = experiment.run(60);
+        let is_breach = |(_, event): &(u64, Event)| matches!(event, Event::RolledBack { breach: Breach::HitRatio { at_most }, .. } if *at_most < -0.005);
+        assert!(events.iter().any(is_breach), "{alpha}: {events:?}");
+    }
+}
+
+/// A level that is spent once for good would let guardrails fall asleep.
+#[test]
+fn harm_that_comes_late_is_found_as_soon() {
+    let settings = Settings { adopted: true, holdout: 0.5, ..Settings::new(SHARDS, 7) };
+    for harm in [
+        Treated { gain: -30.0, ..Treated::default() },
+        Treated { slower: 0.5, ..Treated::default() },
+        Treated { loads: 0.5, ..Treated::default() },
+    ] {
+        let mut host = Host::with(Treated::default(), settings.clone());
+        // Twelve horizons.
+        assert_eq!(host.run(1200), []);
+        host.treated = harm;
+        let events = host.run(120);
+        assert!(matches!(events[..], [(_, Event::RolledBack { .. })]), "{events:?}");
     }
 }
