@@ -136,7 +136,7 @@ impl Experiment {
         if needs_future || collecting.is_some() || self.capacities.iter().any(CapacitySpec::is_share) {
             source.make_repeatable()?;
             let asked = if needs_future { &lanes[..] } else { &[] };
-            let (counts, futures) = Survey::take(&mut *source.open()?, asked, observer)?;
+            let (counts, futures) = Survey::foresee(&mut *source.open()?, asked, self.gets_only, observer)?;
             survey = Some(counts);
             future = futures.into_iter().next();
         }

@@ -42,10 +42,20 @@ impl Survey {
         lanes: &[Option<Sample>],
         observer: &dyn Observer,
     ) -> Result<(Self, Vec<NextAccess>), Error> {
+        Self::foresee(reader, lanes, false, observer)
+    }
+
+    /// The same; with `gets_only` it is gets alone that a policy is to foresee.
+    pub(crate) fn foresee(
+        reader: &mut dyn Reader,
+        lanes: &[Option<Sample>],
+        gets_only: bool,
+        observer: &dyn Observer,
+    ) -> Result<(Self, Vec<NextAccess>), Error> {
         let mut count = Count {
             survey: Self { carries: reader.carries(), ..Self::default() },
             keys: KeySet::default(),
-            futures: lanes.iter().map(|&lane| (lane, Future::default())).collect(),
+            futures: lanes.iter().map(|&lane| (lane, Future::new(gets_only))).collect(),
         };
         // One thread decodes while the other counts: neither does much else in a first pass.
         std::thread::scope(|scope| {

@@ -57,7 +57,35 @@ fn plain_lru(rows: &[Request], capacity: usize, gets_only: bool) -> (u64, u64, u
     (hits, misses, evictions)
 }
 
+/// The fewest misses of any choice of whom to evict, where every newcomer is admitted.
+fn fewest_misses(rows: &[Request], residents: &[u64], capacity: usize, gets_only: bool) -> u64 {
+    let Some((row, rest)) = rows.split_first() else { return 0 };
+    let others: Vec<u64> = residents.iter().copied().filter(|&key| key != row.key).collect();
+    if row.op == Op::Delete {
+        return fewest_misses(rest, &others, capacity, gets_only);
+    }
+    let is_hit = others.len() < residents.len();
+    let with = |kept: Vec<u64>| fewest_misses(rest, &[kept, vec![row.key]].concat(), capacity, gets_only);
+    let evicted = |victim: usize| (0..).zip(&others).filter(|(at, _)| *at != victim).map(|(_, key)| *key).collect();
+    let fewest = match others.len() < capacity {
+        true => with(others),
+        false => (0..others.len()).map(|victim| with(evicted(victim))).min().unwrap(),
+    };
+    fewest + u64::from(!is_hit && (row.op == Op::Get || !gets_only))
+}
+
 proptest! {
+    #[test]
+    fn belady_is_optimal_whatever_counts(rows in prop::collection::vec((0u64..5, 0u8..6), 0..16), gets_only: bool) {
+        let op = |what| match what { 0 => Op::Delete, 1 | 2 => Op::Set, _ => Op::Get };
+        let rows: Vec<Request> = rows.into_iter().map(|(key, what)| request(key, op(what))).collect();
+        for capacity in [1, 2, 3] {
+            let size = capacity.to_string();
+            let outcome = run(&Experiment { gets_only, ..experiment(&["belady"], &[&size]) }, &rows);
+            prop_assert_eq!(outcome.cells[0].record.misses, fewest_misses(&rows, &[], capacity, gets_only));
+        }
+    }
+
     #[test]
     fn lru_counts_as_a_plain_one(
         rows in prop::collection::vec((0u64..30, 0u8..8), 0..400),

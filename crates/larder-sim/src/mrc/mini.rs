@@ -94,7 +94,7 @@ impl CurveRun {
         let (survey, _) = Survey::take(&mut *source.open()?, &[], observer)?;
         let (lanes, levels) = self.levels(&survey)?;
         let futures = if self.policies.iter().any(|policy| policy.eviction().needs_oracle) {
-            Survey::take(&mut *source.open()?, &lanes, observer)?.1
+            Survey::foresee(&mut *source.open()?, &lanes, self.gets_only, observer)?.1
         } else {
             Vec::new()
         };
