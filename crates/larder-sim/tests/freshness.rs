@@ -108,6 +108,28 @@ fn a_small_store_evicts_beside_freshness() {
     }
 }
 
+/// Where nothing but writes tells of a key it lives to the end; one that is written once never changes.
+#[test]
+fn known_rates_are_known_of_a_trace_without_reads() {
+    let mut rng = Rng::new(3);
+    let mut rows = Vec::new();
+    let row =
+        |at: f64, key: u64| Request { at: Time((at * 1e6) as u64), key, size: 1, op: Op::Set, ..Request::default() };
+    for key in 0..400 {
+        rows.push(row(rng.unit(), key));
+        let changes = if key % 2 == 0 { 0 } else { 40 };
+        (0..changes).for_each(|_| rows.push(row(864_000.0 * rng.unit(), key)));
+    }
+    rows.push(row(864_000.0, 400));
+    rows.sort_by_key(|row| row.at);
+    let reads = Reads::Zipf { alpha: 0.5, per_key: 100.0 };
+    let outcome = FreshnessExperiment { reads, ..experiment("known-rate,static,clairvoyant") }
+        .run(&Source::requests("writes", rows), &())
+        .unwrap();
+    let [known, fixed, bound] = [0, 1, 2].map(|at| outcome.runs[at].record.origin_loads_per_read);
+    assert!(known < 0.7 * fixed && bound < known, "{known} {fixed} {bound}");
+}
+
 #[test]
 fn what_cannot_be_measured_is_refused() {
     let reads = vec![Request::default(); 10];

@@ -1,5 +1,6 @@
 //! What is replayed: reads and writes of a trace in order of time, the reads its own or laid over it.
 
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::str::FromStr;
 
@@ -71,9 +72,10 @@ pub(super) struct Key {
     pub(super) hash: KeyHash,
     /// Of its first row.
     pub(super) size: u32,
-    /// Its first and last row.
+    /// Its first and last row; to the end of the trace where nothing but writes tells of any key.
     pub(super) first: Time,
     pub(super) last: Time,
+    /// Changes after its first row: what was there before nobody has read.
     pub(super) writes: u32,
     pub(super) reads: u32,
 }
@@ -83,37 +85,41 @@ pub(super) struct Key {
 pub(super) struct Trace {
     rows: Vec<(Time, u32, bool)>,
     keys: Vec<Key>,
-    has_reads: bool,
-    end: Time,
 }
 
 impl Trace {
     /// Reads all of a source.
     pub(super) fn read(source: &Source, observer: &dyn Observer) -> Result<Self, Error> {
         let mut reader = source.open()?;
-        let mut trace = Self { rows: Vec::new(), keys: Vec::new(), has_reads: false, end: Time(0) };
+        let mut trace = Self { rows: Vec::new(), keys: Vec::new() };
+        let (mut has_reads, mut end) = (false, Time(0));
         let mut numbers: KeyMap<u32> = KeyMap::default();
         let mut batch = Vec::new();
         while reader.read(&mut batch, BATCH)? > 0 {
             for request in batch.drain(..) {
                 let access = request.access();
-                let number = *numbers.entry(access.key.0).or_insert_with(|| {
-                    let (hash, size, at) = (access.key, access.size, access.at);
-                    trace.keys.push(Key { hash, size, first: at, last: at, writes: 0, reads: 0 });
-                    trace.keys.len() as u32 - 1
-                });
-                let key = &mut trace.keys[number as usize];
-                (key.first, key.last) = (key.first.min(access.at), key.last.max(access.at));
                 let is_write = access.op != Op::Get;
-                if is_write {
-                    key.writes += 1
-                } else {
-                    trace.has_reads = true
-                }
-                trace.end = trace.end.max(access.at);
+                let number = match numbers.entry(access.key.0) {
+                    Entry::Occupied(number) => {
+                        let key = &mut trace.keys[*number.get() as usize];
+                        (key.first, key.last) = (key.first.min(access.at), key.last.max(access.at));
+                        key.writes += u32::from(is_write);
+                        *number.get()
+                    }
+                    Entry::Vacant(number) => {
+                        let (hash, size, at) = (access.key, access.size, access.at);
+                        trace.keys.push(Key { hash, size, first: at, last: at, writes: 0, reads: 0 });
+                        *number.insert(trace.keys.len() as u32 - 1)
+                    }
+                };
+                has_reads |= !is_write;
+                end = end.max(access.at);
                 trace.rows.push((access.at, number, is_write));
             }
             observer.progress(Stage::Survey, trace.rows.len() as u64, reader.progress());
+        }
+        if !has_reads {
+            trace.keys.iter_mut().for_each(|key| key.last = end);
         }
         Ok(trace)
     }
@@ -150,7 +156,7 @@ impl Trace {
         Workload { events, keys, reads }
     }
 
-    /// A key is read from its first row to its last; to the end of the trace where nothing but writes tells of it.
+    /// A key is read from its first row to its last.
     fn lay_over(&self, alpha: f64, per_key: f64, rng: &mut Rng, events: &mut Vec<Event>) {
         let count = self.keys.len();
         let mut order: Vec<u32> = (0..count as u32).collect();
@@ -161,8 +167,7 @@ impl Trace {
         let total: f64 = (0..count).map(weight).sum();
         for (rank, &number) in order.iter().enumerate() {
             let key = &self.keys[number as usize];
-            let last = if self.has_reads { key.last } else { self.end };
-            let span = last.0.saturating_sub(key.first.0) as f64;
+            let span = key.last.0.saturating_sub(key.first.0) as f64;
             let mean = span / (per_key * count as f64 * weight(rank) / total);
             let mut at = 0.0;
             loop {
@@ -251,6 +256,15 @@ mod tests {
         assert!(most > 500, "the most popular has {most}");
         let again = trace(&rows).workload(Reads::Zipf { alpha: 0.9, per_key: 50.0 }, 0.0, 1);
         assert_eq!(workload.events, again.events);
+    }
+
+    #[test]
+    fn where_nothing_is_read_keys_live_to_the_end_and_the_first_write_is_no_change() {
+        let rows = [(0, 1, Op::Set), (10, 2, Op::Set), (500, 1, Op::Set), (1000, 3, Op::Set)];
+        let of = |trace: Trace| trace.keys.iter().map(|key| (key.last.0 / 1_000_000, key.writes)).collect::<Vec<_>>();
+        assert_eq!(of(trace(&rows)), [(1000, 1), (1000, 0), (1000, 0)]);
+        let read = [&rows[..], &[(2000, 4, Op::Get)]].concat();
+        assert_eq!(of(trace(&read)), [(500, 1), (10, 0), (1000, 0), (2000, 0)]);
     }
 
     #[test]
