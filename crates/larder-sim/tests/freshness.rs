@@ -108,6 +108,22 @@ fn a_small_store_evicts_beside_freshness() {
     }
 }
 
+#[test]
+fn the_bound_holds_with_a_grace_a_greatest_age_and_a_small_store() {
+    let plain = experiment("learned,static,known-rate,clairvoyant");
+    for experiment in [
+        FreshnessExperiment { grace: Duration::from_secs(1800), ..plain.clone() },
+        FreshnessExperiment { max_ttl: Duration::from_secs(20_000), ..plain.clone() },
+        FreshnessExperiment { capacity: Some("10%".parse().unwrap()), ..plain.clone() },
+        FreshnessExperiment { notices: 0.5, ..plain.clone() },
+    ] {
+        let records = run(&experiment);
+        let bound = &records["clairvoyant"];
+        assert!(bound.stale_rate <= records["learned"].stale_rate, "{records:#?}");
+        assert!(records.values().all(|record| record.loads + record.audits >= bound.loads), "{records:#?}");
+    }
+}
+
 /// Where nothing but writes tells of a key it lives to the end; one that is written once never changes.
 #[test]
 fn known_rates_are_known_of_a_trace_without_reads() {

@@ -263,8 +263,10 @@ impl FreshnessExperiment {
                 (score, Some(learned))
             }
             Kind::Clairvoyant => {
-                let mut policy = Clairvoyant::new(workload, self.grace, target);
-                (setting.run(events, reads, &mut policy), None)
+                let mut policy = Clairvoyant::new(workload, self.grace, self.max_ttl, target);
+                // Who leaves a full store is for others to decide: that nobody does bounds them all.
+                let store = Store { limit: None, ..*setting.store };
+                (Setting { store: &store, ..*setting }.run(events, reads, &mut policy), None)
             }
             Kind::Rule { build, is_deployed } => {
                 let (head, head_reads) = workload.head(TUNED_ON);

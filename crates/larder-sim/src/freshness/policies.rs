@@ -60,7 +60,11 @@ pub static POLICIES: &[PolicyEntry] = &[
         about: "the index rule with each key's true mean rates",
         kind: EntryKind::Rule(|_| Rule::KnownRate),
     },
-    PolicyEntry { name: "clairvoyant", about: "knows every write to come: the bound", kind: EntryKind::Clairvoyant },
+    PolicyEntry {
+        name: "clairvoyant",
+        about: "knows every write to come, in a store that holds everything: the bound",
+        kind: EntryKind::Clairvoyant,
+    },
     PolicyEntry {
         name: "expert-index",
         about: "the engine with the key's own rate alone",
