@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::arms::{Arm, Arms};
 use super::counts::ShardSlice;
-use super::guardrails::{Breach, Guardrails, LEAST_ALPHA};
+use super::guardrails::{Breach, Guardrails, LEAST_ALPHA, LEAST_SLICES};
 use super::own::OwnGain;
 use super::refusal::{BIASED, Refusal};
 use super::trial::{Report, Trial};
@@ -339,7 +339,7 @@ impl Experiment {
                     self.settle();
                 }
                 // What was long ago must not outweigh what is; the level is the guardrails' anew, see [`Guardrails::alpha`].
-                if self.guard.counted() >= horizon {
+                if self.guard.counted() >= horizon.max(LEAST_SLICES) {
                     self.guard = Trial::new(self.arms.clone(), false);
                 }
                 None
