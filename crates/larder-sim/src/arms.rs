@@ -187,6 +187,7 @@ impl ArmsRun {
         if let Some(oracle) = [&self.treatment, &self.control].into_iter().find(|spec| spec.eviction().needs_oracle) {
             return Err(Error::option(format!("policy {oracle} must know the future: it cannot be an arm")));
         }
+        check_alpha(self.alpha)?;
         source.make_repeatable()?;
         let (survey, _) = Survey::take(&mut *source.open()?, &[], observer)?;
         let whole = self.capacity.resolve(self.weigh, Some(&survey))?;
@@ -232,6 +233,16 @@ impl ArmsRun {
     #[inline]
     pub(crate) fn shard_of(&self, key: KeyHash) -> usize {
         shard_of(key, self.shards, self.seed)
+    }
+}
+
+/// A level beyond these has no interval.
+pub(crate) fn check_alpha(alpha: f64) -> Result<(), Error> {
+    match alpha > 0.0 && alpha < 0.5 {
+        true => Ok(()),
+        false => {
+            Err(Error::option(format!("alpha is {alpha}: give a probability above 0 and below 0.5, such as 0.05")))
+        }
     }
 }
 

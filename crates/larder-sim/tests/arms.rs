@@ -187,4 +187,8 @@ fn too_little_is_refused_with_the_reason() {
     assert!(record.refusals.iter().any(|reason| reason.contains("equal keys")), "{:?}", record.refusals);
     let oracle = arms("belady", "lru", 1).run(&mut zipf("1.0", 1000, 1), &()).unwrap_err();
     assert_eq!(oracle.kind(), ErrorKind::BadOption);
+    for alpha in [0.0, 0.5, 1.0, -0.1, f64::NAN] {
+        let error = ArmsRun { alpha, ..arms("clock", "lru", 1) }.run(&mut zipf("1.0", 1000, 1), &()).unwrap_err();
+        assert!(error.to_string().contains("below 0.5"), "{error}");
+    }
 }

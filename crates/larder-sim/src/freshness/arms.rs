@@ -10,7 +10,7 @@ use super::FreshnessExperiment;
 use super::learned::Learned;
 use super::score::{Cache, Score, Store};
 use super::workload::{Event, Key, Workload};
-use crate::arms::{part_of, shard_of};
+use crate::arms::{check_alpha, part_of, shard_of};
 use crate::experiment::ratio;
 use crate::progress::{Observer, Stage};
 use crate::{Error, Source};
@@ -130,6 +130,7 @@ impl LifetimeArms {
         if self.shards < 2 {
             return Err(Error::option("two arms take two shards"));
         }
+        check_alpha(self.alpha)?;
         let trace = self.experiment.trace(source, observer)?;
         let record = |&seed: &u64| {
             let workload = self.experiment.workload(&trace, source, seed)?;
