@@ -10,7 +10,7 @@ use std::{
 use larder_policy::{Op, Time};
 
 use super::Format;
-use crate::{Carries, Confidence, Error, Input, Output, Progress, Reader, Request, Skipped, Writer};
+use crate::{Carries, Confidence, Error, ErrorKind, Input, Output, Progress, Reader, Request, Skipped, Writer};
 
 const RECORD: usize = 24;
 
@@ -117,7 +117,10 @@ impl Writer for Oracle {
     fn write(&mut self, requests: &[Request]) -> Result<(), Error> {
         for r in requests.iter().filter(|r| r.op != Op::Delete) {
             let mut record = [0; RECORD];
-            let seconds = u32::try_from(r.at.0 / 1_000_000).unwrap_or(u32::MAX);
+            let Ok(seconds) = u32::try_from(r.at.0 / 1_000_000) else {
+                let what = "its seconds do not fit in 32 bits, which is all this format has for them";
+                return Err(Error::new(ErrorKind::Unsupported, what));
+            };
             record[..4].copy_from_slice(&seconds.to_le_bytes());
             record[4..12].copy_from_slice(&r.key.to_le_bytes());
             record[12..16].copy_from_slice(&r.size.to_le_bytes());
