@@ -81,3 +81,10 @@ fn what_takes_the_place_of_a_file_is_as_open_as_that_was_and_links_stay() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o604);
     assert_eq!(files(folder.path()), 2);
 }
+
+#[test]
+fn a_secret_that_would_hide_nothing_is_refused() {
+    let output = convert(&["gen:zipf:requests=10", "-", "--to", "csv", "--secret", "s"], Stdio::null());
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--hash-keys"));
+}

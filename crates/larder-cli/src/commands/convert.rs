@@ -20,8 +20,7 @@ const BATCH: usize = 1 << 14;
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     refuse_same_file(Path::new(&args.input), &args.output)?;
-    let secret = if args.hash_keys { args.secret.clone() } else { None };
-    let options = Options { secret, ..args.reading.options() };
+    let options = Options { secret: secret(args)?, ..args.reading.options() };
     let fetched = streams::is_stream(&args.input).then(|| streams::fetch(&args.input)).transpose()?;
     let input = fetched.as_ref().map_or(Path::new(&args.input), |file| file.path());
     let mut reader = open(input, &options)?;
@@ -35,6 +34,15 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     let written = format!("{} rows read from {}, {} of them deletes", count(rows), reader.format(), count(deletes));
     tracing::info!("{written}");
     Ok(())
+}
+
+/// That of the keys, if they are to be hidden.
+fn secret(args: &ConvertArgs) -> Result<Option<String>, Failure> {
+    // One in the environment may be for others; one that is given here is meant.
+    if !args.hash_keys && args.secret.is_some() && args.secret != std::env::var("LARDER_SECRET").ok() {
+        return Err(Failure::Usage("--secret hides no key by itself: add --hash-keys".into()));
+    }
+    Ok(args.secret.clone().filter(|_| args.hash_keys))
 }
 
 /// Returns how many rows there were, and how many of them deletes.
