@@ -1,0 +1,36 @@
+//! What is wrong with a command line or a trace is told at once, and told apart by the exit code.
+#![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
+
+use std::process::{Command, Output, Stdio};
+
+const TRACE: &str = "gen:zipf:requests=20_000/keys=2000/seed=9";
+
+fn run(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.args(args).stdin(Stdio::null()).env_remove("LARDER_LOG").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Nothing but a complaint on stderr.
+fn refused(args: &[&str], code: i32, says: &str) {
+    let output = run(args);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+    assert!(stderr.contains(says), "{args:?}: {stderr}");
+    assert_eq!(text(&output.stdout), "", "{args:?}");
+}
+
+#[test]
+fn an_experiment_holds_no_more_than_was_asked_for() {
+    let arms = ["replay", TRACE, "--arms", "clock,lru", "--slices", "20"];
+    for more in [&["--capacity", "63"][..], &["--capacity", "1%", "--shards", "65"], &["--capacity", "1", "--standing"]]
+    {
+        refused(&[&arms[..], more].concat(), 2, "choose a larger one, or --shards");
+    }
+    for more in [&["--capacity", "64"][..], &["--capacity", "1%"], &["--capacity", "10%", "--shards", "100"]] {
+        assert!(run(&[&arms[..], more].concat()).status.success(), "{more:?}");
+    }
+}
