@@ -34,3 +34,20 @@ fn an_experiment_holds_no_more_than_was_asked_for() {
         assert!(run(&[&arms[..], more].concat()).status.success(), "{more:?}");
     }
 }
+
+#[test]
+fn a_sample_too_small_tells_nothing_and_says_so() {
+    refused(&["curve", TRACE, "--sample", "0.0001"], 2, "take at least 0.0338");
+    // 64 objects at 1 of 200 keys are a third of one; LRU's exact curve has them.
+    let large = "gen:zipf:requests=60_000/keys=40_000/seed=9";
+    let output = run(&["curve", large, "--sample", "0.005", "--points", "5"]);
+    let told = text(&output.stdout);
+    let smallest = told.lines().find(|line| line.starts_with("64 ") || line.trim_start().starts_with("64 ")).unwrap();
+    assert_eq!(smallest.split_whitespace().skip(2).collect::<Vec<_>>(), ["-", "-"], "{told}");
+    assert!(told.contains("the sample is too small"), "{told}");
+    let output = run(&["curve", large, "--sample", "0.005", "--points", "5", "--json"]);
+    let points =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["points"].as_array().unwrap().len();
+    assert_eq!(text(&output.stdout).lines().map(points).collect::<Vec<_>>(), [5, 4, 4]);
+    assert!(!text(&run(&["curve", TRACE, "--sample", "0.5"]).stdout).contains("too small"));
+}

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use larder_policy::experiment::HourlyCost;
-use larder_sim::Pricing;
 use larder_sim::mrc::{Curve, CurveRun, Point};
+use larder_sim::{LEAST_OBJECTS, Pricing, Survey, Weigh};
 use serde::Serialize;
 
 use super::{command_line, print_json};
@@ -28,8 +28,9 @@ pub(crate) fn run(args: &CurveArgs) -> Result<(), Failure> {
     for source in args.traces.sources() {
         let mut source = source?;
         let bar = Bar::new(source.name());
-        let (survey, curves) = run.run(&mut source, &bar)?;
+        let (survey, mut curves) = run.run(&mut source, &bar)?;
         bar.clear();
+        leave_out_untold(&run, &survey, &mut curves)?;
         let pricing = args.prices.prices().map(|prices| Pricing::new(prices, run.weigh, &survey)).transpose()?;
         let costs = pricing.map(|pricing| costs(&pricing, &curves));
         if args.json {
@@ -55,6 +56,42 @@ pub(crate) fn run(args: &CurveArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Takes away what a sample that was asked for says nothing of: sizes of which its share is no object, and, where it has few keys, all.
+fn leave_out_untold(run: &CurveRun, survey: &Survey, curves: &mut [Curve]) -> Result<(), Failure> {
+    let Some(rate) = run.rate.filter(|rate| *rate < 1.0 && survey.keys > 0) else { return Ok(()) };
+    let least = LEAST_OBJECTS as f64 / survey.keys as f64;
+    if rate < least {
+        return Err(Failure::Usage(format!(
+            "--sample {rate} of the {} keys of {} are too few to tell anything: take at least {}, or leave --sample out",
+            table::count(survey.keys),
+            curves.first().map_or("the trace", |curve| &curve.trace),
+            (least * 1e4).ceil().min(1e4) / 1e4
+        )));
+    }
+    let unit = if run.weigh == Weigh::Objects { 1.0 } else { survey.mean_size().max(1.0) };
+    let Some((exact, sampled)) = curves.split_first_mut() else { return Ok(()) };
+    for curve in sampled.iter_mut().filter(|curve| !curve.exact) {
+        // From half an object on it is rounded to one; less cannot be simulated.
+        curve.points.retain(|point| point.capacity as f64 / unit * point.rate >= 0.5);
+        if curve.mean_absolute_error.is_some() {
+            let off = |point: &Point| Some((point.miss_ratio - at(exact, point.capacity)?.miss_ratio).abs());
+            let differences: Vec<f64> = curve.points.iter().filter_map(off).collect();
+            curve.mean_absolute_error = Some(differences.iter().sum::<f64>() / differences.len().max(1) as f64);
+        }
+    }
+    Ok(())
+}
+
+/// All sizes: the exact curve comes first, and has each.
+fn sizes(curves: &[Curve]) -> impl Iterator<Item = u64> {
+    curves.first().into_iter().flat_map(|curve| &curve.points).map(|point| point.capacity)
+}
+
+/// The point at a size.
+fn at(curve: &Curve, capacity: u64) -> Option<&Point> {
+    curve.points.iter().find(|point| point.capacity == capacity)
+}
+
 /// A curve, for scripts.
 #[derive(Serialize)]
 struct Record<'a> {
@@ -75,12 +112,13 @@ fn print_costs(out: &mut impl Write, curves: &[Curve], costs: &[Vec<HourlyCost>]
     let header: Vec<&str> = ["capacity"].into_iter().chain(curves.iter().map(|curve| curve.policy.as_str())).collect();
     let mut table = table::table(Style::Plain, &header, 0);
     let cheapest: Vec<usize> = costs.iter().map(|costs| cheapest(costs)).collect();
-    for (at, point) in curves.first().into_iter().flat_map(|curve| &curve.points).enumerate() {
-        let value = |(costs, cheapest): (&Vec<HourlyCost>, &usize)| {
-            let mark = if at == *cheapest { "*" } else { "" };
-            costs.get(at).map_or_else(String::new, |cost| format!("{mark}{}", money(cost.total())))
+    for capacity in sizes(curves) {
+        let value = |((curve, costs), cheapest): ((&Curve, &Vec<HourlyCost>), &usize)| {
+            let at = curve.points.iter().position(|point| point.capacity == capacity);
+            let mark = if at == Some(*cheapest) { "*" } else { "" };
+            at.map_or_else(|| "-".to_owned(), |at| format!("{mark}{}", money(costs[at].total())))
         };
-        table.add_row([table::count(point.capacity)].into_iter().chain(costs.iter().zip(&cheapest).map(value)));
+        table.add_row([table::count(capacity)].into_iter().chain(curves.iter().zip(costs).zip(&cheapest).map(value)));
     }
     writeln!(out, "What an hour costs, memory and loads, * the cheapest size\n{}\n", table::text(&table))?;
     Ok(())
@@ -99,18 +137,20 @@ fn print(out: &mut impl Write, curves: &[Curve]) -> Result<(), Failure> {
     let names: Vec<String> = curves.iter().map(name).collect();
     let header: Vec<&str> = ["capacity"].into_iter().chain(names.iter().map(String::as_str)).collect();
     let mut table = table::table(Style::Plain, &header, 0);
-    // The first curve has every size, as all have.
-    for (at, point) in curves.first().into_iter().flat_map(|curve| &curve.points).enumerate() {
-        let value = |curve: &Curve| match curve.points.get(at) {
-            Some(point) => match point.standard_error {
-                Some(error) => format!("{} ±{:.2}", table::percent(point.miss_ratio), error * 100.0),
-                None => table::percent(point.miss_ratio),
-            },
-            None => String::new(),
+    for capacity in sizes(curves) {
+        let value = |curve: &Curve| match at(curve, capacity) {
+            Some(Point { miss_ratio, standard_error: Some(error), .. }) => {
+                format!("{} ±{:.2}", table::percent(*miss_ratio), error * 100.0)
+            }
+            Some(point) => table::percent(point.miss_ratio),
+            None => "-".to_owned(),
         };
-        table.add_row([table::count(point.capacity)].into_iter().chain(curves.iter().map(value)));
+        table.add_row([table::count(capacity)].into_iter().chain(curves.iter().map(value)));
     }
     writeln!(out, "{}\n", table::text(&table))?;
+    if sizes(curves).any(|capacity| curves.iter().any(|curve| at(curve, capacity).is_none())) {
+        writeln!(out, "-: the sample is too small to tell of so small a cache; --sample takes a larger one.")?;
+    }
     let sampled = || curves.iter().flat_map(|curve| &curve.points).filter(|point| point.rate < 1.0);
     if let Some(least) = sampled().map(|point| point.rate).min_by(f64::total_cmp) {
         let most = sampled().map(|point| point.rate).fold(least, f64::max);
