@@ -115,11 +115,11 @@ pub(crate) struct ReplayArgs {
     pub(crate) ghosts: Option<f64>,
 
     /// Shards of an experiment, half of them an arm
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse_shards)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse_shards, requires = "arms")]
     pub(crate) shards: usize,
 
     /// Slices of an experiment: looks at the evidence
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000), requires = "arms")]
     pub(crate) slices: u64,
 
     /// Also print what every look at an experiment shows and what every shard counted, or the course of a rollout

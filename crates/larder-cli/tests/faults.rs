@@ -36,6 +36,13 @@ fn an_experiment_holds_no_more_than_was_asked_for() {
 }
 
 #[test]
+fn options_that_would_do_nothing_are_refused() {
+    for more in [&["--rollout"][..], &["--standing"], &["--ghosts", "0.5"], &["--shards", "64"], &["--slices", "200"]] {
+        refused(&[&["replay", TRACE][..], more].concat(), 2, "--arms");
+    }
+}
+
+#[test]
 fn a_sample_too_small_tells_nothing_and_says_so() {
     refused(&["curve", TRACE, "--sample", "0.0001"], 2, "take at least 0.0338");
     // 64 objects at 1 of 200 keys are a third of one; LRU's exact curve has them.
