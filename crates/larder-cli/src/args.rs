@@ -19,6 +19,7 @@ pub(crate) use crate::demo_args::DemoArgs;
 use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
 pub(crate) use crate::freshness_args::FreshnessArgs;
+use crate::needs::{Needs, flows};
 use crate::predictions_args::PredictionsArgs;
 use crate::price_args::PriceArgs;
 use crate::serve_args::ServeArgs;
@@ -305,8 +306,20 @@ impl TraceArgs {
     }
 
     /// The traces; each is fetched, where it has to be, when its turn comes.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = Result<Source, Failure>> {
-        self.traces.iter().map(|trace| self.reading.source(trace))
+    ///
+    /// # Errors
+    /// One that can be tried beforehand cannot be opened, or lacks what the command needs: told now, not after the others have been replayed.
+    pub(crate) fn sources(&self, needs: Needs) -> Result<impl Iterator<Item = Result<Source, Failure>>, Failure> {
+        for trace in self.traces.iter().filter(|trace| !flows(trace)) {
+            needs.check(&self.reading.source(trace)?)?;
+        }
+        Ok(self.traces.iter().map(move |trace| {
+            let mut source = self.reading.source(trace)?;
+            if flows(trace) {
+                needs.check_flowing(&mut source)?;
+            }
+            Ok(source)
+        }))
     }
 }
 
@@ -410,6 +423,11 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// What its options take of the traces.
+    pub(crate) fn needs(&self) -> Needs {
+        Needs::from(self.cells.weigh).ttl(self.ttl)
+    }
+
     pub(crate) fn experiment(
         &self,
         policies: &[PolicySpec],

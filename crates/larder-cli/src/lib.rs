@@ -14,6 +14,7 @@ mod freshness_args;
 #[doc(hidden)]
 pub mod fuzzing;
 mod metrics;
+mod needs;
 mod predictions_args;
 mod price_args;
 mod progress;

@@ -1,6 +1,8 @@
 //! What is wrong with a command line or a trace is told at once, and told apart by the exit code.
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 const TRACE: &str = "gen:zipf:requests=20_000/keys=2000/seed=9";
@@ -23,6 +25,12 @@ fn refused(args: &[&str], code: i32, says: &str) {
     assert_eq!(text(&output.stdout), "", "{args:?}");
 }
 
+fn written(folder: &Path, name: &str, content: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn an_experiment_holds_no_more_than_was_asked_for() {
     let arms = ["replay", TRACE, "--arms", "clock,lru", "--slices", "20"];
@@ -40,6 +48,37 @@ fn options_that_would_do_nothing_are_refused() {
     for more in [&["--rollout"][..], &["--standing"], &["--ghosts", "0.5"], &["--shards", "64"], &["--slices", "200"]] {
         refused(&[&["replay", TRACE][..], more].concat(), 2, "--arms");
     }
+}
+
+#[test]
+fn what_a_trace_does_not_carry_is_not_made_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = written(folder.path(), "keys.csv", "key\na\nb\na\n");
+    let sized = written(folder.path(), "sized.csv", "time,key,size\n1,a,10\n5,b,20\n");
+    for (args, says) in [
+        (&["replay", &keys, "--weigh", "bytes", "--capacity", "10"][..], "keys: --weigh bytes takes sizes"),
+        (&["compare", &keys, "--weigh", "bytes", "--capacity", "10"], "--weigh bytes takes sizes"),
+        (&["compare", &keys, "--metric", "bytes", "--capacity", "10"], "--metric bytes takes sizes"),
+        (&["curve", &keys, "--weigh", "bytes"], "--weigh bytes takes sizes"),
+        (&["train", &keys, "--weigh", "bytes", "--out", "model"], "--weigh bytes takes sizes"),
+        (&["predictions", &keys, "--weigh", "bytes"], "--weigh bytes takes sizes"),
+        (&["explain", &keys, "--weigh", "bytes", "--key", "a"], "--weigh bytes takes sizes"),
+        (&["replay", &keys, "--ttl", "60s"], "--ttl takes times"),
+        (&["replay", &sized, "--ttl", "given"], "--ttl given takes lifetimes"),
+        (&["replay", &sized, "--arms", "clock,lru", "--ttl", "given"], "--ttl given takes lifetimes"),
+        // The second is told before the first is replayed.
+        (&["replay", &sized, &keys, "--weigh", "bytes", "--capacity", "10"], "keys: --weigh bytes takes sizes"),
+    ] {
+        refused(args, 2, says);
+    }
+    // What comes through stdin shows it in its turn.
+    let stdin = fs::File::open(&keys).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    let output = command.args(["replay", "-", "--weigh", "bytes", "--capacity", "10"]).stdin(stdin).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""));
+    assert!(text(&output.stderr).contains("stdin: --weigh bytes takes sizes"), "{output:?}");
+    let bytes = ["--weigh", "bytes", "--ttl", "2s", "--metric", "bytes", "--capacity", "10"];
+    assert!(run(&[&["compare", &sized][..], &bytes].concat()).status.success());
 }
 
 #[test]

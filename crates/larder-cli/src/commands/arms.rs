@@ -16,7 +16,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
             "--arms takes two policies: the one on trial, and the one it is compared with".into(),
         ));
     };
-    for source in args.traces.sources() {
+    for source in args.traces.sources(args.run.needs())? {
         let mut source = source?;
         for capacity in &args.capacities {
             let run = ArmsRun {

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     args.traces.require_distinct_names()?;
     let experiment = args.run.experiment(&args.policies(), &args.capacities)?;
     let (mut outcomes, mut pricings) = (Vec::new(), BTreeMap::new());
-    for source in args.traces.sources() {
+    for source in args.traces.sources(args.run.needs().metric(args.metric))? {
         let mut source = source?;
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&mut source, &bar)?;

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &CurveArgs) -> Result<(), Failure> {
         threads: threads(args.cells.threads),
         gets_only: args.cells.gets_only,
     };
-    for source in args.traces.sources() {
+    for source in args.traces.sources(args.cells.weigh.into())? {
         let mut source = source?;
         let bar = Bar::new(source.name());
         let (survey, mut curves) = run.run(&mut source, &bar)?;

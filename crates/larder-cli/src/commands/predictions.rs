@@ -68,7 +68,7 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<(), Failure> {
         lifetimes: Lifetimes::Ignored,
     };
     let collecting = Collecting { most: args.examples as usize, earlier: 0.0 };
-    for source in args.traces.sources() {
+    for source in args.traces.sources(args.weigh.into())? {
         let mut source = source?;
         let bar = Bar::new(source.name());
         let outcome = experiment.collect(&mut source, &collecting, &bar)?;

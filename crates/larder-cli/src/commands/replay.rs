@@ -19,7 +19,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     }
     let experiment = args.run.experiment(&args.policies, &args.capacities)?;
     let mut outcomes = Vec::new();
-    for source in args.traces.sources() {
+    for source in args.traces.sources(args.run.needs())? {
         let mut source = source?;
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&mut source, &bar)?;

@@ -8,6 +8,7 @@ use larder_sim::stats::{Histogram, Stats};
 use super::print_json;
 use crate::args::StatsArgs;
 use crate::failure::Failure;
+use crate::needs::Needs;
 use crate::progress::Bar;
 use crate::table::{self, Style, bytes, count, percent};
 
@@ -18,7 +19,7 @@ const BAR: usize = 32;
 const COURSE: usize = 20;
 
 pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
-    for source in args.traces.sources() {
+    for source in args.traces.sources(Needs::default())? {
         let mut source = source?;
         let bar = Bar::new(source.name());
         let stats = Stats::collect(&mut source, &bar)?;

@@ -17,6 +17,7 @@ use super::print_json;
 use crate::args::WeighArg;
 use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
+use crate::needs::Needs;
 use crate::progress::Bar;
 use crate::table::{self, Style, count, percent};
 
@@ -39,6 +40,7 @@ fn replayed(args: &ExplainArgs, trace: &str) -> Result<(), Failure> {
     let policy = args.start.apply(std::slice::from_ref(&args.policy))?.remove(0);
     let mut source = args.reading.source(trace)?;
     source.make_repeatable()?;
+    Needs::from(args.weigh).check(&source)?;
     let bar = Bar::new(source.name());
     let asked = Asked::find(args, &source, &bar)?;
     let answer = Answer::find(args, &policy, &asked, &source, &bar)?;

@@ -54,7 +54,9 @@ impl Material {
         // Half of a cell's examples are of each part of the trace, as near as that can be.
         let collecting = Collecting { most: (args.examples as usize).div_ceil(2), earlier: args.earlier };
         let (mut traces, mut cells) = (Vec::new(), Vec::<Replayed>::new());
-        for (number, (path, source)) in args.traces.traces.iter().zip(args.traces.sources()).enumerate() {
+        for (number, (path, source)) in
+            args.traces.traces.iter().zip(args.traces.sources(args.weigh.into())?).enumerate()
+        {
             let mut source = source?;
             let bar = Bar::new(source.name());
             let outcome = experiment.collect(&mut source, &collecting, &bar)?;

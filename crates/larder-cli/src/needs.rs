@@ -1,0 +1,78 @@
+//! What a command takes of its traces beside their keys, and whether they have it.
+
+use std::fs;
+use std::path::Path;
+
+use larder_sim::{Lifetimes, Source};
+use larder_trace::Carries;
+
+use crate::args::{MetricArg, WeighArg};
+use crate::failure::Failure;
+use crate::streams;
+
+/// Each is the option that takes it, if there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Needs {
+    pub(crate) sizes: Option<&'static str>,
+    pub(crate) times: Option<&'static str>,
+    pub(crate) ttls: Option<&'static str>,
+}
+
+impl Needs {
+    /// What comes of the option --ttl.
+    pub(crate) fn ttl(self, lifetimes: Lifetimes) -> Self {
+        match lifetimes {
+            Lifetimes::Ignored => self,
+            Lifetimes::Given => Self { ttls: Some("--ttl given"), ..self },
+            Lifetimes::Fixed(_) => Self { times: Some("--ttl"), ..self },
+        }
+    }
+
+    /// What comes of the option --metric.
+    pub(crate) fn metric(self, metric: MetricArg) -> Self {
+        match metric {
+            MetricArg::Requests => self,
+            MetricArg::Bytes => Self { sizes: Some("--metric bytes"), ..self },
+        }
+    }
+
+    /// Opens a trace, which says what it carries.
+    ///
+    /// # Errors
+    /// It cannot be opened, or has not got what is needed.
+    pub(crate) fn check(self, source: &Source) -> Result<(), Failure> {
+        let Carries { times, sizes, ttls, .. } = source.open()?.carries();
+        let lacking = [(self.sizes, sizes, "sizes"), (self.times, times, "times"), (self.ttls, ttls, "lifetimes")];
+        match lacking.into_iter().find_map(|(option, has, what)| Some((option?, what)).filter(|_| !has)) {
+            None => Ok(()),
+            Some((option, what)) => Err(Failure::Usage(format!(
+                "{}: {option} takes {what}, and this trace has none: name their column with --columns, or leave {option} out",
+                source.name()
+            ))),
+        }
+    }
+
+    /// As [`check`](Self::check), of a trace whose turn has come and that could not be opened twice before.
+    pub(crate) fn check_flowing(self, source: &mut Source) -> Result<(), Failure> {
+        if [self.sizes, self.times, self.ttls].iter().all(Option::is_none) {
+            return Ok(());
+        }
+        source.make_repeatable()?;
+        self.check(source)
+    }
+}
+
+impl From<WeighArg> for Needs {
+    fn from(weigh: WeighArg) -> Self {
+        match weigh {
+            WeighArg::Objects => Self::default(),
+            WeighArg::Bytes => Self { sizes: Some("--weigh bytes"), ..Self::default() },
+        }
+    }
+}
+
+/// Whether a trace comes once, from stdin, a pipe or a Redis: it cannot be tried before its turn.
+pub(crate) fn flows(trace: &str) -> bool {
+    let is_pipe = || fs::metadata(Path::new(trace)).is_ok_and(|there| !there.is_file() && !there.is_dir());
+    trace == "-" || streams::is_stream(trace) || is_pipe()
+}
