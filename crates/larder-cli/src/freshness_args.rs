@@ -91,11 +91,11 @@ pub(crate) struct FreshnessArgs {
     pub(crate) capacity: Option<CapacitySpec>,
 
     /// Who leaves when it is full; see `larder policies`
-    #[arg(long, value_name = "POLICY", default_value = "lru")]
+    #[arg(long, value_name = "POLICY", default_value = "lru", requires = "capacity")]
     pub(crate) evict: PolicySpec,
 
     /// What holding an object for a day costs, in loads: entries that will not be read again leave
-    #[arg(long, value_name = "LOADS", default_value_t = 0.0)]
+    #[arg(long, value_name = "LOADS", default_value_t = 0.0, value_parser = parse_rent, allow_negative_numbers = true, requires = "capacity")]
     pub(crate) rent: f64,
 
     /// Seeds of all random choices, apart by commas; each makes a run
@@ -159,6 +159,12 @@ pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| *share > 0.0 && *share < 1.0)
         .ok_or_else(|| "give a share such as 1% or 0.01, above 0 and below 1".into())
+}
+
+/// A price in loads.
+fn parse_rent(text: &str) -> Result<f64, String> {
+    let rent = text.parse().ok().filter(|rent: &f64| rent.is_finite() && *rent >= 0.0);
+    rent.ok_or_else(|| "give a number of loads of at least 0, such as 0.5".into())
 }
 
 /// A share from 0 to 1.

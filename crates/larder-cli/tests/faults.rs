@@ -48,6 +48,12 @@ fn options_that_would_do_nothing_are_refused() {
     for more in [&["--rollout"][..], &["--standing"], &["--ghosts", "0.5"], &["--shards", "64"], &["--slices", "200"]] {
         refused(&[&["replay", TRACE][..], more].concat(), 2, "--arms");
     }
+    for more in [&["--rent", "1"][..], &["--evict", "lru"]] {
+        refused(&[&["freshness", "changes:poisson"][..], more].concat(), 2, "--capacity");
+    }
+    for rent in ["nan", "-1", "inf", "much"] {
+        refused(&["freshness", "changes:poisson", "--capacity", "10%", "--rent", rent], 2, "of at least 0");
+    }
 }
 
 #[test]
