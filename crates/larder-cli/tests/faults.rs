@@ -88,6 +88,34 @@ fn what_a_trace_does_not_carry_is_not_made_up() {
 }
 
 #[test]
+fn what_is_known_to_fail_is_told_before_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), "file", "mine");
+    let nowhere = folder.path().join("nowhere.csv");
+    let nowhere = nowhere.to_str().unwrap();
+    let below = format!("{file}/report");
+    // Long enough that whoever waited for its end would notice.
+    let long = "gen:zipf:requests=4_000_000_000/keys=2000";
+    let bad = written(folder.path(), "bad.csv", "when,what\n1,2\n");
+    for command in ["replay", "compare", "curve", "predictions", "stats"] {
+        refused(&[command, long, nowhere], 1, "nowhere.csv");
+        refused(&[command, long, &bad], 1, "bad.csv");
+    }
+    refused(&["freshness", "changes:poisson", nowhere], 1, "nowhere.csv");
+    for report in [&file, &below] {
+        for command in ["replay", "compare"] {
+            refused(&[command, long, "--report", report], 1, report);
+        }
+        refused(&["freshness", "changes:poisson", "--report", report], 1, report);
+        refused(&["train", long, "--out", report], 1, report);
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["bad.csv", "file"]);
+}
+
+#[test]
 fn a_sample_too_small_tells_nothing_and_says_so() {
     refused(&["curve", TRACE, "--sample", "0.0001"], 2, "take at least 0.0338");
     // 64 objects at 1 of 200 keys are a third of one; LRU's exact curve has them.

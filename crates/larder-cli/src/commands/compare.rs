@@ -8,7 +8,7 @@ use larder_policy::experiment::HourlyCost;
 use larder_sim::{CellRecord, Comparison, Outcome, Pricing, Summary, Survey, compare, summarise};
 use serde::Serialize;
 
-use super::{command_line, print_json, write_report};
+use super::{command_line, print_json, try_folder, write_report};
 use crate::args::CompareArgs;
 use crate::failure::Failure;
 use crate::price_args::{CostRecord, money};
@@ -17,6 +17,7 @@ use crate::table::{self, Style};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     args.traces.require_distinct_names()?;
+    try_folder(args.report.as_deref())?;
     let experiment = args.run.experiment(&args.policies(), &args.capacities)?;
     let (mut outcomes, mut pricings) = (Vec::new(), BTreeMap::new());
     for source in args.traces.sources(args.run.needs().metric(args.metric))? {

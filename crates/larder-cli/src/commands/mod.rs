@@ -45,6 +45,18 @@ pub(crate) fn print_json<T: Serialize>(records: impl IntoIterator<Item = T>) -> 
     Ok(())
 }
 
+/// Tries whether files can be made in a folder that may not be there yet: told before the work, not after it.
+pub(crate) fn try_folder(folder: Option<&Path>) -> Result<(), Failure> {
+    let Some(folder) = folder else { return Ok(()) };
+    let there = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    let tried =
+        if there.is_dir() { tempfile::tempfile_in(there).map(drop) } else { Err(io::ErrorKind::NotADirectory.into()) };
+    tried.map_err(|error| {
+        let there = there.display();
+        Failure::Failed(format!("{}: no folder can be written there, for {there}: {error}", folder.display()))
+    })
+}
+
 /// Writes the report and says where it is.
 pub(crate) fn write_report(
     folder: &Path,

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use larder_sim::{CellRecord, Outcome};
 
-use super::{arms, command_line, print_json, write_report};
+use super::{arms, command_line, print_json, try_folder, write_report};
 use crate::args::ReplayArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
@@ -17,6 +17,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     if args.report.is_some() {
         args.traces.require_distinct_names()?;
     }
+    try_folder(args.report.as_deref())?;
     let experiment = args.run.experiment(&args.policies, &args.capacities)?;
     let mut outcomes = Vec::new();
     for source in args.traces.sources(args.run.needs())? {

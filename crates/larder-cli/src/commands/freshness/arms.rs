@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use larder_sim::freshness::{LifetimeArmRecord, LifetimeArms, LifetimeArmsRecord};
 
-use super::source;
+use super::sources;
 use crate::args::FreshnessArgs;
 use crate::commands::print_json;
 use crate::failure::Failure;
@@ -25,8 +25,8 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
         slices: args.slices,
         alpha: 0.05,
     };
-    for path in &args.traces.traces {
-        let source = source(args, path)?;
+    for source in sources(args)? {
+        let source = source?;
         let bar = Bar::new(source.name());
         let records = run.run(&source, &bar)?;
         bar.clear();

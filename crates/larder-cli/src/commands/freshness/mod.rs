@@ -7,9 +7,10 @@ use std::io::{self, Write};
 use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome, synthetic};
 use larder_sim::{FreshnessReport, Source};
 
-use super::{command_line, print_json};
+use super::{command_line, print_json, try_folder};
 use crate::args::FreshnessArgs;
 use crate::failure::Failure;
+use crate::needs::flows;
 use crate::progress::Bar;
 use crate::table::{self, Style, percent};
 
@@ -20,11 +21,12 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
     if !args.arms.is_empty() {
         return arms::run(args);
     }
+    try_folder(args.report.as_deref())?;
     let experiment = args.experiment();
     let mut outcomes = Vec::new();
     let mut sweeps = Vec::new();
-    for path in &args.traces.traces {
-        let source = source(args, path)?;
+    for source in sources(args)? {
+        let source = source?;
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&source, &bar)?;
         bar.clear();
@@ -46,6 +48,15 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
         eprintln!("report: {}", report.write(folder)?.display());
     }
     Ok(())
+}
+
+/// The traces, each made when its turn comes. One that cannot be opened is told now.
+fn sources(args: &FreshnessArgs) -> Result<impl Iterator<Item = Result<Source, Failure>>, Failure> {
+    let traces = &args.traces.traces;
+    for path in traces.iter().filter(|path| !flows(path)) {
+        source(args, path)?.open()?;
+    }
+    Ok(traces.iter().map(|path| source(args, path)))
 }
 
 fn source(args: &FreshnessArgs, path: &str) -> Result<Source, Failure> {

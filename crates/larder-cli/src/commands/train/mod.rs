@@ -12,7 +12,7 @@ use larder_model::folder::{Contents, Metadata, sealed};
 use larder_model::{Card, Gain, HeldOut, Recipe, Settings};
 use larder_policy::learned::Prior;
 
-use super::{print_json, quoted};
+use super::{print_json, quoted, try_folder};
 use crate::args::{HoldoutArg, TrainArgs, WeighArg};
 use crate::failure::Failure;
 use crate::table::{self, Style};
@@ -33,6 +33,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let name =
         name.ok_or_else(|| Failure::Usage(format!("{}: the last component names the model", folder.display())))?;
 
+    try_folder(args.out.as_deref())?;
     let mut material = Material::collect(args)?;
     let validation = Validation::run(args, &mut material)?;
     let whole = validation.whole.prior(args.sureness, String::new())?;
