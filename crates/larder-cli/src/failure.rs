@@ -34,8 +34,12 @@ impl From<larder_model::Error> for Failure {
 
 impl From<larder::Error> for Failure {
     fn from(error: larder::Error) -> Self {
+        // What the machine refuses, such as a port in use, may be granted to the same command line later; another machine's address will not be.
+        let refused = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
         match error.kind() {
-            larder::ErrorKind::Config => Self::Usage(error.to_string()),
+            larder::ErrorKind::Config if matches!(refused, None | Some(io::ErrorKind::AddrNotAvailable)) => {
+                Self::Usage(error.to_string())
+            }
             _ => Self::Failed(error.to_string()),
         }
     }

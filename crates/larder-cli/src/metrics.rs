@@ -17,5 +17,5 @@ pub(crate) fn serve(at: SocketAddr) -> Result<(), Failure> {
         })
         // The exporter folds its samples into buckets every few seconds, whether it is scraped or not.
         .and_then(PrometheusBuilder::install)
-        .map_err(|error| Failure::Usage(format!("metrics cannot be served at {at}: {error}")))
+        .map_err(|error| Failure::Failed(format!("metrics cannot be served at {at}: {error}")))
 }

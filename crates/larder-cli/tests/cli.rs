@@ -382,8 +382,7 @@ fn freshness_writes_a_report() {
 #[test]
 fn freshness_refuses_what_it_cannot_do() {
     for (args, advice) in [
-        (&["freshness", TRACE][..], "sets"),
-        (&["freshness", TRACE, "--objective", "2"], "above 0 and below 1"),
+        (&["freshness", TRACE, "--objective", "2"][..], "above 0 and below 1"),
         (&["freshness", TRACE, "--policy", "ttl"], "there are: learned"),
         (&["freshness", TRACE, "--reads", "zipf:0.9"], "zipf:0.9:30"),
         (&["freshness", TRACE, "--notices", "2"], "from 0 to 1"),

@@ -102,7 +102,7 @@ fn a_trace_of_ones_own_is_sent_with_its_writes() {
 #[test]
 fn a_trace_without_reads_is_refused() {
     let output = command(&["--trace", "gen:zipf:reads=0"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("has no reads"));
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -113,6 +114,30 @@ fn what_is_known_to_fail_is_told_before_the_work() {
     let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["bad.csv", "file"]);
+}
+
+#[test]
+fn what_the_command_line_is_not_to_blame_for_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = written(folder.path(), "empty.csv", "time,key,size,op,ttl\n");
+    let gone = written(folder.path(), "gone.csv", "time,key,size,op,ttl\n1,2,3,delete,\n");
+    for trace in [&empty, &gone] {
+        for command in ["replay", "compare", "predictions"] {
+            refused(&[command, trace, "--capacity", "1%"], 1, "without keys");
+        }
+        refused(&["replay", trace, "--arms", "clock,lru", "--capacity", "1%"], 1, "without keys");
+        refused(&["replay", trace, "--arms", "clock,lru", "--capacity", "1%", "--shards", "65"], 1, "without keys");
+    }
+    let reads = written(folder.path(), "reads.csv", "time,key,size,op,ttl\n1,2,3,get,\n");
+    for trace in [&reads, &empty, TRACE] {
+        refused(&["freshness", trace], 1, "sets or deletes");
+        refused(&["freshness", trace, "--arms", "ttl:5m,ttl:6m"], 1, "sets or deletes");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    refused(&["serve", "127.0.0.1:1", "--listen", &at], 1, &at);
+    refused(&["demo", "--serve", &at, "--remote-delay", "0s"], 1, &at);
+    refused(&["demo", "--metrics", &at, "--remote-delay", "0s"], 1, &at);
 }
 
 #[test]

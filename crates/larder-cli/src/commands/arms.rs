@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use larder_sim::{ArmsRecord, ArmsRun, EffectRecord, LEAST_OBJECTS, RolloutRecord, Source, StandingRecord, Survey};
 
-use super::print_json;
+use super::{failed, print_json};
 use crate::args::ReplayArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
@@ -36,15 +36,15 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
             let bar = Bar::new(source.name());
             refuse_empty_shards(&run, &mut source, &bar)?;
             if args.rollout {
-                let record = run.rehearse(&mut source, &bar)?;
+                let record = run.rehearse(&mut source, &bar).map_err(|error| failed(error, &source))?;
                 bar.clear();
                 if args.json { print_json([&record])? } else { print_rollout(&record)? }
             } else if args.standing {
-                let record = run.stand(&mut source, &bar)?;
+                let record = run.stand(&mut source, &bar).map_err(|error| failed(error, &source))?;
                 bar.clear();
                 if args.json { print_json([&record])? } else { print_standing(&record)? }
             } else {
-                let record = run.run(&mut source, &bar)?;
+                let record = run.run(&mut source, &bar).map_err(|error| failed(error, &source))?;
                 bar.clear();
                 if args.json { print_json([&record])? } else { print(&record)? }
             }
@@ -65,7 +65,7 @@ fn refuse_empty_shards(run: &ArmsRun, source: &mut Source, bar: &Bar) -> Result<
         }
         false => None,
     };
-    let whole = capacity.resolve(*weigh, survey.as_ref())?.limit;
+    let whole = capacity.resolve(*weigh, survey.as_ref()).map_err(|error| failed(error, source))?.limit;
     if whole < *shards as u64 {
         let whole = table::count(whole);
         return Err(Failure::Usage(format!(

@@ -8,7 +8,7 @@ use larder_policy::experiment::HourlyCost;
 use larder_sim::{CellRecord, Comparison, Outcome, Pricing, Summary, Survey, compare, summarise};
 use serde::Serialize;
 
-use super::{command_line, print_json, try_folder, write_report};
+use super::{command_line, failed, print_json, try_folder, write_report};
 use crate::args::CompareArgs;
 use crate::failure::Failure;
 use crate::price_args::{CostRecord, money};
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     for source in args.traces.sources(args.run.needs().metric(args.metric))? {
         let mut source = source?;
         let bar = Bar::new(source.name());
-        let outcome = experiment.run(&mut source, &bar)?;
+        let outcome = experiment.run(&mut source, &bar).map_err(|error| failed(error, &source))?;
         if let Some(prices) = args.prices.prices() {
             source.make_repeatable()?;
             let survey = match outcome.survey {

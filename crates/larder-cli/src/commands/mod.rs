@@ -18,7 +18,8 @@ pub(crate) mod train;
 use std::io::{self, Write};
 use std::path::Path;
 
-use larder_sim::{Experiment, Lifetimes, Outcome, Report};
+use larder_policy::Op;
+use larder_sim::{Experiment, Lifetimes, Outcome, Report, Source};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -43,6 +44,31 @@ pub(crate) fn print_json<T: Serialize>(records: impl IntoIterator<Item = T>) -> 
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// How a replay failed. An option that does not fit is the command line's fault, but not where the trace has no key that a cache may hold.
+pub(crate) fn failed(error: larder_sim::Error, source: &Source) -> Failure {
+    match Failure::from(error) {
+        // What came through a pipe is gone, unless it was spooled to a file.
+        Failure::Usage(what) if source.file().is_some() && lacks(source, |op| op != Op::Delete) => {
+            Failure::Failed(what)
+        }
+        failure => failure,
+    }
+}
+
+/// Whether no row of the trace is one that is wanted. One that cannot be read is at another fault.
+pub(crate) fn lacks(source: &Source, wanted: impl Fn(Op) -> bool) -> bool {
+    let Ok(mut reader) = source.open() else { return false };
+    let mut batch = Vec::new();
+    loop {
+        batch.clear();
+        match reader.read(&mut batch, 1 << 14) {
+            Ok(0) => return true,
+            Ok(_) if !batch.iter().any(|request| wanted(request.op)) => {}
+            _ => return false,
+        }
+    }
 }
 
 /// Tries whether files can be made in a folder that may not be there yet: told before the work, not after it.

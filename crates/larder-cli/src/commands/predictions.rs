@@ -10,8 +10,8 @@ use larder_policy::learned::{Example, HORIZONS, Prior};
 use larder_sim::{CellRecord, Collecting, Experiment, Lifetimes};
 use serde::Serialize;
 
-use super::print_json;
 use super::train::{FAIR, policy, rate};
+use super::{failed, print_json};
 use crate::args::threads;
 use crate::failure::Failure;
 use crate::predictions_args::PredictionsArgs;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<(), Failure> {
     for source in args.traces.sources(args.weigh.into())? {
         let mut source = source?;
         let bar = Bar::new(source.name());
-        let outcome = experiment.collect(&mut source, &collecting, &bar)?;
+        let outcome = experiment.collect(&mut source, &collecting, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
         let mut records = Vec::new();
         for cell in &outcome.cells {

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use larder_sim::{CellRecord, Outcome};
 
-use super::{arms, command_line, print_json, try_folder, write_report};
+use super::{arms, command_line, failed, print_json, try_folder, write_report};
 use crate::args::ReplayArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     for source in args.traces.sources(args.run.needs())? {
         let mut source = source?;
         let bar = Bar::new(source.name());
-        let outcome = experiment.run(&mut source, &bar)?;
+        let outcome = experiment.run(&mut source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
         if args.json {
             print_json(outcome.cells.iter().map(|cell| &cell.record))?;

@@ -77,7 +77,7 @@ impl Traffic {
             }
         }
         if !traffic.steps.iter().any(|step| matches!(step, Step::Read(_))) {
-            return Err(Failure::Usage(format!("{text} has no reads")));
+            return Err(Failure::Failed(format!("{text} has no reads")));
         }
         Ok(traffic)
     }
@@ -227,6 +227,6 @@ mod tests {
         let read = |seed| Traffic::read(Path::new(mix), 1000, seed).unwrap().keys;
         assert_eq!(read(1), read(1));
         assert_ne!(read(1), read(2));
-        assert!(matches!(Traffic::read(Path::new("gen:zipf:reads=0"), 100, 1), Err(Failure::Usage(_))));
+        assert!(matches!(Traffic::read(Path::new("gen:zipf:reads=0"), 100, 1), Err(Failure::Failed(_))));
     }
 }

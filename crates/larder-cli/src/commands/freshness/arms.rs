@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use larder_sim::freshness::{LifetimeArmRecord, LifetimeArms, LifetimeArmsRecord};
 
-use super::sources;
+use super::{failed, sources};
 use crate::args::FreshnessArgs;
 use crate::commands::print_json;
 use crate::failure::Failure;
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
     for source in sources(args)? {
         let source = source?;
         let bar = Bar::new(source.name());
-        let records = run.run(&source, &bar)?;
+        let records = run.run(&source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
         if args.json { print_json(&records)? } else { records.iter().try_for_each(print)? }
     }

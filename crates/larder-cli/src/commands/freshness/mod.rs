@@ -4,10 +4,11 @@ mod arms;
 
 use std::io::{self, Write};
 
+use larder_policy::Op;
 use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome, synthetic};
 use larder_sim::{FreshnessReport, Source};
 
-use super::{command_line, print_json, try_folder};
+use super::{command_line, lacks, print_json, try_folder};
 use crate::args::FreshnessArgs;
 use crate::failure::Failure;
 use crate::needs::flows;
@@ -28,7 +29,7 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
     for source in sources(args)? {
         let source = source?;
         let bar = Bar::new(source.name());
-        let outcome = experiment.run(&source, &bar)?;
+        let outcome = experiment.run(&source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
         if args.json {
             print_json(outcome.runs.iter().map(|run| &run.record))?;
@@ -57,6 +58,14 @@ fn sources(args: &FreshnessArgs) -> Result<impl Iterator<Item = Result<Source, F
         source(args, path)?.open()?;
     }
     Ok(traces.iter().map(|path| source(args, path)))
+}
+
+/// How a run failed. An option that does not fit is the command line's fault, but not where the trace tells of no change.
+fn failed(error: larder_sim::Error, source: &Source) -> Failure {
+    match Failure::from(error) {
+        Failure::Usage(what) if lacks(source, |op| op != Op::Get) => Failure::Failed(what),
+        failure => failure,
+    }
 }
 
 fn source(args: &FreshnessArgs, path: &str) -> Result<Source, Failure> {

@@ -8,6 +8,7 @@ use larder_policy::learned::Example;
 use larder_sim::{CapacitySpec, CellRecord, Collecting, Experiment, Lifetimes, Source};
 
 use crate::args::{TrainArgs, threads};
+use crate::commands::failed;
 use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::streams;
@@ -59,7 +60,7 @@ impl Material {
         {
             let mut source = source?;
             let bar = Bar::new(source.name());
-            let outcome = experiment.collect(&mut source, &collecting, &bar)?;
+            let outcome = experiment.collect(&mut source, &collecting, &bar).map_err(|error| failed(error, &source))?;
             bar.clear();
             let before = cells.len();
             let mut fair = outcome.cells;
