@@ -37,7 +37,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "TRACE", default_value = "gen:zipf:alpha=0.8/keys=3_000")]
     pub(crate) trace: PathBuf,
 
-    /// How long to run; Ctrl-C ends it sooner, with its table
+    /// How long to run; Ctrl-C or SIGTERM ends it sooner, with its table
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) seconds: u64,
 

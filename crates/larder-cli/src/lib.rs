@@ -13,6 +13,7 @@ mod freshness_args;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod interrupt;
 mod metrics;
 mod needs;
 mod predictions_args;

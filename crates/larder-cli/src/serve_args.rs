@@ -20,7 +20,7 @@ Examples:
   larder serve redis://10.0.0.7 redis://10.0.0.8 --namespace users     # nodes of one cluster
   larder serve redis://10.0.0.7:26379 redis://10.0.0.8:26379 --master ann:secret@mymaster --namespace users     # sentinels
 
-Exit status: 0 after Ctrl-C, 1 on failure, 2 on bad usage.")]
+Exit status: 0 after Ctrl-C or SIGTERM, 1 on failure, 2 on bad usage.")]
 pub(crate) struct ServeArgs {
     /// Whom to show: addresses of dashboards, as in 10.0.0.2:9465, and a Redis where they register, as in
     /// redis://user:password@host:6379; several of these are nodes of one cluster, or with --master sentinels

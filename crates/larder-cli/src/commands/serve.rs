@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::authority;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::serve_args::ServeArgs;
 use crate::streams::provide_crypto;
 
@@ -45,10 +46,11 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         }
         (servers, Some(namespace)) => Some(registered(servers, args.master.as_deref(), namespace).await?),
     };
+    let mut interrupt = Interrupt::listen()?;
     let page = Dashboard::serve(args.listen, config).await?;
     eprintln!("Dashboard: http://{}/", page.address());
     eprintln!("To roll back or resume, open an instance's own page. Ctrl-C ends this one.");
-    tokio::signal::ctrl_c().await.map_err(|error| Failure::Failed(format!("Ctrl-C is not heard: {error}")))?;
+    interrupt.heard().await?;
     page.close().await;
     Ok(())
 }

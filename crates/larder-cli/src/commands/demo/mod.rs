@@ -19,6 +19,7 @@ use self::service::Service;
 use self::traffic::Traffic;
 use crate::demo_args::DemoArgs;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 
 /// The lifetime many services have.
@@ -37,6 +38,8 @@ pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("no threads to run on: {error}")))?;
+    // Whoever asks for the end before it has begun is heard when it has: what is in temporary folders by then goes with it.
+    let mut interrupt = runtime.block_on(async { Interrupt::listen() })?;
     runtime.block_on(second.reach())?;
     let service = {
         // The caches' own tasks run there too.
@@ -51,7 +54,7 @@ pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
         report::introduce(&service, &second, options);
     }
     let bar = Bar::new("demo");
-    let run = runtime.block_on(service.run(options, &bar))?;
+    let run = runtime.block_on(service.run(options, &mut interrupt, &bar))?;
     bar.clear();
     if let Some(page) = page {
         runtime.block_on(page.close());

@@ -10,6 +10,7 @@ use super::second::SecondTier;
 use super::traffic::{Row, Step, Traffic};
 use crate::demo_args::DemoArgs;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 
 /// A reader that fell behind its pace makes up for at most so much.
@@ -49,7 +50,12 @@ impl Service {
     }
 
     /// Runs for as long as the options say.
-    pub(super) async fn run(self: &Arc<Self>, options: &DemoArgs, bar: &Bar) -> Result<Run, Failure> {
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        options: &DemoArgs,
+        interrupt: &mut Interrupt,
+        bar: &Bar,
+    ) -> Result<Run, Failure> {
         let start = Instant::now();
         let end = Arc::new(End::new(start, options.lasts()));
         let (ask, asked) = mpsc::channel();
@@ -61,14 +67,13 @@ impl Service {
         let readers: Vec<_> = (0..options.workers.get())
             .map(|reader| tokio::spawn(self.clone().read(Pace::new(options, reader, start), end.clone(), ask.clone())))
             .collect();
-        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         while !end.is_over() && !writer.is_finished() {
             if let Some(lasts) = options.lasts() {
                 self.show(bar, start.elapsed(), lasts);
             }
             tokio::select! {
                 () = tokio::time::sleep(FRAME.min(end.left())) => {}
-                _ = &mut interrupted => end.now(),
+                _ = interrupt.heard() => end.now(),
             }
         }
         let mut latencies = latencies()?;

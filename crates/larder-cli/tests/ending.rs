@@ -1,0 +1,41 @@
+//! Services end as they are asked to, by whatever asks, and leave nothing behind.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// Runs until its page is up, its temporary files in a folder of its own.
+fn started(args: &[&str], temporary: &std::path::Path) -> (Child, BufReader<std::process::ChildStderr>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.args(args).env_remove("LARDER_LOG").env("TMPDIR", temporary);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    errors.read_line(&mut first).unwrap();
+    assert!(first.starts_with("Dashboard: "), "{first}");
+    (child, errors)
+}
+
+#[test]
+fn both_signals_end_a_service_in_order() {
+    let demo = ["demo", "--serve", "127.0.0.1:0", "--rate", "2000", "--workers", "8"];
+    let serve = ["serve", "127.0.0.1:1", "--listen", "127.0.0.1:0"];
+    for (args, tells) in [(&demo[..], "objective"), (&serve, "")] {
+        for signal in ["-INT", "-TERM"] {
+            let temporary = tempfile::tempdir().unwrap();
+            let (child, mut errors) = started(args, temporary.path());
+            // It may still be on its way to its first read.
+            let pid = child.id().to_string();
+            assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+            std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{args:?} {signal}");
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert!(told.contains(tells), "{args:?} {signal}: {told}");
+            let left: Vec<_> = fs::read_dir(temporary.path()).unwrap().collect();
+            assert!(left.is_empty(), "{args:?} {signal}: {left:?}");
+        }
+    }
+}
