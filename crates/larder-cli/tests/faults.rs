@@ -156,3 +156,18 @@ fn a_sample_too_small_tells_nothing_and_says_so() {
     assert_eq!(text(&output.stdout).lines().map(points).collect::<Vec<_>>(), [5, 4, 4]);
     assert!(!text(&run(&["curve", TRACE, "--sample", "0.5"]).stdout).contains("too small"));
 }
+
+#[test]
+fn sizes_that_were_raised_are_named() {
+    let raised = "0.1%, 1%: raised to 64, for a share is at least 64 objects.";
+    let told = text(&run(&["replay", TRACE, "--policy", "lru", "--capacity", "0.1%,1%,10%"]).stdout);
+    assert!(told.contains(raised), "{told}");
+    let told = text(&run(&["compare", TRACE, "--policy", "lru,fifo", "--capacity", "0.1%,1%,10%"]).stdout);
+    assert!(told.contains(raised) && told.contains("compared once: 1% as 0.1%."), "{told}");
+    let told = text(&run(&["predictions", TRACE, "--capacity", "1%"]).stdout);
+    assert!(told.contains("1%: raised to 64"), "{told}");
+    // 64 of 6,400 is what was asked for.
+    let told =
+        text(&run(&["replay", "gen:zipf:requests=100_000/keys=2000", "--policy", "lru", "--capacity", "10%"]).stdout);
+    assert!(!told.contains("raised"), "{told}");
+}

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 
 use comfy_table::CellAlignment;
 use larder_policy::experiment::HourlyCost;
-use larder_sim::{CellRecord, Comparison, Outcome, Pricing, Summary, Survey, compare, summarise};
+use larder_sim::{CellRecord, Comparison, Experiment, Outcome, Pricing, Summary, Survey, compare, summarise};
 use serde::Serialize;
 
-use super::{command_line, failed, print_json, try_folder, write_report};
+use super::{command_line, failed, print_json, sizes, try_folder, write_report};
 use crate::args::CompareArgs;
 use crate::failure::Failure;
 use crate::price_args::{CostRecord, money};
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
         print_json(comparisons.iter().map(|comparison| Record { comparison, hourly_cost: cost(comparison) }))?;
     } else {
         let style = if args.markdown { Style::Markdown } else { Style::Plain };
-        print(style, &command_line(), args.run.cells.seed, &outcomes, &comparisons)?;
+        print(style, &experiment, &outcomes, &comparisons)?;
         print_costs(style, &outcomes, &comparisons, &costs)?;
     }
     if let Some(folder) = &args.report {
@@ -52,20 +52,19 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) fn records(outcomes: &[Outcome]) -> Vec<CellRecord> {
+fn records(outcomes: &[Outcome]) -> Vec<CellRecord> {
     outcomes.iter().flat_map(|outcome| &outcome.cells).map(|cell| cell.record.clone()).collect()
 }
 
-pub(crate) fn print(
+fn print(
     style: Style,
-    command: &str,
-    seed: u64,
+    experiment: &Experiment,
     outcomes: &[Outcome],
     comparisons: &[Comparison],
 ) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let (mut out, command, seed) = (io::stdout().lock(), command_line(), experiment.seed);
     let requests = table::count(outcomes.iter().map(|outcome| outcome.requests).sum());
-    let command = if style == Style::Markdown { format!("`{command}`") } else { command.to_owned() };
+    let command = if style == Style::Markdown { format!("`{command}`") } else { command };
     writeln!(out, "{command}: seed {seed}, {requests} requests of {} trace(s)\n", outcomes.len())?;
     let ratio =
         |cell: &Comparison| format!("{}{}", if cell.is_best { "*" } else { "" }, table::percent(cell.miss_ratio));
@@ -73,6 +72,9 @@ pub(crate) fn print(
         let of_trace: Vec<_> = comparisons.iter().filter(|cell| cell.trace == outcome.trace).collect();
         let heading = format!("{}: miss ratio by cache size, * the best", outcome.trace);
         writeln!(out, "{}\n{}\n", titled(style, &heading), table::text(&matrix(style, outcome, &of_trace, ratio)))?;
+        for word in [sizes::raised(outcome, experiment.weigh), sizes::same(outcome)].into_iter().flatten() {
+            writeln!(out, "{word}\n")?;
+        }
     }
     let cells = comparisons.iter().map(|cell| (&cell.trace, &cell.capacity_spec)).collect::<BTreeSet<_>>().len();
     let heading = format!("Mean over {cells} cells, a cell being a trace at a size");

@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod predictions;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod sizes;
 pub(crate) mod stats;
 pub(crate) mod top;
 pub(crate) mod train;

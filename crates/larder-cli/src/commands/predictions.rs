@@ -11,7 +11,7 @@ use larder_sim::{CellRecord, Collecting, Experiment, Lifetimes};
 use serde::Serialize;
 
 use super::train::{FAIR, policy, rate};
-use super::{failed, print_json};
+use super::{failed, print_json, sizes};
 use crate::args::threads;
 use crate::failure::Failure;
 use crate::predictions_args::PredictionsArgs;
@@ -85,7 +85,12 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<(), Failure> {
             let starts = [("cold", None, rate()), ("fixed", Some(&prior), 0.0), ("served", Some(&prior), rate())];
             records.extend(starts.map(|(start, prior, rate)| Record::new(record, start, prior, rate, examples)));
         }
-        if args.json { print_json(&records)? } else { print(&records)? }
+        if args.json {
+            print_json(&records)?;
+            continue;
+        }
+        print(&records)?;
+        sizes::raised(&outcome, experiment.weigh).map_or(Ok(()), |raised| writeln!(io::stdout(), "{raised}\n"))?;
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use larder_sim::{CellRecord, Outcome};
+use larder_sim::{CellRecord, Outcome, Weigh};
 
-use super::{arms, command_line, failed, print_json, try_folder, write_report};
+use super::{arms, command_line, failed, print_json, sizes, try_folder, write_report};
 use crate::args::ReplayArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         if args.json {
             print_json(outcome.cells.iter().map(|cell| &cell.record))?;
         } else {
-            print_table(&outcome)?;
+            print_table(&outcome, experiment.weigh)?;
         }
         summarise(&outcome);
         outcomes.push(outcome);
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_table(outcome: &Outcome) -> Result<(), Failure> {
+fn print_table(outcome: &Outcome, weigh: Weigh) -> Result<(), Failure> {
     let header =
         ["policy", "capacity", "of", "miss ratio", "bytes missed", "hits", "misses", "evictions", "speed", "metadata"];
     let mut table = table::table(Style::Plain, &header, 1);
@@ -72,6 +72,7 @@ fn print_table(outcome: &Outcome) -> Result<(), Failure> {
     }
     let mut out = io::stdout().lock();
     writeln!(out, "{}: {} requests\n{}\n", outcome.trace, table::count(outcome.requests), table::text(&table))?;
+    sizes::raised(outcome, weigh).map_or(Ok(()), |raised| writeln!(out, "{raised}\n"))?;
     Ok(())
 }
 
