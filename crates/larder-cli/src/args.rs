@@ -30,7 +30,7 @@ use crate::top_args::TopArgs;
 ///
 /// Without a command it runs the demonstration: a small service with its caches, for a minute.
 #[derive(Debug, Parser)]
-#[command(name = "larder", version, max_term_width = 120)]
+#[command(name = "larder", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -187,16 +187,17 @@ impl CompareArgs {
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-A cache that learns is replayed over each trace at each size; what it learned from trains a logistic regression for each
-span ahead (FTRL-proximal). Judged are models that have not seen what they are judged on: the last part of each trace by a
-model of the first parts, and each trace by a model of the others. A model that is not ahead of a cold start on other
+A cache that learns is replayed over each trace at each size; what it learned from trains a logistic regression for each \
+span ahead (FTRL-proximal). Judged are models that have not seen what they are judged on: the last part of each trace by a \
+model of the first parts, and each trace by a model of the others. A model that is not ahead of a cold start on other \
 traces, or is clearly behind in later time, is not published.
 
 The folder holds model.larder, card.md, train.toml and reliability.svg. The same traces and options give the same bytes.
 
-A trace may be what a service recorded (`larder::recorder`), a file for each day or instance, as it was written or as Parquet (in a
-build with the feature `parquet`); or the stream they are recorded to in a Redis, redis://[user:password@]host[:port][/db]/STREAM
-(`larder_redis::RecordStream`; rediss:// in a build with the feature `tls`), whose instances are merged by time. Traces whose names agree up to the last hyphen count as one family; with --holdout trace each
+A trace may be what a service recorded (`larder::recorder`), a file for each day or instance, as it was written or as Parquet (in a \
+build with the feature `parquet`); or the stream they are recorded to in a Redis, redis://[user:password@]host[:port][/db]/STREAM \
+(`larder_redis::RecordStream`; rediss:// in a build with the feature `tls`), whose instances are merged by time. Traces whose \
+names agree up to the last hyphen count as one family; with --holdout trace each \
 is judged by a model of all others.
 
 Examples:

@@ -8,8 +8,8 @@ use crate::price_args::PriceArgs;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-A sampled curve replays a share of the keys, picked by hash, through caches smaller by the same factor (miniature
-simulation with SHARDS). Each point is simulated on several samples; ± is the standard error of their mean. Where LRU
+A sampled curve replays a share of the keys, picked by hash, through caches smaller by the same factor (miniature \
+simulation with SHARDS). Each point is simulated on several samples; ± is the standard error of their mean. Where LRU \
 is among the policies, its sampled curve is also set against the exact one, and the mean absolute difference is printed.
 
 Examples:

@@ -14,13 +14,12 @@ const PAGE: &str = "127.0.0.1:9465";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Two processes' caches share a second tier, and behind it lies a SQLite file whose rows change while they are read. Every
+Two processes' caches share a second tier, and behind it lies a SQLite file whose rows change while they are read. Every \
 read goes to three arms, one after the other, each with caches, a second tier (its own names in one Redis) and a loader of its own:
   larder     the learned policy, lifetimes from the objective
-  lru-tuned  LRU, one lifetime for all, set from the true rates of reads and changes to meet the objective: rates that
-             nobody knows in production
+  lru-tuned  LRU, one lifetime for all that meets the objective: from true rates, which nobody knows
   lru-300s   LRU, the lifetime many services have
-A page shows the arm `larder` while it runs; its address is printed first, with the token for its actions. `larder serve` is a page of
+A page shows the arm `larder` while it runs; its address is printed first, with the token for its actions. `larder serve` is a page of \
 services that run elsewhere.
 The truth is the row's version in the file when a read begins. Traffic and changes repeat with the seed; timing does not.
 

@@ -10,8 +10,8 @@ use crate::args::{ReadingArgs, StartArgs, WeighArg};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-The trace is replayed up to that request, and the policy is asked what it would do about the key if it came next. A key that
-is absent competes as a newcomer with the candidates of the draw that comes next; of a resident it is told whether it would
+The trace is replayed up to that request, and the policy is asked what it would do about the key if it came next. A key that \
+is absent competes as a newcomer with the candidates of the draw that comes next; of a resident it is told whether it would \
 leave if room were needed. What is added up are logits: of a use within each span ahead, given none before it.
 
 With --url a running service is asked instead, through its dashboard: about a key's text, or its hash as the dashboard shows it.

@@ -13,19 +13,24 @@ use crate::args::{TraceArgs, parse_shards};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-The truth is a trace's set rows: a value is stale from the moment a set follows its load. Policies with a knob are tuned in
-hindsight to the stale rate that `learned` really served (to the objective where it is not among them); with `-deployed`
+The truth is a trace's set rows: a value is stale from the moment a set follows its load. Policies with a knob are tuned in \
+hindsight to the stale rate that `learned` really served (to the objective where it is not among them); with `-deployed` \
 after its name a rule is tuned on the first fifth of the reads.
 
 Policies:
   learned       the engine: learns from loads and audits alone
-  static        one lifetime for everything             class-static  one lifetime a size band
-  alex          k × the time since the last change      quantile      equal chance of being stale at the end
-  aimd          longer after no change, half after one  hot-longer    the oftener read, the longer
-  known-rate    the true mean rates of each key         clairvoyant   knows every write to come: the bound
-  expert-index, expert-alex, expert-class, expert-global: the engine with one expert instead of the hedge over all
+  static        one lifetime for everything
+  class-static  one lifetime a size band
+  alex          k × the time since the last change
+  quantile      equal chance of being stale at the end
+  aimd          longer after no change, half after one
+  hot-longer    the oftener read, the longer
+  known-rate    the true mean rates of each key
+  clairvoyant   knows every write to come: the bound
+  expert-index, expert-alex, expert-class, expert-global
+                the engine with one expert instead of the hedge over all
 
-With --arms, two lifetimes are the arms of an experiment, with the statistics of a cache that has lifetimes on trial: loads decide while both
+With --arms, two lifetimes are the arms of an experiment, with the statistics of a cache that has lifetimes on trial: loads decide while both \
 are fresh enough, up to 1.2 times the objective. What audits found of each arm stands next to the truth, all stale reads with all shards.
 Lifetimes: objective:SHARE, ttl:TIME, age:SHARE (of the time a value has gone unchanged), age:SHARE:TIME (at least so long).
 
@@ -33,7 +38,7 @@ In place of a trace, changes:FAMILY makes one by rule: poisson, bursty, periodic
 
 Examples:
   larder freshness feed.csv.zst --objective 1% --reads zipf:0.9:30
-  larder freshness feed.csv.zst --objective 0.1% --grace 30s --max-ttl 6h --policy learned,static,static-deployed --json
+  larder freshness feed.csv.zst --objective 0.1% --grace 30s --policy learned,static-deployed
   larder freshness feed.csv.zst --notices 0.5 --capacity 10% --evict s3fifo --seed 1,2,3
   larder freshness feed.csv.zst --reads zipf:0.9:300 --arms objective:1%,ttl:5m
   larder freshness feed.csv.zst --objective 1% --arms age:20%:1m,ttl:5m --json

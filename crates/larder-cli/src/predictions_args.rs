@@ -9,13 +9,13 @@ use crate::args::{StartArgs, TraceArgs, WeighArg};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-A cold cache is replayed over the trace, and what it learns from is kept: examples of keys that it watched, and whether each was
+A cold cache is replayed over the trace, and what it learns from is kept: examples of keys that it watched, and whether each was \
 used within the span ahead. On the same examples, in their order, three caches are judged before they learn from each:
   cold       starts knowing nothing, and learns as it goes
   fixed      has the model, and learns nothing
   served     has the model and learns on, as a cache in service does
 
-A calibrated one says 30 % of what happens in 30 of 100 cases. JSON has that by the probability said, by span, and by bin of each
+A calibrated one says 30 % of what happens in 30 of 100 cases. JSON has that by the probability said, by span, and by bin of each \
 feature; times are in caches of accesses (2 is twice as many accesses as the cache holds objects).
 
 Examples:

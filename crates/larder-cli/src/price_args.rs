@@ -5,14 +5,13 @@ use larder_policy::experiment::{HourlyCost, Prices};
 use serde::Serialize;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Prices")]
 pub(crate) struct PriceArgs {
     /// What a GiB of memory costs for an hour, in any currency: also print what an hour with each size costs
-    #[arg(long, value_name = "PRICE", value_parser = parse_price, allow_negative_numbers = true)]
+    #[arg(long, value_name = "PRICE", help_heading = "Prices", value_parser = parse_price, allow_negative_numbers = true)]
     price_gib_hour: Option<f64>,
 
     /// What a load from the origin costs, in the same currency
-    #[arg(long, value_name = "PRICE", value_parser = parse_price, allow_negative_numbers = true)]
+    #[arg(long, value_name = "PRICE", help_heading = "Prices", value_parser = parse_price, allow_negative_numbers = true)]
     price_load: Option<f64>,
 }
 

@@ -6,19 +6,19 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-One page for all instances of a service, without a cache of its own: summed, and each by itself. Each instance serves a dashboard
-(`cache.dashboard(addr)`) that this machine must reach. Named by addresses, these are followed; named by a Redis, whoever registers there
+One page for all instances of a service, without a cache of its own: summed, and each by itself. Each instance serves a dashboard \
+(`cache.dashboard(addr)`) that this machine must reach. Named by addresses, these are followed; named by a Redis, whoever registers there \
 (`larder::Discovery`): newcomers appear, and who ends or is killed leaves. While the Redis does not answer, those known are followed.
 
-What the page asks about keys is asked of the instance that holds the cache. To roll back or resume, open an instance's own page: each has a
+What the page asks about keys is asked of the instance that holds the cache. To roll back or resume, open an instance's own page: each has a \
 token of its own, which is never passed on. The page has no login, so it is on loopback unless --listen says otherwise.
 
 Examples:
   larder serve 10.0.0.2:9465 10.0.0.3:9465
   larder serve redis://localhost --namespace users
-  larder serve redis://ann:secret@10.0.0.9:6379/2 --namespace users --listen 0.0.0.0:9466 --host cache.internal
+  larder serve redis://10.0.0.9/2 --namespace users --listen 0.0.0.0:9466 --host cache.internal
   larder serve redis://10.0.0.7 redis://10.0.0.8 --namespace users     # nodes of one cluster
-  larder serve redis://10.0.0.7:26379 redis://10.0.0.8:26379 --master ann:secret@mymaster --namespace users     # sentinels
+  larder serve redis://10.0.0.7:26379 --master ann:secret@mymaster --namespace users     # sentinels
 
 Exit status: 0 after Ctrl-C or SIGTERM, 1 on failure, 2 on bad usage.")]
 pub(crate) struct ServeArgs {

@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Shows what a dashboard shows, in a terminal: one row a cache, hit ratio and loads over time, the experiment. Up and down choose a
+Shows what a dashboard shows, in a terminal: one row a cache, hit ratio and loads over time, the experiment. Up and down choose a \
 cache, q ends. Where the output is no terminal, or with --lines, it prints one line a second and cache instead.
 
 Examples:

@@ -171,3 +171,40 @@ fn sizes_that_were_raised_are_named() {
         text(&run(&["replay", "gen:zipf:requests=100_000/keys=2000", "--policy", "lru", "--capacity", "10%"]).stdout);
     assert!(!told.contains("raised"), "{told}");
 }
+
+#[test]
+fn help_fits_a_terminal_and_prices_are_prices() {
+    for command in [
+        "demo",
+        "replay",
+        "compare",
+        "curve",
+        "train",
+        "predictions",
+        "explain",
+        "stats",
+        "freshness",
+        "convert",
+        "serve",
+        "top",
+    ] {
+        let help = text(&run(&[command, "--help"]).stdout);
+        let longest = help.lines().max_by_key(|line| line.chars().count()).unwrap();
+        assert!(longest.chars().count() <= 100, "{command}: {longest}");
+        // A line of an example that is wrapped could not be copied.
+        let (_, examples) = help.split_once("Examples:").unwrap_or_default();
+        let examples = examples.lines().take_while(|line| !line.starts_with("Exit status"));
+        for line in examples.skip(1).take_while(|line| !line.is_empty()) {
+            assert!(["  larder ", "  zcat "].iter().any(|start| line.starts_with(start)), "{command}: {line}");
+        }
+        if let Some((_, prices)) = help.split_once("\nPrices:\n") {
+            let section: Vec<&str> =
+                prices.lines().take_while(|line| line.is_empty() || line.starts_with(' ')).collect();
+            let options: Vec<&&str> = section.iter().filter(|line| line.trim_start().starts_with("--")).collect();
+            assert!(
+                options.len() == 2 && options.iter().all(|option| option.contains("--price-")),
+                "{command}: {section:?}"
+            );
+        }
+    }
+}
