@@ -1,22 +1,31 @@
 //! One line a look and cache, for pipes and logs.
 
-use super::frame::{History, Report};
+use super::frame::{Frame, History, Report};
 
-pub(super) const HEADER: &str = "cache             reads/s  memory  remote  loads/s   stale            objective  gain, points        loss   drift drifts   behind  state";
+const HEADER: &str = " reads/s  memory  remote  loads/s   stale            objective  gain, points        loss   drift drifts   behind  state";
 
-pub(super) fn lines(history: &History) -> Vec<String> {
-    let Some(frame) = history.last() else { return Vec::new() };
-    frame.caches.iter().map(|shown| line(&shown.id, &shown.report, history)).collect()
+/// Columns for the names of the caches: a page of several instances names these too.
+pub(super) fn width(frame: &Frame) -> usize {
+    frame.caches.iter().map(|shown| shown.id.chars().count()).fold(16, usize::max)
 }
 
-fn line(id: &str, report: &Report, history: &History) -> String {
+pub(super) fn header(width: usize) -> String {
+    format!("{:width$} {HEADER}", "cache")
+}
+
+pub(super) fn lines(history: &History, width: usize) -> Vec<String> {
+    let Some(frame) = history.last() else { return Vec::new() };
+    frame.caches.iter().map(|shown| line(&shown.id, &shown.report, history, width)).collect()
+}
+
+fn line(id: &str, report: &Report, history: &History, width: usize) -> String {
     let rates = history.rates(id).last();
     let rate =
         |of: fn(&super::frame::Rates) -> f64| rates.as_ref().map_or_else(dash, |rates| format!("{:.0}", of(rates)));
     let share = |share: Option<f64>| share.map_or_else(dash, |share| format!("{:.1}%", share * 100.0));
     let state = report.control.as_ref().map_or("no control", |control| control.state.as_str());
     format!(
-        "{id:16} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {:>5} {:>7} {:>6} {:>8}  {state}",
+        "{id:width$} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {:>5} {:>7} {:>6} {:>8}  {state}",
         rate(|rates| rates.reads),
         share(rates.and_then(|rates| rates.memory)),
         share(rates.and_then(|rates| rates.remote)),
@@ -56,9 +65,9 @@ mod tests {
     fn a_line_says_it_all() {
         let mut history = History::default();
         history.push(frame(1000, 0));
-        assert!(lines(&history)[0].contains("demo                    -"), "{:?}", lines(&history));
+        assert!(lines(&history, 16)[0].contains("demo                    -"), "{:?}", lines(&history, 16));
         history.push(frame(2000, 1000));
-        let lines = lines(&history);
+        let lines = lines(&history, 16);
         assert_eq!(lines.len(), 2);
         for part in [
             "demo",
@@ -77,6 +86,19 @@ mod tests {
             assert!(lines[0].contains(part), "{part}: {}", lines[0]);
         }
         let columns = |line: &str| line.chars().take_while(|letter| *letter != '%').count();
-        assert!(columns(&lines[0]) < HEADER.find("remote").unwrap());
+        assert!(columns(&lines[0]) < header(16).find("remote").unwrap());
+    }
+
+    #[test]
+    fn columns_stay_in_line_where_several_instances_are_named() {
+        let (mut history, mut named) = (History::default(), frame(1000, 0));
+        named.caches[0].id = "instance-7.internal:9465 users".into();
+        let wide = width(&named);
+        history.push(named);
+        let ends = |line: &str, of: &str| line.split_once(of).map(|(before, _)| before.chars().count() + of.len());
+        let lines = lines(&history, wide);
+        // Two caches, neither with a rate yet: the dash stands below the end of its heading.
+        assert_eq!(ends(&header(wide), "reads/s"), ends(&lines[0], "      -"));
+        assert_eq!(ends(&lines[1], " 0.71 "), ends(&lines[0], " 0.71 "));
     }
 }

@@ -27,13 +27,20 @@ pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
 
 fn print(client: &Client, first: Frame, times: u64) -> Result<(), Failure> {
     let mut history = History::default();
+    let mut width = lines::width(&first);
     history.push(first);
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", lines::HEADER)?;
+    writeln!(out, "{}", lines::header(width))?;
     for _ in 0..times {
         std::thread::sleep(EVERY);
-        history.push(Frame::read(client)?);
-        for line in lines::lines(&history) {
+        let frame = Frame::read(client)?;
+        // Newcomers may have longer names.
+        if lines::width(&frame) > width {
+            width = lines::width(&frame);
+            writeln!(out, "{}", lines::header(width))?;
+        }
+        history.push(frame);
+        for line in lines::lines(&history, width) {
             writeln!(out, "{line}")?;
         }
         out.flush()?;
@@ -96,7 +103,7 @@ pub fn looked(answers: impl IntoIterator<Item = serde_json::Value>) -> usize {
         screen.history.push(frame);
         reports += 1;
         let caches = screen.history.last().map_or(0, |frame| frame.caches.len());
-        assert_eq!(lines::lines(&screen.history).len(), caches, "a line a cache");
+        assert_eq!(lines::lines(&screen.history, 16).len(), caches, "a line a cache");
         let Ok(mut terminal) = Terminal::new(TestBackend::new(80, 24));
         let Ok(_) = terminal.draw(|canvas| screen.draw(canvas));
         screen.choose(1);

@@ -76,7 +76,10 @@ impl Screen {
                 Text::raw(gain(&shown.report)),
             ])
         });
-        let widths = [14, 10, 9, 7, 7, 8, 19, 16].map(Constraint::Length);
+        // A page of several instances names these too: so much of that as a third of the screen holds.
+        let longest = frame.caches.iter().map(|shown| shown.id.chars().count()).max().unwrap_or(0);
+        let name = u16::try_from(longest).unwrap_or(u16::MAX).min(area.width / 3).max(14);
+        let widths = [name, 10, 9, 7, 7, 8, 19, 16].map(Constraint::Length);
         let table = Table::new(rows, widths)
             .header(Row::new(COLUMNS).style(Style::new().add_modifier(Modifier::DIM)))
             .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
@@ -227,6 +230,14 @@ mod tests {
         screen.choose(-9);
         screen.lost = Some("connection refused".into());
         assert!(drawn(&screen, 110, 24).contains("old numbers: connection refused"));
+        let mut several = frame(9000, 9000);
+        several.caches[0].id = "instance-7.internal:9465 users".into();
+        screen.history.push(several);
+        assert!(
+            drawn(&screen, 150, 24).contains("instance-7.internal:9465 users learned"),
+            "{}",
+            drawn(&screen, 150, 24)
+        );
         // However small it is.
         for (width, height) in [(1, 1), (20, 5), (40, 12), (300, 100)] {
             drawn(&screen, width, height);
