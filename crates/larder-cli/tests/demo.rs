@@ -5,6 +5,7 @@
 #[allow(dead_code, unreachable_pub, reason = "the servers of another crate's tests")]
 mod server;
 
+#[cfg(feature = "tls")]
 mod support {
     pub(crate) use crate::server;
 }
