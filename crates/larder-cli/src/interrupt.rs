@@ -2,6 +2,9 @@
 
 use crate::failure::Failure;
 
+/// The exit code of what a signal ended, as shells tell it of Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
 /// Hears it from the moment on that this is made, in a tokio runtime.
 pub(crate) struct Interrupt {
     #[cfg(unix)]
@@ -35,6 +38,19 @@ impl Interrupt {
         #[cfg(not(unix))]
         tokio::signal::ctrl_c().await.map_err(unheard)
     }
+}
+
+/// Whoever ends this process now ends it when this has cleaned up; for commands that run in no tokio runtime.
+pub(crate) fn clean_up(clean: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unheard)?;
+    let mut interrupt = runtime.block_on(async { Interrupt::listen() })?;
+    std::thread::spawn(move || {
+        if runtime.block_on(interrupt.heard()).is_ok() {
+            clean();
+            std::process::exit(INTERRUPTED);
+        }
+    });
+    Ok(())
 }
 
 fn unheard(error: std::io::Error) -> Failure {

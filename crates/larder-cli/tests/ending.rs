@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Runs until its page is up, its temporary files in a folder of its own.
 fn started(args: &[&str], temporary: &std::path::Path) -> (Child, BufReader<std::process::ChildStderr>) {
@@ -16,6 +17,30 @@ fn started(args: &[&str], temporary: &std::path::Path) -> (Child, BufReader<std:
     errors.read_line(&mut first).unwrap();
     assert!(first.starts_with("Dashboard: "), "{first}");
     (child, errors)
+}
+
+#[test]
+fn a_conversion_that_is_ended_leaves_what_was_there() {
+    for signal in ["-INT", "-TERM"] {
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().join("there.csv");
+        fs::write(&there, "before").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.args(["convert", "gen:zipf:requests=4_000_000_000"]).arg(&there);
+        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        // Once there is something written.
+        while !fs::read_dir(folder.path())
+            .unwrap()
+            .any(|file| file.unwrap().metadata().is_ok_and(|file| file.len() > 10))
+        {
+            assert!(Instant::now() < until && child.try_wait().unwrap().is_none(), "nothing is written");
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+        assert_eq!(fs::read_to_string(&there).unwrap(), "before");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{signal}");
+    }
 }
 
 #[test]

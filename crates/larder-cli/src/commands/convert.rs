@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use crate::args::ConvertArgs;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::progress::Bar;
 use crate::streams;
 use crate::table::count;
@@ -91,6 +92,9 @@ impl<'a> Beside<'a> {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(folder).map_err(|error| unwritten(output, &error))?;
+        let path = file.path().to_owned();
+        // It may be gone already.
+        interrupt::clean_up(move || drop(fs::remove_file(path)))?;
         if let Some(there) = there {
             fs::set_permissions(file.path(), there.permissions()).map_err(|error| unwritten(output, &error))?;
         }
