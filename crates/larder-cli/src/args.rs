@@ -112,7 +112,7 @@ pub(crate) struct ReplayArgs {
     pub(crate) standing: bool,
 
     /// The share of the keys that an experiment's ghosts see [default: as many as fill 1024 objects a shard]
-    #[arg(long, value_name = "SHARE", requires = "arms")]
+    #[arg(long, value_name = "SHARE", requires = "arms", value_parser = parse_sample, allow_negative_numbers = true)]
     pub(crate) ghosts: Option<f64>,
 
     /// Shards of an experiment, half of them an arm
@@ -515,6 +515,12 @@ fn parse_sureness(text: &str) -> Result<f32, String> {
 fn parse_inner_share(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share: &f64| *share > 0.0 && *share < 1.0);
     share.ok_or_else(|| "not a share between 0 and 1".to_owned())
+}
+
+/// A share of the keys that may be all of them.
+pub(crate) fn parse_sample(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share: &f64| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "not a share of the keys above 0 and at most 1, such as 0.1".to_owned())
 }
 
 pub(crate) fn parse_shards(text: &str) -> Result<usize, String> {

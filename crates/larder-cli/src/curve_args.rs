@@ -3,7 +3,7 @@
 use clap::Args;
 use larder_policy::PolicySpec;
 
-use crate::args::{CellArgs, TraceArgs};
+use crate::args::{CellArgs, TraceArgs, parse_sample};
 use crate::price_args::PriceArgs;
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(crate) struct CurveArgs {
     pub(crate) points: u64,
 
     /// The share of the keys in a sample, up to 1 for all [default: about 8192 keys]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = parse_sample, allow_negative_numbers = true)]
     pub(crate) sample: Option<f64>,
 
     /// Samples to draw

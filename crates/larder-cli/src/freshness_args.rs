@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use larder_policy::PolicySpec;
 use larder_policy::freshness::Freshness;
-use larder_sim::CapacitySpec;
 use larder_sim::freshness::{FreshnessExperiment, FreshnessPolicy, NamedLifetimes, Reads};
+use larder_sim::{CapacitySpec, Weigh};
 
 use crate::args::{TraceArgs, parse_shards};
 
@@ -92,7 +92,7 @@ pub(crate) struct FreshnessArgs {
     pub(crate) notices: f64,
 
     /// How much the cache holds: a share of the distinct keys, or a number [default: everything without limit]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_objects)]
     pub(crate) capacity: Option<CapacitySpec>,
 
     /// Who leaves when it is full; see `larder policies`
@@ -164,6 +164,17 @@ pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| *share > 0.0 && *share < 1.0)
         .ok_or_else(|| "give a share such as 1% or 0.01, above 0 and below 1".into())
+}
+
+/// A size of a cache that counts objects.
+fn parse_objects(text: &str) -> Result<CapacitySpec, String> {
+    let size: CapacitySpec = text.parse().map_err(|error: larder_sim::Error| error.to_string())?;
+    let fits = size.is_share() || size.resolve(Weigh::Objects, None).is_ok();
+    if fits {
+        Ok(size)
+    } else {
+        Err("lifetimes are compared in caches of objects: give a share (10%) or a number of them (5000)".into())
+    }
 }
 
 /// A price in loads.

@@ -58,6 +58,16 @@ fn options_that_would_do_nothing_are_refused() {
 }
 
 #[test]
+fn a_value_that_does_not_fit_is_told_with_its_option() {
+    for share in ["0", "2", "nan", "-1"] {
+        refused(&["replay", TRACE, "--arms", "clock,lru", "--ghosts", share], 2, "'--ghosts <SHARE>'");
+        refused(&["curve", TRACE, "--sample", share], 2, "'--sample <SHARE>'");
+    }
+    refused(&["freshness", "changes:poisson", "--capacity", "64MiB"], 2, "in caches of objects");
+    refused(&["freshness", "changes:poisson", "--capacity", "0"], 2, "must be above 0");
+}
+
+#[test]
 fn what_a_trace_does_not_carry_is_not_made_up() {
     let folder = tempfile::tempdir().unwrap();
     let keys = written(folder.path(), "keys.csv", "key\na\nb\na\n");
