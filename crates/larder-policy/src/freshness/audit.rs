@@ -197,6 +197,11 @@ impl Audits {
         }
     }
 
+    /// No audit could have been drawn of the read that just came in.
+    pub(super) fn unread(&mut self) {
+        self.all_reads = (self.all_reads - 1.0).max(0.0);
+    }
+
     /// A value was loaded, not for an audit.
     #[inline]
     pub(super) fn loaded(&mut self) {
@@ -254,6 +259,12 @@ impl Audits {
         if audit.probability > 0.0 {
             self.all_reads = (self.all_reads - 1.0 / audit.probability).max(0.0);
         }
+    }
+
+    /// The origin was asked and told nothing that could be compared: as if it had not been, but it was.
+    pub(super) fn unanswered(&mut self, audit: Audit) {
+        self.audits += 1.0;
+        self.forgone(audit);
     }
 
     /// By how much more audits find stale than the forecast says, shrunk to 1 while they have found little.

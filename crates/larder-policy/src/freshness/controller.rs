@@ -4,12 +4,14 @@
 //! stale reads found too many (or too few) moves its set point, which is integral action without wind-up (Åström, Hägglund,
 //! "Advanced PID control", 2006).
 
+/// θ at first, by the objective.
+const START: f64 = 1.5;
 /// Reads between steps.
 const STEP: u32 = 100;
 /// ln θ falls and rises by these times the logarithm of what is foreseen by what is wanted, held within a range; a storm
 /// makes it fall faster.
 const FALL: f64 = 0.05;
-const RISE: f64 = 0.0175;
+const RISE: f64 = 0.03;
 const ERROR: (f64, f64) = (3.0, 1.0);
 const STORM: f64 = 10.0;
 /// Steps shrink with the root of the reads after so many, to so much at least: the last word is the debt's.
@@ -55,9 +57,9 @@ impl Controller {
         let objective = clamped(objective);
         Self {
             objective,
-            threshold: 2.0 * objective,
+            threshold: START * objective,
             era: 0,
-            fallen: 2.0 * objective,
+            fallen: START * objective,
             foreseen: 0.0,
             window: 0.0,
             reads: 0.0,

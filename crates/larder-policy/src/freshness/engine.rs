@@ -51,6 +51,13 @@ impl Group {
         let (controller, audits, most_stale) = (Controller::new(share), Audits::new(share), most_stale(share));
         Self { freshness, controller, audits, most_stale, suspended: None }
     }
+
+    /// What a read that is foreseen to be stale with probability `stale` is charged: by what audits found of such forecasts, for most values served
+    /// are never asked for again, and nothing else corrects what they are charged.
+    #[inline]
+    fn charge(&self, stale: f64) -> f64 {
+        stale * self.audits.bias()
+    }
 }
 
 /// The greatest chance of being stale that is ever served.
@@ -69,6 +76,8 @@ pub struct Engine {
     records: Vec<Record>,
     most_keys: usize,
     hours: Vec<Hours>,
+    /// Of keys that were forgotten.
+    spare_hours: Vec<u32>,
     pub(super) experts: Experts,
     pub(super) prior: Prior,
     surge: Surge,
@@ -96,6 +105,7 @@ impl Engine {
             records: Vec::new(),
             most_keys: MOST_KEYS,
             hours: Vec::new(),
+            spare_hours: Vec::new(),
             experts: Experts::new(Expert::Hedge),
             prior: Prior::default(),
             surge: Surge::default(),
@@ -192,7 +202,9 @@ impl Engine {
         if let Some(ttl) = freshness.starting
             && self.looks < STARTING_LOOKS
         {
-            return if age < ttl.as_secs_f64() { Decision::Serve } else { Decision::Load };
+            let is_fresh = age < ttl.as_secs_f64();
+            self.groups[usize::from(record.group)].audits.unread();
+            return if is_fresh { Decision::Serve } else { Decision::Load };
         }
         let grace = freshness.grace.as_secs_f64();
         let hazard = self.hazard_of(record, age - grace);
@@ -212,9 +224,10 @@ impl Engine {
             if !ahead || stale >= group.most_stale {
                 return Decision::Load;
             }
-            group.controller.served(stale);
-            record.cached.served_stale += stale as f32;
-            return Decision::ServeAndRefresh;
+            return match serve(record, group, &mut self.rng, stale) {
+                Decision::Serve => Decision::ServeAndRefresh,
+                audit => audit,
+            };
         }
         if is_fresh && grace == 0.0 {
             // Under a constant hazard the index grows at most with the square of the age, the chance with the age.
@@ -230,10 +243,11 @@ impl Engine {
     pub fn forgo(&mut self, subject: Subject, audit: Audit) {
         let group = &mut self.groups[usize::from(self.classes.all[usize::from(subject.class.0)].group)];
         group.audits.forgone(audit);
+        let charged = group.charge(audit.stale);
         if group.suspended.is_none()
             && let Some(slot) = self.find(subject.key)
         {
-            self.records[slot].cached.served_stale += audit.stale as f32;
+            self.records[slot].cached.served_stale += charged as f32;
         }
     }
 
@@ -263,19 +277,23 @@ impl Engine {
             let covered = (age / seconds(since, now)).powi(2);
             let (whole, served) = (foreseen.hazard.stale(), covered * f64::from(before.served_stale));
             let share = if whole > 1e-12 { 1.0 / whole } else { 1.0 };
-            let shape = self.groups[group].audits.bias();
             // Of what was served, what is now known: nothing was stale if nothing changed, and if something did, each read
             // was stale with the chance that the change came before it.
-            let known = if changed { served * share * shape } else { 0.0 };
+            let known = if changed { served * share } else { 0.0 };
             self.groups[group].controller.correct(served, known);
             if let Some(audit) = load.audit {
                 let stale = if changed { if grace > 0.0 { (audit.stale * share).min(1.0) } else { 1.0 } } else { 0.0 };
-                self.groups[group].audits.found(audit, stale);
-                if self.groups[group].suspended.is_none() {
-                    self.groups[group].controller.correct(audit.stale, stale);
+                let group = &mut self.groups[group];
+                let charged = group.charge(audit.stale);
+                group.audits.found(audit, stale);
+                if group.suspended.is_none() {
+                    group.controller.correct(charged, stale);
                 }
             }
             self.learn(slot, &foreseen, since, asked, changed, exact);
+        } else if let Some(audit) = load.audit {
+            // It says nothing: no evidence came, or none that counts.
+            self.groups[group].audits.unanswered(audit);
         }
         if load.audit.is_none() && is_look {
             self.groups[group].audits.loaded();
@@ -360,6 +378,7 @@ impl Engine {
         self.index.allocation_size()
             + self.records.capacity() * size_of::<Record>()
             + self.hours.capacity() * size_of::<Hours>()
+            + self.spare_hours.capacity() * size_of::<u32>()
             + self.classes.all.capacity() * size_of::<Class>()
     }
 
@@ -473,9 +492,8 @@ impl Engine {
             // Somewhere within the life: its middle is the least surprising.
             let middle = Time(loaded.0 + ended.0.saturating_sub(loaded.0) / 2);
             changes.last = exact.unwrap_or(middle);
-            if changes.seen >= CHANGES_FOR_HOURS && changes.hours == NONE && self.hours.len() < NONE as usize {
-                changes.hours = self.hours.len() as u32;
-                self.hours.push(Hours::of_key());
+            if changes.seen >= CHANGES_FOR_HOURS && changes.hours == NONE {
+                changes.hours = hours_of_key(&mut self.hours, &mut self.spare_hours);
             }
         }
         let weight = if changes.looks <= 4 { 1.0 } else { 4.0 / f64::from(changes.looks) };
@@ -501,7 +519,7 @@ impl Engine {
     #[cold]
     fn add(&mut self, subject: Subject, now: Time) -> usize {
         let class = &self.classes.all[usize::from(subject.class.0)];
-        let gap = if class.gaps > 0.0 { 2.0 * class.log_gap.exp() } else { 3600.0 };
+        let gap = if class.gaps > 0.0 { class.log_gap.exp() } else { 3600.0 };
         let record = Record {
             key: subject.key,
             class: subject.class,
@@ -526,6 +544,8 @@ impl Engine {
             if let Ok(entry) = self.index.find_entry(gone.0, |&other| other as usize == slot) {
                 entry.remove();
             }
+            let hours = self.records[slot].changes.hours;
+            self.spare_hours.extend((hours != NONE).then_some(hours));
             self.records[slot] = record;
             slot
         };
@@ -533,6 +553,19 @@ impl Engine {
         self.index.insert_unique(subject.key.0, slot as u32, |&slot| records[slot as usize].key.0);
         slot
     }
+}
+
+/// A profile of its own for a key, in the place of one that was forgotten, if there is one.
+fn hours_of_key(hours: &mut Vec<Hours>, spare: &mut Vec<u32>) -> u32 {
+    if let Some(at) = spare.pop() {
+        hours[at as usize] = Hours::of_key();
+        return at;
+    }
+    if hours.len() >= NONE as usize {
+        return NONE;
+    }
+    hours.push(Hours::of_key());
+    hours.len() as u32 - 1
 }
 
 /// A life with what the experts make of it.
@@ -545,11 +578,12 @@ struct Foreseen {
 /// Serves a value that is stale with probability `stale`: charges the budget, and draws for an audit.
 #[inline]
 fn serve(record: &mut Record, group: &mut Group, rng: &mut Rng, stale: f64) -> Decision {
-    group.controller.served(stale);
+    let charged = group.charge(stale);
+    group.controller.served(charged);
     if let Some(probability) = group.audits.draw(stale, rng.unit()) {
         return Decision::Audit(super::Audit { probability, stale });
     }
-    record.cached.served_stale += stale as f32;
+    record.cached.served_stale += charged as f32;
     Decision::Serve
 }
 

@@ -86,15 +86,18 @@ impl Reads {
         Self { last: at, gap: gap.clamp(1e-6, 1e12) as f32, count: 0 }
     }
 
-    /// A read, `true` for the first gap ever seen of this key.
+    /// A read; the gap before it, if it is the first that was ever seen of this key: the read that made the record ends none.
     #[inline]
     pub(super) fn read(&mut self, at: Time) -> Option<f64> {
         let gap = seconds(self.last, at);
         self.last = self.last.max(at);
-        let is_first = self.count == 0;
         self.count = (self.count + 1).min(MEMORY);
+        if self.count == 1 {
+            return None;
+        }
+        // The gap it was made with counts for two.
         self.gap += ((gap - f64::from(self.gap)) / (f64::from(self.count) + 1.0)) as f32;
-        is_first.then_some(gap)
+        (self.count == 2).then_some(gap)
     }
 
     /// Reads a second: 1/mean gap, never reads by elapsed time, which makes short-lived keys look cold.

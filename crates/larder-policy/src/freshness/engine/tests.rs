@@ -459,3 +459,76 @@ fn what_comes_back_from_another_cache_is_no_second_look() {
     assert_eq!(load(&mut engine, 30, 80, 0), (2, 0, Some(secs(30)), 0.0));
     assert!(!engine.records[0].flips.is_marked());
 }
+
+#[test]
+fn the_first_read_of_a_key_ends_no_gap() {
+    let mut engine = engine(0.01);
+    let read = |engine: &mut Engine, key: u64, seconds: u64| {
+        let subject = engine.subject(KeyHash::mix(key), "page:1", 1, 0);
+        engine.read(subject, Time(seconds * 1_000_000), false);
+        engine.record(subject.key).unwrap().reads.rate()
+    };
+    // Keys that are read each hundred seconds.
+    for key in 0..50 {
+        for at in 0..3 {
+            read(&mut engine, key, 1000 * key + 100 * at);
+        }
+    }
+    let young = read(&mut engine, 99, 100_000);
+    assert!((young / 0.01 - 1.0).abs() < 0.01, "what its class does: {young}");
+    let known = read(&mut engine, 99, 100_100);
+    assert!((known / 0.01 - 1.0).abs() < 0.01, "{known}");
+}
+
+#[test]
+fn profiles_of_forgotten_keys_are_used_again() {
+    let mut engine = engine(0.05).with_most_keys(64);
+    // One key after another, each of which changes at each of five reads.
+    for read in 0..5000 {
+        let now = Time((read + 1) * 60_000_000);
+        let subject = engine.subject(KeyHash::mix(read / 5), "", 1, 0);
+        engine.read(subject, now, false);
+        engine.loaded(subject, now, Loaded::new(now, Evidence::Digest(read)));
+    }
+    assert!((1..=64).contains(&engine.hours.len()), "{}", engine.hours.len());
+}
+
+#[test]
+fn an_audit_that_the_origin_does_not_answer_certifies_nothing() {
+    let mut engine = engine(0.05);
+    let subject = engine.subject(KeyHash(7), "", 1, 0);
+    let mut audits = 0;
+    for at in 1..200_000 {
+        let now = Time(at * 1_000_000);
+        let mut load = Loaded::new(now, Evidence::Unknown);
+        match engine.read(subject, now, at > 1) {
+            Decision::Serve => continue,
+            Decision::Audit(audit) => (load, audits) = (load.audit(audit), audits + 1),
+            Decision::Load | Decision::ServeAndRefresh => {}
+        }
+        engine.loaded(subject, now, load);
+    }
+    assert!(audits > 20);
+    assert!(engine.measured(None).is_none_or(|measured| !measured.is_certifiable), "{:?}", engine.measured(None));
+}
+
+#[test]
+fn reads_served_by_a_starting_lifetime_are_not_said_to_be_fresh() {
+    let start = Duration::from_secs(1 << 30);
+    let mut engine = Engine::new(Freshness::stale_reads(0.01).unwrap().max_ttl(2 * start).starting_ttl(start), 1);
+    let mut origin = Origin::new(10, 2);
+    origin.run(&mut engine, 20_000);
+    assert!(origin.stale_rate() > 0.1);
+    assert_eq!(engine.audited().reads, 10.0, "but the first of each key, which was loaded");
+}
+
+#[test]
+fn audits_find_what_is_stale_while_it_is_refreshed_ahead() {
+    let freshness = Freshness::stale_reads(0.05).unwrap().max_ttl(Duration::from_secs(1 << 40)).refresh_ahead(0.01);
+    let mut engine = Engine::new(freshness, 1);
+    let mut origin = Origin::new(300, 3);
+    origin.run(&mut engine, 600_000);
+    let measured = engine.measured(None).unwrap();
+    let truth = origin.stale_rate();
+    assert!(truth < 0.06 && (measured.low..=measured.high).contains(&truth), "{truth} {measured:?}");
+}
