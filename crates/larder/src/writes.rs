@@ -11,7 +11,7 @@ use crate::behind::{Behind, Sink, Write};
 use crate::cache::{Cache, Inner};
 use crate::fetched::{Fetched, Options};
 use crate::key::Key;
-use crate::remote::{Name, names};
+use crate::remote::{Invalidation, Name, names};
 use crate::{Error, ErrorKind};
 
 /// Where writes go.
@@ -52,7 +52,8 @@ where
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the cache has neither; [`ErrorKind::Sink`], [`ErrorKind::Storage`] or [`ErrorKind::Overloaded`] if it was
-    /// not written, and then nothing is kept; [`ErrorKind::BadKey`]; [`ErrorKind::Codec`].
+    /// not written, and then nothing is kept; [`ErrorKind::BadKey`]; [`ErrorKind::Codec`]. Where nobody can say whether it was written, as the
+    /// [sink](Sink) timed out or the caller no longer waits, what was cached before is forgotten, here and elsewhere.
     pub async fn put(&self, key: K, value: V) -> Result<(), Error> {
         self.put_with(key, value, Options::default()).await
     }
@@ -66,8 +67,10 @@ where
         let codec = self.inner.codec.as_ref().ok_or_else(nowhere)?;
         let bytes = codec.encode(&value)?;
         let _turn = self.inner.turns.take(self.inner.store.hasher.hash(&key)).await;
-        self.write(&key, Some(bytes)).await?;
-        self.insert_with(key, value, options).await
+        let written = self.write(&key, Some(bytes)).await?;
+        self.insert_with(key.clone(), value, options).await?;
+        written.settle();
+        Ok(())
     }
 
     /// Deletes a value at the origin, as [`put`](Self::put) writes one, and forgets it.
@@ -81,11 +84,11 @@ where
     {
         self.open()?;
         let _turn = self.inner.turns.take(self.inner.store.hasher.hash(key)).await;
-        self.write(key, None).await?;
+        self.write(key, None).await?.settle();
         self.changed(key).await
     }
 
-    async fn write<Q>(&self, key: &Q, value: Option<Bytes>) -> Result<(), Error>
+    async fn write<'a, Q>(&'a self, key: &'a Q, value: Option<Bytes>) -> Result<Unsettled<'a, K, V, Q>, Error>
     where
         K: Borrow<Q>,
         Q: Key + ?Sized,
@@ -98,14 +101,71 @@ where
         };
         // What began to load before may have read the old value, and what begins from now on may still.
         inner.store.fence(key, inner.store.hasher.hash(key));
-        match &inner.writes {
+        let unsettled = Unsettled { cache: self, key, is_settled: false };
+        let written = match &inner.writes {
             Writes::Nowhere => Err(nowhere()),
             Writes::Through(sink) => {
                 let written = sink.write(&[Write { sequence: 0, name, value }]).await;
                 inner.store.fence(key, inner.store.hasher.hash(key));
-                written.map_err(|error| Error::caused(ErrorKind::Sink, format!("the write failed: {error}"), error))
+                written
             }
             Writes::Behind(log) => log.append(name, value).await.map(drop),
+        };
+        let Err(error) = written else { return Ok(unsettled) };
+        if error.kind() != ErrorKind::Timeout {
+            unsettled.settle();
+        }
+        Err(match &inner.writes {
+            Writes::Through(_) => Error::caused(ErrorKind::Sink, format!("the write failed: {error}"), error),
+            _ => error,
+        })
+    }
+}
+
+/// A write under way. If it is left so, the origin may have either value: what is cached is forgotten, here and elsewhere.
+struct Unsettled<'a, K, V, Q>
+where
+    K: Key + Clone + Borrow<Q>,
+    V: Clone + Send + Sync + 'static,
+    Q: Key + ?Sized,
+{
+    cache: &'a Cache<K, V>,
+    key: &'a Q,
+    is_settled: bool,
+}
+
+impl<K, V, Q> Unsettled<'_, K, V, Q>
+where
+    K: Key + Clone + Borrow<Q>,
+    V: Clone + Send + Sync + 'static,
+    Q: Key + ?Sized,
+{
+    fn settle(mut self) {
+        self.is_settled = true;
+    }
+}
+
+impl<K, V, Q> Drop for Unsettled<'_, K, V, Q>
+where
+    K: Key + Clone + Borrow<Q>,
+    V: Clone + Send + Sync + 'static,
+    Q: Key + ?Sized,
+{
+    fn drop(&mut self) {
+        if self.is_settled {
+            return;
+        }
+        let inner = &self.cache.inner;
+        inner.store.forget(self.key, inner.store.hasher.hash(self.key));
+        if inner.shared.is_some() {
+            let (inner, text) = (inner.clone(), self.key.text().into_owned());
+            let tell = async move {
+                if let Some(shared) = &inner.shared {
+                    // What cannot be told now is remembered and told later.
+                    let _ = shared.invalidate(Invalidation::Key(shared.name(&text))).await;
+                }
+            };
+            self.cache.inner.runtime.spawn(tell);
         }
     }
 }

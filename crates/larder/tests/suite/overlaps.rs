@@ -161,6 +161,57 @@ async fn of_two_writes_at_once_origin_and_cache_keep_the_same() {
     assert_eq!(cache.local("k"), Some(last));
 }
 
+/// Its value is the number of writes. Writes at once, and says so after a second, or that it did not hear back in time.
+#[derive(Clone, Default)]
+struct Late(Arc<AtomicU64>, Arc<AtomicBool>);
+
+impl Sink for Late {
+    fn write<'a>(&'a self, batch: &'a [Write]) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            match batch[0].value {
+                Some(_) => self.0.fetch_add(1, Ordering::SeqCst),
+                None => self.0.swap(0, Ordering::SeqCst),
+            };
+            sleep(SECOND).await;
+            if self.1.load(Ordering::SeqCst) { Err(Error::new(ErrorKind::Timeout, "no answer")) } else { Ok(()) }
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_nobody_knows_the_end_of_leaves_no_old_value_here_or_elsewhere() {
+    let (store, sink) = (Arc::new(InProcess::new(1 << 20)), Late::default());
+    let process = || shared(&Arc::new(InProcess::clone(&store))).write_through(sink.clone());
+    let (here, there) = (process().build().unwrap(), process().build().unwrap());
+    let origin = || {
+        let value = sink.0.clone();
+        move || async move { one(value.load(Ordering::SeqCst)).await }
+    };
+    let key = || "k".to_owned();
+    for (old, late) in [(1, false), (3, true)] {
+        here.put(key(), old).await.unwrap();
+        // The other hears of it.
+        sleep(SECOND).await;
+        assert_eq!(there.get_with("k", origin()).await.unwrap(), old);
+        sink.1.store(late, Ordering::SeqCst);
+        if late {
+            assert_eq!(here.put(key(), old + 1).await.unwrap_err().kind(), ErrorKind::Sink);
+        } else {
+            tokio::time::timeout(SECOND / 2, here.put(key(), old + 1)).await.unwrap_err();
+        }
+        sleep(SECOND).await;
+        for cache in [&here, &there] {
+            assert_eq!(cache.get_with("k", origin()).await.unwrap(), old + 1);
+        }
+        sink.1.store(false, Ordering::SeqCst);
+    }
+    // A deletion, too.
+    tokio::time::timeout(SECOND / 2, here.delete("k")).await.unwrap_err();
+    sleep(SECOND).await;
+    assert_eq!(there.get_with("k", origin()).await.unwrap(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_stale_keys_wait_once_for_an_origin_that_hangs() {
     let clock = Clock::manual(Time(1_795_000_000_000_000));
