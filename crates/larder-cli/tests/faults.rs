@@ -37,8 +37,10 @@ fn an_experiment_holds_no_more_than_was_asked_for() {
     let arms = ["replay", TRACE, "--arms", "clock,lru", "--slices", "20"];
     for more in [&["--capacity", "63"][..], &["--capacity", "1%", "--shards", "65"], &["--capacity", "1", "--standing"]]
     {
-        refused(&[&arms[..], more].concat(), 2, "choose a larger one, or --shards");
+        refused(&[&arms[..], more].concat(), 2, "choose a larger one, or fewer shards");
     }
+    let lifetimes = ["freshness", "changes:poisson", "--reads", "zipf:0.9:3", "--arms", "objective:1%,ttl:5m"];
+    refused(&[&lifetimes[..], &["--capacity", "10"]].concat(), 2, "choose a larger one, or fewer shards");
     for more in [&["--capacity", "64"][..], &["--capacity", "1%"], &["--capacity", "10%", "--shards", "100"]] {
         assert!(run(&[&arms[..], more].concat()).status.success(), "{more:?}");
     }

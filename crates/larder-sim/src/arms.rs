@@ -191,6 +191,7 @@ impl ArmsRun {
         source.make_repeatable()?;
         let (survey, _) = Survey::take(&mut *source.open()?, &[], observer)?;
         let whole = self.capacity.resolve(self.weigh, Some(&survey))?;
+        check_shards(whole, self.shards)?;
         Ok((survey, whole))
     }
 
@@ -246,10 +247,21 @@ pub(crate) fn check_alpha(alpha: f64) -> Result<(), Error> {
     }
 }
 
+/// A shard holds 1 at least: more of them than fit would together hold more than was asked for.
+pub(crate) fn check_shards(whole: Capacity, shards: usize) -> Result<(), Error> {
+    let limit = whole.limit;
+    if limit >= shards as u64 {
+        return Ok(());
+    }
+    Err(Error::option(format!(
+        "a capacity of {limit} cannot be divided among {shards} shards, which hold 1 each at least: choose a larger one, or fewer shards"
+    )))
+}
+
 /// See [`ArmsRun::part`].
 pub(crate) fn part_of(whole: Capacity, shards: usize, shard: usize) -> Capacity {
     let (shards, shard) = (shards as u64, shard as u64);
-    Capacity { limit: (whole.limit / shards + u64::from(shard < whole.limit % shards)).max(1), ..whole }
+    Capacity { limit: whole.limit / shards + u64::from(shard < whole.limit % shards), ..whole }
 }
 
 /// See [`ArmsRun::shard_of`].

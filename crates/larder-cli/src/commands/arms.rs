@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use larder_sim::{ArmsRecord, ArmsRun, EffectRecord, LEAST_OBJECTS, RolloutRecord, Source, StandingRecord, Survey};
+use larder_sim::{ArmsRecord, ArmsRun, EffectRecord, RolloutRecord, StandingRecord};
 
 use super::{failed, print_json};
 use crate::args::ReplayArgs;
@@ -34,7 +34,6 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
                 details: args.details,
             };
             let bar = Bar::new(source.name());
-            refuse_empty_shards(&run, &mut source, &bar)?;
             if args.rollout {
                 let record = run.rehearse(&mut source, &bar).map_err(|error| failed(error, &source))?;
                 bar.clear();
@@ -49,28 +48,6 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
                 if args.json { print_json([&record])? } else { print(&record)? }
             }
         }
-    }
-    Ok(())
-}
-
-/// A shard holds an object at least: of more shards than objects all together would hold more than was asked for.
-fn refuse_empty_shards(run: &ArmsRun, source: &mut Source, bar: &Bar) -> Result<(), Failure> {
-    let ArmsRun { capacity, weigh, shards, .. } = run;
-    let survey = match capacity.is_share() {
-        // As much as that a share always is.
-        true if *shards as u64 <= LEAST_OBJECTS => return Ok(()),
-        true => {
-            source.make_repeatable()?;
-            Some(Survey::take(&mut *source.open()?, &[], bar)?.0)
-        }
-        false => None,
-    };
-    let whole = capacity.resolve(*weigh, survey.as_ref()).map_err(|error| failed(error, source))?.limit;
-    if whole < *shards as u64 {
-        let whole = table::count(whole);
-        return Err(Failure::Usage(format!(
-            "capacity {capacity} is {whole}, and the {shards} shards it is divided among hold 1 at least: choose a larger one, or --shards {whole}"
-        )));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::FreshnessExperiment;
 use super::learned::Learned;
 use super::score::{Cache, Score, Store};
 use super::workload::{Event, Key, Workload};
-use crate::arms::{check_alpha, part_of, shard_of};
+use crate::arms::{check_alpha, check_shards, part_of, shard_of};
 use crate::experiment::ratio;
 use crate::progress::{Observer, Stage};
 use crate::{Error, Source};
@@ -234,6 +234,9 @@ struct Hall<'a> {
 
 impl<'a> Hall<'a> {
     fn new(run: &'a LifetimeArms, workload: &Workload, capacity: Option<Capacity>, seed: u64) -> Result<Self, Error> {
+        if let Some(whole) = capacity {
+            check_shards(whole, run.shards)?;
+        }
         let mut keys: Vec<Vec<Key>> = vec![Vec::new(); run.shards];
         let place = |key: &Key| {
             let shard = shard_of(key.hash, run.shards, seed);
