@@ -12,7 +12,7 @@ use larder_policy::{Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusa
 
 use crate::decisions::{Decided, Log, Note};
 use crate::entry::{Entry, Extra, steps};
-use crate::fetched::{Found, Options, Tier};
+use crate::fetched::{Brought, Fetched, Found, Tier};
 use crate::flight::Flights;
 use crate::key::Key;
 use crate::prewarm::Warmed;
@@ -74,22 +74,13 @@ pub(crate) enum Pause {
 pub(crate) struct Arrival<K, V> {
     pub(crate) key: K,
     pub(crate) hash: KeyHash,
-    pub(crate) value: Option<V>,
     pub(crate) size: u32,
     pub(crate) op: Op,
-    /// When the origin was asked.
-    pub(crate) as_of: Time,
-    /// What the load cost, in µs.
-    pub(crate) cost: u32,
     pub(crate) evidence: Evidence,
-    pub(crate) audit: Option<Audit>,
-    pub(crate) options: Options,
-    /// Until when it is fresh, where another process has decided.
-    pub(crate) fresh_until: Option<Time>,
-    /// When the remote tier was asked, if that matters.
-    pub(crate) checked: Option<Time>,
     /// The engine has not heard of the read that it answers.
     pub(crate) unheard: bool,
+    /// `checked` only where it matters when the remote tier was asked.
+    pub(crate) brought: Brought<V>,
 }
 
 impl Counts {
@@ -224,21 +215,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     /// Keeps what was loaded or written, if it may be kept.
     pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) {
-        let Arrival {
-            key,
-            hash,
-            value,
-            size,
-            op,
-            as_of,
-            cost,
-            evidence,
-            audit,
-            options,
-            fresh_until,
-            checked,
-            unheard,
-        } = arrival;
+        let Arrival { key, hash, size, op, evidence, unheard, brought } = arrival;
+        let Brought { fetched, as_of, cost, audit, fresh_until, checked, .. } = brought;
+        let Fetched { value, options, .. } = fetched;
         let access = Access { key: hash, at: now, size, cost, op };
         let resident = self.kernel.peek(hash);
         let is_resident = resident.is_some();

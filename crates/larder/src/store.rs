@@ -324,29 +324,31 @@ where
 
     /// Keeps what a flight brought, unless the key was written or cleared since it began.
     pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>) {
-        let from = brought.from;
         let arrival = self.arrival(flight.key.clone(), hash, brought, Op::Get);
         // The read that a renewal serves was a hit, and was recorded as one.
         if !flight.renews {
-            self.record(&flight.key, Op::Get, arrival.as_of, arrival.size, arrival.cost, arrival.options.ttl);
+            let Brought { fetched, as_of, cost, .. } = &arrival.brought;
+            self.record(&flight.key, Op::Get, *as_of, arrival.size, *cost, fetched.options.ttl);
         }
         let now = self.clock.now();
         self.change(self.at(hash), |segment| {
-            if from == Tier::Origin {
-                segment.loaded(arrival.cost);
-                segment.counts.absent += u64::from(arrival.value.is_none());
+            let Brought { fetched, as_of, cost, audit, from, .. } = &arrival.brought;
+            let as_of = *as_of;
+            if *from == Tier::Origin {
+                segment.loaded(*cost);
+                segment.counts.absent += u64::from(fetched.value.is_none());
             }
             let is_void = flight.is_fenced()
                 || flight.generation != self.generation.load(Ordering::Relaxed)
-                || self.tags.are_removed(&arrival.options.tags, arrival.as_of)
-                || !self.floors.admits(hash, arrival.as_of);
+                || self.tags.are_removed(&fetched.options.tags, as_of)
+                || !self.floors.admits(hash, as_of);
             if is_void {
                 segment.counts.fenced += 1;
-                segment.forgo(hash, arrival.audit);
+                segment.forgo(hash, *audit);
                 return;
             }
             if self.rules.consistency == Consistency::MonotonicReads {
-                self.floors.raise(hash, arrival.as_of);
+                self.floors.raise(hash, as_of);
             }
             segment.keep(Arrival { unheard: flight.take_unheard(), ..arrival }, now, &self.rules);
         });
@@ -409,7 +411,7 @@ where
             Brought { fetched, as_of: now, cost: 0, audit: None, from: Tier::Local, fresh_until: None, checked: None };
         let arrival = self.arrival(key, hash, brought, Op::Set);
         self.floors.raise(hash, now);
-        self.record(&arrival.key, Op::Set, now, arrival.size, 0, arrival.options.ttl);
+        self.record(&arrival.key, Op::Set, now, arrival.size, 0, arrival.brought.fetched.options.ttl);
         self.change(self.at(hash), |segment| {
             segment.counts.writes += 1;
             segment.fence(hash, |own| *own == arrival.key);
@@ -453,29 +455,13 @@ where
     }
 
     fn arrival(&self, key: K, hash: KeyHash, brought: Brought<V>, op: Op) -> Arrival<K, V> {
-        let Brought { fetched, as_of, cost, audit, fresh_until, checked, .. } = brought;
-        let checked = checked.filter(|_| as_of.0 < self.doubt.load(Ordering::Relaxed));
-        let evidence = fetched.evidence(self.digest.as_deref());
-        let Fetched { value, options, .. } = fetched;
-        let size = match (&self.weigher, &value) {
+        let checked = brought.checked.filter(|_| brought.as_of.0 < self.doubt.load(Ordering::Relaxed));
+        let evidence = brought.fetched.evidence(self.digest.as_deref());
+        let size = match (&self.weigher, &brought.fetched.value) {
             (Some(weigher), Some(value)) => weigher(&key, value),
             _ => 1,
         };
-        Arrival {
-            key,
-            hash,
-            value,
-            size,
-            op,
-            as_of,
-            cost,
-            evidence,
-            audit,
-            options,
-            fresh_until,
-            checked,
-            unheard: false,
-        }
+        Arrival { key, hash, size, op, evidence, unheard: false, brought: Brought { checked, ..brought } }
     }
 
     pub(crate) fn count(&self, hash: KeyHash, count: impl FnOnce(&mut Counts)) {
