@@ -77,7 +77,8 @@ where
             self.depart_many(led, load);
         }
         let began = Instant::now();
-        for Awaited { hash, timer, flight, stale } in awaited {
+        // What is led here lands in turn: who waits for the last is woken once.
+        for Awaited { hash, timer, flight, stale } in awaited.into_iter().rev() {
             let until = began + self.store.rules.patience(stale.is_some());
             let answer = timeout_at(until, flight.answer()).await;
             self.store.waited(hash, timer, answer.as_ref().map_or(Tier::Origin, tier_of));

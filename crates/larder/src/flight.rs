@@ -1,10 +1,10 @@
 //! Single flight: of many who miss a key at once, one loads and all get its answer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use larder_policy::KeyHash;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::Error;
 use crate::fetched::Found;
@@ -25,7 +25,8 @@ pub(crate) struct Flight<K, V> {
     unheard: AtomicBool,
     /// The key was written or invalidated since it began: its answer is not kept, and nobody joins it any more.
     fenced: AtomicBool,
-    answer: watch::Sender<Option<Answer<V>>>,
+    answer: OnceLock<Answer<V>>,
+    landed: Notify,
 }
 
 impl<K, V: Clone> Flight<K, V> {
@@ -41,7 +42,8 @@ impl<K, V: Clone> Flight<K, V> {
 
     fn new(key: K, generation: u32, renews: bool, unheard: bool) -> Arc<Self> {
         let (unheard, fenced) = (AtomicBool::new(unheard), AtomicBool::new(false));
-        Arc::new(Self { key, generation, renews, unheard, fenced, answer: watch::Sender::new(None) })
+        let (answer, landed) = (OnceLock::new(), Notify::new());
+        Arc::new(Self { key, generation, renews, unheard, fenced, answer, landed })
     }
 
     // Every access to the flags is made under the shard's lock, so they need no ordering of their own.
@@ -61,17 +63,22 @@ impl<K, V: Clone> Flight<K, V> {
         self.fenced.load(Ordering::Relaxed)
     }
 
+    /// The first answer stands.
     pub(crate) fn land(&self, answer: Answer<V>) {
-        self.answer.send_replace(Some(answer));
+        if self.answer.set(answer).is_ok() {
+            self.landed.notify_waiters();
+        }
     }
 
     /// The answer, when it comes.
     pub(crate) async fn answer(&self) -> Answer<V> {
-        let mut answers = self.answer.subscribe();
-        // The sender lives as long as `self`, so the channel cannot close while this waits.
-        match answers.wait_for(Option::is_some).await {
-            Ok(answer) => answer.clone().unwrap_or_else(|| Err(crate::load::abandoned())),
-            Err(_) => Err(crate::load::abandoned()),
+        loop {
+            // Who is woken from here on is woken even before it waits: nothing comes in between.
+            let landed = self.landed.notified();
+            if let Some(answer) = self.answer.get() {
+                return answer.clone();
+            }
+            landed.await;
         }
     }
 }

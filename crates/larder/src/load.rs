@@ -223,7 +223,7 @@ where
     /// Takes what was written and the origin may not have yet. It is not kept: the log knows nothing of its tags, its version and its
     /// lifetime.
     pub(crate) fn take_logged(&self, target: &Target<K, V>) -> Option<Answer<V>> {
-        let fetched = match self.pending(&target.flight.key.text())? {
+        let fetched = match self.pending(&target.flight.key)? {
             Ok(fetched) => fetched,
             Err(error) => return Some(Err(error)),
         };

@@ -356,9 +356,9 @@ where
 
     /// What the engine says to a read that the remote tier can serve, and that it has heard of; without one there is nothing to say.
     pub(crate) fn judge(&self, hash: KeyHash, key: &K) -> Decision {
-        let now = self.clock.now();
         let segment = &mut *self.segment(hash);
         let Some(engine) = &mut segment.engine else { return Decision::Serve };
+        let now = self.clock.now();
         let resident = segment.kernel.peek(hash).filter(|entry| entry.key == *key);
         // Or memory did not want it.
         let subject = resident.and_then(|entry| entry.subject(hash));

@@ -176,9 +176,9 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// What was written to the key and the origin may not have yet.
-    pub(crate) fn pending(&self, text: &str) -> Option<Result<Fetched<V>, Error>> {
+    pub(crate) fn pending(&self, key: &K) -> Option<Result<Fetched<V>, Error>> {
         let (Writes::Behind(log), Some(codec)) = (&self.writes, &self.codec) else { return None };
-        let name: Name = names::key(&self.namespace, text);
+        let name: Name = names::key(&self.namespace, &key.text());
         Some(match log.pending(&name)? {
             Some(bytes) => codec.decode(&bytes).map(Fetched::from),
             None => Ok(Fetched::absent()),

@@ -22,8 +22,8 @@ pub(crate) fn page(trips: &[Trips], rows: &[Row], rounds: usize) -> String {
     }
     let _ = write!(
         page,
-        "\nWhat must be loaded is asked for and then written. The little above a whole number are the store's own commands: it looks after \
-         its connections.\n\n\
+        "\nWhat must be loaded is asked for, and then written by a script, whose own commands count too: two round trips. Now and then the store \
+         looks after its connections.\n\n\
          ## Time\n\n*Bare* is a `MultiplexedConnection` of redis-rs that fetches the same bytes and does nothing with them; larder checks and \
          decodes them, and keeps its promises. Each figure is the median of {rounds} runs that take turns, *ratio* the median of their ratios.\n\n\
          | what | beside | bare | larder | more | ratio | aim |\n|---|---|--:|--:|--:|--:|--:|\n"

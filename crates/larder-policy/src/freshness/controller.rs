@@ -11,7 +11,7 @@ const STEP: u32 = 100;
 /// ln θ falls and rises by these times the logarithm of what is foreseen by what is wanted, held within a range; a storm
 /// makes it fall faster.
 const FALL: f64 = 0.05;
-const RISE: f64 = 0.03;
+const RISE: f64 = 0.0175;
 const ERROR: (f64, f64) = (3.0, 1.0);
 const STORM: f64 = 10.0;
 /// Steps shrink with the root of the reads after so many, to so much at least: the last word is the debt's.

@@ -7,8 +7,10 @@ use redis::{Arg, Cmd};
 /// A command that says something about keys.
 #[derive(Debug, PartialEq)]
 pub(super) enum Command<'a> {
-    /// `GET`, or `MGET` of several.
-    Get(Vec<&'a [u8]>),
+    /// `GET`.
+    Get(&'a [u8]),
+    /// `MGET`.
+    GetMany(Vec<&'a [u8]>),
     /// `SET`, with the lifetime the caller gave.
     Set { key: &'a [u8], value: &'a [u8], given: Option<Duration> },
     /// `DEL` or `UNLINK`.
@@ -18,8 +20,8 @@ pub(super) enum Command<'a> {
 impl Command<'_> {
     pub(super) fn keys(&self) -> &[&[u8]] {
         match self {
-            Self::Get(keys) | Self::Delete(keys) => keys,
-            Self::Set { key, .. } => std::slice::from_ref(key),
+            Self::GetMany(keys) | Self::Delete(keys) => keys,
+            Self::Get(key) | Self::Set { key, .. } => std::slice::from_ref(key),
         }
     }
 }
@@ -35,8 +37,8 @@ pub(super) fn parse(cmd: &Cmd) -> Option<Command<'_>> {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     // Most commands are told by their length.
     match name.len() {
-        3 if is("GET") => Some(Command::Get(vec![args.next()??])).filter(|_| args.next().is_none()),
-        4 if is("MGET") => Some(Command::Get(args.collect::<Option<_>>()?)),
+        3 if is("GET") => Some(Command::Get(args.next()??)).filter(|_| args.next().is_none()),
+        4 if is("MGET") => Some(Command::GetMany(args.collect::<Option<_>>()?)),
         3 if is("SET") => {
             let (key, value) = (args.next()??, args.next()??);
             let given = match (args.next(), args.next(), args.next()) {
@@ -92,8 +94,8 @@ mod tests {
     #[test]
     fn what_is_understood_and_what_is_not() {
         let set = |given| Some(Command::Set { key: b"k", value: b"v", given });
-        assert_eq!(parse(&make(&["get", "k"])), Some(Command::Get(vec![b"k"])));
-        assert_eq!(parse(&make(&["MGET", "a", "b"])), Some(Command::Get(vec![b"a", b"b"])));
+        assert_eq!(parse(&make(&["get", "k"])), Some(Command::Get(b"k")));
+        assert_eq!(parse(&make(&["MGET", "a", "b"])), Some(Command::GetMany(vec![b"a", b"b"])));
         assert_eq!(parse(&make(&["UNLINK", "a", "b"])), Some(Command::Delete(vec![b"a", b"b"])));
         assert_eq!(parse(&make(&["SET", "k", "v"])), set(None));
         assert_eq!(parse(&make(&["SET", "k", "v", "ex", "5"])), set(Some(Duration::from_secs(5))));

@@ -123,13 +123,9 @@ impl Mind {
 
     fn learn_at(&self, now: Time, command: &Command<'_>, answer: &mut Value, may_audit: bool) {
         match (command, answer) {
-            (Command::Get(keys), Value::Array(values)) => {
+            (Command::Get(key), value) => self.read(now, key, value, may_audit),
+            (Command::GetMany(keys), Value::Array(values)) => {
                 for (key, value) in keys.iter().zip(values).filter(|(key, _)| self.is_ours(key)) {
-                    self.read(now, key, value, may_audit);
-                }
-            }
-            (Command::Get(keys), value) => {
-                if let [key] = keys[..] {
                     self.read(now, key, value, may_audit);
                 }
             }
@@ -158,20 +154,26 @@ impl Mind {
         let hash = self.hash(key);
         let inner = &mut *self.inner.lock();
         let subject = inner.engine.subject(hash, text(key), u32::try_from(size).unwrap_or(u32::MAX), 0);
-        let known = inner.known.get(&hash).copied().unwrap_or_default();
-        // What left because its time was over can still be compared with what comes next.
-        let expired = !is_hit && known.until != Time(0) && known.until <= now;
-        let decision = inner.engine.read(subject, now, is_hit || expired);
+        let known = |inner: &Inner| inner.known.get(&hash).copied().unwrap_or_default();
         inner.state.reads += 1;
-        inner.state.hits += u64::from(is_hit);
-        if !is_hit {
-            let loading = known.loading.filter(|since| since.0 + LOADING > now.0).or(Some(now));
-            inner.remember(hash, Known { loading, ..known }, now);
-        } else if let (Decision::Audit(audit), true) = (decision, may_audit && self.config.audits) {
-            inner.state.audits += 1;
-            inner.remember(hash, Known { loading: Some(now), audit: Some(audit), ..known }, now);
-            *value = Value::Nil;
+        if is_hit {
+            inner.state.hits += 1;
+            let Decision::Audit(audit) = inner.engine.read(subject, now, true) else { return };
+            if may_audit && self.config.audits {
+                inner.state.audits += 1;
+                inner.remember(hash, Known { loading: Some(now), audit: Some(audit), ..known(inner) }, now);
+                *value = Value::Nil;
+            } else {
+                inner.engine.forgo(subject, audit);
+            }
+            return;
         }
+        let known = known(inner);
+        // What left because its time was over can still be compared with what comes next.
+        let expired = known.until != Time(0) && known.until <= now;
+        inner.engine.read(subject, now, expired);
+        let loading = known.loading.filter(|since| since.0 + LOADING > now.0).or(Some(now));
+        inner.remember(hash, Known { loading, ..known }, now);
     }
 
     fn is_ours(&self, key: &[u8]) -> bool {
@@ -231,7 +233,7 @@ mod tests {
     }
 
     fn get(key: &'static [u8]) -> Command<'static> {
-        Command::Get(vec![key])
+        Command::Get(key)
     }
 
     /// Reads a key each second for an hour, as a service does that loads what it misses; `version` says what the origin has.
