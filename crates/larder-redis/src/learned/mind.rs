@@ -252,6 +252,22 @@ mod tests {
     }
 
     #[test]
+    fn without_audits_nothing_is_certified() {
+        let freshness = larder::Freshness::stale_reads(0.05).unwrap();
+        let mind = Mind::new(LearnedConfig { audits: false, ..LearnedConfig::new(freshness, &["page:"]) });
+        live(&mind, b"page:1", |second| second / 600);
+        for read in 0..100_000 {
+            let now = Time(3_600 * SECOND + read * SECOND / 10);
+            if read % 10 == 0 {
+                mind.lifetime_at(now, b"page:1", b"6", None);
+            }
+            mind.learn_at(now.plus(Duration::from_millis(50)), &get(b"page:1"), &mut hit(), true);
+        }
+        let LearnedState { audits, outdated, .. } = mind.state();
+        assert!(audits == 0 && outdated.is_none_or(|outdated| !outdated.is_certifiable), "{outdated:?}");
+    }
+
+    #[test]
     fn what_changes_often_is_kept_for_less_long() {
         let mind = mind();
         let steady = live(&mind, b"page:steady", |_| 1);
