@@ -361,7 +361,7 @@ where
         let now = self.clock.now();
         let resident = segment.kernel.peek(hash).filter(|entry| entry.key == *key);
         // Or memory did not want it.
-        let subject = resident.and_then(|entry| entry.subject(hash));
+        let subject = resident.and_then(|entry| entry.subject(hash)).or_else(|| engine.subject_of(hash, 1));
         let subject = subject.unwrap_or_else(|| engine.subject(hash, &key.text(), 1, 0));
         engine.decide(subject, now)
     }

@@ -136,16 +136,6 @@ impl Engine {
         objects.map_or(USUAL_KEYS, |objects| objects.saturating_mul(KEYS_AN_OBJECT).max(LEAST_KEYS))
     }
 
-    /// A key with its class: what stands before the first `:` or `/` of its text, its size in powers of two, and a tag of
-    /// the user's.
-    pub fn subject(&mut self, key: KeyHash, text: &str, size: u32, tag: u64) -> Subject {
-        let prefixes = self.groups[0].freshness.prefixes.iter().enumerate();
-        let fitting = prefixes.filter(|(_, (prefix, _))| text.starts_with(prefix.as_str()));
-        let group = fitting.max_by_key(|(_, (prefix, _))| prefix.len()).map_or(0, |(at, _)| at as u16 + 1);
-        let prefix = text.split([':', '/']).next().filter(|prefix| prefix.len() < text.len()).unwrap_or("");
-        Subject { key, class: self.classes.named(group, prefix, size, tag), size }
-    }
-
     /// Decides on a read; `is_cached` says whether the store still holds the value.
     #[inline]
     pub fn read(&mut self, subject: Subject, now: Time, is_cached: bool) -> Decision {
@@ -596,5 +586,6 @@ fn places(record: &Record, loaded: Time, age: f64) -> (f64, f64) {
 
 mod lives;
 mod other;
+mod subjects;
 #[cfg(test)]
 mod tests;

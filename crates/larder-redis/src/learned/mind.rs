@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ahash::{HashMap, RandomState};
-use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded, Measured};
+use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded, Measured, Subject};
 use larder_policy::{KeyHash, Time};
 use parking_lot::Mutex;
 use redis::Value;
@@ -97,7 +97,7 @@ impl Mind {
         let (hash, digest) = (self.hash(key), self.hasher.hash_one(value));
         let size = u32::try_from(value.len()).unwrap_or(u32::MAX);
         let inner = &mut *self.inner.lock();
-        let subject = inner.engine.subject(hash, text(key), size, 0);
+        let subject = inner.subject(hash, key, size);
         let known = inner.known.get(&hash).copied().unwrap_or_default();
         // A key nobody missed is written because it changed, just now.
         let began = known.loading.filter(|since| since.0 + LOADING > now.0).unwrap_or(now);
@@ -133,7 +133,7 @@ impl Mind {
                 let inner = &mut *self.inner.lock();
                 for key in keys.iter().filter(|key| self.is_ours(key)) {
                     let hash = self.hash(key);
-                    let subject = inner.engine.subject(hash, text(key), 0, 0);
+                    let subject = inner.subject(hash, key, 0);
                     inner.engine.changed(subject, now);
                     inner.known.remove(&hash);
                 }
@@ -153,7 +153,7 @@ impl Mind {
         let is_hit = *value != Value::Nil;
         let hash = self.hash(key);
         let inner = &mut *self.inner.lock();
-        let subject = inner.engine.subject(hash, text(key), u32::try_from(size).unwrap_or(u32::MAX), 0);
+        let subject = inner.subject(hash, key, u32::try_from(size).unwrap_or(u32::MAX));
         let known = |inner: &Inner| inner.known.get(&hash).copied().unwrap_or_default();
         inner.state.reads += 1;
         if is_hit {
@@ -191,6 +191,13 @@ impl Mind {
 }
 
 impl Inner {
+    fn subject(&mut self, hash: KeyHash, key: &[u8], size: u32) -> Subject {
+        match self.engine.subject_of(hash, size) {
+            Some(subject) => subject,
+            None => self.engine.subject(hash, text(key), size, 0),
+        }
+    }
+
     fn remember(&mut self, hash: KeyHash, known: Known, now: Time) {
         if self.known.len() >= MOST && !self.known.contains_key(&hash) {
             self.known.retain(|_, known| known.until > now);

@@ -532,3 +532,16 @@ fn audits_find_what_is_stale_while_it_is_refreshed_ahead() {
     let truth = origin.stale_rate();
     assert!(truth < 0.06 && (measured.low..=measured.high).contains(&truth), "{truth} {measured:?}");
 }
+
+#[test]
+fn a_key_stays_of_its_class() {
+    let mut engine = engine(0.01);
+    let key = KeyHash::mix(1);
+    assert_eq!(engine.subject_of(key, 100), None);
+    let page = engine.subject(key, "page:1", 100, 0);
+    assert_eq!(engine.subject_of(key, 100), None, "nobody read it");
+    engine.read(page, Time(1), false);
+    assert_eq!(engine.subject_of(key, 100), Some(page));
+    assert_ne!(engine.subject(key, "page:1", 100_000, 0).class, page.class);
+    assert_eq!(engine.subject_of(key, 100_000), Some(Subject { size: 100_000, ..page }));
+}
