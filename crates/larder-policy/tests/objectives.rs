@@ -110,8 +110,13 @@ impl Shard {
         slice.measures.origin_loads = std::mem::take(&mut self.loads);
         // The host knows of each read what audits know of a few.
         let stale = std::mem::take(&mut self.stale) as f64;
-        slice.measures.audited =
-            Audited { reads: slice.accesses.requests as f64, stale, stale_squared: stale, heaviest: 1.0 };
+        slice.measures.audited = Audited {
+            reads: slice.accesses.requests as f64,
+            stale,
+            stale_squared: stale,
+            heaviest: 1.0,
+            ..Audited::default()
+        };
         slice
     }
 }

@@ -239,7 +239,7 @@ impl Trial {
         });
         let z = upper_quantile(tail);
         let (rate, low, high) = all.share(z)?;
-        let ratio = Ratio::of(audited.iter().map(|one| Gain { hits: one.stale, size: one.reads.max(0.0) }));
+        let ratio = Ratio::of(audited.iter().map(|one| Gain { hits: one.stale, size: one.stood_for() }));
         let half = z * ratio.variance.sqrt();
         let interval = Interval { low: low.min(rate - half).max(0.0), high: high.max(rate + half).min(1.0) };
         Some(StaleShare { rate, interval })

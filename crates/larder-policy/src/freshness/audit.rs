@@ -51,8 +51,12 @@ pub struct Measured {
 /// What audits found so far, as sums: what is counted later less this is what was found in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Audited {
-    /// Reads that audits stand for.
+    /// Reads of which one could have been drawn.
     pub reads: f64,
+    /// Reads that those drawn stood for, estimated: the sum of one over the probability each was drawn with.
+    pub drawn: f64,
+    /// The same of those of which the origin told whether they were stale.
+    pub answered: f64,
     /// Stale ones among them, estimated: each found one weighs as many as it stands for.
     pub stale: f64,
     /// The squares of those weights.
@@ -62,10 +66,17 @@ pub struct Audited {
 }
 
 impl Audited {
+    /// Reads that audits stand for: as many of all as were answered of those drawn. (The ratio of two Horvitz-Thompson totals. All reads less the total
+    /// of those never answered would have the same mean, but where none is answered it strays from zero by far more than an audit stands for.)
+    pub fn stood_for(&self) -> f64 {
+        if self.drawn > 0.0 { self.reads * (self.answered / self.drawn).clamp(0.0, 1.0) } else { self.reads }
+    }
+
     /// The share of stale reads and its interval, whose ends lie `z` standard deviations of a normal away from it: of two sides 95 % at 1.96.
     /// `None` before the first read.
     pub(crate) fn share(&self, z: f64) -> Option<(f64, f64, f64)> {
-        let Self { reads, stale, stale_squared, heaviest } = *self;
+        let Self { stale, stale_squared, heaviest, .. } = *self;
+        let reads = self.stood_for();
         if reads <= 0.0 {
             return None;
         }
@@ -90,6 +101,8 @@ impl Audited {
 impl AddAssign for Audited {
     fn add_assign(&mut self, other: Self) {
         self.reads += other.reads;
+        self.drawn += other.drawn;
+        self.answered += other.answered;
         self.stale += other.stale;
         self.stale_squared += other.stale_squared;
         self.heaviest = self.heaviest.max(other.heaviest);
@@ -102,6 +115,8 @@ impl Sub for Audited {
     fn sub(self, before: Self) -> Self {
         Self {
             reads: self.reads - before.reads,
+            drawn: self.drawn - before.drawn,
+            answered: self.answered - before.answered,
             stale: self.stale - before.stale,
             stale_squared: self.stale_squared - before.stale_squared,
             heaviest: self.heaviest,
@@ -129,6 +144,8 @@ pub(super) struct Audits {
     bias: f64,
     /// Over all time.
     all_reads: f64,
+    drawn: f64,
+    answered: f64,
     stale: f64,
     stale_squared: f64,
     heaviest: f64,
@@ -149,6 +166,8 @@ impl Audits {
             follows: false,
             bias: 1.0,
             all_reads: 0.0,
+            drawn: 0.0,
+            answered: 0.0,
             stale: 0.0,
             stale_squared: 0.0,
             heaviest: 0.0,
@@ -234,6 +253,8 @@ impl Audits {
         }
         let relative = self.scale / audit.probability;
         self.compare((audit.stale * relative, stale * relative));
+        self.drawn += 1.0 / audit.probability;
+        self.answered += 1.0 / audit.probability;
         let weight = stale / audit.probability;
         self.stale += weight;
         self.stale_squared += weight * weight;
@@ -253,11 +274,10 @@ impl Audits {
         }
     }
 
-    /// A hit was drawn and nobody asked the origin. The reads it stood for leave the count, so that what remains is as unbiased
-    /// as if it had been drawn from them alone.
+    /// A hit was drawn and nobody asked the origin: nothing is known of the reads it stood for.
     pub(super) fn forgone(&mut self, audit: Audit) {
         if audit.probability > 0.0 {
-            self.all_reads = (self.all_reads - 1.0 / audit.probability).max(0.0);
+            self.drawn += 1.0 / audit.probability;
         }
     }
 
@@ -275,7 +295,8 @@ impl Audits {
     /// What was found since the start.
     pub(super) fn audited(&self) -> Audited {
         let heaviest = if self.heaviest > 0.0 { self.heaviest } else { 1.0 / (self.scale * SPREAD.0) };
-        Audited { reads: self.all_reads, stale: self.stale, stale_squared: self.stale_squared, heaviest }
+        let Self { all_reads: reads, drawn, answered, stale, stale_squared, .. } = *self;
+        Audited { reads, drawn, answered, stale, stale_squared, heaviest }
     }
 
     /// The stale rate since the start. `None` before the first read.

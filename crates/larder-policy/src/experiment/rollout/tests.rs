@@ -57,7 +57,7 @@ impl Host {
         let found = weighed(200.0 * (0.005 + stale) + wobble(1.0)).requests as f64;
         let mut measures = Measures {
             origin_loads: weighed(300.0 * own * (1.0 + loads) + wobble(5.0)).requests,
-            audited: Audited { reads: 200.0, stale: found, stale_squared: found, heaviest: 1.0 },
+            audited: Audited { reads: 200.0, stale: found, stale_squared: found, heaviest: 1.0, ..Audited::default() },
             latencies: Latencies::default(),
         };
         for _ in 0..50 {
