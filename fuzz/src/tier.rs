@@ -44,11 +44,11 @@ pub(crate) fn decoders() -> Vec<Decoder> {
 fn envelope(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let (fence, holds) = (fence_of(&bytes), holds_value(&bytes));
-    let Ok(read) = Envelope::decode(NAME, &FORM, &bytes) else { return };
+    let Ok(read) = Envelope::decode(NAME, &FORM, bytes.clone()) else { return };
     assert!(read.payload.len() <= FORM.limit);
     assert_eq!((fence, holds), (Some(read.fence), read.kind != Kind::Invalidated));
     let again = read.encode(NAME, &FORM).expect("what was read can be written");
-    assert_eq!(Envelope::decode(NAME, &FORM, &again), Ok(Envelope { ..read }));
+    assert_eq!(Envelope::decode(NAME, &FORM, again.clone()), Ok(Envelope { ..read }));
 }
 
 fn message_pack(bytes: &[u8]) {

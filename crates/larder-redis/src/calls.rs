@@ -2,6 +2,7 @@
 
 use larder::{Error, ErrorKind};
 use redis::{Cmd, RedisResult, Value};
+use tokio::time::timeout;
 
 use crate::errors::translate;
 use crate::link::Link;
@@ -11,7 +12,9 @@ use crate::steer::Place;
 impl Link {
     /// One command; in a cluster to the node at `place`, if one is named, whose failure says nothing of the connection as a whole.
     pub(crate) async fn ask(&self, place: Option<&Place>, cmd: &Cmd) -> Result<Value, Error> {
-        let Some(place) = place else { return self.call(async |mut conn| conn.one(cmd).await).await };
+        let Some(place) = place else {
+            return self.in_time(self.call(async |mut conn| conn.one(cmd).await)).await;
+        };
         let (mut conn, _) = self.live()?;
         conn.at(place, cmd.clone()).await.map_err(translate)
     }
@@ -20,7 +23,7 @@ impl Link {
     pub(crate) async fn many(&self, cmds: Vec<Cmd>) -> Result<Vec<RedisResult<Value>>, Error> {
         let asked = cmds.len();
         let generation = self.generation();
-        let answers = self.call(async move |mut conn| conn.many(cmds).await).await?;
+        let answers = self.in_time(self.call(async move |mut conn| conn.many(cmds).await)).await?;
         if answers.len() != asked {
             return Err(self.confused());
         }
@@ -46,6 +49,12 @@ impl Link {
             }
         }
         Ok(answers)
+    }
+
+    /// What a call brings, if it does so within the time allowed.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let late = || Err(Error::new(ErrorKind::Timeout, "the Redis did not answer in time"));
+        timeout(self.config.answer_within, call).await.unwrap_or_else(|_| late())
     }
 
     /// An answer is of the wrong kind: it belongs to another question.

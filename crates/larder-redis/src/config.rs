@@ -72,7 +72,8 @@ pub struct RedisConfig {
     pub channel: String,
     /// The most it may take to connect and log in.
     pub connect_within: Duration,
-    /// The most an answer may take, for callers without a deadline of their own, and for the `PING`s.
+    /// The most an answer may take, for callers without a deadline of their own, and for the `PING`s. Reads have the deadline of the
+    /// [`Tier`](larder::remote::Tier) that asks.
     pub answer_within: Duration,
     /// How often to `PING` a connection.
     pub ping_every: Duration,

@@ -101,9 +101,10 @@ pub(crate) async fn connect(config: &RedisConfig) -> Result<Conn, Failure> {
                 Ok(Conn::Cluster(conn))
             }
             Target::Single(_) | Target::Sentinel { .. } => {
+                // Who waits for an answer says for how long: a second timer for each would cost as much as the first.
                 let settings = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(config.connect_within))
-                    .set_response_timeout(Some(config.answer_within));
+                    .set_response_timeout(None);
                 let client = client(config).await?;
                 Ok(Conn::Node(client.get_multiplexed_async_connection_with_config(&settings).await?))
             }

@@ -145,21 +145,22 @@ impl RedisStore {
     /// What is kept under names, of each no more than a value can have: a stranger's may have half a gigabyte. For many that costs the server
     /// twice what `MGET` does, so it is done once there is reason to. Nothing of a tier is empty: to Redis that is the same as missing here.
     async fn heads(&self, names: &[Name], most_bytes: usize) -> Result<Vec<Option<Bytes>>, Error> {
-        let cmds: Vec<_> = names
-            .iter()
-            .map(|name| {
-                let mut range = cmd("GETRANGE");
-                // One byte more than there can be: what is too long is not taken for what it begins with.
-                range.arg(&**name).arg(0).arg(most_bytes);
-                range
-            })
-            .collect();
+        let head = |name: &Name| {
+            let mut range = Cmd::with_capacity(4, name.len() + 32);
+            // One byte more than there can be: what is too long is not taken for what it begins with.
+            range.arg("GETRANGE").arg(&**name).arg(0).arg(most_bytes);
+            range
+        };
         let generation = self.link.generation();
-        let answers = match &cmds[..] {
-            [one] => {
-                vec![Ok(self.link.call(async |mut conn| conn.one(one).await.or_else(nothing_of_another_type)).await?)]
+        let answers = match names {
+            [name] => {
+                let one = head(name);
+                vec![Ok(self.link.call(async |mut conn| conn.one(&one).await.or_else(nothing_of_another_type)).await?)]
             }
-            _ => self.link.call(async move |mut conn| conn.many(cmds).await).await?,
+            _ => {
+                let cmds = names.iter().map(head).collect();
+                self.link.call(async move |mut conn| conn.many(cmds).await).await?
+            }
         };
         if answers.len() != names.len() {
             return Err(self.link.confused());
@@ -222,7 +223,9 @@ impl RemoteStore for RedisStore {
             if most_bytes > 0 && (names.len() <= FEW || self.is_wary()) {
                 return self.heads(names, most_bytes).await;
             }
-            let mut mget = cmd("MGET");
+            let text = names.iter().map(|name| name.len()).sum::<usize>();
+            let mut mget = Cmd::with_capacity(1 + names.len(), "MGET".len() + text);
+            mget.arg("MGET");
             for name in names {
                 mget.arg(&**name);
             }

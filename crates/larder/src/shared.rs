@@ -69,7 +69,10 @@ impl<V: 'static> Shared<V> {
             let value = match entry.payload {
                 // What cannot be decoded is as good as missing; the load that follows replaces it.
                 Some(bytes) => {
-                    let plain = self.seal.as_ref().map_or(Ok(bytes.clone()), |seal| seal.open(name, bytes)).ok()?;
+                    let plain = match &self.seal {
+                        Some(seal) => seal.open(name, bytes).ok()?,
+                        None => bytes,
+                    };
                     Some(self.codec.decode(&plain).ok()?)
                 }
                 None => None,
@@ -94,7 +97,10 @@ impl<V: 'static> Shared<V> {
         let payload = match &fetched.value {
             Some(value) => {
                 let plain = self.codec.encode(value)?;
-                Some(self.seal.as_ref().map_or(Ok(plain.clone()), |seal| seal.seal(name, plain))?)
+                Some(match &self.seal {
+                    Some(seal) => seal.seal(name, plain)?,
+                    None => plain,
+                })
             }
             None => None,
         };

@@ -19,11 +19,13 @@ Starts a private redis-server, sets larder's Redis tier and its plug-in beside b
 
   --out FILE     write the page there too
   --rounds N     alternating runs of each measurement, of which the median counts (default 31)
+  --only TEXT    times what holds this text
   --help         this text";
 
 struct Options {
     out: Option<PathBuf>,
     rounds: usize,
+    only: String,
 }
 
 /// Two sides of the same work, in the unit that the row tells.
@@ -55,7 +57,7 @@ fn main() -> Result<()> {
     let server = Server::start(None, &[])?;
     let page = runtime.block_on(async {
         let sides = Sides::new(&server).await?;
-        let (trips, rows) = (sides.trips().await?, sides.rows(options.rounds).await?);
+        let (trips, rows) = (sides.trips().await?, sides.rows(options.rounds, &options.only).await?);
         Ok::<_, anyhow::Error>(page::page(&trips, &rows, options.rounds))
     })?;
     println!("{page}");
@@ -66,13 +68,16 @@ fn main() -> Result<()> {
 }
 
 impl Row {
-    /// Runs both sides in turns, so that a busy machine slows both, and takes medians.
+    /// Runs both sides in turns, so that a busy machine slows both, and takes medians; `None` if it is not among those asked for.
     async fn measure(
         self,
-        rounds: usize,
+        (rounds, only): (usize, &str),
         operations: usize,
         mut run: impl AsyncFnMut(bool) -> Result<()>,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
+        if !self.what.contains(only) {
+            return Ok(None);
+        }
         eprintln!("{}", self.what);
         let mut took = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
@@ -85,7 +90,7 @@ impl Row {
         let ratio = median(took[0].iter().zip(&took[1]).map(|(bare, larder)| larder / bare).collect());
         let scale = if self.unit == "ns" { 1e9 } else { 1e6 };
         let [bare, larder] = took.map(|took| scale * median(took));
-        Ok(Self { bare, larder, ratio, ..self })
+        Ok(Some(Self { bare, larder, ratio, ..self }))
     }
 }
 
@@ -95,12 +100,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn parse() -> Result<Option<Options>> {
-    let mut options = Options { out: None, rounds: 31 };
+    let mut options = Options { out: None, rounds: 31, only: String::new() };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("out") => options.out = Some(parser.value()?.into()),
             Long("rounds") => options.rounds = parser.value()?.parse()?,
+            Long("only") => options.only = parser.value()?.string()?,
             Short('h') | Long("help") => return Ok(None),
             _ => return Err(argument.unexpected().into()),
         }

@@ -27,7 +27,7 @@ fn envelope(name: &str, fence: Fence) -> Envelope {
     // Noise, so that nothing makes it small.
     envelope.payload = std::iter::repeat_with(|| fastrand::u8(..)).take(SIZE).collect::<Vec<_>>().into();
     envelope.kind = Kind::Value;
-    assert!(Envelope::decode(name, &Form::default(), &envelope.encode(name, &Form::default()).unwrap()).is_ok());
+    assert!(Envelope::decode(name, &Form::default(), envelope.encode(name, &Form::default()).unwrap()).is_ok());
     envelope
 }
 

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_64;
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall;
 
@@ -226,9 +226,9 @@ impl Envelope {
         Ok(out.freeze())
     }
 
-    /// Reads what was kept under `name`. A raw payload shares `bytes`; a packed one is unpacked into at most `form.limit` bytes, and takes no
+    /// Reads what was kept under `name`. A raw payload is what is left of `bytes`; a packed one is unpacked into at most `form.limit` bytes, and takes no
     /// more memory than eight times what it has unpacked to, whatever it claims.
-    pub fn decode(name: &str, form: &Form, bytes: &Bytes) -> Result<Self, Mismatch> {
+    pub fn decode(name: &str, form: &Form, mut bytes: Bytes) -> Result<Self, Mismatch> {
         if !bytes.starts_with(&MAGIC) {
             return Err(Mismatch::Foreign);
         }
@@ -237,13 +237,13 @@ impl Envelope {
             Some(found) if FORMATS.contains(found) => {}
             Some(&found) => return Err(Mismatch::Format { found }),
         }
-        if bytes.len() < HEADER || checksum(bytes) != u32_at(bytes, CRC.start) {
+        if bytes.len() < HEADER || checksum(&bytes) != u32_at(&bytes, CRC.start) {
             return Err(Mismatch::Damaged);
         }
-        if u64_at(bytes, 16) != fingerprint(name) {
+        if u64_at(&bytes, 16) != fingerprint(name) {
             return Err(Mismatch::Fingerprint);
         }
-        let (flags, codec, length) = (bytes[5], bytes[6], u32_at(bytes, 60) as usize);
+        let (flags, codec, length) = (bytes[5], bytes[6], u32_at(&bytes, 60) as usize);
         let kind = match flags & KIND_BITS {
             0 => Kind::Value,
             1 => Kind::Absent,
@@ -251,7 +251,7 @@ impl Envelope {
             _ => return Err(Mismatch::Damaged),
         };
         // An invalidation counts for every schema.
-        let found = u32_at(bytes, 24);
+        let found = u32_at(&bytes, 24);
         if found != form.schema && kind != Kind::Invalidated {
             return Err(Mismatch::Schema { found });
         }
@@ -261,7 +261,7 @@ impl Envelope {
         let mut rest = HEADER;
         let mut number = |bit: u8| match flags & bit {
             0 => Ok(None),
-            _ => take(bytes, &mut rest, 8).map(|raw| Some(u64_at(raw, 0))),
+            _ => take(&bytes, &mut rest, 8).map(|raw| Some(u64_at(raw, 0))),
         };
         let (version, changed_at) = (number(HAS_VERSION)?, number(HAS_CHANGED_AT)?);
         if usize::from(bytes[7]) > MAX_TAGS {
@@ -269,30 +269,24 @@ impl Envelope {
         }
         let mut tags = Vec::with_capacity(usize::from(bytes[7]));
         for _ in 0..bytes[7] {
-            let size = usize::from(take(bytes, &mut rest, 1)?[0]);
-            let text = std::str::from_utf8(take(bytes, &mut rest, size)?).map_err(|_| Mismatch::Damaged)?;
+            let size = usize::from(take(&bytes, &mut rest, 1)?[0]);
+            let text = std::str::from_utf8(take(&bytes, &mut rest, size)?).map_err(|_| Mismatch::Damaged)?;
             tags.push(Name::from(text));
         }
+        let (as_of, fresh_until, kept_until) = (u64_at(&bytes, 32), u64_at(&bytes, 40), u64_at(&bytes, 48));
+        let (cost, fence) = (u32_at(&bytes, 56), Fence(u64_at(&bytes, FENCE.start)));
         let payload = match codec {
-            RAW => bytes.slice(rest..),
+            RAW => {
+                bytes.advance(rest);
+                bytes
+            }
             ZSTD => unpack(&bytes[rest..], length)?.into(),
             _ => return Err(Mismatch::Damaged),
         };
         if payload.len() != length {
             return Err(Mismatch::Damaged);
         }
-        Ok(Self {
-            kind,
-            payload,
-            as_of: u64_at(bytes, 32),
-            fresh_until: u64_at(bytes, 40),
-            kept_until: u64_at(bytes, 48),
-            cost: u32_at(bytes, 56),
-            version,
-            changed_at,
-            tags,
-            fence: Fence(u64_at(bytes, FENCE.start)),
-        })
+        Ok(Self { kind, payload, as_of, fresh_until, kept_until, cost, version, changed_at, tags, fence })
     }
 }
 
@@ -382,13 +376,13 @@ mod tests {
         fn what_is_encoded_is_decoded(envelope in any_envelope(), name in ".{0,40}") {
             let bytes = envelope.encode(&name, &FORM).unwrap();
             prop_assert_eq!(fence_of(&bytes), Some(envelope.fence));
-            prop_assert_eq!(Envelope::decode(&name, &FORM, &bytes), Ok(envelope));
+            prop_assert_eq!(Envelope::decode(&name, &FORM, bytes.clone()), Ok(envelope));
         }
 
         #[test]
         fn garbage_is_never_a_value(noise in proptest::collection::vec(any::<u8>(), 0..200), head in any::<bool>()) {
             let bytes = if head { [&MAGIC[..], &[*FORMATS.end()], &noise].concat() } else { noise };
-            prop_assert!(Envelope::decode("a", &FORM, &bytes.into()).is_err());
+            prop_assert!(Envelope::decode("a", &FORM, bytes.into()).is_err());
         }
 
         #[test]
@@ -396,14 +390,14 @@ mod tests {
             let mut bytes = envelope.encode("a", &FORM).unwrap().to_vec();
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
-            prop_assert!(Envelope::decode("a", &FORM, &bytes.into()).is_err());
+            prop_assert!(Envelope::decode("a", &FORM, bytes.into()).is_err());
         }
 
         #[test]
         fn a_part_is_noticed(envelope in any_envelope(), at in any::<prop::sample::Index>()) {
             let bytes = envelope.encode("a", &FORM).unwrap();
             let part = bytes.slice(..at.index(bytes.len()));
-            prop_assert!(Envelope::decode("a", &FORM, &part).is_err());
+            prop_assert!(Envelope::decode("a", &FORM, part).is_err());
         }
 
         // Whoever forges a checksum still cannot make us panic or allocate.
@@ -417,7 +411,7 @@ mod tests {
             }
             let crc = checksum(&bytes);
             bytes[CRC].copy_from_slice(&crc.to_le_bytes());
-            if let Ok(read) = Envelope::decode("a", &FORM, &bytes.into()) {
+            if let Ok(read) = Envelope::decode("a", &FORM, bytes.into()) {
                 prop_assert!(read.payload.len() <= FORM.limit);
             }
         }
@@ -434,13 +428,16 @@ mod tests {
     #[test]
     fn each_mismatch_is_told_apart() {
         let bytes = value(b"x").encode("a", &FORM).unwrap();
-        assert_eq!(Envelope::decode("b", &FORM, &bytes), Err(Mismatch::Fingerprint));
-        assert_eq!(Envelope::decode("a", &Form { schema: 8, ..FORM }, &bytes), Err(Mismatch::Schema { found: 7 }));
-        assert_eq!(Envelope::decode("a", &FORM, &Bytes::from_static(b"{\"json\":1}")), Err(Mismatch::Foreign));
-        assert_eq!(Envelope::decode("a", &FORM, &bytes.slice(..50)), Err(Mismatch::Damaged));
+        assert_eq!(Envelope::decode("b", &FORM, bytes.clone()), Err(Mismatch::Fingerprint));
+        assert_eq!(
+            Envelope::decode("a", &Form { schema: 8, ..FORM }, bytes.clone()),
+            Err(Mismatch::Schema { found: 7 })
+        );
+        assert_eq!(Envelope::decode("a", &FORM, Bytes::from_static(b"{\"json\":1}")), Err(Mismatch::Foreign));
+        assert_eq!(Envelope::decode("a", &FORM, bytes.slice(..50)), Err(Mismatch::Damaged));
         let mut future = bytes.to_vec();
         future[4] = 3;
-        assert_eq!(Envelope::decode("a", &FORM, &future.into()), Err(Mismatch::Format { found: 3 }));
+        assert_eq!(Envelope::decode("a", &FORM, future.into()), Err(Mismatch::Format { found: 3 }));
     }
 
     /// What releases have written: it is read for as long as its format is, and written so for whoever cannot read another.
@@ -454,7 +451,7 @@ mod tests {
         for (bytes, envelope) in samples {
             let bytes = Bytes::from_static(bytes);
             assert_eq!(envelope.encode("users:1", &FORM).unwrap(), bytes);
-            assert_eq!(Envelope::decode("users:1", &FORM, &bytes), Ok(envelope));
+            assert_eq!(Envelope::decode("users:1", &FORM, bytes.clone()), Ok(envelope));
         }
     }
 
@@ -462,13 +459,13 @@ mod tests {
     fn an_invalidation_counts_for_every_schema() {
         let mark = Envelope::invalidated(5, Fence(1));
         let bytes = mark.encode("a", &FORM).unwrap();
-        assert_eq!(Envelope::decode("a", &Form { schema: 8, ..FORM }, &bytes), Ok(mark));
+        assert_eq!(Envelope::decode("a", &Form { schema: 8, ..FORM }, bytes.clone()), Ok(mark));
     }
 
     #[test]
     fn a_raw_payload_is_not_copied_and_a_large_one_is_packed() {
         let bytes = value(b"small").encode("a", &FORM).unwrap();
-        let read = Envelope::decode("a", &FORM, &bytes).unwrap();
+        let read = Envelope::decode("a", &FORM, bytes.clone()).unwrap();
         assert!(bytes.as_ptr_range().contains(&read.payload.as_ptr()));
         let large = value(&[b'z'; 10_000]).encode("a", &FORM).unwrap();
         assert!(large.len() < 200, "{}", large.len());
@@ -478,13 +475,13 @@ mod tests {
     fn a_bomb_is_refused_before_it_is_unpacked() {
         let bytes = value(&vec![0; FORM.limit]).encode("a", &FORM).unwrap();
         let strict = Form { limit: FORM.limit - 1, ..FORM };
-        assert_eq!(Envelope::decode("a", &strict, &bytes), Err(Mismatch::TooLarge));
+        assert_eq!(Envelope::decode("a", &strict, bytes.clone()), Err(Mismatch::TooLarge));
         // A header that claims less than the frame unpacks to.
         let mut forged = bytes.to_vec();
         forged[60..64].copy_from_slice(&10_u32.to_le_bytes());
         let crc = checksum(&forged);
         forged[CRC].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Envelope::decode("a", &FORM, &forged.into()), Err(Mismatch::Damaged));
+        assert_eq!(Envelope::decode("a", &FORM, forged.into()), Err(Mismatch::Damaged));
     }
 
     #[test]
@@ -493,7 +490,7 @@ mod tests {
             let form = Form { limit: length, ..FORM };
             let bytes = value(&vec![7; length]).encode("a", &form).unwrap();
             assert!(bytes.len() * 64 < length);
-            assert_eq!(Envelope::decode("a", &form, &bytes).unwrap().payload.len(), length);
+            assert_eq!(Envelope::decode("a", &form, bytes.clone()).unwrap().payload.len(), length);
         }
     }
 

@@ -10,8 +10,8 @@ pub const MAX_BYTES: usize = 512;
 /// What stands before a key in its name, at most.
 pub(crate) const MOST_BEFORE_KEY: usize = 64 + 1;
 /// What follows the namespace in the name of a tag's mark, and of its own.
-pub(super) const TAG: &str = "!tag:";
-pub(super) const ALL: &str = "!all";
+const TAG: &str = "!tag:";
+const ALL: &str = "!all";
 
 /// The name of a key.
 pub fn key(namespace: &str, key: &str) -> Name {
@@ -26,6 +26,12 @@ pub fn tag(namespace: &str, tag: &str) -> Name {
 /// The name of the mark that says when the whole namespace was.
 pub fn all(namespace: &str) -> Name {
     [namespace, ALL].concat().into()
+}
+
+/// Whose mark is called so: the namespace, and the tag if it is one's.
+pub(super) fn marked(mark: &str) -> (&str, Option<&str>) {
+    let space = namespace(mark);
+    (space, mark[space.len()..].strip_prefix(TAG))
 }
 
 /// The name of the lease on a key.
@@ -47,7 +53,7 @@ pub fn dashboards(namespace: &str) -> Name {
 
 /// The namespace a name lies in.
 pub fn namespace(name: &str) -> &str {
-    name.find([':', '!']).map_or(name, |end| &name[..end])
+    name.bytes().position(|b| b == b':' || b == b'!').map_or(name, |end| &name[..end])
 }
 
 /// Whether a namespace may be called so: 1 to 64 characters out of `a-z A-Z 0-9 . _ -`.
@@ -69,6 +75,8 @@ mod tests {
         for name in hostile.iter().chain(&marks) {
             assert_eq!(namespace(name), "users");
         }
+        assert_eq!(marked(&all("users")), ("users", None));
+        assert_eq!(marked(&tag("users", "!all")), ("users", Some("!all")));
         assert_eq!(&*lease("users:42"), "users!lease:42");
         assert_ne!(lease("users:a"), lease("users:b"));
     }

@@ -236,7 +236,7 @@ fn envelope(name: &Name, value: &[u8], fence: u64) -> Bytes {
 }
 
 fn payload(name: &Name, bytes: &Bytes) -> String {
-    let envelope = Envelope::decode(name, &Form::default(), bytes).expect("it comes back as it was put");
+    let envelope = Envelope::decode(name, &Form::default(), bytes.clone()).expect("it comes back as it was put");
     String::from_utf8_lossy(&envelope.payload).into_owned()
 }
 

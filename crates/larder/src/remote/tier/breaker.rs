@@ -141,12 +141,11 @@ impl Breaker {
         }
     }
 
-    fn verdict(&self, era: u64, good: Option<bool>) -> Option<BreakerState> {
+    fn verdict(&self, era: u64, good: Option<bool>, now: Instant) -> Option<BreakerState> {
         let mut inner = self.inner.lock();
         if inner.era != era {
             return None;
         }
-        let now = Instant::now();
         let Inner { phase, closed_at, rest, .. } = &mut *inner;
         let next = match phase {
             Phase::Closed { streak, calls, failures, since } => {
@@ -182,6 +181,7 @@ impl Breaker {
         };
         let next = next?;
         let state = next.state();
+        let now = Instant::now();
         if state == BreakerState::Open {
             // Jitter, so that not all processes come back at once.
             let rest = inner.rest.mul_f64(1.0 + inner.rng.f64() / 4.0);
@@ -218,9 +218,9 @@ impl Phase {
 }
 
 impl Pass<'_> {
-    /// The call went well, or not. What the breaker turned to, if that changed it.
-    pub(super) fn verdict(self, good: bool) -> Option<BreakerState> {
-        let turned = self.breaker.verdict(self.era, Some(good));
+    /// The call that began at `began` went well, or not. What the breaker turned to, if that changed it.
+    pub(super) fn verdict(self, good: bool, began: Instant) -> Option<BreakerState> {
+        let turned = self.breaker.verdict(self.era, Some(good), began);
         std::mem::forget(self);
         turned
     }
@@ -228,7 +228,7 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.breaker.verdict(self.era, None);
+        self.breaker.verdict(self.era, None, Instant::now());
     }
 }
 
@@ -240,7 +240,7 @@ mod tests {
 
     fn fail(breaker: &Breaker, times: u32) {
         for _ in 0..times {
-            breaker.admit().unwrap().verdict(false);
+            breaker.admit().unwrap().verdict(false, Instant::now());
         }
     }
 
@@ -248,7 +248,7 @@ mod tests {
     async fn failures_in_a_row_open_it_and_trials_close_it() {
         let breaker = Breaker::new(BreakerConfig::default());
         fail(&breaker, 4);
-        breaker.admit().unwrap().verdict(true);
+        breaker.admit().unwrap().verdict(true, Instant::now());
         fail(&breaker, 4);
         assert_eq!(breaker.state(), BreakerState::Closed);
         fail(&breaker, 1);
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(trials.len(), 4);
         for trial in trials.into_iter().take(3) {
             assert_eq!(breaker.state(), BreakerState::HalfOpen);
-            trial.verdict(true);
+            trial.verdict(true, Instant::now());
         }
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
@@ -272,7 +272,7 @@ mod tests {
         let breaker = Breaker::new(BreakerConfig::default());
         for i in 0.. {
             let Some(pass) = breaker.admit() else { break };
-            pass.verdict(i % 2 == 0);
+            pass.verdict(i % 2 == 0, Instant::now());
             assert!(i < 20);
         }
         assert_eq!(breaker.state(), BreakerState::Open);
@@ -295,7 +295,7 @@ mod tests {
         advance(last).await;
         breaker.half_open();
         for _ in 0..3 {
-            breaker.admit().unwrap().verdict(true);
+            breaker.admit().unwrap().verdict(true, Instant::now());
         }
         advance(Duration::from_secs(11)).await;
         fail(&breaker, 5);
@@ -310,7 +310,7 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         breaker.half_open();
         for pass in late {
-            pass.verdict(false);
+            pass.verdict(false, Instant::now());
         }
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
         for _ in 0..100 {

@@ -71,7 +71,7 @@ impl Gate {
             }
             first => first,
         };
-        self.judge(pass, &answer);
+        self.judge(pass, until - self.deadline, &answer);
         answer
     }
 
@@ -85,7 +85,7 @@ impl Gate {
         })
     }
 
-    fn judge<T>(&self, pass: Pass<'_>, answer: &Result<T, Error>) {
+    fn judge<T>(&self, pass: Pass<'_>, began: Instant, answer: &Result<T, Error>) {
         let (counter, good) = match answer.as_ref().map_err(Error::kind) {
             Ok(_) => (&self.counts.answered, true),
             Err(ErrorKind::Timeout) => (&self.counts.timed_out, false),
@@ -97,7 +97,7 @@ impl Gate {
         if good && self.budget.load(Relaxed) < SAVED {
             self.budget.fetch_add(self.earned, Relaxed);
         }
-        match pass.verdict(good) {
+        match pass.verdict(good, began) {
             Some(BreakerState::Open) => {
                 count(&self.counts.opened);
                 let error = answer.as_ref().err().map(tracing::field::display);

@@ -16,10 +16,11 @@ use crate::{Error, ErrorKind};
 const SKEW: u64 = 50_000;
 
 pub(super) async fn get(core: &Core, names: &[Name]) -> Result<Vec<Reply>, Error> {
-    let until = core.gate.until();
+    let begun = Instant::now();
+    let until = begun + core.config.deadline;
     let epoch = core.marks.epoch();
     // The namespaces' marks come with the values; those of tags only once the values name them.
-    let mut marks = Resolved::default();
+    let mut marks = Resolved { all: Vec::with_capacity(1), begun };
     for name in names {
         marks.want(core, names::namespace(name), None);
     }
@@ -29,17 +30,18 @@ pub(super) async fn get(core: &Core, names: &[Name]) -> Result<Vec<Reply>, Error
         false => ask(core, until, &[names, &unknown].concat()).await?,
     };
     marks.learn(core, epoch, &unknown, answers.split_off(names.len()))?;
-    let mut envelopes = Vec::with_capacity(names.len());
-    for (name, answer) in names.iter().zip(&answers) {
-        envelopes.push(match answer {
-            Some(bytes) => read(core, name, bytes)?,
-            None => None,
-        });
-    }
-    for (name, envelope) in names.iter().zip(&envelopes) {
+    let mut heard = Vec::with_capacity(names.len());
+    for (name, answer) in names.iter().zip(answers) {
+        let Some(bytes) = answer else {
+            heard.push((Fence::default(), None));
+            continue;
+        };
+        let fence = fence_of(&bytes).unwrap_or_default();
+        let envelope = read(core, name, bytes)?;
         for tag in envelope.iter().flat_map(|envelope| &envelope.tags) {
             marks.want(core, names::namespace(name), Some(tag));
         }
+        heard.push((fence, envelope));
     }
     let unknown = marks.unknown();
     if !unknown.is_empty() {
@@ -50,17 +52,17 @@ pub(super) async fn get(core: &Core, names: &[Name]) -> Result<Vec<Reply>, Error
         marks.renew(core);
     }
     let now = core.store.now();
-    let replies = names.iter().zip(answers).zip(envelopes).map(|((name, bytes), envelope)| {
+    let mut hits = 0;
+    let replies = names.iter().zip(heard).map(|(name, (fence, envelope))| {
         let found = envelope.and_then(|envelope| judge(core, name, envelope, &marks, now));
-        let fence = bytes.and_then(|bytes| fence_of(&bytes)).unwrap_or_default();
         // Asked last: an invalidation may have begun while the answer was on its way.
         if core.outbox.covers(name) {
             return Reply { fence: None, found: None };
         }
+        hits += usize::from(found.is_some());
         Reply { fence: Some(fence), found }
     });
     let replies: Vec<_> = replies.collect();
-    let hits = replies.iter().filter(|reply| reply.found.is_some()).count();
     add(&core.gate.counts.hits, hits);
     add(&core.gate.counts.misses, replies.len() - hits);
     Ok(replies)
@@ -76,58 +78,71 @@ async fn ask(core: &Core, until: Instant, names: &[Name]) -> Result<Vec<Option<B
 }
 
 /// The marks that matter to one call, each looked up once.
-#[derive(Default)]
-struct Resolved {
-    all: Vec<(Name, Option<u64>)>,
+struct Resolved<'a> {
+    all: Vec<Mark<'a>>,
+    begun: Instant,
 }
 
-impl Resolved {
-    fn want(&mut self, core: &Core, space: &str, tag: Option<&str>) {
-        if self.find(space, tag).is_none() {
-            let mark = tag.map_or_else(|| names::all(space), |tag| names::tag(space, tag));
-            let at = core.marks.at(&mark);
-            self.all.push((mark, at));
+/// A tag's mark, or a namespace's.
+struct Mark<'a> {
+    space: &'a str,
+    tag: Option<Name>,
+    /// When it was set; unknown marks are to be read.
+    at: Option<u64>,
+}
+
+impl Mark<'_> {
+    fn is(&self, space: &str, tag: Option<&str>) -> bool {
+        self.space == space && self.tag.as_deref() == tag
+    }
+
+    fn name(&self) -> Name {
+        self.tag.as_deref().map_or_else(|| names::all(self.space), |tag| names::tag(self.space, tag))
+    }
+}
+
+impl<'a> Resolved<'a> {
+    fn want(&mut self, core: &Core, space: &'a str, tag: Option<&Name>) {
+        let text = tag.map(|tag| &**tag);
+        if !self.all.iter().any(|mark| mark.is(space, text)) {
+            let at = core.marks.at(space, text, self.begun);
+            self.all.push(Mark { space, tag: tag.cloned(), at });
         }
     }
 
-    /// Those whose state has to be read.
     fn unknown(&self) -> Vec<Name> {
-        self.all.iter().filter(|(_, at)| at.is_none()).map(|(mark, _)| mark.clone()).collect()
+        self.all.iter().filter(|mark| mark.at.is_none()).map(Mark::name).collect()
     }
 
+    /// Takes what was read of the [unknown](Self::unknown) ones.
     fn learn(&mut self, core: &Core, epoch: u64, read: &[Name], answers: Vec<Option<Bytes>>) -> Result<(), Error> {
-        for (mark, answer) in read.iter().zip(answers) {
-            let at = read_mark(core, mark, answer.as_ref())?;
-            core.marks.learn(epoch, mark, at);
-            self.all.iter_mut().filter(|(known, _)| known == mark).for_each(|(_, known)| *known = Some(at));
+        let unknown = self.all.iter_mut().filter(|mark| mark.at.is_none());
+        for (mark, (name, answer)) in unknown.zip(read.iter().zip(answers)) {
+            let at = read_mark(core, name, answer)?;
+            core.marks.learn(epoch, mark.space, mark.tag.as_deref(), at);
+            mark.at = Some(at);
         }
         Ok(())
     }
 
+    /// Looks them up again; those in doubt count as set.
     fn renew(&mut self, core: &Core) {
-        self.all.iter_mut().for_each(|(mark, at)| *at = core.marks.at(mark));
-    }
-
-    /// When the namespace or its tag was invalidated; 0 for never. There are few: a search beats a map.
-    fn find(&self, space: &str, tag: Option<&str>) -> Option<&(Name, Option<u64>)> {
-        self.all.iter().find(|(mark, _)| {
-            mark.strip_prefix(space).is_some_and(|rest| match tag {
-                None => rest == names::ALL,
-                Some(tag) => rest.strip_prefix(names::TAG).is_some_and(|own| own == tag),
-            })
-        })
+        let now = Instant::now();
+        for mark in &mut self.all {
+            mark.at = core.marks.at(mark.space, mark.tag.as_deref(), now);
+        }
     }
 
     /// Whether a value from `as_of` is outdated by a mark, or by one that an announcement took away while we read.
     fn outdates(&self, space: &str, tag: Option<&str>, as_of: u64) -> bool {
-        let at = self.find(space, tag).and_then(|(_, at)| *at);
+        let at = self.all.iter().find(|mark| mark.is(space, tag)).and_then(|mark| mark.at);
         at.is_none_or(|at| at != 0 && as_of <= at.saturating_add(SKEW))
     }
 }
 
 /// What the bytes say; `None` if they are not what they should be. An error if they are another key's: then none of the answers
 /// that came with them can be believed.
-fn read(core: &Core, name: &Name, bytes: &Bytes) -> Result<Option<Envelope>, Error> {
+fn read(core: &Core, name: &Name, bytes: Bytes) -> Result<Option<Envelope>, Error> {
     let mismatch = match Envelope::decode(name, &core.config.form, bytes) {
         Ok(envelope) => return Ok(Some(envelope)),
         Err(mismatch) => mismatch,
@@ -150,7 +165,7 @@ fn read(core: &Core, name: &Name, bytes: &Bytes) -> Result<Option<Envelope>, Err
 }
 
 /// When the mark says it was invalidated; one that cannot be read says now.
-fn read_mark(core: &Core, name: &Name, bytes: Option<&Bytes>) -> Result<u64, Error> {
+fn read_mark(core: &Core, name: &Name, bytes: Option<Bytes>) -> Result<u64, Error> {
     let Some(bytes) = bytes else { return Ok(0) };
     Ok(read(core, name, bytes)?.map_or_else(|| core.store.now(), |mark| mark.as_of))
 }
