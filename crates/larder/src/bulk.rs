@@ -42,17 +42,25 @@ where
         load: BulkLoad<K, V>,
     ) -> Result<HashMap<K, V>, Error> {
         // Before any load is opened, which has to be begun and ended then.
-        if self.shared.is_some() {
-            keys.iter().try_for_each(|key| self.key_rules.check(&key.text()))?;
-        }
+        let hashed = keys.into_iter().map(|key| {
+            let hash = match self.shared {
+                Some(_) => {
+                    let text = key.text();
+                    self.key_rules.check(&text)?;
+                    self.store.hasher.hash_text(&text)
+                }
+                None => self.store.hasher.hash(&key),
+            };
+            Ok((key, hash))
+        });
+        let keys: Vec<_> = hashed.collect::<Result<_, Error>>()?;
         let mut answers = HashMap::with_capacity(keys.len());
         let mut awaited = Vec::new();
         let mut led = Vec::new();
-        for key in keys {
+        for (key, hash) in keys {
             if answers.contains_key(&key) {
                 continue;
             }
-            let hash = self.store.hasher.hash(&key);
             match self.store.step(&key, hash) {
                 Step::Serve(found) => answers.extend(found.value.map(|value| (key, value))),
                 Step::Renew(found, renewal) => {
@@ -99,7 +107,7 @@ where
     fn depart_many(self: &Arc<Self>, targets: Vec<Target<K, V>>, load: BulkLoad<K, V>) {
         let inner = self.clone();
         let names = match &self.shared {
-            Some(shared) => targets.iter().map(|target| shared.name(&target.flight.key.text())).collect(),
+            Some(shared) => shared.names(targets.iter().map(|target| target.flight.key.text())),
             None => Vec::new(),
         };
         let landings: Vec<_> = targets.into_iter().map(|target| self.landing(target)).collect();

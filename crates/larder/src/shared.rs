@@ -1,5 +1,6 @@
 //! The remote tier as a cache of typed values uses it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,18 @@ pub(crate) struct Seen<V> {
 impl<V: 'static> Shared<V> {
     pub(crate) fn name(&self, text: &str) -> Name {
         names::key(&self.namespace, text)
+    }
+
+    /// As [`name`](Self::name), for many: they are put together in one place.
+    pub(crate) fn names<'a>(&self, texts: impl Iterator<Item = Cow<'a, str>>) -> Vec<Name> {
+        let mut name = names::before_key(&self.namespace);
+        let before = name.len();
+        let named = texts.map(|text| {
+            name.truncate(before);
+            name.push_str(&text);
+            Name::from(&*name)
+        });
+        named.collect()
     }
 
     /// What the tier has of `names`, as seen at `now`. A tier that cannot be asked has nothing and takes nothing.

@@ -1,8 +1,9 @@
 //! What is learned from the commands that pass.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ahash::{HashMap, RandomState};
+use larder::Clock;
 use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded, Measured, Subject};
 use larder_policy::{KeyHash, Time};
 use parking_lot::Mutex;
@@ -40,7 +41,7 @@ pub(super) struct Mind {
     config: LearnedConfig,
     /// Hashes of keys and values are keyed: nobody outside can aim at them.
     hasher: RandomState,
-    started: Instant,
+    clock: Clock,
     inner: Mutex<Inner>,
 }
 
@@ -68,7 +69,7 @@ impl Mind {
             known: HashMap::default(),
             state: LearnedState::default(),
         };
-        Self { config, hasher, started: Instant::now(), inner: Mutex::new(inner) }
+        Self { config, hasher, clock: Clock::system(), inner: Mutex::new(inner) }
     }
 
     pub(super) fn concerns(&self, command: &Command<'_>) -> bool {
@@ -82,12 +83,12 @@ impl Mind {
 
     /// The lifetime of a value that is about to be set; `None` leaves it as the caller wants it.
     pub(super) fn lifetime(&self, key: &[u8], value: &[u8], given: Option<Duration>) -> Option<Duration> {
-        self.lifetime_at(self.now(), key, value, given)
+        self.lifetime_at(self.clock.now(), key, value, given)
     }
 
     /// Learns from an answer, which a hit that is to be checked is taken out of.
     pub(super) fn learn(&self, command: &Command<'_>, answer: &mut Value, may_audit: bool) {
-        self.learn_at(self.now(), command, answer, may_audit);
+        self.learn_at(self.clock.now(), command, answer, may_audit);
     }
 
     fn lifetime_at(&self, now: Time, key: &[u8], value: &[u8], given: Option<Duration>) -> Option<Duration> {
@@ -182,11 +183,6 @@ impl Mind {
 
     fn hash(&self, key: &[u8]) -> KeyHash {
         KeyHash(self.hasher.hash_one(key))
-    }
-
-    /// µs since one second before it was made: 0 is never.
-    fn now(&self) -> Time {
-        Time(1_000_000).plus(self.started.elapsed())
     }
 }
 

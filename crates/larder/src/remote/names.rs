@@ -15,7 +15,12 @@ const ALL: &str = "!all";
 
 /// The name of a key.
 pub fn key(namespace: &str, key: &str) -> Name {
-    [namespace, ":", key].concat().into()
+    (before_key(namespace) + key).into()
+}
+
+/// What stands before the text of a key in its name.
+pub(crate) fn before_key(namespace: &str) -> String {
+    [namespace, ":"].concat()
 }
 
 /// The name of the mark that says when a tag was invalidated.
