@@ -314,7 +314,7 @@ impl Experiment {
     }
 
     fn judge(&mut self, now: Time) -> Option<Event> {
-        let Settings { horizon, step: slices, guardrails, .. } = self.settings;
+        let Settings { step: slices, guardrails, .. } = self.settings;
         if let Some(breach) = guardrails.breach(&self.guard, self.past()) {
             return Some(self.roll_back(now, breach));
         }
@@ -326,24 +326,32 @@ impl Experiment {
                 self.settle();
                 None
             }
-            State::Ramping { .. } => match self.verdict()? {
-                Ok(won) => {
+            State::Ramping { .. } => match self.verdict() {
+                Some(Ok(won)) => {
                     self.treat(1.0 - self.settings.holdout);
                     self.state = State::Adopted;
                     Some(Event::Adopted { won })
                 }
-                Err(breach) => Some(self.roll_back(now, breach)),
+                Some(Err(breach)) => Some(self.roll_back(now, breach)),
+                None => {
+                    self.watch_anew();
+                    None
+                }
             },
             _ => {
                 if self.settings.adopted && !self.settled {
                     self.settle();
                 }
-                // What was long ago must not outweigh what is; the level is the guardrails' anew, see [`Guardrails::alpha`].
-                if self.guard.counted() >= horizon.max(LEAST_SLICES) {
-                    self.guard = Trial::new(self.arms.clone(), false);
-                }
+                self.watch_anew();
                 None
             }
+        }
+    }
+
+    /// What was long ago must not outweigh what is; the level is the guardrails' anew, see [`Guardrails::alpha`].
+    fn watch_anew(&mut self) {
+        if self.guard.counted() >= self.settings.horizon.max(LEAST_SLICES) {
+            self.guard = Trial::new(self.arms.clone(), false);
         }
     }
 

@@ -312,6 +312,19 @@ fn harm_is_found_under_every_horizon() {
     }
 }
 
+#[test]
+fn harm_that_comes_late_is_found_in_the_last_step_of_a_ramp_too() {
+    for harm in [Treated { slower: 0.5, ..Treated::default() }, Treated { loads: 0.5, ..Treated::default() }] {
+        let mut host = Host::new(Treated::default(), 7);
+        host.run(1200);
+        let last = State::Ramping { step: host.experiment.settings.ramp.len() - 1 };
+        assert_eq!(host.experiment.state(), last, "nobody can tell the arms apart");
+        host.treated = harm;
+        let events = host.run(120);
+        assert!(matches!(events.first(), Some((_, Event::RolledBack { .. }))), "{events:?}");
+    }
+}
+
 /// A level that is spent once for good would let guardrails fall asleep.
 #[test]
 fn harm_that_comes_late_is_found_as_soon() {
