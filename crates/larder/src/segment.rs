@@ -245,8 +245,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             let end = fresh_until.unwrap_or(as_of.plus(ttl));
             (None, end, end.since(now))
         } else if let Some(engine) = &mut self.engine {
-            let known = engine.subject_of(hash, size);
-            let subject = known.unwrap_or_else(|| engine.subject(hash, &key.text(), size, 0));
+            let subject = engine.subject_by(hash, size, || key.text());
             join(engine, self.steering.as_deref(), Some(subject.class));
             if unheard {
                 engine.read(subject, now, false);

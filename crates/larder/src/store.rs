@@ -361,8 +361,8 @@ where
         let now = self.clock.now();
         let resident = segment.kernel.peek(hash).filter(|entry| entry.key == *key);
         // Or memory did not want it.
-        let subject = resident.and_then(|entry| entry.subject(hash)).or_else(|| engine.subject_of(hash, 1));
-        let subject = subject.unwrap_or_else(|| engine.subject(hash, &key.text(), 1, 0));
+        let subject = resident.and_then(|entry| entry.subject(hash));
+        let subject = subject.unwrap_or_else(|| engine.subject_by(hash, 1, || key.text()));
         engine.decide(subject, now)
     }
 

@@ -140,6 +140,11 @@ impl Engine {
     #[inline]
     pub fn read(&mut self, subject: Subject, now: Time, is_cached: bool) -> Decision {
         let slot = self.slot(subject, now);
+        self.read_at(slot, now, is_cached)
+    }
+
+    #[inline]
+    fn read_at(&mut self, slot: usize, now: Time, is_cached: bool) -> Decision {
         let record = &mut self.records[slot];
         if let Some(gap) = record.reads.read(now) {
             self.classes.all[usize::from(record.class.0)].first_gap(gap);

@@ -154,22 +154,27 @@ impl Mind {
         let is_hit = *value != Value::Nil;
         let hash = self.hash(key);
         let inner = &mut *self.inner.lock();
-        let subject = inner.subject(hash, key, u32::try_from(size).unwrap_or(u32::MAX));
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
         let known = |inner: &Inner| inner.known.get(&hash).copied().unwrap_or_default();
         inner.state.reads += 1;
         if is_hit {
             inner.state.hits += 1;
-            let Decision::Audit(audit) = inner.engine.read(subject, now, true) else { return };
+            let decision = inner.engine.read_known(hash, now, true).unwrap_or_else(|| {
+                let subject = inner.subject(hash, key, size);
+                inner.engine.read(subject, now, true)
+            });
+            let Decision::Audit(audit) = decision else { return };
             if may_audit && self.config.audits {
                 inner.state.audits += 1;
                 inner.remember(hash, Known { loading: Some(now), audit: Some(audit), ..known(inner) }, now);
                 *value = Value::Nil;
             } else {
+                let subject = inner.subject(hash, key, size);
                 inner.engine.forgo(subject, audit);
             }
             return;
         }
-        let known = known(inner);
+        let (known, subject) = (known(inner), inner.subject(hash, key, size));
         // What left because its time was over can still be compared with what comes next.
         let expired = known.until != Time(0) && known.until <= now;
         inner.engine.read(subject, now, expired);
@@ -188,10 +193,7 @@ impl Mind {
 
 impl Inner {
     fn subject(&mut self, hash: KeyHash, key: &[u8], size: u32) -> Subject {
-        match self.engine.subject_of(hash, size) {
-            Some(subject) => subject,
-            None => self.engine.subject(hash, text(key), size, 0),
-        }
+        self.engine.subject_by(hash, size, || text(key))
     }
 
     fn remember(&mut self, hash: KeyHash, known: Known, now: Time) {

@@ -1,8 +1,8 @@
 //! Keys as the engine sees them.
 
 use super::Engine;
-use crate::KeyHash;
-use crate::freshness::plan::Subject;
+use crate::freshness::plan::{Decision, Subject};
+use crate::{KeyHash, Time};
 
 impl Engine {
     /// A key with its class: what stands before the first `:` or `/` of its text, its size in powers of two, and a tag of
@@ -15,9 +15,18 @@ impl Engine {
         Subject { key, class: self.classes.named(group, prefix, size, tag), size }
     }
 
-    /// The same of a key that it has heard of, which stays of the class it was of then.
+    /// The same without a tag; a key that it has heard of stays of the class it was of then, and is not asked for its text.
     #[inline]
-    pub fn subject_of(&self, key: KeyHash, size: u32) -> Option<Subject> {
-        self.find(key).map(|slot| Subject { key, class: self.records[slot].class, size })
+    pub fn subject_by<T: AsRef<str>>(&mut self, key: KeyHash, size: u32, text: impl FnOnce() -> T) -> Subject {
+        match self.find(key) {
+            Some(slot) => Subject { key, class: self.records[slot].class, size },
+            None => self.subject(key, text().as_ref(), size, 0),
+        }
+    }
+
+    /// As [`read`](Self::read), of a key that it has heard of: in one search instead of two. `None` of others, of which it then knows no more.
+    #[inline]
+    pub fn read_known(&mut self, key: KeyHash, now: Time, is_cached: bool) -> Option<Decision> {
+        self.find(key).map(|slot| self.read_at(slot, now, is_cached))
     }
 }

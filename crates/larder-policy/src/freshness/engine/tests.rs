@@ -537,11 +537,20 @@ fn audits_find_what_is_stale_while_it_is_refreshed_ahead() {
 fn a_key_stays_of_its_class() {
     let mut engine = engine(0.01);
     let key = KeyHash::mix(1);
-    assert_eq!(engine.subject_of(key, 100), None);
     let page = engine.subject(key, "page:1", 100, 0);
-    assert_eq!(engine.subject_of(key, 100), None, "nobody read it");
+    assert_eq!(engine.read_known(key, Time(1), false), None);
+    let mut asked = 0;
+    let mut subject = |engine: &mut Engine, size| {
+        engine.subject_by(key, size, || {
+            asked += 1;
+            "page:1"
+        })
+    };
+    assert_eq!(subject(&mut engine, 100), page);
+    assert_ne!(subject(&mut engine, 100_000).class, page.class, "nobody read it");
     engine.read(page, Time(1), false);
-    assert_eq!(engine.subject_of(key, 100), Some(page));
-    assert_ne!(engine.subject(key, "page:1", 100_000, 0).class, page.class);
-    assert_eq!(engine.subject_of(key, 100_000), Some(Subject { size: 100_000, ..page }));
+    assert_eq!(subject(&mut engine, 100), page);
+    assert_eq!(subject(&mut engine, 100_000), Subject { size: 100_000, ..page });
+    assert_eq!(asked, 2);
+    assert_eq!(engine.read_known(key, Time(2), false), Some(Decision::Load));
 }
