@@ -36,20 +36,30 @@ impl Needs {
         }
     }
 
-    /// Opens a trace, which says what it carries.
+    /// Opens a trace, which says what it carries. Where that is only how its first rows look, it is told and believed to be real.
     ///
     /// # Errors
     /// It cannot be opened, or has not got what is needed.
     pub(crate) fn check(self, source: &Source) -> Result<(), Failure> {
-        let Carries { times, sizes, ttls, .. } = source.open()?.carries();
-        let lacking = [(self.sizes, sizes, "sizes"), (self.times, times, "times"), (self.ttls, ttls, "lifetimes")];
-        match lacking.into_iter().find_map(|(option, has, what)| Some((option?, what)).filter(|_| !has)) {
-            None => Ok(()),
-            Some((option, what)) => Err(Failure::Usage(format!(
-                "{}: {option} takes {what}, and this trace has none: name their column with --columns, or leave {option} out",
-                source.name()
-            ))),
+        let Carries { times, sizes, ttls, judged, .. } = source.open()?.carries();
+        let name = source.name();
+        for (option, has, what, looks) in [
+            (self.sizes, sizes, "sizes", "sizes are all 1, as where none are known"),
+            (self.times, times, "times", "times rise by a second from row to row, as where none are known"),
+            (self.ttls, ttls, "lifetimes", ""),
+        ] {
+            match option.filter(|_| !has) {
+                None => {}
+                Some(option) if judged => eprintln!("{name}: {option} takes {what}; its {looks}"),
+                Some(option) => {
+                    let help = format!("name their column with --columns, or leave {option} out");
+                    return Err(Failure::Usage(format!(
+                        "{name}: {option} takes {what}, and this trace has none: {help}"
+                    )));
+                }
+            }
         }
+        Ok(())
     }
 
     /// As [`check`](Self::check), of a trace whose turn has come and that could not be opened twice before.

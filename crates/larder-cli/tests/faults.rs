@@ -65,6 +65,8 @@ fn a_value_that_does_not_fit_is_told_with_its_option() {
         refused(&["replay", TRACE, "--arms", "clock,lru", "--ghosts", share], 2, "'--ghosts <SHARE>'");
         refused(&["curve", TRACE, "--sample", share], 2, "'--sample <SHARE>'");
     }
+    let few = "gen:zipf:requests=1000/keys=30";
+    refused(&["curve", few, "--sample", "0.5"], 2, "are too few to tell anything: leave --sample out");
     refused(&["freshness", "changes:poisson", "--capacity", "64MiB"], 2, "in caches of objects");
     refused(&["freshness", "changes:poisson", "--capacity", "0"], 2, "must be above 0");
 }
@@ -83,6 +85,7 @@ fn what_a_trace_does_not_carry_is_not_made_up() {
         (&["predictions", &keys, "--weigh", "bytes"], "--weigh bytes takes sizes"),
         (&["explain", &keys, "--weigh", "bytes", "--key", "a"], "--weigh bytes takes sizes"),
         (&["replay", &keys, "--ttl", "60s"], "--ttl takes times"),
+        (&["freshness", &keys], "keys: lifetimes are measured on times, and this trace has none"),
         (&["replay", &sized, "--ttl", "given"], "--ttl given takes lifetimes"),
         (&["replay", &sized, "--arms", "clock,lru", "--ttl", "given"], "--ttl given takes lifetimes"),
         // The second is told before the first is replayed.
@@ -98,6 +101,15 @@ fn what_a_trace_does_not_carry_is_not_made_up() {
     assert!(text(&output.stderr).contains("stdin: --weigh bytes takes sizes"), "{output:?}");
     let bytes = ["--weigh", "bytes", "--ttl", "2s", "--metric", "bytes", "--capacity", "10"];
     assert!(run(&[&["compare", &sized][..], &bytes].concat()).status.success());
+    // Where rows only look as if nothing were known, that is told and no reason to refuse.
+    let looks = written(folder.path(), "looks.csv", "time,key,size,op,ttl\n0,a,1,get,\n1,b,1,get,\n2,a,1,set,\n");
+    let output = run(&[&["compare", &looks][..], &bytes].concat());
+    let told = text(&output.stderr);
+    assert!(
+        output.status.success() && told.contains("looks: --metric bytes takes sizes; its sizes are all 1"),
+        "{told}"
+    );
+    assert!(told.contains("looks: --ttl takes times; its times rise by a second from row to row"), "{told}");
 }
 
 #[test]

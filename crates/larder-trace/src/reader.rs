@@ -34,13 +34,15 @@ pub struct Carries {
     pub ttls: bool,
     /// Costs of loads.
     pub costs: bool,
+    /// The format always has times and sizes, and whether they are real was judged by the first rows.
+    pub judged: bool,
 }
 
 impl Carries {
     /// Keys alone.
-    pub const KEYS: Self = Self { times: false, sizes: false, ops: false, ttls: false, costs: false };
+    pub const KEYS: Self = Self { times: false, sizes: false, ops: false, ttls: false, costs: false, judged: false };
     /// Everything a [`Request`] holds.
-    pub const ALL: Self = Self { times: true, sizes: true, ops: true, ttls: true, costs: true };
+    pub const ALL: Self = Self { times: true, sizes: true, ops: true, ttls: true, costs: true, judged: false };
 }
 
 /// What a reader passed over.

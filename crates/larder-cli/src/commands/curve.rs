@@ -61,11 +61,14 @@ fn leave_out_untold(run: &CurveRun, survey: &Survey, curves: &mut [Curve]) -> Re
     let Some(rate) = run.rate.filter(|rate| *rate < 1.0 && survey.keys > 0) else { return Ok(()) };
     let least = LEAST_OBJECTS as f64 / survey.keys as f64;
     if rate < least {
+        let more = match (least * 1e4).ceil() / 1e4 {
+            share if share < 1.0 => format!("take at least {share}, or leave --sample out"),
+            _ => "leave --sample out".to_owned(),
+        };
         return Err(Failure::Usage(format!(
-            "--sample {rate} of the {} keys of {} are too few to tell anything: take at least {}, or leave --sample out",
+            "--sample {rate} of the {} keys of {} are too few to tell anything: {more}",
             table::count(survey.keys),
             curves.first().map_or("the trace", |curve| &curve.trace),
-            (least * 1e4).ceil().min(1e4) / 1e4
         )));
     }
     let unit = if run.weigh == Weigh::Objects { 1.0 } else { survey.mean_size().max(1.0) };

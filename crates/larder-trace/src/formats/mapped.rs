@@ -64,6 +64,7 @@ pub(super) fn carries(has: impl Fn(Field) -> bool) -> Carries {
         ops: has(Field::Op),
         ttls: has(Field::Ttl),
         costs: has(Field::Cost),
+        judged: false,
     }
 }
 

@@ -45,7 +45,7 @@ fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
         return Err(input.place(error.line(1).byte(0)));
     }
     let (times, sizes) = judge(input.head(HEAD)?);
-    let carries = Carries { times, sizes, costs: has_cost, ..Carries::ALL };
+    let carries = Carries { times, sizes, costs: has_cost, judged: true, ..Carries::ALL };
     Lines::boxed(input, options, Native { has_cost, carries })
 }
 

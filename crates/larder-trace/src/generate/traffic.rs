@@ -151,6 +151,7 @@ impl Reader for Generated {
             ops: any(|t| t.reads < 1.0),
             ttls: any(|t| !t.ttls.is_empty()),
             costs: false,
+            judged: false,
         }
     }
 

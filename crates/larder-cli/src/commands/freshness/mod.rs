@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use larder_policy::Op;
 use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome, synthetic};
 use larder_sim::{FreshnessReport, Source};
+use larder_trace::Carries;
 
 use super::{command_line, lacks, print_json, try_folder};
 use crate::args::FreshnessArgs;
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
 fn sources(args: &FreshnessArgs) -> Result<impl Iterator<Item = Result<Source, Failure>>, Failure> {
     let traces = &args.traces.traces;
     for path in traces.iter().filter(|path| !flows(path)) {
-        source(args, path)?.open()?;
+        source(args, path)?;
     }
     Ok(traces.iter().map(|path| source(args, path)))
 }
@@ -74,6 +75,12 @@ fn source(args: &FreshnessArgs, path: &str) -> Result<Source, Failure> {
         None => args.traces.reading.source(path)?,
     };
     source.make_repeatable()?;
+    let Carries { times, judged, .. } = source.open()?.carries();
+    if !times && !judged {
+        let name = source.name();
+        let what = "lifetimes are measured on times, and this trace has none: name their column with --columns";
+        return Err(Failure::Usage(format!("{name}: {what}")));
+    }
     Ok(source)
 }
 
