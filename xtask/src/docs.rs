@@ -135,7 +135,7 @@ fn metrics() -> String {
 }
 
 fn carried(format: &Format) -> String {
-    let Carries { times, sizes, ops, ttls, costs } = format.carries;
+    let Carries { times, sizes, ops, ttls, costs, judged: _ } = format.carries;
     let fields =
         [(times, "times"), (sizes, "sizes"), (ops, "operations"), (ttls, "lifetimes"), (costs, "costs of loads")];
     let carried: Vec<_> = fields.iter().filter(|(carries, _)| *carries).map(|(_, name)| *name).collect();
