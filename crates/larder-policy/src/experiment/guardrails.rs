@@ -25,7 +25,7 @@ pub struct Guardrails {
     /// The share of answers that may be stale, where there is an objective.
     pub stale: Option<f64>,
     /// The probability that a guardrail is hit although the treatment is no better than its margin, from 0.0002 to 0.5: in each watch anew. A watch
-    /// begins with every change of sides and, once the treatment is adopted, every [`horizon`](super::Settings::horizon) slices.
+    /// begins with every change of sides and, from the last step of the ramp on, every [`horizon`](super::Settings::horizon) slices.
     ///
     /// So false alarms have a rate: of each guardrail at most one in horizon/alpha slices (10 000 by default) of a treatment just on its margin, and
     /// far fewer of one well within. A long life will see some; each costs a cool-down, twice as long as the one before. Were the level spent once over
@@ -89,8 +89,9 @@ impl fmt::Display for Breach {
 
 impl Guardrails {
     /// The guardrail that was hit, if any. To be asked after each slice: the hit ratio's interval holds at all times; the others are looked at
-    /// after 8, 16, 32, … slices.
-    pub(crate) fn breach(&self, trial: &Trial, before: Option<&Trial>) -> Option<Breach> {
+    /// after 8, 16, 32, … slices. What is fresher than a control that is too stale may cost loads; where this watch does not say yet whether that
+    /// is so, what was `excused` before it counts.
+    pub(crate) fn breach(&self, trial: &Trial, before: Option<&Trial>, excused: bool) -> Option<Breach> {
         if trial.counted() < LEAST_SLICES {
             return None;
         }
@@ -105,10 +106,7 @@ impl Guardrails {
         let surely = |margin, value: fn(&Tally) -> Option<f64>| {
             trial.compare_by(before, margin, value).map(|comparison| comparison.p_more).filter(|&p| p < alpha)
         };
-        // What is fresher than a control that is too stale may cost loads.
-        let is_excused = self.stale.is_some_and(|most| {
-            trial.stale_share(Arm::Control, alpha).is_some_and(|control| control.interval.low > most)
-        });
+        let is_excused = self.excuses(trial).unwrap_or(excused);
         if !is_excused && let Some(p) = surely(self.origin_loads, Tally::loads_an_access) {
             return Some(Breach::OriginLoads { p });
         }
@@ -117,6 +115,16 @@ impl Guardrails {
         }
         let at_least = trial.stale_share(Arm::Treatment, alpha)?.interval.low;
         self.stale.filter(|&most| at_least > most).map(|_| Breach::Stale { at_least })
+    }
+
+    /// Whether the control is surely staler than may be, or surely not; `None` where audits do not tell.
+    pub(crate) fn excuses(&self, trial: &Trial) -> Option<bool> {
+        let most = self.stale?;
+        let control = trial.stale_share(Arm::Control, spent(self.alpha, trial.counted()))?.interval;
+        if control.low > most {
+            return Some(true);
+        }
+        (control.high < most).then_some(false)
     }
 }
 

@@ -198,6 +198,8 @@ pub struct Experiment {
     baseline: Trial,
     /// Since the last change of sides, for the guardrails: harm shows at once.
     guard: Trial,
+    /// Whether the control was too stale before that, as far as is known.
+    excused: bool,
     /// The same after the burn-in, for the effect.
     measured: Trial,
     /// Whether the last step has settled.
@@ -217,8 +219,18 @@ impl Experiment {
         let trial = || Trial::new(arms.clone(), false);
         let (baseline, guard, measured) = (trial(), trial(), trial());
         let state = State::Baseline;
-        let mut experiment =
-            Self { settings, arms, state, baseline, guard, measured, settled: false, rollbacks: 0, traffic: 0 };
+        let mut experiment = Self {
+            settings,
+            arms,
+            state,
+            baseline,
+            guard,
+            excused: false,
+            measured,
+            settled: false,
+            rollbacks: 0,
+            traffic: 0,
+        };
         experiment.begin();
         Ok(experiment)
     }
@@ -315,7 +327,7 @@ impl Experiment {
 
     fn judge(&mut self, now: Time) -> Option<Event> {
         let Settings { step: slices, guardrails, .. } = self.settings;
-        if let Some(breach) = guardrails.breach(&self.guard, self.past()) {
+        if let Some(breach) = guardrails.breach(&self.guard, self.past(), self.excused) {
             return Some(self.roll_back(now, breach));
         }
         match self.state {
@@ -351,8 +363,15 @@ impl Experiment {
     /// What was long ago must not outweigh what is; the level is the guardrails' anew, see [`Guardrails::alpha`].
     fn watch_anew(&mut self) {
         if self.guard.counted() >= self.settings.horizon.max(LEAST_SLICES) {
-            self.guard = Trial::new(self.arms.clone(), false);
+            self.watch();
         }
+    }
+
+    /// Begins a watch, which the one before tells what it found of the control.
+    fn watch(&mut self) {
+        let told = if self.guard.counted() > 0 { &self.guard } else { &self.baseline };
+        self.excused = self.settings.guardrails.excuses(told).unwrap_or(self.excused);
+        self.guard = Trial::new(self.arms.clone(), false);
     }
 
     /// Which arm is better, once that is sure.
@@ -383,7 +402,7 @@ impl Experiment {
 
     fn treat(&mut self, share: f64) {
         self.arms.treat(share);
-        self.guard = Trial::new(self.arms.clone(), false);
+        self.watch();
         // Lifetimes do not have to turn the memory over to show.
         self.measured = Trial::new(self.arms.clone(), !self.settings.lifetimes);
         self.settled = false;
@@ -395,6 +414,7 @@ impl Experiment {
         self.arms = Arms::new(self.settings.shards, self.settings.holdout, seed);
         let trial = || Trial::new(self.arms.clone(), false);
         (self.baseline, self.guard, self.measured) = (trial(), trial(), trial());
+        self.excused = false;
         self.state = State::Baseline;
         self.begin();
     }

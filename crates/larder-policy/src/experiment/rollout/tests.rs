@@ -325,6 +325,24 @@ fn harm_that_comes_late_is_found_in_the_last_step_of_a_ramp_too() {
     }
 }
 
+/// A new watch has to find out about the control again, and sooner finds that loads rose.
+#[test]
+fn loads_for_which_less_is_stale_are_excused_until_the_control_is_fresh() {
+    let settings = Settings { lifetimes: true, adopted: true, holdout: 0.5, ..Settings::new(SHARDS, 8) };
+    let mut host = Host::with(Treated::default(), settings);
+    // Little beyond what may be: eight slices, after which a watch looks for the first time, do not tell.
+    host.control_stale = 0.0055;
+    assert_eq!(host.run(150), []);
+    host.treated.loads = 0.5;
+    assert_eq!(host.run(800), []);
+    host.control_stale = 0.0;
+    let events = host.run(300);
+    assert!(
+        matches!(events.first(), Some((_, Event::RolledBack { breach: Breach::OriginLoads { .. }, .. }))),
+        "{events:?}"
+    );
+}
+
 /// A level that is spent once for good would let guardrails fall asleep.
 #[test]
 fn harm_that_comes_late_is_found_as_soon() {
