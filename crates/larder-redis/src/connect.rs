@@ -1,5 +1,7 @@
 //! One attempt to connect, to whichever kind of Redis.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use larder::{Error, ErrorKind};
@@ -92,8 +94,9 @@ impl Conn {
     }
 }
 
-/// Connects and logs in, with the login and the master of now.
-pub(crate) async fn connect(config: &RedisConfig) -> Result<Conn, Failure> {
+/// Connects and logs in, with the login and the master of now. The driver waits for an answer as long as `patience` says; with none, whoever asks has
+/// a time limit of its own: a second timer for each answer would cost as much as the first.
+pub(crate) async fn connect(config: &RedisConfig, patience: Option<Duration>) -> Result<Conn, Failure> {
     let attempt = async {
         match &config.target {
             Target::Cluster(nodes) => {
@@ -101,10 +104,9 @@ pub(crate) async fn connect(config: &RedisConfig) -> Result<Conn, Failure> {
                 Ok(Conn::Cluster(conn))
             }
             Target::Single(_) | Target::Sentinel { .. } => {
-                // Who waits for an answer says for how long: a second timer for each would cost as much as the first.
                 let settings = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(config.connect_within))
-                    .set_response_timeout(None);
+                    .set_response_timeout(patience);
                 let client = client(config).await?;
                 Ok(Conn::Node(client.get_multiplexed_async_connection_with_config(&settings).await?))
             }

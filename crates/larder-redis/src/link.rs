@@ -289,7 +289,7 @@ pub(crate) fn jitter(pause: Duration) -> Duration {
 
 /// Connects, and takes the connection into use once it answers.
 async fn begin(link: &Link) -> Result<Conn, Failure> {
-    let mut conn = connect(&link.config).await?;
+    let mut conn = connect(&link.config, None).await?;
     timeout(link.config.answer_within, ping(link, &mut conn)).await.map_err(|_| Failure::from(silent()))??;
     let mut state = link.state.lock();
     state.generation += 1;

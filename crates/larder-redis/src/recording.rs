@@ -109,7 +109,7 @@ impl RecordReader {
     /// not let us in. Messages say why, but nothing of the login.
     pub async fn open(config: &RedisConfig, stream: impl Into<String>) -> Result<Self, Error> {
         config.check()?;
-        let conn = connect(config).await.map_err(|failure| with_cause(failure.error))?;
+        let conn = connect(config, Some(config.answer_within)).await.map_err(|failure| with_cause(failure.error))?;
         let stream = stream.into();
         let mut reader = Self {
             conn,

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder::recorder::{Event, Options, Recorder};
 use larder::{Cache, ErrorKind};
@@ -16,6 +17,7 @@ use larder_trace::{Input, Request, open_input};
 use support::proxy::{Accident, Proxy, Way};
 use support::server::Server;
 use support::{RECOVERY, eventually};
+use tokio::time::timeout;
 
 const STREAM: &str = "traffic";
 const PLENTY: u64 = 10_000;
@@ -158,6 +160,21 @@ async fn whoever_may_do_no_more_than_it_needs_can_record_and_read() {
     record(&writer, 0..100);
     assert_eq!(writer.finish().unwrap().written, 100);
     assert_eq!(read(&user("reader", &["+type", "+xrange", "+xrevrange"])).await.0.len(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_does_not_wait_for_ever() {
+    need_redis!();
+    let server = Server::start(&[]);
+    let recorder = recorder(&server.url());
+    record(&recorder, 0..100);
+    recorder.finish().unwrap();
+    let mut config = config(&server.url());
+    config.answer_within = Duration::from_millis(200);
+    let mut reader = RecordReader::open(&config, STREAM).await.unwrap();
+    server.freeze();
+    let answer = timeout(RECOVERY, reader.next()).await.expect("it gives up by itself");
+    assert!(answer.unwrap_err().is_retryable());
 }
 
 #[tokio::test]
