@@ -1,31 +1,49 @@
 //! Being asked to end: by Ctrl-C, or by SIGTERM, as whoever manages services does.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::failure::Failure;
 
 /// The exit code of what a signal ended, as shells tell it of Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// Hears it from the moment on that this is made, in a tokio runtime.
-pub(crate) struct Interrupt {
+/// Hears it from the moment on that this is made, in a tokio runtime, for a command that then ends in order.
+pub(crate) struct Interrupt(Ends);
+
+impl Interrupt {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let ends = Ends::listen()?;
+        IS_HEARD.store(true, Ordering::Relaxed);
+        Ok(Self(ends))
+    }
+
+    /// Returns once somebody has asked.
+    pub(crate) async fn heard(&mut self) -> Result<(), Failure> {
+        self.0.heard().await
+    }
+}
+
+struct Ends {
     #[cfg(unix)]
     signals: [tokio::signal::unix::Signal; 2],
 }
 
-impl Interrupt {
+impl Ends {
     #[cfg(unix)]
-    pub(crate) fn listen() -> Result<Self, Failure> {
+    fn listen() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
         Ok(Self { signals: [interrupt.map_err(unheard)?, terminate.map_err(unheard)?] })
     }
 
     #[cfg(not(unix))]
-    pub(crate) fn listen() -> Result<Self, Failure> {
+    fn listen() -> Result<Self, Failure> {
         Ok(Self {})
     }
 
-    /// Returns once somebody has asked.
-    pub(crate) async fn heard(&mut self) -> Result<(), Failure> {
+    async fn heard(&mut self) -> Result<(), Failure> {
         #[cfg(unix)]
         {
             let [interrupt, terminate] = &mut self.signals;
@@ -40,17 +58,32 @@ impl Interrupt {
     }
 }
 
-/// Whoever ends this process now ends it when this has cleaned up; for commands that run in no tokio runtime.
-pub(crate) fn clean_up(clean: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unheard)?;
-    let mut interrupt = runtime.block_on(async { Interrupt::listen() })?;
-    std::thread::spawn(move || {
-        if runtime.block_on(interrupt.heard()).is_ok() {
-            clean();
-            std::process::exit(INTERRUPTED);
-        }
-    });
+/// Temporary files of ours that are there now, or were.
+static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Whether a command hears by itself, and ends in order.
+static IS_HEARD: AtomicBool = AtomicBool::new(false);
+
+/// Whoever ends this process from now on ends it when the file is gone.
+pub(crate) fn remove(file: PathBuf) -> Result<(), Failure> {
+    let mut files = temporary();
+    if files.is_empty() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unheard)?;
+        let mut ends = runtime.block_on(async { Ends::listen() })?;
+        std::thread::spawn(move || {
+            if runtime.block_on(ends.heard()).is_ok() && !IS_HEARD.load(Ordering::Relaxed) {
+                // They may be gone already.
+                temporary().iter().for_each(|file| drop(std::fs::remove_file(file)));
+                std::process::exit(INTERRUPTED);
+            }
+        });
+    }
+    files.push(file);
     Ok(())
+}
+
+/// A panic elsewhere leaves no list half written.
+fn temporary() -> MutexGuard<'static, Vec<PathBuf>> {
+    TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unheard(error: std::io::Error) -> Failure {

@@ -13,6 +13,7 @@ use larder_trace::{Input, Options, Request, open_input};
 use tempfile::NamedTempFile;
 
 use crate::failure::Failure;
+use crate::interrupt;
 
 /// A page of batches is a few MiB, and a line may be thin.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -137,6 +138,7 @@ impl Spool {
 
     fn merged(mut self) -> Result<NamedTempFile, Failure> {
         let file = tempfile::Builder::new().suffix(".csv.zst").tempfile().map_err(unspooled)?;
+        interrupt::remove(file.path().to_owned())?;
         let mut writer = larder_trace::create(file.path(), None)?;
         self.batches.sort_by_key(|batch| batch.from);
         // What is not yet known to come before all that is to come.

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use larder::recorder::{Event, Options, Recorder};
 use larder_redis::{RecordStream, RedisConfig};
@@ -120,6 +121,37 @@ fn instances_are_merged_by_time_and_train_a_model() {
     assert!(code == 1 && text.contains("day1: no row says that a value changed"), "{text}");
     let (code, text) = refused(&["compare", &streams[0], &streams[0]]);
     assert!(code == 2 && text.contains("two traces are named day1"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_ended_leaves_no_copy_of_a_stream() {
+    need_redis!();
+    let (server, url) = guarded();
+    let recorder = streaming(RedisConfig::single(&url).unwrap(), "reads");
+    record(&recorder, requests("gen:zipf:requests=60_000/keys=20_000").iter());
+    let temporary = tempfile::tempdir().unwrap();
+    // It takes many seconds, and keeps the copy as long.
+    let words = ["--policy", "learned,lhd,lirs,arc", "--capacity", "1%,2%,3%,4%,5%,6%,7%,8%,9%,10%", "--threads", "1"];
+    let mut replay = command(&["replay", &format!("{url}/reads")]);
+    replay.args(words);
+    replay.env("TMPDIR", temporary.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut replay = replay.spawn().unwrap();
+    // The spool has no name for long: it may be gone by the time it is looked at.
+    let copies =
+        || fs::read_dir(temporary.path()).unwrap().filter_map(|file| Some(file.unwrap().metadata().ok()?.len()));
+    let until = Instant::now() + Duration::from_secs(60);
+    while !copies().any(|bytes| bytes > 10) {
+        if Instant::now() >= until {
+            replay.kill().unwrap();
+            panic!("nothing is copied");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(Command::new("kill").args(["-INT", &replay.id().to_string()]).status().unwrap().success());
+    assert_eq!(replay.wait().unwrap().code(), Some(130));
+    assert_eq!(copies().count(), 0);
+    drop(server);
 }
 
 #[test]

@@ -92,9 +92,7 @@ impl<'a> Beside<'a> {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(folder).map_err(|error| unwritten(output, &error))?;
-        let path = file.path().to_owned();
-        // It may be gone already.
-        interrupt::clean_up(move || drop(fs::remove_file(path)))?;
+        interrupt::remove(file.path().to_owned())?;
         if let Some(there) = there {
             fs::set_permissions(file.path(), there.permissions()).map_err(|error| unwritten(output, &error))?;
         }
