@@ -115,6 +115,24 @@ async fn row_04_frozen() {
 }
 
 #[tokio::test]
+async fn row_04_frozen_before_it_connects() {
+    need_redis!();
+    let server = Server::start(&[]);
+    // Its kernel takes connections that it never answers.
+    server.freeze();
+    let service = Service::new(&server.url());
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        service.pass(KEYS).await;
+        sleep(Duration::from_millis(50)).await;
+    }
+    service.was_prompt();
+    assert!(!service.store.state().connected);
+    server.thaw();
+    service.recovers(KEYS).await;
+}
+
+#[tokio::test]
 async fn row_04_half_open() {
     need_redis!();
     let (_server, proxy, service) = behind_a_proxy().await;

@@ -117,7 +117,7 @@ impl Dashboard {
             Error::caused(ErrorKind::Config, format!("no dashboard can listen on {address}: {error}"), error)
         };
         let peers = config.peers.iter().map(|peer| {
-            Address::parse(peer).map_err(|error| Error::new(ErrorKind::Config, format!("peer '{peer}': {error}")))
+            Address::parse(peer).map_err(|error| Error::new(ErrorKind::Config, format!("instance '{peer}': {error}")))
         });
         let peers = peers.collect::<Result<_, _>>()?;
         let listener = TcpListener::bind(address).await.map_err(unable)?;
