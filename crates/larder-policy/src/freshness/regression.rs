@@ -14,7 +14,7 @@ pub(super) const INPUTS: usize = 11;
 pub(super) type Inputs = [f64; INPUTS];
 
 /// Information is kept for about so many observations.
-const KEEP: f64 = 0.9998;
+const GROW: f64 = 1.0 / 0.9998;
 /// Changes expected in one observation lie within.
 const RANGE: (f64, f64) = (1e-9, 30.0);
 /// One observation shifts the sum by at most so much.
@@ -63,9 +63,10 @@ impl Regression {
         } else {
             (-expected, expected)
         };
+        // Row by row, as the covariance is symmetric: so that several are summed at once.
         let mut turned = [0.0; INPUTS];
-        for (sum, row) in turned.iter_mut().zip(&self.covariance) {
-            *sum = row.iter().zip(inputs).map(|(entry, input)| entry * input).sum();
+        for (row, input) in self.covariance.iter().zip(inputs) {
+            turned.iter_mut().zip(row).for_each(|(sum, entry)| *sum += entry * input);
         }
         let spread: f64 = turned.iter().zip(inputs).map(|(entry, input)| entry * input).sum();
         if !spread.is_finite() || spread <= 0.0 {
@@ -73,12 +74,12 @@ impl Regression {
         }
         let gain = 1.0 / (1.0 + information * spread);
         let step = (slope * gain).clamp(-MOST_STEP / spread, MOST_STEP / spread);
-        for at in 0..INPUTS {
+        let known = information * gain;
+        for (at, row) in self.covariance.iter_mut().enumerate() {
             self.weights[at] += step * turned[at];
-            for other in 0..INPUTS {
-                let kept = self.covariance[at][other] - information * gain * turned[at] * turned[other];
-                self.covariance[at][other] = kept / KEEP;
-            }
+            let own = turned[at];
+            // Two entries that mirror each other get the same bits: what they differed by would grow for ever, as nothing is learned of it.
+            row.iter_mut().zip(&turned).for_each(|(entry, turned)| *entry = (*entry - own * turned * known) * GROW);
         }
         self.bound();
     }
@@ -92,9 +93,9 @@ impl Regression {
     /// Keeps every variance at most what it was at first, scaling its row and column.
     fn bound(&mut self) {
         for at in 0..INPUTS {
-            let ratio = self.widest[at] / self.covariance[at][at];
-            if ratio < 1.0 {
-                let scale = ratio.max(0.0).sqrt();
+            let (widest, variance) = (self.widest[at], self.covariance[at][at]);
+            if variance > widest {
+                let scale = (widest / variance).max(0.0).sqrt();
                 for other in 0..INPUTS {
                     self.covariance[at][other] *= scale;
                     self.covariance[other][at] *= scale;
@@ -108,11 +109,11 @@ impl Regression {
 mod tests {
     use super::*;
 
-    /// Weights learned where the true hazard is exp(true weights · inputs).
-    fn learned(truth: Inputs, start: Inputs) -> Regression {
+    /// Weights learned from so many observations where the true hazard is exp(true weights · inputs).
+    fn learned(truth: Inputs, start: Inputs, observations: u32) -> Regression {
         let mut regression = Regression::new(start, [0.3; INPUTS]);
         let mut rng = crate::Rng::new(11);
-        for _ in 0..30_000 {
+        for _ in 0..observations {
             let mut inputs = [0.0; INPUTS];
             inputs.iter_mut().for_each(|input| *input = rng.unit() * 4.0 - 2.0);
             inputs[0] = 1.0;
@@ -127,7 +128,20 @@ mod tests {
     fn the_expert_that_is_right_gets_the_weight() {
         let truth = [-1.5, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         let start = [0.0, 0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0];
-        let found = learned(truth, start);
+        let found = learned(truth, start, 30_000);
+        for (at, (weight, truth)) in found.weights().iter().zip(truth).enumerate() {
+            assert!((weight - truth).abs() < 0.25, "{at}: {weight} {truth}");
+        }
+    }
+
+    #[test]
+    fn what_was_right_stays_right() {
+        let truth = [-1.5, 0.7, -0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0];
+        let found = learned(truth, [0.0; INPUTS], 1_000_000);
+        for (at, row) in found.covariance.iter().enumerate() {
+            assert!(row[at] > 0.0 && row[at] <= found.widest[at], "{at}: {}", row[at]);
+            assert!((0..at).all(|other| row[other] == found.covariance[other][at]), "{at}: {row:?}");
+        }
         for (at, (weight, truth)) in found.weights().iter().zip(truth).enumerate() {
             assert!((weight - truth).abs() < 0.25, "{at}: {weight} {truth}");
         }
