@@ -369,9 +369,8 @@ impl<K: Key, V: Clone> Core<K, V> {
         let (hash, now) = (self.hash(key), self.clock.now());
         self.fences.raise(hash);
         if let Some(engine) = &self.engine {
-            let text = key.text();
             let mut engine = engine.lock();
-            let subject = engine.subject(hash, &text, 1, 0);
+            let subject = engine.subject_by(hash, 1, || key.text());
             engine.changed(subject, now);
         }
     }
@@ -418,11 +417,10 @@ impl<K: Key, V: Clone> Core<K, V> {
         let (hash, now) = (self.hash(key), self.clock.now());
         let Began { at: as_of, ticket } = began;
         let size = self.weigher.as_ref().map_or(1, |weigh| weigh(key, &value));
-        let (class, lifetime) = match &self.engine {
+        let (handle, lifetime) = match &self.engine {
             Some(engine) => {
-                let text = key.text();
                 let mut engine = engine.lock();
-                let subject = engine.subject(hash, &text, size, 0);
+                let subject = engine.subject_by(hash, size, || key.text());
                 engine.recovered();
                 if matches!(origin, Origin::Missed) && self.looks.is_miss_drawn() {
                     engine.read(subject, as_of, false);
@@ -432,7 +430,8 @@ impl<K: Key, V: Clone> Core<K, V> {
                     load.audit = *audit;
                 }
                 // A lifetime that the loader gave is the longest, and then no read needs the engine.
-                (ttl.is_none().then_some(subject.class), engine.loaded(subject, now, load).logical)
+                let lifetimes = engine.loaded(subject, now, load);
+                (ttl.is_none().then_some(lifetimes.handle), lifetimes.logical)
             }
             None => {
                 let usual = self.rules.ttl();
@@ -450,7 +449,7 @@ impl<K: Key, V: Clone> Core<K, V> {
                 Time(fresh_until.0.saturating_sub(ahead.as_micros() as u64))
             }
         };
-        Held { value, key: hash, as_of, fresh_until, renew_from, retry_at: Time(0), ticket, size, class }
+        Held { value, key: hash, as_of, fresh_until, renew_from, retry_at: Time(0), ticket, size, handle }
     }
 }
 

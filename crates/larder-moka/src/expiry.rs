@@ -81,7 +81,7 @@ mod tests {
             retry_at: Time(0),
             ticket,
             size: 1,
-            class: None,
+            handle: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use larder::{Found, Tier, Time};
 use larder_policy::KeyHash;
-use larder_policy::freshness::{ClassId, Subject};
+use larder_policy::freshness::{Handle, Subject};
 
 use crate::fences::Ticket;
 
@@ -27,8 +27,8 @@ pub struct Held<V> {
     pub(crate) ticket: Ticket,
     /// What it weighs, for the engine.
     pub(crate) size: u32,
-    /// Its class, where the engine decides on reads.
-    pub(crate) class: Option<ClassId>,
+    /// What the engine knows its key by, where it decides on reads.
+    pub(crate) handle: Option<Handle>,
 }
 
 impl<V> Held<V> {
@@ -48,7 +48,7 @@ impl<V> Held<V> {
     }
 
     pub(crate) fn subject(&self) -> Option<Subject> {
-        self.class.map(|class| Subject { key: self.key, class, size: self.size })
+        self.handle.map(|handle| Subject { key: self.key, handle, size: self.size })
     }
 
     pub(crate) fn found(self, tier: Tier, now: Time) -> Found<V> {

@@ -41,7 +41,7 @@ impl<V> Lookup<'_, V> {
 pub enum Claim {
     /// Another key's, of the same hash.
     Other,
-    /// The key's, and its time has not passed.
+    /// The key's, and to be found, whatever the shard has noted of its time.
     Alive,
     /// The key's; the shard knows whether its time has passed.
     Unsure,
@@ -163,7 +163,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     }
 
     /// As [`lookup`](Self::lookup), for values that know their keys and perhaps their ends: spares the shard's own notes,
-    /// and with them a hit's reads of memory. A value that is alive ends in the shard no earlier than it says.
+    /// and with them a hit's reads of memory.
     #[inline(always)]
     pub fn lookup_by(&mut self, access: &Access, claim: impl Fn(&V) -> Claim) -> Lookup<'_, V> {
         let mut said = Claim::Other;

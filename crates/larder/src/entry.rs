@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use larder_policy::freshness::{ClassId, Subject};
+use larder_policy::freshness::{Handle, Subject};
 use larder_policy::{Claim, KeyHash, Time};
 
 use crate::remote::Name;
@@ -26,8 +26,8 @@ pub(crate) struct Entry<K, V> {
     pub(crate) as_of: Time,
     /// What few entries have.
     pub(crate) extra: Option<Box<Extra>>,
-    /// The engine's class of the key; none where the end is fixed.
-    pub(crate) class: Option<ClassId>,
+    /// What the engine knows the key by; none where the end is fixed.
+    pub(crate) handle: Option<Handle>,
     /// Its weight in bytes, 1 where nobody weighs.
     pub(crate) size: u32,
     /// What the load cost, in µs.
@@ -94,8 +94,8 @@ impl<K, V> Entry<K, V> {
     pub(crate) fn claim(&self, is_its: bool, now: Time) -> Claim {
         match is_its {
             false => Claim::Other,
-            // It stays in memory until its end at least.
-            true if self.fixed_end().is_some_and(|end| now < end) => Claim::Alive,
+            // Before its end memory lets go of it only where it is not worth the room, which says nothing against serving it once more.
+            true if now < self.end => Claim::Alive,
             true => Claim::Unsure,
         }
     }
@@ -103,12 +103,12 @@ impl<K, V> Entry<K, V> {
     /// As the engine knows it, if it does.
     #[inline]
     pub(crate) fn subject(&self, hash: KeyHash) -> Option<Subject> {
-        self.class.map(|class| Subject { key: hash, class, size: self.size })
+        self.handle.map(|handle| Subject { key: hash, handle, size: self.size })
     }
 
     /// Its end, where no engine decides.
     pub(crate) fn fixed_end(&self) -> Option<Time> {
-        self.class.is_none().then_some(self.end)
+        self.handle.is_none().then_some(self.end)
     }
 
     /// Whether a read is to have it loaded ahead of its fixed end. `unit` draws uniformly from [0, 1).

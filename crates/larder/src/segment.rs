@@ -240,31 +240,31 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             return;
         }
         let shorten = |span: Duration, rng: &mut Rng| Rules::part_of(span, 1.0 - rules.jitter * rng.unit());
-        let (class, end, physical) = if value.is_none() {
+        let (handle, end, physical) = if value.is_none() {
             let ttl = shorten(options.ttl.unwrap_or(rules.negative_ttl), &mut self.rng);
             let end = fresh_until.unwrap_or(as_of.plus(ttl));
             (None, end, end.since(now))
         } else if let Some(engine) = &mut self.engine {
             let subject = engine.subject_by(hash, size, || key.text());
-            join(engine, self.steering.as_deref(), Some(subject.class));
+            join(engine, self.steering.as_deref(), Some(subject.class()));
             if unheard {
                 engine.read(subject, now, false);
             }
             let load = Loaded { began: as_of, evidence, audit, lease: None };
             let lifetimes = engine.loaded(subject, now, load);
             let physical = lifetimes.physical.max(rules.stale_if_error.min(rules.freshness.most()));
-            (Some(subject.class), as_of.plus(lifetimes.logical), physical)
+            (Some(lifetimes.handle), as_of.plus(lifetimes.logical), physical)
         } else {
             let ttl = shorten(options.ttl.unwrap_or(rules.ttl()), &mut self.rng);
             let end = fresh_until.unwrap_or(as_of.plus(ttl));
             (None, end, end.since(now).saturating_add(rules.stale_if_error))
         };
-        let limit = options.ttl.filter(|_| class.is_some()).map(|ttl| as_of.plus(ttl));
+        let limit = options.ttl.filter(|_| handle.is_some()).map(|ttl| as_of.plus(ttl));
         let extra = Extra { tags: options.tags.into(), version: options.version, quiet_until: Time(0), limit, checked };
         let extra = (extra != Extra::default()).then(|| Box::new(extra));
         let (rate, came) = resident.map_or_else(|| (Rate::default(), steps(now)), |(_, rate, came)| (rate, came));
         let rate = Cell::new(rate);
-        let entry = Entry { key, value, end, as_of, extra, class, size, cost, came, rate };
+        let entry = Entry { key, value, end, as_of, extra, handle, size, cost, came, rate };
         let ttl = entry.lifetime();
         if op == Op::Get {
             entry.note(1, now);

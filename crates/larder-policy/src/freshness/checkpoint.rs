@@ -15,7 +15,7 @@ const LEAST_STEP: f64 = 1.0 / 32.0;
 const MOST_STEP: f64 = 30.0;
 
 /// What a look at the hazard said.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Checkpoint {
     /// Until when it holds.
     until: Time,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::hours::Hours;
+use super::hours::ClassHours;
 use super::notices::Notices;
 use super::plan::ClassId;
 use super::posterior::Posterior;
@@ -65,13 +65,15 @@ pub(super) struct Class {
     pub(super) group: u16,
     pub(super) rates: Rates,
     pub(super) surge: Surge,
-    pub(super) hours: Hours,
+    pub(super) hours: ClassHours,
     pub(super) notices: Notices,
     /// Mean logarithm of keys' first gaps between reads, and their number.
     pub(super) log_gap: f64,
     pub(super) gaps: f64,
     /// Keys whose changes say nothing.
     pub(super) flipping: u32,
+    /// Foreseen at the last load of one of its keys, in seconds; 0 before the first.
+    pub(super) lifetime: f32,
 }
 
 impl Class {
@@ -81,11 +83,12 @@ impl Class {
             group,
             rates: Rates::default(),
             surge: Surge::default(),
-            hours: Hours::of_class(),
+            hours: ClassHours::default(),
             notices: Notices::default(),
             log_gap: 0.0,
             gaps: 0.0,
             flipping: 0,
+            lifetime: 0.0,
         }
     }
 

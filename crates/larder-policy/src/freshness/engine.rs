@@ -8,13 +8,12 @@ use super::class::{Class, Classes};
 use super::controller::Controller;
 use super::evidence::News;
 use super::experts::{Expert, Experts, Life};
-use super::flips::Flips;
-use super::hours::Hours;
+use super::hours::{ClassHours, Hours, KeyHours, Span};
 use super::objective::{Freshness, Goal};
 use super::plan::{ClassId, Decision, Lifetimes, Loaded, Subject};
 use super::prior::{LogRate, Prior};
 use super::profile::Profile;
-use super::record::{Cached, Changes, NONE, Reads, Record, epoch, seconds};
+use super::record::{NONE, Record, epoch, seconds};
 use super::regression::Inputs;
 use super::rule::{self, Hazard};
 use super::steering::Look;
@@ -75,13 +74,15 @@ pub struct Engine {
     index: HashTable<u32>,
     records: Vec<Record>,
     most_keys: usize,
-    hours: Vec<Hours>,
+    /// Where the next is forgotten, once there are so many.
+    hand: usize,
+    hours: Vec<KeyHours>,
     /// Of keys that were forgotten.
     spare_hours: Vec<u32>,
     pub(super) experts: Experts,
     pub(super) prior: Prior,
     surge: Surge,
-    hours_of_all: Hours,
+    hours_of_all: ClassHours,
     /// By time since the last change (since birth for keys that never did), and by that in units of the key's rate.
     by_change: [Profile; 2],
     by_phase: Profile,
@@ -104,12 +105,13 @@ impl Engine {
             index: HashTable::new(),
             records: Vec::new(),
             most_keys: MOST_KEYS,
+            hand: 0,
             hours: Vec::new(),
             spare_hours: Vec::new(),
             experts: Experts::new(Expert::Hedge),
             prior: Prior::default(),
             surge: Surge::default(),
-            hours_of_all: Hours::of_class(),
+            hours_of_all: ClassHours::default(),
             by_change: Default::default(),
             by_phase: Profile::default(),
             looks: 0,
@@ -125,7 +127,7 @@ impl Engine {
         Self { experts: Experts::new(expert), ..self }
     }
 
-    /// Remembers at most so many keys; of a few drawn at random the one unread for longest is forgotten for a new one.
+    /// Remembers at most so many keys; of a few the one unread for longest is forgotten for a new one.
     #[must_use]
     pub fn with_most_keys(self, most: usize) -> Self {
         Self { most_keys: most.clamp(1, MOST_KEYS), ..self }
@@ -146,12 +148,11 @@ impl Engine {
     #[inline]
     fn read_at(&mut self, slot: usize, now: Time, is_cached: bool) -> Decision {
         let record = &mut self.records[slot];
-        if let Some(gap) = record.reads.read(now) {
+        if let Some(gap) = record.reads.read(now, is_cached) {
             self.classes.all[usize::from(record.class.0)].first_gap(gap);
         }
         let group = &mut self.groups[usize::from(record.group)];
         group.audits.read();
-        record.cached.is_held &= is_cached;
         if group.suspended.is_none() {
             group.controller.read();
         }
@@ -171,7 +172,7 @@ impl Engine {
         if group.suspended.is_some() {
             return self.serve_by_rule(slot, now);
         }
-        if let Some(stale) = record.cached.stale(now, group.controller.era()) {
+        if let Some(stale) = record.stale(now, group.controller.era()) {
             return serve(record, group, &mut self.rng, stale);
         }
         self.consider(slot, now)
@@ -181,7 +182,7 @@ impl Engine {
     fn consider(&mut self, slot: usize, now: Time) -> Decision {
         let record = &self.records[slot];
         let group = &self.groups[usize::from(record.group)];
-        let Some(loaded) = record.cached.loaded().filter(|_| record.cached.is_held) else { return Decision::Load };
+        let Some(loaded) = record.held() else { return Decision::Load };
         let age = seconds(loaded, now);
         let freshness = &group.freshness;
         if let Some(ttl) = freshness.by_rule(record.unchanged()) {
@@ -236,11 +237,11 @@ impl Engine {
 
     /// The origin was not asked about a hit drawn for an audit: another load is under way, or it failed.
     pub fn forgo(&mut self, subject: Subject, audit: Audit) {
-        let group = &mut self.groups[usize::from(self.classes.all[usize::from(subject.class.0)].group)];
+        let group = &mut self.groups[usize::from(self.classes.all[usize::from(subject.class().0)].group)];
         group.audits.forgone(audit);
         let charged = group.charge(audit.stale);
         if group.suspended.is_none()
-            && let Some(slot) = self.find(subject.key)
+            && let Some(slot) = self.place_of(subject)
         {
             self.records[slot].cached.served_stale += charged as f32;
         }
@@ -295,7 +296,7 @@ impl Engine {
         }
         let record = &mut self.records[slot];
         let is_valid = record.cached.noticed <= load.began || record.cached.noticed == Time(0);
-        record.cached.load(is_valid.then_some(asked));
+        record.load(is_valid.then_some(asked));
         record.cached.lease = load.lease.map_or(Time(0), |lease| load.began.plus(lease));
         if is_look {
             record.cached.served_stale = 0.0;
@@ -305,14 +306,16 @@ impl Engine {
             record.changes.last = at.min(now);
         }
         let lifetimes = self.lifetimes(slot, subject.size, group);
-        self.records[slot].cached.logical = lifetimes.logical.as_secs_f32();
+        let record = &mut self.records[slot];
+        record.cached.logical = lifetimes.logical.as_secs_f32();
+        self.classes.all[usize::from(record.class.0)].lifetime = record.cached.logical;
         lifetimes
     }
 
     /// The origin's value changed: a write notice, an invalidation, or the caller's own write. What is cached is no longer
     /// served.
     pub fn changed(&mut self, subject: Subject, now: Time) {
-        let Some(slot) = self.find(subject.key) else { return };
+        let Some(slot) = self.place_of(subject) else { return };
         let class = usize::from(self.records[slot].class.0);
         if let (Some(loaded), false) = (self.records[slot].cached.loaded(), self.is_frozen) {
             let age = seconds(loaded, now);
@@ -328,20 +331,18 @@ impl Engine {
         let record = &mut self.records[slot];
         record.changes.last = record.changes.last.max(now);
         record.cached.noticed = now;
-        record.cached.load(None);
+        record.load(None);
     }
 
     /// The origin did not answer. Serves what is cached up to the hard maximum; until [`recovered`](Self::recovered) nothing
     /// is learned.
     pub fn failed(&mut self, subject: Subject, now: Time) -> Decision {
         self.is_frozen = true;
-        let Some(slot) = self.find(subject.key) else { return Decision::Load };
+        let Some(slot) = self.place_of(subject) else { return Decision::Load };
         let record = &self.records[slot];
         let group = &self.groups[usize::from(record.group)];
-        match record.cached.loaded() {
-            Some(loaded) if record.cached.is_held && seconds(loaded, now) < group.freshness.most.as_secs_f64() => {
-                Decision::Serve
-            }
+        match record.held() {
+            Some(loaded) if seconds(loaded, now) < group.freshness.most.as_secs_f64() => Decision::Serve,
             _ => Decision::Load,
         }
     }
@@ -372,7 +373,7 @@ impl Engine {
     pub fn bytes(&self) -> usize {
         self.index.allocation_size()
             + self.records.capacity() * size_of::<Record>()
-            + self.hours.capacity() * size_of::<Hours>()
+            + self.hours.capacity() * size_of::<KeyHours>()
             + self.spare_hours.capacity() * size_of::<u32>()
             + self.classes.all.capacity() * size_of::<Class>()
     }
@@ -406,30 +407,33 @@ impl Engine {
     /// What the experts say of the life of `age` seconds from `loaded`.
     fn foresee(&self, record: &Record, loaded: Time, age: f64) -> Foreseen {
         let life = self.life(record, loaded, age);
-        let inputs = life.inputs();
-        Foreseen { life, inputs, hazard: self.experts.hazard(record.changes.seen, &inputs, age) }
+        let seen = record.changes.seen;
+        let logs = life.logs();
+        let (change, phase) = logs.places();
+        let by_change = self.by_change[usize::from(seen > 0)].log(change);
+        let by_phase = if seen > 1 { self.by_phase.log(phase) } else { 0.0 };
+        let inputs = life.inputs(&logs, by_change, by_phase);
+        Foreseen { life, places: (change, phase), inputs, hazard: self.experts.hazard(seen, &inputs, age) }
     }
 
     fn life(&self, record: &Record, loaded: Time, age: f64) -> Life {
         let class = &self.classes.all[usize::from(record.class.0)];
         let changes = &record.changes;
-        let (start, end) = (epoch(loaded), epoch(loaded) + age);
+        let span = Span::new(epoch(loaded), epoch(loaded) + age);
         let marked = record.flips.is_marked();
         let rate = if marked { class.rates.gamma } else { changes.rate };
-        let (change, phase) = places(record, loaded, age);
         Life {
             age,
+            span,
             alpha: rate.alpha(),
             beta: rate.beta(),
             since_change: seconds(changes.last, loaded),
             since_birth: seconds(changes.born, loaded),
-            hours_of_class: self.hours_of_all.mean(start, end) * class.hours.mean(start, end),
-            hours_of_key: self.hours.get(changes.hours as usize).map_or(1.0, |hours| hours.mean(start, end)),
+            hours_of_class: self.hours_of_all.mean(&span) * class.hours.mean(&span),
+            hours_of_key: self.hours.get(changes.hours as usize).map_or(1.0, |hours| hours.mean(&span)),
             surge: class.surge.ratio(self.surge.ratio_of_all()),
             noticed: class.notices.share(),
             class_rate: class.rates.log_rate,
-            by_change: self.by_change[usize::from(changes.seen > 0)].log(change),
-            by_phase: if changes.seen > 1 { self.by_phase.log(phase) } else { 0.0 },
         }
     }
 
@@ -443,12 +447,11 @@ impl Engine {
         changed: bool,
         exact: Option<Time>,
     ) {
-        let Foreseen { life, inputs, hazard: Hazard { expected, age } } = *foreseen;
+        let Foreseen { life, places: (change, phase), inputs, hazard: Hazard { expected, age } } = *foreseen;
         if age <= 0.0 {
             return;
         }
         self.looks += 1;
-        let (start, end) = (epoch(loaded), epoch(ended));
         let h = life.multiplier();
         let record = &mut self.records[slot];
         let class = &mut self.classes.all[usize::from(record.class.0)];
@@ -456,7 +459,6 @@ impl Engine {
         if self.untold.is_none() {
             self.experts.observe(seen, &inputs, age, changed);
         }
-        let (change, phase) = places(record, loaded, age);
         self.by_change[usize::from(record.changes.seen > 0)].observe(change, expected, changed);
         if record.changes.seen > 1 {
             self.by_phase.observe(phase, expected, changed);
@@ -464,10 +466,10 @@ impl Engine {
         let of_all = self.surge.ratio_of_all();
         class.surge.observe(expected, life.surge, changed);
         self.surge.observe_all(expected / life.surge * of_all, of_all, changed);
-        self.hours_of_all.observe(start, end, expected, changed);
-        class.hours.observe(start, end, expected, changed);
+        self.hours_of_all.observe(&life.span, expected, changed);
+        class.hours.observe(&life.span, expected, changed);
         if let Some(hours) = self.hours.get_mut(record.changes.hours as usize) {
-            hours.observe(start, end, expected, changed);
+            hours.observe(&life.span, expected, changed);
         }
         class.notices.looked(expected, changed);
         let changes = &mut record.changes;
@@ -499,73 +501,26 @@ impl Engine {
             untold.push(Look { class: record.class, rate, weight, seen, inputs, age, changed });
         }
     }
-
-    #[inline]
-    fn find(&self, key: KeyHash) -> Option<usize> {
-        self.index.find(key.0, |&slot| self.records[slot as usize].key == key).map(|&slot| slot as usize)
-    }
-
-    /// The record of a key, made if need be.
-    #[inline]
-    fn slot(&mut self, subject: Subject, now: Time) -> usize {
-        self.find(subject.key).unwrap_or_else(|| self.add(subject, now))
-    }
-
-    #[cold]
-    fn add(&mut self, subject: Subject, now: Time) -> usize {
-        let class = &self.classes.all[usize::from(subject.class.0)];
-        let gap = if class.gaps > 0.0 { class.log_gap.exp() } else { 3600.0 };
-        let record = Record {
-            key: subject.key,
-            class: subject.class,
-            group: class.group,
-            changes: Changes { rate: class.rates.gamma, born: now, last: now, hours: NONE, seen: 0, looks: 0 },
-            cached: Cached::default(),
-            reads: Reads::new(now, gap),
-            flips: Flips::default(),
-        };
-        let slot = if self.records.len() < self.most_keys {
-            // By a quarter: a doubling's spare room would be most of what a key costs.
-            if self.records.len() == self.records.capacity() {
-                let more = (self.records.len() / 4).max(64).min(self.most_keys - self.records.len());
-                self.records.reserve_exact(more);
-            }
-            self.records.push(record);
-            self.records.len() - 1
-        } else {
-            let drawn: [usize; 5] = std::array::from_fn(|_| self.rng.below(self.records.len() as u32) as usize);
-            let slot = drawn.into_iter().min_by_key(|&slot| self.records[slot].reads.last).unwrap_or(0);
-            let gone = self.records[slot].key;
-            if let Ok(entry) = self.index.find_entry(gone.0, |&other| other as usize == slot) {
-                entry.remove();
-            }
-            let hours = self.records[slot].changes.hours;
-            self.spare_hours.extend((hours != NONE).then_some(hours));
-            self.records[slot] = record;
-            slot
-        };
-        let records = &self.records;
-        self.index.insert_unique(subject.key.0, slot as u32, |&slot| records[slot as usize].key.0);
-        slot
-    }
 }
 
 /// A profile of its own for a key, in the place of one that was forgotten, if there is one.
-fn hours_of_key(hours: &mut Vec<Hours>, spare: &mut Vec<u32>) -> u32 {
+fn hours_of_key(hours: &mut Vec<KeyHours>, spare: &mut Vec<u32>) -> u32 {
     if let Some(at) = spare.pop() {
-        hours[at as usize] = Hours::of_key();
+        hours[at as usize] = KeyHours::default();
         return at;
     }
     if hours.len() >= NONE as usize {
         return NONE;
     }
-    hours.push(Hours::of_key());
+    hours.push(KeyHours::default());
     hours.len() as u32 - 1
 }
 
 /// A life with what the experts make of it.
 struct Foreseen {
     life: Life,
+    /// Where it lies in the profiles.
+    places: (f64, f64),
     inputs: Inputs,
     hazard: Hazard,
 }
@@ -580,13 +535,6 @@ fn serve(record: &mut Record, group: &mut Group, rng: &mut Rng, stale: f64) -> D
     }
     record.cached.served_stale += charged as f32;
     Decision::Serve
-}
-
-/// Where the middle of a life lies in the profiles: log₂ of the seconds since the last change, and of that in units of the
-/// key's mean time between changes, shifted so that 16 is one such time.
-fn places(record: &Record, loaded: Time, age: f64) -> (f64, f64) {
-    let since = seconds(record.changes.last, loaded) + age / 2.0;
-    ((since + 1.0).log2(), (since * record.changes.rate.mean()).max(1e-6).log2() + 16.0)
 }
 
 mod lives;

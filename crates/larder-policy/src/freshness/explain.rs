@@ -48,7 +48,7 @@ impl Engine {
         let record = self.record(subject.key)?;
         let group = self.group(record);
         let reads = record.reads.rate();
-        let value = record.cached.loaded().filter(|_| record.cached.is_held).map(|loaded| {
+        let value = record.held().map(|loaded| {
             let grace = group.freshness.grace.as_secs_f64();
             let age = seconds(loaded, now);
             let hazard = self.hazard_of(record, age - grace);

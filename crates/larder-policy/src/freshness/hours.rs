@@ -12,97 +12,171 @@ const HOUR: f64 = 3600.0;
 /// Intervals longer than this say too little about hours.
 const LONGEST: f64 = 36.0 * HOUR;
 
-/// Changes seen and expected by hour of the day (UTC, or the trace's own epoch).
-#[derive(Clone, Debug)]
-pub(super) struct Hours {
-    seen: [f32; HOURS],
-    expected: [f32; HOURS],
-    /// The profile's integral from midnight, in hours, the last being that of a day.
-    sum: [f32; HOURS + 1],
-    /// Changes expected in an hour that a multiplier of 1 counts for.
-    shrink: f32,
-    /// The most changes expected in an hour that are remembered.
-    memory: f32,
-    /// Whether the profile is scaled to a mean of 1.
-    is_scaled: bool,
+/// An interval on the clock (UTC, or the trace's own epoch), worked out once for all profiles that it is held against.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// The whole hours before each end, and how much of the next.
+    start: (i64, f64),
+    end: (i64, f64),
+    seconds: f64,
 }
 
-impl Hours {
-    /// For the keys of a class: slow to believe, slow to forget.
-    pub(super) fn of_class() -> Self {
-        Self::new(8.0, 200.0, true)
+impl Span {
+    /// From `start` to `end`, in seconds since the epoch.
+    #[inline]
+    pub(super) fn new(start: f64, end: f64) -> Self {
+        Self { start: hours_at(start), end: hours_at(end), seconds: end - start }
     }
 
-    /// For one key: a schedule shows within a few changes.
-    pub(super) fn of_key() -> Self {
-        Self::new(0.15, 3.0, false)
+    /// Too short to have a mean.
+    #[inline]
+    fn is_moment(&self) -> bool {
+        self.seconds.is_nan() || self.seconds <= 1e-3
     }
 
-    fn new(shrink: f32, memory: f32, is_scaled: bool) -> Self {
-        let mut hours =
-            Self { seen: [0.0; HOURS], expected: [0.0; HOURS], sum: [0.0; HOURS + 1], shrink, memory, is_scaled };
-        hours.resum();
-        hours
+    /// From the hour in which it begins to that in which it ends.
+    #[inline]
+    fn steps(&self) -> i64 {
+        self.end.0.saturating_sub(self.start.0)
     }
 
-    /// The mean multiplier from `start` to `end`, in seconds since the epoch.
-    pub(super) fn mean(&self, start: f64, end: f64) -> f64 {
-        let span = end - start;
-        if span.is_nan() || span <= 1e-3 {
-            return f64::from(self.at(hour_of(hours_at(start).0)));
+    /// The hours of the day that it touches if it ends so many steps on, with how much of each. Where it ends in the hour in which it begins, but
+    /// days later, that is what it has more than these days.
+    #[inline]
+    fn parts(&self, steps: i64) -> impl Iterator<Item = (usize, f64)> {
+        let Self { start: (first, from), end: (_, to), .. } = *self;
+        (0..=steps).map(move |step| {
+            let begin = if step == 0 { from } else { 0.0 };
+            let end = if step == steps { to } else { 1.0 };
+            (hour_of(first.wrapping_add(step)), end - begin)
+        })
+    }
+}
+
+/// A multiplier for each hour of the day.
+pub(super) trait Hours {
+    /// That of one hour.
+    fn at(&self, hour: usize) -> f64;
+
+    /// All of a day added up.
+    fn day(&self) -> f64;
+
+    /// Counts changes in an hour: some that came, or might have, and what was expected without a profile.
+    fn count(&mut self, hour: usize, seen: f64, expected: f64);
+
+    /// The mean multiplier over an interval.
+    #[inline]
+    fn mean(&self, span: &Span) -> f64 {
+        if span.is_moment() {
+            return self.at(hour_of(span.start.0));
         }
-        let mean = (self.integral(end) - self.integral(start)) * HOUR / span;
+        let (days, rest) = (span.steps() / HOURS as i64, span.steps() % HOURS as i64);
+        let days = if days > 0 { days as f64 * self.day() } else { 0.0 };
+        let rest: f64 = span.parts(rest).map(|(hour, part)| part * self.at(hour)).sum();
+        let mean = (days + rest) * HOUR / span.seconds;
         if mean.is_nan() { 1.0 } else { mean.clamp(1e-3, 1e3) }
     }
 
     /// Learns from an interval in which `expected` changes had been expected, under whatever profile.
-    pub(super) fn observe(&mut self, start: f64, end: f64, expected: f64, changed: bool) {
-        let span = end - start;
-        let is_useful = span > 0.0 && span <= LONGEST && expected > 0.0;
+    fn observe(&mut self, span: &Span, expected: f64, changed: bool) {
+        let is_useful = span.seconds > 0.0 && span.seconds <= LONGEST && expected > 0.0;
         if !is_useful {
             return;
         }
-        let mean = self.mean(start, end);
+        let mean = self.mean(span);
         // What would have been expected without a profile.
         let flat = (expected / mean).min(3.0);
-        let seen = if changed { given_some(expected).min(3.0) } else { 0.0 };
-        let mut at = start;
-        while at < end {
-            let (whole, _) = hours_at(at);
-            let next = (whole + 1) as f64 * HOUR;
-            let part = (next.min(end) - at) / span;
-            let hour = hour_of(whole);
-            self.seen[hour] += (seen * part * f64::from(self.at(hour)) / mean) as f32;
-            self.expected[hour] += (flat * part) as f32;
-            if self.expected[hour] > self.memory {
-                let keep = self.memory / self.expected[hour];
-                (self.seen[hour], self.expected[hour]) = (self.seen[hour] * keep, self.memory);
-            }
-            at = next;
+        let seen = if changed { given_some(expected).min(3.0) / mean } else { 0.0 };
+        let share = HOUR / span.seconds;
+        for (hour, part) in span.parts(span.steps()) {
+            let seen = if changed { seen * self.at(hour) } else { 0.0 };
+            self.count(hour, seen * part * share, flat * part * share);
         }
-        self.resum();
+    }
+}
+
+/// Those of the keys of a class: slow to believe, slow to forget, and of mean 1.
+#[derive(Clone, Debug)]
+pub(super) struct ClassHours {
+    seen: [f32; HOURS],
+    expected: [f32; HOURS],
+    ratios: [f32; HOURS],
+    /// What brings their mean to 1.
+    scale: f32,
+}
+
+/// Changes expected in an hour that a multiplier of 1 counts for, and the most that are remembered.
+const CLASS_SHRINK: f32 = 8.0;
+const CLASS_MEMORY: f32 = 200.0;
+
+impl Default for ClassHours {
+    fn default() -> Self {
+        Self { seen: [0.0; HOURS], expected: [0.0; HOURS], ratios: [1.0; HOURS], scale: 1.0 }
+    }
+}
+
+impl Hours for ClassHours {
+    #[inline]
+    fn at(&self, hour: usize) -> f64 {
+        f64::from(self.ratios[hour] * self.scale)
     }
 
-    fn at(&self, hour: usize) -> f32 {
-        self.sum[hour + 1] - self.sum[hour]
+    fn day(&self) -> f64 {
+        HOURS as f64
     }
 
-    fn integral(&self, at: f64) -> f64 {
-        let (whole, within) = hours_at(at);
-        let (days, hour) = (whole.div_euclid(HOURS as i64) as f64, hour_of(whole));
-        days * f64::from(self.sum[HOURS]) + f64::from(self.sum[hour]) + within * f64::from(self.at(hour))
-    }
-
-    fn resum(&mut self) {
-        // All at once: the divisions are most of what an observation costs.
-        let ratios: [f32; HOURS] =
-            std::array::from_fn(|hour| (self.seen[hour] + self.shrink) / (self.expected[hour] + self.shrink));
-        let scale = if self.is_scaled { HOURS as f32 / ratios.iter().sum::<f32>() } else { 1.0 };
-        let mut sum = [0.0; HOURS + 1];
-        for hour in 0..HOURS {
-            sum[hour + 1] = sum[hour] + ratios[hour] * scale;
+    #[inline]
+    fn count(&mut self, hour: usize, seen: f64, expected: f64) {
+        let (mut seen, mut expected) = (self.seen[hour] + seen as f32, self.expected[hour] + expected as f32);
+        if expected > CLASS_MEMORY {
+            (seen, expected) = (seen * (CLASS_MEMORY / expected), CLASS_MEMORY);
         }
-        self.sum = sum;
+        (self.seen[hour], self.expected[hour]) = (seen, expected);
+        self.ratios[hour] = (seen + CLASS_SHRINK) / (expected + CLASS_SHRINK);
+        // Eight side by side: one after the other they would take longer than all the rest.
+        let mut sums = [0.0; 8];
+        for eight in self.ratios.chunks_exact(8) {
+            sums.iter_mut().zip(eight).for_each(|(sum, ratio)| *sum += ratio);
+        }
+        self.scale = HOURS as f32 / sums.iter().sum::<f32>();
+    }
+}
+
+/// Those of one key: a schedule shows within a few changes. There is one for every key that changes, so they are small.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyHours {
+    /// In 1/2048.
+    seen: [u16; HOURS],
+    /// In 1/16384.
+    expected: [u16; HOURS],
+}
+
+const KEY_SHRINK: f64 = 0.15;
+const KEY_MEMORY: f64 = 3.0;
+const SEEN: f64 = 2048.0;
+const EXPECTED: f64 = 16384.0;
+const _: () = assert!(KEY_MEMORY * EXPECTED < u16::MAX as f64);
+
+impl Hours for KeyHours {
+    #[inline]
+    fn at(&self, hour: usize) -> f64 {
+        let (seen, expected) = (f64::from(self.seen[hour]) / SEEN, f64::from(self.expected[hour]) / EXPECTED);
+        (seen + KEY_SHRINK) / (expected + KEY_SHRINK)
+    }
+
+    fn day(&self) -> f64 {
+        (0..HOURS).map(|hour| self.at(hour)).sum()
+    }
+
+    #[inline]
+    fn count(&mut self, hour: usize, seen: f64, expected: f64) {
+        let mut seen = f64::from(self.seen[hour]) / SEEN + seen;
+        let mut expected = f64::from(self.expected[hour]) / EXPECTED + expected;
+        if expected > KEY_MEMORY {
+            (seen, expected) = (seen * (KEY_MEMORY / expected), KEY_MEMORY);
+        }
+        // What is too large for the field stays at its most.
+        (self.seen[hour], self.expected[hour]) = ((seen * SEEN + 0.5) as u16, (expected * EXPECTED + 0.5) as u16);
     }
 }
 
@@ -125,38 +199,61 @@ fn hour_of(whole: i64) -> usize {
 mod tests {
     use super::*;
 
+    fn hour_at(hour: u8) -> Span {
+        Span::new(f64::from(hour) * HOUR, f64::from(hour + 1) * HOUR)
+    }
+
     #[test]
     fn a_daily_schedule_is_found() {
         // Changes at half past nine, seen by looking every two hours.
-        let mut hours = Hours::of_key();
+        let mut hours = KeyHours::default();
         for look in 0..12 * 30 {
             let (start, end) = (f64::from(look) * 2.0 * HOUR, f64::from(look + 1) * 2.0 * HOUR);
             let changed = look % 12 == 4;
-            let expected = 2.0 / 24.0 * hours.mean(start, end);
-            hours.observe(start, end, expected, changed);
+            let expected = 2.0 / 24.0 * hours.mean(&Span::new(start, end));
+            hours.observe(&Span::new(start, end), expected, changed);
         }
         let day = 24.0 * HOUR * 40.0;
-        let (nine, noon) =
-            (hours.mean(day + 9.0 * HOUR, day + 10.0 * HOUR), hours.mean(day + 12.0 * HOUR, day + 14.0 * HOUR));
+        let (nine, noon) = (
+            hours.mean(&Span::new(day + 9.0 * HOUR, day + 10.0 * HOUR)),
+            hours.mean(&Span::new(day + 12.0 * HOUR, day + 14.0 * HOUR)),
+        );
         assert!(nine > 5.0 && noon < 0.3, "{nine} {noon}");
         // A mean over whole days has no hour.
-        let days = hours.mean(0.0, 48.0 * HOUR);
-        let sum: f64 = (0..24).map(|hour| hours.mean(f64::from(hour) * HOUR, f64::from(hour + 1) * HOUR)).sum();
+        let days = hours.mean(&Span::new(0.0, 48.0 * HOUR));
+        let sum: f64 = (0..24).map(|hour| hours.mean(&hour_at(hour))).sum();
         assert!((days - sum / 24.0).abs() < 1e-3, "{days} {sum}");
     }
 
     #[test]
     fn without_a_schedule_it_stays_flat() {
-        let mut hours = Hours::of_class();
+        let mut hours = ClassHours::default();
         let mut rng = crate::Rng::new(9);
         for look in 0..20_000 {
             let start = f64::from(look) * 1000.0;
-            let expected = 0.1 * hours.mean(start, start + 1000.0);
-            hours.observe(start, start + 1000.0, expected, rng.unit() < 1.0 - (-0.1f64).exp());
+            let span = Span::new(start, start + 1000.0);
+            let expected = 0.1 * hours.mean(&span);
+            hours.observe(&span, expected, rng.unit() < 1.0 - (-0.1f64).exp());
         }
         for hour in 0..24 {
-            let mean = hours.mean(f64::from(hour) * HOUR, f64::from(hour + 1) * HOUR);
+            let mean = hours.mean(&hour_at(hour));
             assert!((0.75..1.35).contains(&mean), "{hour}: {mean}");
+        }
+    }
+
+    #[test]
+    fn an_interval_goes_round_the_days() {
+        let mut hours = KeyHours::default();
+        hours.count(10, 5.0, 1.0);
+        let lone = hours.at(10);
+        assert!(lone > 4.0 && hours.at(11) == 1.0);
+        // From half past ten, over so many hours: how much of them lies between ten and eleven.
+        for (length, within) in
+            [(0.25, 0.25), (1.0, 0.5), (23.5, 0.5), (23.75, 0.75), (24.0, 1.0), (36.0, 1.5), (47.75, 1.75)]
+        {
+            let span = Span::new(10.5 * HOUR, (10.5 + length) * HOUR);
+            let mean = (within * lone + length - within) / length;
+            assert!((hours.mean(&span) - mean).abs() < 1e-9, "{length}: {} {mean}", hours.mean(&span));
         }
     }
 
@@ -171,10 +268,15 @@ mod tests {
 
     #[test]
     fn extremes_are_borne() {
-        let mut hours = Hours::of_class();
-        for (start, end) in [(0.0, 0.0), (5.0, 1.0), (0.0, 1e18), (f64::NAN, 1.0), (0.0, f64::INFINITY)] {
-            hours.observe(start, end, 1.0, true);
-            assert!(hours.mean(start, end) > 0.0);
+        let (mut of_class, mut of_key) = (ClassHours::default(), KeyHours::default());
+        let ends = [0.0, 1.0, 5.0, 1e5, 1e18, -1e18, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        for (start, end) in ends.iter().flat_map(|start| ends.map(|end| (*start, end))) {
+            let span = Span::new(start, end);
+            for expected in [0.0, 1e-300, 1.0, 1e300, f64::NAN] {
+                of_class.observe(&span, expected, true);
+                of_key.observe(&span, expected, true);
+            }
+            assert!(of_class.mean(&span) > 0.0 && of_key.mean(&span) > 0.0, "{start} {end}");
         }
     }
 }

@@ -53,7 +53,7 @@ pub use engine::Engine;
 pub use experts::Expert;
 pub use explain::{Known, KnownValue};
 pub use objective::Freshness;
-pub use plan::{ClassId, Decision, Evidence, Lifetimes, Loaded, Subject};
+pub use plan::{ClassId, Decision, Evidence, Handle, Lifetimes, Loaded, Subject};
 pub use posterior::Posterior;
 pub use shared::{ClassPool, ClassPriors};
 pub use steering::Steering;

@@ -1,8 +1,10 @@
 //! What goes in and what comes out: requests and evidence as values, decisions as data.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::audit::Audit;
+use super::class::MOST_CLASSES;
 use crate::{KeyHash, Time};
 
 /// A key as the engine sees it, made by [`Engine::subject`](super::Engine::subject).
@@ -10,10 +12,52 @@ use crate::{KeyHash, Time};
 pub struct Subject {
     /// Who is asked for.
     pub key: KeyHash,
-    /// Keys that change alike.
-    pub class: ClassId,
+    /// What the engine knows it by.
+    pub handle: Handle,
     /// Its size in bytes, for the memory rent.
     pub size: u32,
+}
+
+impl Subject {
+    /// Keys that change alike.
+    pub fn class(&self) -> ClassId {
+        self.handle.class()
+    }
+}
+
+/// What the engine knows a key by, in four bytes that whoever holds the value may keep: its class, and where what is known of the key was found.
+/// It is looked for there first, which spares a search; what lies there is believed only if it is the key's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle(NonZeroU32);
+
+/// Bits of a handle that hold the class; the others say where.
+const CLASS_BITS: u32 = 12;
+const _: () = assert!(MOST_CLASSES <= 1 << CLASS_BITS);
+/// A place that is not known, or too far away to be told. (One further, and a handle could be zero.)
+const NOWHERE: usize = (1 << (u32::BITS - CLASS_BITS)) - 2;
+
+impl Handle {
+    #[inline]
+    pub(super) fn new(class: ClassId, place: usize) -> Self {
+        let place = place.min(NOWHERE) as u32;
+        Self(NonZeroU32::MIN.saturating_add(u32::from(class.0) | place << CLASS_BITS))
+    }
+
+    /// Of a key that was not looked for.
+    pub(super) fn of_class(class: ClassId) -> Self {
+        Self::new(class, NOWHERE)
+    }
+
+    #[inline]
+    pub(super) fn class(self) -> ClassId {
+        ClassId(((self.0.get() - 1) & ((1 << CLASS_BITS) - 1)) as u16)
+    }
+
+    /// Where the key's record may lie.
+    #[inline]
+    pub(super) fn place(self) -> usize {
+        ((self.0.get() - 1) >> CLASS_BITS) as usize
+    }
 }
 
 /// The number of a class.
@@ -89,11 +133,33 @@ impl Loaded {
     }
 }
 
-/// For how long a loaded value may stay. Always finite.
+/// For how long a loaded value may stay, always finite, and what its key is known by from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
+    /// For whoever keeps the value: with it in the [`Subject`], the key is found at once.
+    pub handle: Handle,
     /// For the store: how long it is worth its memory, and never beyond the hard maximum.
     pub physical: Duration,
     /// For the envelope: how long it is fresh enough, as foreseen now; a read decides anew.
     pub logical: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_keeps_class_and_place() {
+        for class in [0, 1, 77, MOST_CLASSES as u16 - 1].map(ClassId) {
+            for place in [0, 1, 4097, NOWHERE - 1] {
+                let handle = Handle::new(class, place);
+                assert_eq!((handle.class(), handle.place()), (class, place));
+            }
+            for far in [NOWHERE, 1 << 24, usize::MAX] {
+                let handle = Handle::new(class, far);
+                assert_eq!((handle.class(), handle.place()), (class, NOWHERE), "{far}");
+            }
+        }
+        assert_eq!(size_of::<Option<Handle>>(), 4);
+    }
 }

@@ -61,7 +61,8 @@ impl Profile {
 fn split(place: f64) -> (usize, f64) {
     // What is no number counts as 0.
     let place = if place.is_nan() { 0.0 } else { place.clamp(0.0, (BINS - 1) as f64 - 1e-6) };
-    (place as usize, place.fract())
+    let whole = place as usize;
+    (whole, place - whole as f64)
 }
 
 #[cfg(test)]

@@ -28,43 +28,40 @@ pub(super) struct Changes {
 pub(super) const NONE: u32 = u32::MAX;
 
 // The posterior with its times: the memory that learning costs a key.
-const _: () = assert!(size_of::<Changes>() <= 40);
+const _: () = assert!(size_of::<Changes>() <= 32);
 
 /// The value now cached, or last cached: one that the store let go of is still something to compare a load with.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(super) struct Cached {
+    /// When it was loaded, or `UNKNOWN`.
     loaded: Time,
-    is_known: bool,
-    /// Whether the store has it.
-    pub(super) is_held: bool,
-    /// Until when the origin promises to announce changes.
-    pub(super) lease: Time,
-    /// The last notice.
-    pub(super) noticed: Time,
+    /// What the last look at the hazard said.
+    pub(super) checkpoint: Checkpoint,
     /// Stale reads foreseen among those served since the load.
     pub(super) served_stale: f32,
     /// The lifetime foreseen at the load, in seconds.
     pub(super) logical: f32,
-    /// What the last look at the hazard said.
-    pub(super) checkpoint: Checkpoint,
+    /// Until when the origin promises to announce changes.
+    pub(super) lease: Time,
+    /// The last notice.
+    pub(super) noticed: Time,
+}
+
+const UNKNOWN: Time = Time(u64::MAX);
+
+impl Default for Cached {
+    fn default() -> Self {
+        let [lease, noticed] = [Time(0); 2];
+        Self { loaded: UNKNOWN, checkpoint: Checkpoint::NONE, served_stale: 0.0, logical: 0.0, lease, noticed }
+    }
 }
 
 impl Cached {
     /// When it was loaded; `None` where nothing is known, or what was known is known to have changed.
     #[inline]
     pub(super) fn loaded(&self) -> Option<Time> {
-        self.is_known.then_some(self.loaded)
-    }
-
-    pub(super) fn load(&mut self, at: Option<Time>) {
-        (self.loaded, self.is_known) = (at.unwrap_or(self.loaded), at.is_some());
-        self.is_held = self.is_known;
-    }
-
-    /// The chance that a value still held is stale, as the last look at the hazard foresaw it.
-    #[inline]
-    pub(super) fn stale(&self, now: Time, era: u32) -> Option<f64> {
-        if self.is_held { self.checkpoint.stale(self.loaded, now, era) } else { None }
+        (self.loaded != UNKNOWN).then_some(self.loaded)
     }
 }
 
@@ -76,6 +73,8 @@ pub(super) struct Reads {
     gap: f32,
     /// Reads, up to `MEMORY`.
     pub(super) count: u8,
+    /// Whether the store had the value at the last of them, or has got one since.
+    is_held: bool,
 }
 
 /// Gaps the mean follows.
@@ -83,12 +82,14 @@ const MEMORY: u8 = 16;
 
 impl Reads {
     pub(super) fn new(at: Time, gap: f64) -> Self {
-        Self { last: at, gap: gap.clamp(1e-6, 1e12) as f32, count: 0 }
+        Self { last: at, gap: gap.clamp(1e-6, 1e12) as f32, count: 0, is_held: false }
     }
 
-    /// A read; the gap before it, if it is the first that was ever seen of this key: the read that made the record ends none.
+    /// A read, of which the store says whether it still has the value; the gap before it, if it is the first that was ever seen of this key: the
+    /// read that made the record ends none.
     #[inline]
-    pub(super) fn read(&mut self, at: Time) -> Option<f64> {
+    pub(super) fn read(&mut self, at: Time, is_held: bool) -> Option<f64> {
+        self.is_held &= is_held;
         let gap = seconds(self.last, at);
         self.last = self.last.max(at);
         self.count = (self.count + 1).min(MEMORY);
@@ -122,14 +123,32 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// From now on this is cached, or with `None` nothing that is known to be true.
+    pub(super) fn load(&mut self, at: Option<Time>) {
+        self.cached.loaded = at.unwrap_or(UNKNOWN);
+        self.reads.is_held = at.is_some();
+    }
+
+    /// When the value was loaded that the store has.
+    #[inline]
+    pub(super) fn held(&self) -> Option<Time> {
+        self.cached.loaded().filter(|_| self.reads.is_held)
+    }
+
+    /// The chance that a value still held is stale, as the last look at the hazard foresaw it.
+    #[inline]
+    pub(super) fn stale(&self, now: Time, era: u32) -> Option<f64> {
+        self.held().and_then(|loaded| self.cached.checkpoint.stale(loaded, now, era))
+    }
+
     /// For how long the value cached had not changed when it was loaded.
     pub(super) fn unchanged(&self) -> Duration {
         self.cached.loaded().map_or(Duration::ZERO, |loaded| loaded.since(self.changes.last))
     }
 }
 
-// Most of what a key costs that the engine knows.
-const _: () = assert!(size_of::<Record>() <= 136);
+// Most of what a key costs that the engine knows; a hit needs the first half.
+const _: () = assert!(size_of::<Record>() <= 120);
 
 /// Seconds from one moment to another, 0 where the clock went back.
 #[inline]

@@ -137,7 +137,7 @@ mod tests {
             let engine = &mut engines[key % 16];
             let subject = engine.subject(KeyHash::mix(key as u64), "", 1, 0);
             if together && (engine.is_due() || *held == 0) {
-                engine.join(&mut steering, Some(subject.class));
+                engine.join(&mut steering, Some(subject.class()));
             }
             let is_served = engine.read(subject, now, *held > 0).is_served();
             if is_served {
@@ -146,7 +146,7 @@ mod tests {
                 loads += 1;
                 *held = *version;
                 if together {
-                    engine.join(&mut steering, Some(subject.class));
+                    engine.join(&mut steering, Some(subject.class()));
                 }
                 engine.loaded(subject, now, Loaded::new(now, Evidence::Digest(*version)));
             }

@@ -44,7 +44,7 @@ impl Learned {
                 known.len() - 1
             })
         };
-        keys.iter().map(|key| number(engine.subject(key.hash, "", key.size, 0).class) as u32).collect()
+        keys.iter().map(|key| number(engine.subject(key.hash, "", key.size, 0).class()) as u32).collect()
     }
 
     /// Values live by this from now on.

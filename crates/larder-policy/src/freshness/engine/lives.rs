@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Engine, Goal};
-use crate::freshness::plan::{Lifetimes, Subject};
+use crate::freshness::plan::{Handle, Lifetimes, Subject};
 use crate::freshness::rent::{ends_by, idle_worth};
 use crate::freshness::rule;
 
@@ -20,25 +20,26 @@ impl Engine {
             }
             None => {
                 let rate = record.reads.rate();
-                // The hazard depends on the age at which it is asked for: twice is near enough.
-                let mut age = record.changes.rate.mean().recip();
-                for _ in 0..2 {
-                    let hazard = self.hazard_of(record, age);
-                    age = rule::lifetime(hazard.expected / age.max(1e-9), rate, group.controller.threshold())
-                        .clamp(1e-3, 1e9);
-                }
+                // The hazard depends on the age at which it is asked for: that at which it was last, or one of the class, is near enough.
+                let guess = self.classes.all[usize::from(record.class.0)].lifetime;
+                let guess = [record.cached.logical, guess].into_iter().find(|guess| *guess > 0.0);
+                let guess = guess.map_or_else(|| record.changes.rate.mean().recip(), f64::from);
+                let hazard = self.hazard_of(record, guess);
+                let age = rule::lifetime(hazard.expected / guess.max(1e-9), rate, group.controller.threshold())
+                    .clamp(1e-3, 1e9);
                 Duration::try_from_secs_f64(age + freshness.grace.as_secs_f64()).unwrap_or(Duration::MAX)
             }
         };
         let logical = logical.clamp(freshness.least, freshness.most);
         let end = ends_by(freshness, logical);
-        Lifetimes { physical: idle_worth(&record.reads, size, freshness).min(end), logical }
+        let physical = idle_worth(&record.reads, size, freshness).min(end);
+        Lifetimes { handle: Handle::new(record.class, slot), physical, logical }
     }
 
     /// For how much longer a value just read is worth its memory: its physical lifetime, which each read renews. `None` where
     /// memory costs nothing, so that nothing needs renewing, or where nothing is cached.
     pub fn worth(&self, subject: Subject) -> Option<Duration> {
-        let record = &self.records[self.find(subject.key)?];
+        let record = &self.records[self.place_of(subject)?];
         let freshness = &self.groups[usize::from(record.group)].freshness;
         let age = record.reads.last.since(record.cached.loaded()?);
         let end = ends_by(freshness, Duration::try_from_secs_f32(record.cached.logical).unwrap_or_default());

@@ -10,7 +10,7 @@ impl Engine {
     #[cold]
     pub(super) fn serve_by_rule(&mut self, slot: usize, now: Time) -> Decision {
         let record = &self.records[slot];
-        let Some(loaded) = record.cached.loaded().filter(|_| record.cached.is_held) else { return Decision::Load };
+        let Some(loaded) = record.held() else { return Decision::Load };
         let group = &self.groups[usize::from(record.group)];
         let age = seconds(loaded, now);
         let ttl = group.suspended.as_ref().and_then(|rule| rule.by_rule(record.unchanged())).unwrap_or_default();

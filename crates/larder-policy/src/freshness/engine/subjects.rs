@@ -1,8 +1,13 @@
 //! Keys as the engine sees them.
 
 use super::Engine;
-use crate::freshness::plan::{Decision, Subject};
+use crate::freshness::flips::Flips;
+use crate::freshness::plan::{Decision, Handle, Subject};
+use crate::freshness::record::{Cached, Changes, NONE, Reads, Record};
 use crate::{KeyHash, Time};
+
+/// Among so many the key that is forgotten for a new one is the one unread for longest.
+const COMPARED: usize = 5;
 
 impl Engine {
     /// A key with its class: what stands before the first `:` or `/` of its text, its size in powers of two, and a tag of
@@ -12,14 +17,14 @@ impl Engine {
         let fitting = prefixes.filter(|(_, (prefix, _))| text.starts_with(prefix.as_str()));
         let group = fitting.max_by_key(|(_, (prefix, _))| prefix.len()).map_or(0, |(at, _)| at as u16 + 1);
         let prefix = text.split([':', '/']).next().filter(|prefix| prefix.len() < text.len()).unwrap_or("");
-        Subject { key, class: self.classes.named(group, prefix, size, tag), size }
+        Subject { key, handle: Handle::of_class(self.classes.named(group, prefix, size, tag)), size }
     }
 
     /// The same without a tag; a key that it has heard of stays of the class it was of then, and is not asked for its text.
     #[inline]
     pub fn subject_by<T: AsRef<str>>(&mut self, key: KeyHash, size: u32, text: impl FnOnce() -> T) -> Subject {
         match self.find(key) {
-            Some(slot) => Subject { key, class: self.records[slot].class, size },
+            Some(slot) => Subject { key, handle: Handle::new(self.records[slot].class, slot), size },
             None => self.subject(key, text().as_ref(), size, 0),
         }
     }
@@ -28,5 +33,63 @@ impl Engine {
     #[inline]
     pub fn read_known(&mut self, key: KeyHash, now: Time, is_cached: bool) -> Option<Decision> {
         self.find(key).map(|slot| self.read_at(slot, now, is_cached))
+    }
+
+    #[inline]
+    pub(super) fn find(&self, key: KeyHash) -> Option<usize> {
+        self.index.find(key.0, |&slot| self.records[slot as usize].key == key).map(|&slot| slot as usize)
+    }
+
+    /// The record of a key: where its handle says, or else searched for.
+    #[inline]
+    pub(super) fn place_of(&self, Subject { key, handle, .. }: Subject) -> Option<usize> {
+        let place = handle.place();
+        if self.records.get(place).is_some_and(|record| record.key == key) { Some(place) } else { self.find(key) }
+    }
+
+    /// The record of a key, made if need be.
+    #[inline]
+    pub(super) fn slot(&mut self, subject: Subject, now: Time) -> usize {
+        self.place_of(subject).unwrap_or_else(|| self.add(subject, now))
+    }
+
+    #[cold]
+    fn add(&mut self, subject: Subject, now: Time) -> usize {
+        let class = &self.classes.all[usize::from(subject.class().0)];
+        let gap = if class.gaps > 0.0 { class.log_gap.exp() } else { 3600.0 };
+        let record = Record {
+            key: subject.key,
+            class: subject.class(),
+            group: class.group,
+            changes: Changes { rate: class.rates.gamma, born: now, last: now, hours: NONE, seen: 0, looks: 0 },
+            cached: Cached::default(),
+            reads: Reads::new(now, gap),
+            flips: Flips::default(),
+        };
+        let slot = if self.records.len() < self.most_keys {
+            // By a quarter: a doubling's spare room would be most of what a key costs.
+            if self.records.len() == self.records.capacity() {
+                let more = (self.records.len() / 4).max(64).min(self.most_keys - self.records.len());
+                self.records.reserve_exact(more);
+            }
+            self.records.push(record);
+            self.records.len() - 1
+        } else {
+            // Neighbours, as the hand goes round: they are read in one go, where as many drawn at random lie apart.
+            let from = if self.hand < self.records.len() { self.hand } else { 0 };
+            self.hand = (from + COMPARED).min(self.records.len());
+            let slot = (from..self.hand).min_by_key(|&slot| self.records[slot].reads.last).unwrap_or(0);
+            let gone = self.records[slot].key;
+            if let Ok(entry) = self.index.find_entry(gone.0, |&other| other as usize == slot) {
+                entry.remove();
+            }
+            let hours = self.records[slot].changes.hours;
+            self.spare_hours.extend((hours != NONE).then_some(hours));
+            self.records[slot] = record;
+            slot
+        };
+        let records = &self.records;
+        self.index.insert_unique(subject.key.0, slot as u32, |&slot| records[slot as usize].key.0);
+        slot
     }
 }

@@ -320,7 +320,7 @@ fn objectives_go_by_prefix() {
     let mut engine = Engine::new(freshness, 1);
     let mut group = |text: &str| {
         let subject = engine.subject(KeyHash::mix(text.len() as u64), text, 1, 0);
-        engine.classes.all[usize::from(subject.class.0)].group
+        engine.classes.all[usize::from(subject.class().0)].group
     };
     assert_eq!([group("user:1"), group("price:eur"), group("price:now:eur")], [0, 1, 2]);
 }
@@ -547,10 +547,28 @@ fn a_key_stays_of_its_class() {
         })
     };
     assert_eq!(subject(&mut engine, 100), page);
-    assert_ne!(subject(&mut engine, 100_000).class, page.class, "nobody read it");
+    assert_ne!(subject(&mut engine, 100_000).class(), page.class(), "nobody read it");
     engine.read(page, Time(1), false);
-    assert_eq!(subject(&mut engine, 100), page);
-    assert_eq!(subject(&mut engine, 100_000), Subject { size: 100_000, ..page });
+    assert_eq!(subject(&mut engine, 100).class(), page.class());
+    assert_eq!(subject(&mut engine, 100_000).class(), page.class());
     assert_eq!(asked, 2);
     assert_eq!(engine.read_known(key, Time(2), false), Some(Decision::Load));
+}
+
+#[test]
+fn a_handle_finds_its_own_key_only() {
+    // Only one is remembered, so that each is where the other was.
+    let mut engine = Engine::new(Freshness::stale_reads(0.01).unwrap(), 1).with_most_keys(1);
+    let load = |engine: &mut Engine, key, now: Time| {
+        let subject = engine.subject(KeyHash::mix(key), "", 1, 0);
+        let handle = engine.loaded(subject, now, Loaded::new(now, Evidence::Digest(key))).handle;
+        Subject { handle, ..subject }
+    };
+    let one = load(&mut engine, 1, Time(1_000_000));
+    assert!(engine.read(one, Time(1_000_001), true).is_served());
+    let other = load(&mut engine, 2, Time(1_000_002));
+    assert_eq!(one.handle, other.handle);
+    engine.changed(one, Time(1_000_003));
+    assert!(engine.read(other, Time(1_000_004), true).is_served(), "the other did not change");
+    assert_eq!(engine.read(one, Time(1_000_005), true), Decision::Load, "nothing is known of it any more");
 }
