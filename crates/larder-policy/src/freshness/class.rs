@@ -72,8 +72,6 @@ pub(super) struct Class {
     pub(super) gaps: f64,
     /// Keys whose changes say nothing.
     pub(super) flipping: u32,
-    /// Foreseen at the last load of one of its keys, in seconds; 0 before the first.
-    pub(super) lifetime: f32,
 }
 
 impl Class {
@@ -88,7 +86,6 @@ impl Class {
             log_gap: 0.0,
             gaps: 0.0,
             flipping: 0,
-            lifetime: 0.0,
         }
     }
 

@@ -306,9 +306,7 @@ impl Engine {
             record.changes.last = at.min(now);
         }
         let lifetimes = self.lifetimes(slot, subject.size, group);
-        let record = &mut self.records[slot];
-        record.cached.logical = lifetimes.logical.as_secs_f32();
-        self.classes.all[usize::from(record.class.0)].lifetime = record.cached.logical;
+        self.records[slot].cached.logical = lifetimes.logical.as_secs_f32();
         lifetimes
     }
 

@@ -20,13 +20,14 @@ impl Engine {
             }
             None => {
                 let rate = record.reads.rate();
-                // The hazard depends on the age at which it is asked for: that at which it was last, or one of the class, is near enough.
-                let guess = self.classes.all[usize::from(record.class.0)].lifetime;
-                let guess = [record.cached.logical, guess].into_iter().find(|guess| *guess > 0.0);
-                let guess = guess.map_or_else(|| record.changes.rate.mean().recip(), f64::from);
-                let hazard = self.hazard_of(record, guess);
-                let age = rule::lifetime(hazard.expected / guess.max(1e-9), rate, group.controller.threshold())
-                    .clamp(1e-3, 1e9);
+                // The hazard depends on the age at which it is asked for: twice is near enough. (From the lifetime foreseen last once would be cheaper, but
+                // load by load that runs away where the hazard falls with the age.)
+                let mut age = record.changes.rate.mean().recip();
+                for _ in 0..2 {
+                    let hazard = self.hazard_of(record, age);
+                    age = rule::lifetime(hazard.expected / age.max(1e-9), rate, group.controller.threshold())
+                        .clamp(1e-3, 1e9);
+                }
                 Duration::try_from_secs_f64(age + freshness.grace.as_secs_f64()).unwrap_or(Duration::MAX)
             }
         };

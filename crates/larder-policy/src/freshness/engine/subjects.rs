@@ -93,3 +93,49 @@ impl Engine {
         slot
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::freshness::{Evidence, Freshness, Loaded};
+
+    #[test]
+    fn a_key_stays_of_its_class() {
+        let mut engine = Engine::new(Freshness::stale_reads(0.01).unwrap(), 1);
+        let key = KeyHash::mix(1);
+        let page = engine.subject(key, "page:1", 100, 0);
+        assert_eq!(engine.read_known(key, Time(1), false), None);
+        let mut asked = 0;
+        let mut subject = |engine: &mut Engine, size| {
+            engine.subject_by(key, size, || {
+                asked += 1;
+                "page:1"
+            })
+        };
+        assert_eq!(subject(&mut engine, 100), page);
+        assert_ne!(subject(&mut engine, 100_000).class(), page.class(), "nobody read it");
+        engine.read(page, Time(1), false);
+        assert_eq!(subject(&mut engine, 100).class(), page.class());
+        assert_eq!(subject(&mut engine, 100_000).class(), page.class());
+        assert_eq!(asked, 2);
+        assert_eq!(engine.read_known(key, Time(2), false), Some(Decision::Load));
+    }
+
+    #[test]
+    fn a_handle_finds_its_own_key_only() {
+        // Only one is remembered, so that each is where the other was.
+        let mut engine = Engine::new(Freshness::stale_reads(0.01).unwrap(), 1).with_most_keys(1);
+        let load = |engine: &mut Engine, key, now: Time| {
+            let subject = engine.subject(KeyHash::mix(key), "", 1, 0);
+            let handle = engine.loaded(subject, now, Loaded::new(now, Evidence::Digest(key))).handle;
+            Subject { handle, ..subject }
+        };
+        let one = load(&mut engine, 1, Time(1_000_000));
+        assert!(engine.read(one, Time(1_000_001), true).is_served());
+        let other = load(&mut engine, 2, Time(1_000_002));
+        assert_eq!(one.handle, other.handle);
+        engine.changed(one, Time(1_000_003));
+        assert!(engine.read(other, Time(1_000_004), true).is_served(), "the other did not change");
+        assert_eq!(engine.read(one, Time(1_000_005), true), Decision::Load, "nothing is known of it any more");
+    }
+}

@@ -203,22 +203,30 @@ fn a_suspended_objective_owes_nothing_and_comes_back_wiser() {
 
 #[test]
 fn another_objective_is_kept_to_at_once_and_the_first_again() {
-    let mut origin = Origin::new(2000, 3);
-    let mut engine = engine(0.01);
     let (own, other) = (Freshness::stale_reads(0.01).unwrap(), Freshness::stale_reads(0.05).unwrap());
-    origin.run(&mut engine, 300_000);
-    let mut loads = Vec::new();
-    for (freshness, share) in [(&other, 0.05), (&own, 0.01)] {
-        engine.keep_to(freshness);
-        let (before, reads, stale, loaded) = (engine.audited(), origin.reads, origin.stale, origin.loads);
+    let objectives = [(&other, 0.05), (&own, 0.01)];
+    // Reads, stale ones and loads under each objective. One run strays by a tenth and more, so there are several.
+    let mut sums = [(0, 0, 0); 2];
+    for seed in 3..8 {
+        let mut origin = Origin::new(2000, seed);
+        let mut engine = engine(0.01);
         origin.run(&mut engine, 300_000);
-        let reads = (origin.reads - reads) as f64;
-        let truth = (origin.stale - stale) as f64 / reads;
-        assert!((0.85..1.15).contains(&(truth / share)), "{truth} for {share}");
-        let (_, low, high) = (engine.audited() - before).share(3.0).unwrap();
-        assert!((low..=high).contains(&truth), "{low}..{high} {truth}");
-        loads.push((origin.loads - loaded) as f64 / reads);
+        for ((freshness, _), sum) in objectives.iter().zip(&mut sums) {
+            engine.keep_to(freshness);
+            let (before, reads, stale, loaded) = (engine.audited(), origin.reads, origin.stale, origin.loads);
+            origin.run(&mut engine, 300_000);
+            let (reads, stale) = (origin.reads - reads, origin.stale - stale);
+            *sum = (sum.0 + reads, sum.1 + stale, sum.2 + origin.loads - loaded);
+            let truth = stale as f64 / reads as f64;
+            let (_, low, high) = (engine.audited() - before).share(3.0).unwrap();
+            assert!((low..=high).contains(&truth), "{seed}: {low}..{high} {truth}");
+        }
     }
+    for ((_, share), (reads, stale, _)) in objectives.iter().zip(&sums) {
+        let truth = *stale as f64 / *reads as f64;
+        assert!((0.85..1.15).contains(&(truth / share)), "{truth} for {share}");
+    }
+    let loads = sums.map(|(reads, _, loads)| loads as f64 / reads as f64);
     assert!(loads[0] < 0.8 * loads[1], "{loads:?}");
 }
 
@@ -531,44 +539,4 @@ fn audits_find_what_is_stale_while_it_is_refreshed_ahead() {
     let measured = engine.measured(None).unwrap();
     let truth = origin.stale_rate();
     assert!(truth < 0.06 && (measured.low..=measured.high).contains(&truth), "{truth} {measured:?}");
-}
-
-#[test]
-fn a_key_stays_of_its_class() {
-    let mut engine = engine(0.01);
-    let key = KeyHash::mix(1);
-    let page = engine.subject(key, "page:1", 100, 0);
-    assert_eq!(engine.read_known(key, Time(1), false), None);
-    let mut asked = 0;
-    let mut subject = |engine: &mut Engine, size| {
-        engine.subject_by(key, size, || {
-            asked += 1;
-            "page:1"
-        })
-    };
-    assert_eq!(subject(&mut engine, 100), page);
-    assert_ne!(subject(&mut engine, 100_000).class(), page.class(), "nobody read it");
-    engine.read(page, Time(1), false);
-    assert_eq!(subject(&mut engine, 100).class(), page.class());
-    assert_eq!(subject(&mut engine, 100_000).class(), page.class());
-    assert_eq!(asked, 2);
-    assert_eq!(engine.read_known(key, Time(2), false), Some(Decision::Load));
-}
-
-#[test]
-fn a_handle_finds_its_own_key_only() {
-    // Only one is remembered, so that each is where the other was.
-    let mut engine = Engine::new(Freshness::stale_reads(0.01).unwrap(), 1).with_most_keys(1);
-    let load = |engine: &mut Engine, key, now: Time| {
-        let subject = engine.subject(KeyHash::mix(key), "", 1, 0);
-        let handle = engine.loaded(subject, now, Loaded::new(now, Evidence::Digest(key))).handle;
-        Subject { handle, ..subject }
-    };
-    let one = load(&mut engine, 1, Time(1_000_000));
-    assert!(engine.read(one, Time(1_000_001), true).is_served());
-    let other = load(&mut engine, 2, Time(1_000_002));
-    assert_eq!(one.handle, other.handle);
-    engine.changed(one, Time(1_000_003));
-    assert!(engine.read(other, Time(1_000_004), true).is_served(), "the other did not change");
-    assert_eq!(engine.read(one, Time(1_000_005), true), Decision::Load, "nothing is known of it any more");
 }
