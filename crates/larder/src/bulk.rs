@@ -61,7 +61,7 @@ where
             if answers.contains_key(&key) {
                 continue;
             }
-            match self.store.step(&key, hash) {
+            match self.store.step(&key, hash, true) {
                 Step::Serve(found) => answers.extend(found.value.map(|value| (key, value))),
                 Step::Renew(found, renewal) => {
                     led.extend(renewal.map(|(flight, audit)| Target { hash, flight, audit }));
@@ -75,7 +75,7 @@ where
                 }
                 // Another key of the same hash is being loaded; so few that one after the other will do.
                 Step::Nothing => {
-                    let flight = Flight::for_miss(key, 0);
+                    let flight = Flight::for_miss(key, 0, true);
                     led.push(Target { hash, flight: flight.clone(), audit: None });
                     awaited.push(Awaited { hash, timer: Timer::start(&self.store.clock), flight, stale: None });
                 }
@@ -128,7 +128,7 @@ where
                     Offer::Doubtful(found) => Some(found),
                     Offer::Nothing => None,
                 };
-                waiting.push((landing, doubted, seen.and_then(|seen| seen.fence)));
+                waiting.push((landing, doubted, seen));
             }
             if waiting.is_empty() {
                 return;
@@ -138,20 +138,21 @@ where
             let loaded = inner.ask(async move { load(keys).await }).await;
             match loaded {
                 Ok(mut loaded) => {
-                    for (landing, _, fence) in waiting {
+                    for (landing, _, seen) in waiting {
                         let target = &landing.target;
                         let fetched = loaded.remove(&target.flight.key).unwrap_or_else(Fetched::absent);
-                        let shared = inner.shared.as_ref();
+                        let (shared, fence) = (inner.shared.as_ref(), seen.and_then(|seen| seen.fence));
                         let fill = shared.and_then(|shared| Some((shared.name(&target.flight.key.text()), fence?)));
                         let found = inner.arrive(target, fetched, as_of, fill);
                         landing.land(Ok(found));
                     }
                 }
                 Err(error) => {
-                    for (landing, doubted, _) in waiting {
+                    for (landing, doubted, seen) in waiting {
                         let target = &landing.target;
                         inner.store.failed(target.hash, &target.flight, target.audit);
-                        landing.land(doubted.ok_or_else(|| error.clone()));
+                        let instead = inner.instead(target, doubted, seen.and_then(|seen| seen.found));
+                        landing.land(instead.ok_or_else(|| error.clone()));
                     }
                 }
             }

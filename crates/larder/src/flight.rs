@@ -19,6 +19,8 @@ pub(crate) struct Flight<K, V> {
     pub(crate) key: K,
     /// Which generation of the whole cache it began in: a `clear` since then makes its answer void.
     pub(crate) generation: u32,
+    /// Whether it may ask the origin. One that cannot brings what the remote tier has, or nothing.
+    loads: bool,
     /// It renews what is served meanwhile: no reader waits for it.
     pub(crate) renews: bool,
     /// The engine has not heard of the read that opened it: only when there is a value is it known to which class that belongs.
@@ -31,19 +33,19 @@ pub(crate) struct Flight<K, V> {
 
 impl<K, V: Clone> Flight<K, V> {
     /// For a read that the engine has not heard of.
-    pub(crate) fn for_miss(key: K, generation: u32) -> Arc<Self> {
-        Self::new(key, generation, false, true)
+    pub(crate) fn for_miss(key: K, generation: u32, loads: bool) -> Arc<Self> {
+        Self::new(key, generation, loads, false, true)
     }
 
     /// For a read that the engine has decided on: it serves what it can meanwhile, if this `renews`.
-    pub(crate) fn for_heard(key: K, generation: u32, renews: bool) -> Arc<Self> {
-        Self::new(key, generation, renews, false)
+    pub(crate) fn for_heard(key: K, generation: u32, loads: bool, renews: bool) -> Arc<Self> {
+        Self::new(key, generation, loads, renews, false)
     }
 
-    fn new(key: K, generation: u32, renews: bool, unheard: bool) -> Arc<Self> {
+    fn new(key: K, generation: u32, loads: bool, renews: bool, unheard: bool) -> Arc<Self> {
         let (unheard, fenced) = (AtomicBool::new(unheard), AtomicBool::new(false));
         let (answer, landed) = (OnceLock::new(), Notify::new());
-        Arc::new(Self { key, generation, renews, unheard, fenced, answer, landed })
+        Arc::new(Self { key, generation, loads, renews, unheard, fenced, answer, landed })
     }
 
     // Every access to the flags is made under the shard's lock, so they need no ordering of their own.
@@ -101,10 +103,21 @@ impl<K, V: Clone> Flights<K, V> {
         self.0.contains_key(&hash)
     }
 
-    /// One that was overtaken by a write, or began in another generation than this, is not joined: a new one takes its place.
-    pub(crate) fn board(&self, hash: KeyHash, generation: u32, is_it: impl Fn(&K) -> bool) -> Boarding<K, V> {
+    /// One that was overtaken by a write, or began in another generation than this, is not joined: a new one takes its place. So it
+    /// is for a reader that `loads` and one that cannot: whose answer is not kept then, as no write would fence it any more.
+    pub(crate) fn board(
+        &self,
+        hash: KeyHash,
+        generation: u32,
+        loads: bool,
+        is_it: impl Fn(&K) -> bool,
+    ) -> Boarding<K, V> {
         match self.0.get(&hash) {
             Some(flight) if !is_it(&flight.key) => Boarding::Taken,
+            Some(flight) if loads && !flight.loads => {
+                flight.fence();
+                Boarding::Open
+            }
             Some(flight) if !flight.is_fenced() && flight.generation == generation => Boarding::Join(flight.clone()),
             _ => Boarding::Open,
         }

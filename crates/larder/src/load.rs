@@ -61,7 +61,8 @@ where
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
         let hash = self.store.hasher.hash(key);
-        match self.store.step(key, hash) {
+        let may_load = load.is_some() || self.loader.is_some();
+        match self.store.step(key, hash, may_load) {
             Step::Serve(found) | Step::Renew(found, None) => Ok(found),
             step => self.bring_about(key, hash, step, load.map(|load| load())).await,
         }
@@ -119,7 +120,7 @@ where
                     return Ok(Found { value: fetched.value, tier: Tier::Origin, age, is_stale: false });
                 }
             }
-            step = self.store.step(key, hash);
+            step = self.store.step(key, hash, load.is_some() || self.loader.is_some());
         }
     }
 
@@ -197,17 +198,22 @@ where
         let answer = self.ask_origin(target, load, fence.map(|fence| (name, fence))).await;
         // Not before the fill is on its way.
         drop(lease);
-        if let (Err(_), Some(found)) = (&answer, doubted) {
-            return Ok(found);
-        }
-        match (answer, fallback) {
-            // What the other processes have is better than nothing, if the user wants it.
-            (Err(_), Some((brought, _))) if may_load && self.may_serve_stale(target, &brought) => {
-                let age = now().since(brought.as_of);
-                Ok(Found { value: brought.fetched.value, tier: Tier::Remote, age, is_stale: true })
-            }
-            (answer, _) => answer,
-        }
+        answer.or_else(|error| self.instead(target, doubted, fallback.filter(|_| may_load)).ok_or(error))
+    }
+
+    /// What is served where the origin fails: what the engine would rather have had loaded, or else what the other processes have, which
+    /// is better than nothing, if the user wants it.
+    pub(crate) fn instead(
+        &self,
+        target: &Target<K, V>,
+        doubted: Option<Found<Option<V>>>,
+        outdated: Option<(Brought<V>, bool)>,
+    ) -> Option<Found<Option<V>>> {
+        doubted.or_else(|| {
+            let (brought, _) = outdated.filter(|(brought, _)| self.may_serve_stale(target, brought))?;
+            let age = self.store.clock.now().since(brought.as_of);
+            Some(Found { value: brought.fetched.value, tier: Tier::Remote, age, is_stale: true })
+        })
     }
 
     fn may_serve_stale(&self, Target { hash, flight, .. }: &Target<K, V>, brought: &Brought<V>) -> bool {

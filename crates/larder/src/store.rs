@@ -254,9 +254,9 @@ where
         }
     }
 
-    /// Looks a key up, and joins or opens a flight where it must be loaded.
+    /// Looks a key up, and joins or opens a flight where it must be loaded; `loads` says whether the reader can ask the origin.
     #[inline]
-    pub(crate) fn step<Q>(&self, key: &Q, hash: KeyHash) -> Step<K, V>
+    pub(crate) fn step<Q>(&self, key: &Q, hash: KeyHash, loads: bool) -> Step<K, V>
     where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
@@ -288,7 +288,7 @@ where
             renewed => renewed,
         };
         let generation = self.generation.load(Ordering::Relaxed);
-        match segment.flights.board(hash, generation, |own| own.borrow() == key) {
+        match segment.flights.board(hash, generation, loads, |own| own.borrow() == key) {
             Boarding::Taken => return Step::Nothing,
             Boarding::Join(flight) => {
                 segment.counts.coalesced += 1;
@@ -297,8 +297,8 @@ where
             Boarding::Open => {}
         }
         let flight = match (&stale, &renewed) {
-            (None, None) => Flight::for_miss(key.to_owned(), generation),
-            (_, renewed) => Flight::for_heard(key.to_owned(), generation, renewed.is_some()),
+            (None, None) => Flight::for_miss(key.to_owned(), generation, loads),
+            (_, renewed) => Flight::for_heard(key.to_owned(), generation, loads, renewed.is_some()),
         };
         segment.flights.open(hash, flight.clone());
         match renewed {

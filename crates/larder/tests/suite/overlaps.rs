@@ -270,3 +270,41 @@ async fn one_endless_key_does_not_cost_the_others_their_snapshot() {
     }
     assert_eq!(cache.snapshot(&snapshots).await.unwrap().entries, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_can_load_does_not_end_with_who_cannot() {
+    let store = Arc::new(InProcess::new(1 << 20));
+    store.set_faults(Faults { delay: SECOND, ..Faults::default() });
+    let cache = shared(&store).build().unwrap();
+    let looks = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get("k").await }
+    });
+    sleep(SECOND / 2).await;
+    let load = async |keys: Vec<String>| Ok::<_, Infallible>(keys.into_iter().map(|key| (key, 7)).collect());
+    let (many, other) = tokio::join!(cache.get_many_with(["k".to_owned()], load), cache.get_with("k", || one(8)));
+    assert_eq!((many.unwrap(), other.unwrap()), (HashMap::from([("k".to_owned(), 7)]), 7), "these two share a load");
+    assert_eq!((looks.await.unwrap(), cache.local("k"), cache.stats().counts.loads), (None, Some(7), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_and_many_get_what_others_have_where_the_origin_fails() {
+    let store = Arc::new(InProcess::new(1 << 20));
+    let clock = Clock::manual(Time(1_795_000_000_000_000));
+    let process = || shared(&Arc::new(InProcess::clone(&store))).clock(clock.clone()).build().unwrap();
+    let keys = ["one", "two"].map(str::to_owned);
+    for key in &keys {
+        process().get_with(key, || one(1)).await.unwrap();
+    }
+    // By both clocks, of the caches and of the store.
+    clock.advance(61 * SECOND);
+    sleep(61 * SECOND).await;
+    let here = process();
+    let broken = || async { Err::<u64, _>(io::Error::other("down")) };
+    let found = here.find_with("one", broken).await.unwrap();
+    assert_eq!((found.value, found.is_stale, found.tier), (1, true, Tier::Remote));
+    let broken = async |_: Vec<String>| Err::<HashMap<String, u64>, _>(io::Error::other("down"));
+    assert_eq!(here.get_many_with(keys, broken).await.unwrap().len(), 2);
+    let absent = here.get_many_with(["three".to_owned()], broken).await;
+    assert_eq!(absent.unwrap_err().kind(), ErrorKind::Loader);
+}
