@@ -130,6 +130,14 @@ pub(crate) fn silent() -> Error {
     Error::new(ErrorKind::Timeout, "the Redis did not let us in within the time allowed")
 }
 
+/// What the user gave did.
+pub(crate) fn panicked() -> Error {
+    Error::new(
+        ErrorKind::Panicked,
+        "the certificates or credentials of the Redis could not be had: their source panicked",
+    )
+}
+
 fn with_login(info: &ConnectionInfo, Login { user, password }: &Login) -> ConnectionInfo {
     let mut settings = info.redis_settings().clone();
     if let Some(user) = user {

@@ -1,9 +1,11 @@
 //! The supervised connection: made in the background, watched, and replaced when it is of no use. No caller ever waits for one.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use larder::remote::ServerFigures;
 use larder::{Error, ErrorKind};
 use parking_lot::Mutex;
@@ -11,8 +13,8 @@ use redis::{RedisError, RedisResult, Value, cmd};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::RedisConfig;
-use crate::connect::{Conn, Failure, connect, silent};
+use crate::config::{RedisConfig, Target};
+use crate::connect::{Conn, Failure, connect, panicked, silent};
 use crate::errors::{Action, action, translate};
 
 /// So many calls without an answer in a row make a connection suspect.
@@ -127,7 +129,10 @@ impl Link {
                 self.give_up(generation, error);
             }
             Action::PauseWrites => {
-                self.pause_writes();
+                // Of a cluster one node said so: the others take what is theirs.
+                if !matches!(self.config.target, Target::Cluster(_)) {
+                    self.pause_writes();
+                }
                 self.alert("the Redis takes no writes", error);
             }
             Action::Wait | Action::Suspect => {}
@@ -204,6 +209,12 @@ impl Link {
         live.map(|conn| (conn, state.generation))
     }
 
+    /// Whether the live connection answers now.
+    pub(crate) async fn answers(&self) -> bool {
+        let Ok((mut conn, _)) = self.live() else { return false };
+        matches!(timeout(self.config.answer_within, ping(self, &mut conn)).await, Ok(Ok(())))
+    }
+
     fn pause_writes(&self) {
         self.state.lock().writes_paused_until = Some(Instant::now() + self.config.write_pause);
     }
@@ -217,7 +228,7 @@ impl Link {
     }
 
     /// Tells somebody, but the same thing only now and then.
-    fn alert(&self, what: &str, error: &dyn std::fmt::Display) {
+    pub(crate) fn alert(&self, what: &str, error: &dyn std::fmt::Display) {
         let mut state = self.state.lock();
         state.last_error = Some(format!("{what}: {error}"));
         let known = matches!(&state.alerted, Some((before, at)) if before == what && at.elapsed() < ALERT_EVERY);
@@ -255,7 +266,8 @@ pub(crate) async fn keep(link: Arc<Link>) {
     loop {
         sleep(jitter(backoff)).await;
         let mut wait = (backoff * 2).clamp(config.backoff, config.longest_backoff);
-        match begin(&link).await {
+        // What the user gives, as certificates, may panic.
+        match AssertUnwindSafe(begin(&link)).catch_unwind().await.unwrap_or_else(|_| Err(panicked().into())) {
             Ok(conn) => {
                 link.counts.connects.fetch_add(1, Relaxed);
                 tracing::info!("connected to the Redis");

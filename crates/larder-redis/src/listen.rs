@@ -1,5 +1,6 @@
 //! Announcements: what goes over the channel, and hearing it, on a connection of its own.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use larder::remote::{Invalidation, Name, names};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::connect::{Failure, client, silent};
+use crate::connect::{Failure, client, panicked, silent};
 use crate::errors::translate;
 use crate::link::{Link, jitter};
 use crate::steer::{Steer, channels};
@@ -61,9 +62,14 @@ pub(crate) async fn listen(link: Arc<Link>, ears: Ears) {
     loop {
         sleep(jitter(backoff)).await;
         let start = Instant::now();
-        let failure = hear(&link, &ears).await;
+        let failure = AssertUnwindSafe(hear(&link, &ears)).catch_unwind().await.unwrap_or_else(|_| panicked().into());
         if link.counts.listening.swap(0, Relaxed) > 0 {
             tracing::warn!(error = %failure.error, "announcements of other processes are not heard");
+        } else if link.answers().await {
+            // Values come while word of their ends does not, as where the login may use no channel: what is in memory is doubted at each attempt. Not
+            // before: where all connections are lost, there is nobody to ask about it.
+            link.alert("announcements of other processes cannot be heard", &failure.error);
+            let _ = ears.heard.send(Invalidation::Lost);
         }
         let next = (backoff * 2).clamp(link.config.backoff, link.config.longest_backoff);
         backoff = match (failure.login, start.elapsed() > Duration::from_secs(2)) {

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use larder::remote::envelope::{FENCE, FORMATS, KIND, Kind, MAGIC};
+use larder::remote::envelope::{FENCE, FORMATS, HAS_VERSION, KIND, Kind, MAGIC, VERSION};
 use redis::{Cmd, cmd};
 
 /// A script, sent by its hash; by its text to a server that does not know it.
@@ -17,20 +17,44 @@ pub(crate) const NOW: &str = "local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 ";
 
-/// Keeps ARGV[1] for ARGV[2] ms, unless what is kept is an envelope with another fence.
+/// Keeps ARGV[1] for ARGV[2] ms, unless what is kept is an envelope with another fence, or of a newer version.
 pub(crate) static PUT: LazyLock<Script> = LazyLock::new(|| {
+    let (from, to) = (FENCE.start + 1, FENCE.end);
+    keep(&format!("kept:sub({from}, {to}) ~= new:sub({from}, {to}) or is_older()"))
+});
+
+/// Keeps ARGV[1] for ARGV[2] ms, unless what is kept is an envelope of a newer version.
+pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| keep("is_older()"));
+
+/// Keeps ARGV[1] for ARGV[2] ms, unless an envelope is kept of which `refuses` holds. Versions are compared byte by byte: as numbers Lua would round
+/// them, and texts it compares as the server's language does.
+fn keep(refuses: &str) -> Script {
     let magic = quoted(&MAGIC);
     // Lua counts from 1 and includes the end.
-    let (from, to) = (FENCE.start + 1, FENCE.end);
+    let (fence_end, from, to) = (FENCE.end, VERSION.start + 1, VERSION.end);
+    let (oldest, newest) = FORMATS.into_inner();
     Script::new(format!(
-        "local kept = redis.pcall('GETRANGE', KEYS[1], 0, {to} - 1)
-if type(kept) == 'string' and #kept == {to} and kept:sub(1, {length}) == '{magic}'
-    and kept:sub({from}, {to}) ~= ARGV[1]:sub({from}, {to}) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+        "local new, kept = ARGV[1], redis.pcall('GETRANGE', KEYS[1], 0, {to} - 1)
+local function has_version(head)
+    local format, flags = head:byte({length} + 1), head:byte({KIND} + 1)
+    return #head >= {to} and format >= {oldest} and format <= {newest} and flags % 4 ~= {mark}
+        and math.floor(flags / {HAS_VERSION}) % 2 == 1
+end
+local function is_older()
+    if not has_version(new) or not has_version(kept) then return false end
+    for at = {to}, {from}, -1 do
+        if new:byte(at) ~= kept:byte(at) then return new:byte(at) < kept:byte(at) end
+    end
+    return false
+end
+if type(kept) == 'string' and #kept >= {fence_end} and kept:sub(1, {length}) == '{magic}' and new:sub(1, {length}) == '{magic}'
+    and ({refuses}) then return 0 end
+redis.call('SET', KEYS[1], new, 'PX', ARGV[2])
 return 1",
         length = MAGIC.len(),
+        mark = Kind::Invalidated as u8,
     ))
-});
+}
 
 /// Takes out those of the keys that hold a value of ours, and says how many: what somebody else keeps under a name, and marks of
 /// invalidations, stay.

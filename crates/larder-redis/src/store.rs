@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use larder::Error;
+use larder::remote::envelope::version_of;
 use larder::remote::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore, ServerFigures};
 use parking_lot::Mutex;
 use redis::{Cmd, RedisError, RedisResult, Value, cmd};
@@ -22,7 +23,7 @@ use crate::errors::{Action, action, translate};
 use crate::info::{ServerInfo, server_info};
 use crate::link::{Link, LinkState, keep};
 use crate::listen::{Ears, encode, listen};
-use crate::scripts::{Call, LEASE, PUT, RELEASE, Script};
+use crate::scripts::{Call, LEASE, PUT, RELEASE, Script, WRITE};
 use crate::steer::{self, Decisions, Steer, SteeringState};
 
 /// So many values are read one by one: a key's, and the mark of its namespace or of a tag.
@@ -291,6 +292,12 @@ impl RemoteStore for RedisStore {
                 steer.written(notices);
             }
             let sets = notices.iter().map(|Notice { instead, .. }| {
+                if version_of(&instead.bytes).is_some() {
+                    let ttl = millis(instead.ttl);
+                    let args = vec![&instead.bytes[..], ttl.as_bytes()];
+                    // By its text: few writes have versions, and their announcements go with them.
+                    return Call { script: &WRITE, keys: vec![&*instead.name], args }.by_text();
+                }
                 let mut set = cmd("SET");
                 set.arg(&*instead.name).arg(&instead.bytes[..]).arg("PX").arg(millis(instead.ttl));
                 set
@@ -300,7 +307,9 @@ impl RemoteStore for RedisStore {
             let mut full = Vec::new();
             for (answer, notice) in kept.into_iter().zip(notices) {
                 match answer {
-                    Ok(Value::Okay) => {}
+                    Ok(Value::Okay | Value::Int(1)) => {}
+                    // A newer version is kept: what this process has of the key is outdated as well.
+                    Ok(Value::Int(0)) => _ = self.heard.send(notice.what.clone()),
                     Ok(_) => return Err(self.link.confused()),
                     // A full server can still forget, which is what matters of a key; the fence is lost. A mark has to be there.
                     Err(error)

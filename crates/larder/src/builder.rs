@@ -427,7 +427,9 @@ where
         let is_steered_together = parts.len() > 1 && parts.iter().all(|part| part.lifetimes.is_none());
         let steering = is_steered_together.then(Default::default);
         let segments = parts.into_iter().map(move |Part { capacity, policy, gauge, arm, lifetimes, seed }| {
-            let most_keys = Engine::keys_beside(capacity.most_objects());
+            // Where bytes are limited, of a kilobyte each: not a million for each part.
+            let objects = capacity.most_objects().unwrap_or((capacity.limit / 1024) as usize);
+            let most_keys = Engine::keys_beside(Some(objects));
             let engine = freshness.clone().map(|freshness| {
                 let mut engine = Engine::new(freshness, seed).with_most_keys(most_keys);
                 lifetimes.iter().for_each(|lifetimes| engine.live_by(lifetimes));
@@ -461,6 +463,9 @@ where
             }),
             None => None,
         };
+        if let Some(shared) = &shared {
+            self.writes.tell_again(&shared.tier, &namespace);
+        }
         let sharing = self.models.map(|models| Exchange::new(models, self.sharing, &namespace)).transpose()?;
         let limits =
             Limits { own: LoadLimit::new(self.loads), shared: self.load_limit, patience: store.rules.load_timeout };

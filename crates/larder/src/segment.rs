@@ -221,8 +221,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let access = Access { key: hash, at: now, size, cost, op };
         let resident = self.kernel.peek(hash);
         let is_resident = resident.is_some();
-        let mut resident =
-            resident.filter(|entry| entry.key == key).map(|entry| (entry.version(), entry.rate.get(), entry.came));
+        let own = resident.filter(|entry| entry.key == key);
+        let known = own.and_then(|entry| entry.subject(hash));
+        let mut resident = own.map(|entry| (entry.version(), entry.rate.get(), entry.came));
         if is_resident && op == Op::Set {
             // A write of a resident is an access; one that follows a miss was counted as that.
             if !self.kernel.lookup(&access).is_hit() {
@@ -241,6 +242,10 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         }
         let shorten = |span: Duration, rng: &mut Rng| Rules::part_of(span, 1.0 - rules.jitter * rng.unit());
         let (handle, end, physical) = if value.is_none() {
+            if let (Some(subject), Some(engine)) = (known, &mut self.engine) {
+                // That it is gone is a change, too.
+                engine.loaded(subject, now, Loaded { began: as_of, evidence: Evidence::Changed, audit, lease: None });
+            }
             let ttl = shorten(options.ttl.unwrap_or(rules.negative_ttl), &mut self.rng);
             let end = fresh_until.unwrap_or(as_of.plus(ttl));
             (None, end, end.since(now))

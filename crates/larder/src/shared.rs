@@ -132,10 +132,16 @@ impl<V: 'static> Shared<V> {
         }
     }
 
-    /// Puts what the service wrote into the tier and tells the other processes.
+    /// Puts what the service wrote into the tier and tells the other processes. What cannot be encoded is outdated there all the same.
     pub(crate) async fn write(&self, name: &Name, fetched: &Fetched<V>, times: Times) -> Result<(), Error> {
-        let entry = self.entry(name, fetched, times, 0)?;
-        self.tier.write(name, &entry).await
+        match self.entry(name, fetched, times, 0) {
+            Ok(entry) => self.tier.write(name, &entry).await,
+            Err(error) => {
+                // If it cannot be done now, it is remembered and done later.
+                let _ = self.invalidate(Invalidation::Key(name.clone())).await;
+                Err(error)
+            }
+        }
     }
 
     pub(crate) async fn invalidate(&self, what: Invalidation) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use larder_policy::KeyHash;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -11,7 +12,7 @@ use crate::behind::{Behind, Sink, Write};
 use crate::cache::{Cache, Inner};
 use crate::fetched::{Fetched, Options};
 use crate::key::Key;
-use crate::remote::{Invalidation, Name, names};
+use crate::remote::{Invalidation, Name, Tier, names};
 use crate::{Error, ErrorKind};
 
 /// Where writes go.
@@ -24,6 +25,31 @@ pub(crate) enum Writes {
     Behind(Behind),
 }
 
+impl Writes {
+    /// Until the sink has a write, other processes may load what the origin had before it and keep that in the remote tier: once it has, they are
+    /// told again. Of values this is only done where what was written to the tier itself may be gone by now.
+    pub(crate) fn tell_again(&self, tier: &Arc<Tier>, namespace: &str) {
+        let Self::Behind(log) = self else { return };
+        let (tier, namespace) = (Arc::downgrade(tier), namespace.to_owned());
+        log.tell(Arc::new(move |writes: &[Write], waited_long: bool| {
+            let own = writes.iter().filter(|write| names::namespace(&write.name) == namespace);
+            let outdated = own.filter(|write| waited_long || write.value.is_none());
+            let all: Vec<_> = outdated.map(|write| Invalidation::Key(write.name.clone())).collect();
+            let tier = tier.upgrade();
+            async move {
+                let Some(tier) = tier else { return };
+                for some in all.chunks(AT_ONCE) {
+                    // What cannot be told now is remembered and told later.
+                    let _ = tier.invalidate(some).await;
+                }
+            }
+            .boxed()
+        }));
+    }
+}
+
+/// How many keys are told of in one call.
+const AT_ONCE: usize = 64;
 /// Lanes that keys are told apart by.
 const LANES: usize = 1024;
 

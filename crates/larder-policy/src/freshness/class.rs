@@ -13,8 +13,10 @@ use super::shared::{ClassPriors, Known};
 use super::surge::Surge;
 use crate::KeyHash;
 
-/// Classes at most; what would be one more joins its objective's first.
+/// Classes at most; what would be one more joins its objective's first. Some are kept for objectives that have none yet: under another's, a key
+/// would live by what nobody asked for it.
 pub(super) const MOST_CLASSES: usize = 4096;
+const SPARE: usize = 256;
 
 /// How the keys of a class change.
 #[derive(Clone, Copy, Debug)]
@@ -125,9 +127,11 @@ impl Classes {
         if let Some(&at) = self.index.find(name, |&at| self.all[usize::from(at)].name == name) {
             return ClassId(at);
         }
-        if self.all.len() >= MOST_CLASSES {
+        if self.all.len() >= MOST_CLASSES - SPARE {
             let first = self.all.iter().position(|class| class.group == group);
-            return ClassId(first.unwrap_or(0) as u16);
+            if first.is_some() || self.all.len() >= MOST_CLASSES {
+                return ClassId(first.unwrap_or(0) as u16);
+            }
         }
         let at = self.all.len() as u16;
         let mut class = Class::new(name, group);
@@ -167,6 +171,9 @@ mod tests {
     fn their_number_is_bounded() {
         let mut classes = Classes::default();
         (0..10_000).for_each(|tag| _ = classes.named(0, "", 1, tag));
-        assert_eq!(classes.all.len(), MOST_CLASSES);
+        assert_eq!(classes.all.len(), MOST_CLASSES - SPARE);
+        let price = classes.named(1, "price", 1, 0);
+        assert_eq!(classes.all[usize::from(price.0)].group, 1, "an objective of its own has room");
+        assert_eq!(classes.named(1, "price", 9000, 0), price);
     }
 }

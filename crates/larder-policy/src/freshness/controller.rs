@@ -21,6 +21,8 @@ const CALM: f64 = 0.15;
 const SET_POINT: (f64, f64) = (0.4, 1.4);
 /// The debt that moves the set point is that of so many reads.
 const HORIZON: (f64, f64) = (3000.0, 150_000.0);
+/// More than so many times what moves the set point by all of the objective is forgotten: a quiet month does not buy a stale one.
+const MOST_DEBT: f64 = 3.0;
 /// Stale reads that the bias of the forecast remembers, and for how many an unbiased one counts; it lies within a range.
 const MEMORY: f64 = 50.0;
 const SHRINK: f64 = 5.0;
@@ -151,6 +153,12 @@ impl Controller {
         }
     }
 
+    /// The read that just came in is no part of the objective.
+    pub(super) fn unread(&mut self) {
+        (self.reads, self.window) = ((self.reads - 1.0).max(0.0), (self.window - 1.0).max(0.0));
+        self.debt += self.objective;
+    }
+
     /// It was served although stale with probability `stale`.
     #[inline]
     pub(super) fn served(&mut self, stale: f64) {
@@ -186,8 +194,9 @@ impl Controller {
     fn step(&mut self) {
         self.since_step -= STEP;
         let horizon = (self.reads / 3.0).clamp(HORIZON.0, HORIZON.1) * self.objective;
+        self.debt = self.debt.clamp(-MOST_DEBT * horizon, MOST_DEBT * horizon);
         let set_point = self.objective * (1.0 - self.debt / horizon).clamp(SET_POINT.0, SET_POINT.1);
-        let share = (self.bias() * self.foreseen / self.window).max(1e-9);
+        let share = (self.bias() * self.foreseen / self.window.max(1.0)).max(1e-9);
         let error = (share / set_point).ln().clamp(-ERROR.0, ERROR.1);
         let calm = (BOLD / self.reads).sqrt().clamp(CALM, 1.0);
         let step = if error > 0.0 { FALL * error * (1.0 + STORM * (error - 0.2).max(0.0)) } else { RISE * error };
@@ -257,6 +266,27 @@ mod tests {
             reads += 1;
         }
         assert!(reads < 20_000, "{reads}");
+    }
+
+    #[test]
+    fn a_quiet_month_buys_no_stale_one() {
+        for (before, after) in [(0.001, 1.25), (0.3, 0.75)] {
+            let mut controller = Controller::new(0.01);
+            for _ in 0..10_000_000 {
+                controller.read();
+                controller.served(before);
+            }
+            let mut stale = 0.0;
+            for at in 0..2_000_000 {
+                controller.read();
+                let truth = (0.5 * controller.threshold()).min(1.0);
+                stale += if at < 1_000_000 { 0.0 } else { truth };
+                controller.served(truth);
+                controller.correct(truth, truth);
+            }
+            let ratio = stale / 1e6 / 0.01;
+            assert!(if after > 1.0 { ratio < after } else { ratio > after }, "{before}: {ratio}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::plan::{ClassId, Decision, Lifetimes, Loaded, Subject};
 use super::prior::{LogRate, Prior};
 use super::profile::Profile;
 use super::record::{NONE, Record, epoch, seconds};
-use super::regression::Inputs;
+use super::regression::{Inputs, TOLD};
 use super::rule::{self, Hazard};
 use super::steering::Look;
 use super::surge::Surge;
@@ -22,7 +22,7 @@ use crate::{KeyHash, Rng, Time};
 
 /// Looks at the origin before which a starting lifetime, where one is given, is kept to.
 const STARTING_LOOKS: u64 = 50;
-/// Of a key's evidence, what goes back to its class at each look.
+/// Of a key's evidence, what goes back to its class at each look that [tells](TOLD) something.
 const FORGET: f64 = 0.01;
 /// Changes a key must have shown before it gets hours of its own.
 const CHANGES_FOR_HOURS: u16 = 2;
@@ -206,7 +206,10 @@ impl Engine {
         let hazard = self.hazard_of(record, age - grace);
         let stale = hazard.stale();
         if record.flips.is_marked() {
-            // Any of its values is as good as another: no part of the objective.
+            // Any of its values is as good as another: no part of the objective, and its reads earn nothing for the others.
+            let group = &mut self.groups[usize::from(record.group)];
+            group.audits.unread();
+            group.controller.unread();
             return if stale < group.most_stale { Decision::Serve } else { Decision::Load };
         }
         let (rate, threshold) = (record.reads.rate(), group.controller.threshold());
@@ -263,9 +266,8 @@ impl Engine {
         let News { changed, at: exact } =
             if is_look { load.evidence.compare(before.loaded(), load.began, now, flips) } else { News::NONE };
         let is_marked = flips.is_marked();
-        if is_marked && !was_marked {
-            self.classes.all[usize::from(self.records[slot].class.0)].flipping += 1;
-        }
+        let flipping = &mut self.classes.all[usize::from(self.records[slot].class.0)].flipping;
+        *flipping = (*flipping + u32::from(is_marked)).saturating_sub(u32::from(was_marked));
         let grace = self.groups[group].freshness.grace.as_secs_f64();
         if let (Some(changed), false) = (changed, is_marked || self.is_frozen) {
             let foreseen = self.foresee(&self.records[slot], since, age);
@@ -432,6 +434,7 @@ impl Engine {
             surge: class.surge.ratio(self.surge.ratio_of_all()),
             noticed: class.notices.share(),
             class_rate: class.rates.log_rate,
+            reads: record.reads.rate(),
         }
     }
 
@@ -472,7 +475,7 @@ impl Engine {
         class.notices.looked(expected, changed);
         let changes = &mut record.changes;
         changes.looks = changes.looks.saturating_add(1);
-        changes.rate.forget(class.rates.gamma, FORGET);
+        changes.rate.forget(class.rates.gamma, FORGET * (expected / TOLD).min(1.0));
         let noticed = class.notices.share();
         match (changed, exact) {
             (false, _) => changes.rate.unchanged(age, h),

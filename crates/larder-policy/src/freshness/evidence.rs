@@ -43,9 +43,10 @@ impl Evidence {
             Self::ChangedAt(at) => at > since,
             Self::Digest(digest) | Self::DigestAt(digest, _) => flips.differs(digest),
         };
-        // A value that was there before it was asked for is not made anew for each who asks, however often it changes.
-        let has_stood = self.time().is_some_and(|at| at < began);
-        flips.look(changed && !has_stood, seconds(since, now));
+        // A value that was there before it was asked for is not made anew for each who asks, however often it changes; and who says of himself that
+        // it changed, knows.
+        let is_sure = self == Self::Changed || self.time().is_some_and(|at| at < began);
+        flips.look(changed && !is_sure, seconds(since, now));
         let at = self.time().filter(|&at| changed && at > since).map(|at| at.min(now));
         News { changed: Some(changed), at }
     }

@@ -54,6 +54,8 @@ pub(super) struct Life {
     pub(super) noticed: f64,
     /// The class's E[ln λ].
     pub(super) class_rate: f64,
+    /// Reads of the key a second.
+    pub(super) reads: f64,
 }
 
 /// Logarithms of what is known of a life: taken all at once, where one after the other they would be a third of what foretelling costs.
@@ -109,6 +111,7 @@ impl Life {
             self.class_rate + LOG_HOUR,
             by_change,
             by_phase,
+            self.reads.ln() + LOG_HOUR,
         ]
     }
 }
@@ -134,13 +137,13 @@ impl Experts {
         // What is fixed has no variance. In the order of `Life::inputs`.
         let (weights, variances): (Inputs, Inputs) = match expert {
             Expert::Hedge => (
-                [-LOG_HOUR, 0.8, 0.0, 0.0, 0.0, 1.0, 0.5, 0.7, 0.2, 1.0, 1.0],
-                [1.0, 0.1, 0.1, 0.05, 0.3, 0.1, 0.1, 0.05, 0.1, 0.02, 0.02],
+                [-LOG_HOUR, 0.8, 0.0, 0.0, 0.0, 1.0, 0.5, 0.7, 0.2, 1.0, 1.0, 0.0],
+                [1.0, 0.1, 0.1, 0.05, 0.3, 0.1, 0.1, 0.05, 0.1, 0.02, 0.02, 0.03],
             ),
-            Expert::Index => ([-LOG_HOUR, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
-            Expert::Alex => ([-LOG_HOUR, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
-            Expert::Class => ([-LOG_HOUR, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], only_bias()),
-            Expert::Global => ([-LOG_HOUR, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
+            Expert::Index => ([-LOG_HOUR, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
+            Expert::Alex => ([-LOG_HOUR, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
+            Expert::Class => ([-LOG_HOUR, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0], only_bias()),
+            Expert::Global => ([-LOG_HOUR, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], only_bias()),
         };
         let regression = Regression::new(weights, variances);
         Self { expert, stages: std::array::from_fn(|_| regression.clone()) }
@@ -211,6 +214,7 @@ mod tests {
             surge: 1.0,
             noticed: 0.0,
             class_rate: -LOG_HOUR,
+            reads: 1.0 / 60.0,
         }
     }
 

@@ -6,6 +6,7 @@
 //! a few times get one of their own.
 
 use super::special::given_some;
+use crate::KeyHash;
 
 const HOURS: usize = 24;
 const HOUR: f64 = 3600.0;
@@ -61,8 +62,12 @@ pub(super) trait Hours {
     /// All of a day added up.
     fn day(&self) -> f64;
 
-    /// Counts changes in an hour: some that came, or might have, and what was expected without a profile.
-    fn count(&mut self, hour: usize, seen: f64, expected: f64);
+    /// Counts changes in an hour: some that came, or might have, and what was expected without a profile. Where that has to be rounded, `unit`, as
+    /// good as drawn from [0, 1), is added before it is cut, so that on average nothing is lost of what is too small.
+    fn count(&mut self, hour: usize, seen: f64, expected: f64, unit: f64);
+
+    /// All hours of an interval are counted.
+    fn settle(&mut self) {}
 
     /// The mean multiplier over an interval.
     #[inline]
@@ -88,26 +93,28 @@ pub(super) trait Hours {
         let flat = (expected / mean).min(3.0);
         let seen = if changed { given_some(expected).min(3.0) / mean } else { 0.0 };
         let share = HOUR / span.seconds;
+        let unit = (KeyHash::mix(span.start.1.to_bits() ^ span.seconds.to_bits()).0 >> 11) as f64 * 2f64.powi(-53);
         for (hour, part) in span.parts(span.steps()) {
             let seen = if changed { seen * self.at(hour) } else { 0.0 };
-            self.count(hour, seen * part * share, flat * part * share);
+            self.count(hour, seen * part * share, flat * part * share, unit);
         }
+        self.settle();
     }
 }
 
 /// Those of the keys of a class: slow to believe, slow to forget, and of mean 1.
 #[derive(Clone, Debug)]
 pub(super) struct ClassHours {
-    seen: [f32; HOURS],
-    expected: [f32; HOURS],
+    seen: [f64; HOURS],
+    expected: [f64; HOURS],
     ratios: [f32; HOURS],
     /// What brings their mean to 1.
     scale: f32,
 }
 
 /// Changes expected in an hour that a multiplier of 1 counts for, and the most that are remembered.
-const CLASS_SHRINK: f32 = 8.0;
-const CLASS_MEMORY: f32 = 200.0;
+const CLASS_SHRINK: f64 = 8.0;
+const CLASS_MEMORY: f64 = 200.0;
 
 impl Default for ClassHours {
     fn default() -> Self {
@@ -126,13 +133,16 @@ impl Hours for ClassHours {
     }
 
     #[inline]
-    fn count(&mut self, hour: usize, seen: f64, expected: f64) {
-        let (mut seen, mut expected) = (self.seen[hour] + seen as f32, self.expected[hour] + expected as f32);
+    fn count(&mut self, hour: usize, seen: f64, expected: f64, _: f64) {
+        let (mut seen, mut expected) = (self.seen[hour] + seen, self.expected[hour] + expected);
         if expected > CLASS_MEMORY {
             (seen, expected) = (seen * (CLASS_MEMORY / expected), CLASS_MEMORY);
         }
         (self.seen[hour], self.expected[hour]) = (seen, expected);
-        self.ratios[hour] = (seen + CLASS_SHRINK) / (expected + CLASS_SHRINK);
+        self.ratios[hour] = ((seen + CLASS_SHRINK) / (expected + CLASS_SHRINK)) as f32;
+    }
+
+    fn settle(&mut self) {
         // Eight side by side: one after the other they would take longer than all the rest.
         let mut sums = [0.0; 8];
         for eight in self.ratios.chunks_exact(8) {
@@ -145,7 +155,7 @@ impl Hours for ClassHours {
 /// Those of one key: a schedule shows within a few changes. There is one for every key that changes, so they are small.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeyHours {
-    /// In 1/2048.
+    /// In 1/512.
     seen: [u16; HOURS],
     /// In 1/16384.
     expected: [u16; HOURS],
@@ -153,9 +163,11 @@ pub(super) struct KeyHours {
 
 const KEY_SHRINK: f64 = 0.15;
 const KEY_MEMORY: f64 = 3.0;
-const SEEN: f64 = 2048.0;
+const SEEN: f64 = 512.0;
 const EXPECTED: f64 = 16384.0;
-const _: () = assert!(KEY_MEMORY * EXPECTED < u16::MAX as f64);
+/// A change a day at the same hour, of which as many are expected in each hour.
+const MOST_SEEN: f64 = 120.0;
+const _: () = assert!(KEY_MEMORY * EXPECTED < u16::MAX as f64 && MOST_SEEN * SEEN < u16::MAX as f64);
 
 impl Hours for KeyHours {
     #[inline]
@@ -169,14 +181,14 @@ impl Hours for KeyHours {
     }
 
     #[inline]
-    fn count(&mut self, hour: usize, seen: f64, expected: f64) {
+    fn count(&mut self, hour: usize, seen: f64, expected: f64, unit: f64) {
         let mut seen = f64::from(self.seen[hour]) / SEEN + seen;
         let mut expected = f64::from(self.expected[hour]) / EXPECTED + expected;
-        if expected > KEY_MEMORY {
-            (seen, expected) = (seen * (KEY_MEMORY / expected), KEY_MEMORY);
+        let keep = (KEY_MEMORY / expected).min(MOST_SEEN / seen);
+        if keep < 1.0 {
+            (seen, expected) = (seen * keep, expected * keep);
         }
-        // What is too large for the field stays at its most.
-        (self.seen[hour], self.expected[hour]) = ((seen * SEEN + 0.5) as u16, (expected * EXPECTED + 0.5) as u16);
+        (self.seen[hour], self.expected[hour]) = ((seen * SEEN + unit) as u16, (expected * EXPECTED + unit) as u16);
     }
 }
 
@@ -226,6 +238,35 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_is_not_unlearned() {
+        // A change at nine each day, seen by looking every hour.
+        let mut hours = KeyHours::default();
+        let mut learned = [0.0; 3];
+        for look in 0..24 * 150 {
+            let span = Span::new(f64::from(look) * HOUR, f64::from(look + 1) * HOUR);
+            let expected = hours.mean(&span) / 24.0;
+            hours.observe(&span, expected, look % 24 == 9);
+            if let Some(at) = [20, 50, 149].iter().position(|day| look == day * 24 + 23) {
+                learned[at] = hours.at(9);
+            }
+        }
+        assert!(learned[1] >= 0.9 * learned[0] && learned[2] >= 0.9 * learned[0], "{learned:?}");
+    }
+
+    #[test]
+    fn what_is_too_small_to_show_counts_in_the_long_run() {
+        // A change in 1e5 looks, none of which is expected to find one.
+        let mut hours = KeyHours::default();
+        let mut rng = crate::Rng::new(3);
+        for look in 0..3_000_000 {
+            let start = f64::from(look) * 97.0;
+            hours.observe(&Span::new(start, start + 97.0), 1e-5, rng.unit() < 1e-5);
+        }
+        let mean = (0..HOURS).map(|hour| hours.at(hour)).sum::<f64>() / HOURS as f64;
+        assert!((0.6..1.8).contains(&mean), "{mean}");
+    }
+
+    #[test]
     fn without_a_schedule_it_stays_flat() {
         let mut hours = ClassHours::default();
         let mut rng = crate::Rng::new(9);
@@ -244,7 +285,7 @@ mod tests {
     #[test]
     fn an_interval_goes_round_the_days() {
         let mut hours = KeyHours::default();
-        hours.count(10, 5.0, 1.0);
+        hours.count(10, 5.0, 1.0, 0.5);
         let lone = hours.at(10);
         assert!(lone > 4.0 && hours.at(11) == 1.0);
         // From half past ten, over so many hours: how much of them lies between ten and eleven.

@@ -9,14 +9,14 @@ use super::special::given_some;
 const BINS: usize = 33;
 
 /// Changes expected that a multiplier of 1 counts for, and the most that are remembered.
-const SHRINK: f32 = 8.0;
-const MEMORY: f32 = 400.0;
+const SHRINK: f64 = 8.0;
+const MEMORY: f64 = 400.0;
 
 /// Multipliers by log₂ of a time.
 #[derive(Clone, Debug)]
 pub(super) struct Profile {
-    seen: [f32; BINS],
-    expected: [f32; BINS],
+    seen: [f64; BINS],
+    expected: [f64; BINS],
     /// ln of the multipliers.
     logs: [f32; BINS],
 }
@@ -45,13 +45,13 @@ impl Profile {
         let flat = (expected / self.log(place).exp()).min(3.0);
         let seen = if changed { given_some(expected).min(3.0) } else { 0.0 };
         for (at, share) in [(bin, 1.0 - part), (bin + 1, part)] {
-            self.seen[at] += (seen * share) as f32;
-            self.expected[at] += (flat * share) as f32;
+            self.seen[at] += seen * share;
+            self.expected[at] += flat * share;
             if self.expected[at] > MEMORY {
                 let keep = MEMORY / self.expected[at];
                 (self.seen[at], self.expected[at]) = (self.seen[at] * keep, MEMORY);
             }
-            self.logs[at] = ((self.seen[at] + SHRINK) / (self.expected[at] + SHRINK)).ln();
+            self.logs[at] = ((self.seen[at] + SHRINK) / (self.expected[at] + SHRINK)).ln() as f32;
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Changes {
 pub(super) const NONE: u32 = u32::MAX;
 
 // The posterior with its times: the memory that learning costs a key.
-const _: () = assert!(size_of::<Changes>() <= 32);
+const _: () = assert!(size_of::<Changes>() <= 40);
 
 /// The value now cached, or last cached: one that the store let go of is still something to compare a load with.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +148,7 @@ impl Record {
 }
 
 // Most of what a key costs that the engine knows; a hit needs the first half.
-const _: () = assert!(size_of::<Record>() <= 120);
+const _: () = assert!(size_of::<Record>() <= 128);
 
 /// Seconds from one moment to another, 0 where the clock went back.
 #[inline]

@@ -8,13 +8,16 @@
 //! shows, and a weight of 1 on one expert and 0 on the others is that expert alone.
 
 /// Number of inputs.
-pub(super) const INPUTS: usize = 11;
+pub(super) const INPUTS: usize = 12;
 
 /// What goes into the sum, all logarithms.
 pub(super) type Inputs = [f64; INPUTS];
 
-/// Information is kept for about so many observations.
-const GROW: f64 = 1.0 / 0.9998;
+/// What is known fades by this at each observation that tells something: by less where a change was hardly to be expected, for then that none came
+/// tells little, and what is known would be gone before there is more.
+const FADE: f64 = 2e-4;
+/// Changes expected in an observation that tells something.
+pub(super) const TOLD: f64 = 0.005;
 /// Changes expected in one observation lie within.
 const RANGE: (f64, f64) = (1e-9, 30.0);
 /// One observation shifts the sum by at most so much.
@@ -75,11 +78,12 @@ impl Regression {
         let gain = 1.0 / (1.0 + information * spread);
         let step = (slope * gain).clamp(-MOST_STEP / spread, MOST_STEP / spread);
         let known = information * gain;
+        let grow = 1.0 + FADE * (expected / TOLD).min(1.0);
         for (at, row) in self.covariance.iter_mut().enumerate() {
             self.weights[at] += step * turned[at];
             let own = turned[at];
             // Two entries that mirror each other get the same bits: what they differed by would grow for ever, as nothing is learned of it.
-            row.iter_mut().zip(&turned).for_each(|(entry, turned)| *entry = (*entry - own * turned * known) * GROW);
+            row.iter_mut().zip(&turned).for_each(|(entry, turned)| *entry = (*entry - own * turned * known) * grow);
         }
         self.bound();
     }
@@ -126,8 +130,8 @@ mod tests {
 
     #[test]
     fn the_expert_that_is_right_gets_the_weight() {
-        let truth = [-1.5, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-        let start = [0.0, 0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0];
+        let truth = [-1.5, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let start = [0.0, 0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0];
         let found = learned(truth, start, 30_000);
         for (at, (weight, truth)) in found.weights().iter().zip(truth).enumerate() {
             assert!((weight - truth).abs() < 0.25, "{at}: {weight} {truth}");
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_was_right_stays_right() {
-        let truth = [-1.5, 0.7, -0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0];
+        let truth = [-1.5, 0.7, -0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0];
         let found = learned(truth, [0.0; INPUTS], 1_000_000);
         for (at, row) in found.covariance.iter().enumerate() {
             assert!(row[at] > 0.0 && row[at] <= found.widest[at], "{at}: {}", row[at]);

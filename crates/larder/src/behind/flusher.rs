@@ -16,6 +16,9 @@ use super::writer::Command;
 use super::{Options, Shared, Sink, Write};
 use crate::{Error, ErrorKind};
 
+/// What was kept of a write elsewhere, besides the log, may be gone after this.
+const LONG: Duration = Duration::from_secs(5);
+
 /// Whether the flusher goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -95,6 +98,10 @@ impl Flusher {
             }
         }
         self.park(&refused).await;
+        let hearers = self.shared.hearers.lock().clone();
+        for hearer in hearers {
+            hearer(&batch.writes, batch.waited() > LONG).await;
+        }
         let counters = &self.shared.counters;
         counters.flushed.fetch_add((batch.writes.len() - refused.len()) as u64, Relaxed);
         counters.coalesced.fetch_add(batch.coalesced(), Relaxed);

@@ -94,6 +94,7 @@ use self::stats::Counters;
 use self::writer::{Append, Command, Writer};
 use crate::bounds::FOR_EVER;
 use crate::remote::Name;
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind};
 
 /// How long the last checkpoint may take after a shutdown's deadline.
@@ -150,7 +151,12 @@ struct Handle {
 struct Shared {
     pending: Pending,
     counters: Counters,
+    /// Who is to hear of writes that the sink has got, before the log answers for their keys no more.
+    hearers: Mutex<Vec<Hearer>>,
 }
+
+/// Told of writes, and whether one of them waited for long.
+type Hearer = Arc<dyn Fn(&[Write], bool) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Behind {
     /// Opens the log in `folder`, or makes one, and begins to give the sink what is in it. Needs a tokio runtime with its timer.
@@ -167,7 +173,11 @@ impl Behind {
             opened.map_err(|error| Error::caused(ErrorKind::Storage, "write-behind: opening was cut off", error))??;
         sink.begin(log.identity());
         let gate = Gate::new(&options);
-        let shared = Arc::new(Shared { pending: Pending::default(), counters: Counters::new(&recovered) });
+        let shared = Arc::new(Shared {
+            pending: Pending::default(),
+            counters: Counters::new(&recovered),
+            hearers: Mutex::default(),
+        });
         shared.pending.push(entries(recovered, &gate), log.durable());
 
         let (commands, receiver) = mpsc::channel();
@@ -204,6 +214,11 @@ impl Behind {
     /// `None`: the sink has everything. A read that must not go back asks here before it asks the sink's store.
     pub fn pending(&self, name: &str) -> Option<Option<Bytes>> {
         self.0.shared.pending.latest(name)
+    }
+
+    /// From now on `hearer` is told of what the sink has got.
+    pub(crate) fn tell(&self, hearer: Hearer) {
+        self.0.shared.hearers.lock().push(hearer);
     }
 
     /// What has been done so far, and what is outstanding.

@@ -156,6 +156,11 @@ impl Batch {
         self.entries.last().map_or(0, |entry| entry.write.sequence)
     }
 
+    /// For how long the first has waited.
+    pub(super) fn waited(&self) -> Duration {
+        self.entries.first().map_or(Duration::ZERO, |entry| entry.since.elapsed())
+    }
+
     /// Writes of which a later one in the batch makes another call needless.
     pub(super) fn coalesced(&self) -> u64 {
         (self.entries.len() - self.writes.len()) as u64

@@ -28,12 +28,15 @@ pub const FENCE: Range<usize> = 8..16;
 pub const FORMATS: RangeInclusive<u8> = 1..=2;
 /// Where these formats say of which kind it is, in the lowest two bits.
 pub const KIND: usize = 5;
+/// The flag beside the kind that says that these formats have the origin's version of the value, and where they have it.
+pub const HAS_VERSION: u8 = 0b100;
+/// See [`HAS_VERSION`].
+pub const VERSION: Range<usize> = 64..72;
 
 const CRC: Range<usize> = 28..32;
 const HEADER: usize = 64;
 const MAX_TAGS: usize = 64;
 const KIND_BITS: u8 = 0b11;
-const HAS_VERSION: u8 = 0b100;
 const HAS_CHANGED_AT: u8 = 0b1000;
 const RAW: u8 = 0;
 const ZSTD: u8 = 1;
@@ -155,6 +158,12 @@ pub fn holds_value(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
         && bytes.get(MAGIC.len()).is_some_and(|format| FORMATS.contains(format))
         && kind.is_some_and(|kind| kind != Kind::Invalidated as u8)
+}
+
+/// The origin's version of the value in these bytes, or in the head of them, if it has one.
+pub fn version_of(bytes: &[u8]) -> Option<u64> {
+    let has_version = holds_value(bytes) && bytes.get(KIND).is_some_and(|flags| flags & HAS_VERSION != 0);
+    bytes.get(VERSION).filter(|_| has_version).map(|version| u64_at(version, 0))
 }
 
 /// A hash of a name that is the same in every process and release (XXH3, 64 bits).

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use self::models::Models;
 use self::registry::Addresses;
-use super::envelope::{fence_of, fingerprint};
+use super::envelope::{fence_of, fingerprint, version_of};
 use super::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore};
 use crate::bounds::FOR_EVER;
 use crate::{Error, ErrorKind};
@@ -71,6 +71,7 @@ struct Shared {
 }
 
 /// What became of one item.
+#[derive(PartialEq, Eq)]
 enum Outcome {
     Kept,
     Fenced,
@@ -213,15 +214,17 @@ impl Shared {
         }
     }
 
-    /// Keeps an item, if its fence is the one now kept or nobody asks.
+    /// Keeps an item, if its fence is the one now kept or nobody asks, and no newer version is.
     fn put(&self, item: &Item, fenced: bool) -> Outcome {
         let size = u32::try_from(item.name.len() + item.bytes.len() + OVERHEAD).unwrap_or(u32::MAX);
         let access = Access { size, op: Op::Set, ..Access::get(KeyHash(fingerprint(&item.name)), self.now()) };
         let mut evicted = Vec::new();
         let mut shard = self.kept.lock();
         let miss = match shard.lookup(&access) {
-            Lookup::Hit(kept) if fenced && kept.name == item.name => {
-                if fence_of(&kept.bytes).is_some_and(|fence| Some(fence) != fence_of(&item.bytes)) {
+            Lookup::Hit(kept) if kept.name == item.name => {
+                let is_fenced = fence_of(&kept.bytes).is_some_and(|fence| Some(fence) != fence_of(&item.bytes));
+                let is_older = version_of(&item.bytes).is_some_and(|version| version_of(&kept.bytes) > Some(version));
+                if fenced && is_fenced || is_older {
                     return Outcome::Fenced;
                 }
                 None
@@ -334,7 +337,9 @@ impl RemoteStore for InProcess {
         async move {
             self.travel().await?;
             for Notice { what, instead } in notices {
-                self.shared.put(instead, false);
+                if self.shared.put(instead, false) == Outcome::Fenced {
+                    self.link.deliver(what);
+                }
                 self.shared.announce(&self.link, what);
             }
             self.arrive(())

@@ -116,10 +116,11 @@ pub trait RemoteStore: Send + Sync + 'static {
     fn get<'a>(&'a self, names: &'a [Name]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>>;
 
     /// Keeps items that were just loaded, and says what became of them. A store that fences keeps an item only if nothing is
-    /// kept under its name, or something with the same fence ([`envelope::fence_of`]).
+    /// kept under its name, or something with the same fence ([`envelope::fence_of`]) and no newer version ([`envelope::version_of`]).
     fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<Filled, Error>>;
 
-    /// Keeps each notice's item whatever was there, then tells the other processes, in this order.
+    /// Keeps each notice's item whatever was there, then tells the other processes, in this order. A store that fences keeps what is there if
+    /// that is a newer version, and tells this process too, which is to forget its own.
     fn invalidate<'a>(&'a self, notices: &'a [Notice]) -> BoxFuture<'a, Result<(), Error>>;
 
     /// What others invalidated, from now on, until the store closes. A process hears its own messages or not, as the store likes.

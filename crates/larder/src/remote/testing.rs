@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
 
-use super::envelope::{Envelope, Fence, Form, fence_of};
+use super::envelope::{Envelope, Fence, Form, Kind, fence_of, version_of};
 use super::{Invalidation, Item, Name, Notice, RemoteStore, names};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -34,6 +34,7 @@ pub async fn conformance(make: impl AsyncFn() -> Arc<dyn RemoteStore>) {
     }
     if can.fences {
         suite.fences().await;
+        suite.keeps_the_newer_version().await;
     }
     if can.leases {
         suite.leases().await;
@@ -201,6 +202,41 @@ impl Suite {
         let what = Invalidation::Key(name.clone());
         self.two.invalidate(&[Notice { what, instead: foreign }]).await.expect("a well store keeps");
         assert!(put("ours", 0).await);
+    }
+
+    async fn keeps_the_newer_version(&self) {
+        let name = self.name("versions");
+        let item = |version: Option<u64>, fence| {
+            let mut envelope = Envelope::invalidated(1, Fence(fence));
+            (envelope.kind, envelope.version) = (Kind::Value, version);
+            envelope.payload = Bytes::from(format!("{version:?}"));
+            let bytes = envelope.encode(&name, &Form::default()).expect("it is small");
+            Item { name: name.clone(), bytes, ttl: LONG }
+        };
+        let write = async |version, fence| {
+            let notice = Notice { what: Invalidation::Key(name.clone()), instead: item(version, fence) };
+            self.one.invalidate(&[notice]).await.expect("a well store keeps");
+        };
+        let kept = async || version_of(&self.get(&self.two, &name).await.expect("it was put"));
+        let mut heard = self.one.listen();
+        // What would be the greater, read from the wrong end or as text.
+        let (old, new) = (0x0100_0000_0000_00ff, 0x0200_0000_0000_0001);
+        write(Some(new), 1).await;
+        assert_eq!(kept().await, Some(new));
+        write(Some(old), 2).await;
+        assert_eq!(kept().await, Some(new), "whoever wrote the older one was overtaken");
+        if self.one.capabilities().announces {
+            let again = async { while heard.recv().await.expect("it is open") != Invalidation::Key(name.clone()) {} };
+            timeout(PATIENCE, again).await.expect("and is told");
+        }
+        let fill =
+            async |version, fence| self.two.put(&[item(version, fence)]).await.expect("a well store answers").kept;
+        assert_eq!((fill(Some(old), 1).await, fill(Some(new), 1).await, fill(Some(new + 1), 1).await), (0, 1, 1));
+        assert_eq!((fill(None, 1).await, fill(Some(old), 1).await), (1, 1), "without a version the last one counts");
+        write(Some(old - 1), 3).await;
+        assert_eq!(kept().await, Some(old));
+        self.one.invalidate(&[notice(&name, b"", 4)]).await.expect("a well store keeps");
+        assert_eq!((kept().await, fill(Some(1), 4).await), (None, 1), "a mark is no version");
     }
 
     async fn leases(&self) {

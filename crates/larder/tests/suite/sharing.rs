@@ -216,7 +216,7 @@ async fn classes_of_keys_are_shared_too() {
     assert!(published.leads && published.published > 1, "{published:?}");
     let two = instance();
     looks(1).await;
-    assert_eq!(two.report().sharing.unwrap().adopted, 1);
+    assert!(two.report().sharing.unwrap().adopted >= 1);
     // The lifetime of a price that nobody has read.
     let lifetime = async |cache: &Cache<String, u64>| {
         cache.get_with("price:new", async || Ok::<_, Infallible>(0)).await.unwrap();

@@ -120,6 +120,41 @@ async fn a_write_behind_is_read_back_before_the_origin_has_it_and_survives_a_res
     assert_eq!(database.0.rows.lock().len(), 299);
 }
 
+#[tokio::test]
+async fn what_is_deleted_behind_does_not_come_back_by_the_remote_tier() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), Database::default());
+    let options = behind::Options { retry_first: Duration::from_millis(5), ..Default::default() };
+    let log = Behind::open(folder.path(), options, Arc::new(database.clone())).await.unwrap();
+    let store = Arc::new(InProcess::new(1 << 20));
+    let here = builder().remote(store.clone(), codec::Plain).write_behind(log.clone()).build().unwrap();
+    let there = builder().remote(Arc::new(InProcess::clone(&store)), codec::Plain).build().unwrap();
+    let load = |database: &Database| {
+        let row = database.row("users:1");
+        move || async move { row.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such row")) }
+    };
+    database.0.rows.lock().insert(text("users:1"), text("old"));
+    database.fail(true);
+    here.delete("1").await.unwrap();
+    // The row is still there, and so another process brings it back.
+    assert_eq!(there.get_with("1", load(&database)).await.unwrap(), "old");
+    assert_eq!(here.get_with("1", load(&database)).await.unwrap_err().kind(), ErrorKind::NotFound);
+    database.fail(false);
+    let flushed = async {
+        while log.pending("users:1").is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Word of it is on its way.
+        while there.local("1").is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), flushed).await.unwrap();
+    for cache in [&here, &there] {
+        let gone = cache.get_with("1", load(&database)).await;
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
+
 /// A remote tier that keeps what it has whatever is written: a replica that lags.
 struct Lagging(Arc<InProcess>);
 

@@ -79,7 +79,9 @@ impl Engine {
             let from = if self.hand < self.records.len() { self.hand } else { 0 };
             self.hand = (from + COMPARED).min(self.records.len());
             let slot = (from..self.hand).min_by_key(|&slot| self.records[slot].reads.last).unwrap_or(0);
-            let gone = self.records[slot].key;
+            let Record { key: gone, class, flips, .. } = self.records[slot];
+            let flipping = &mut self.classes.all[usize::from(class.0)].flipping;
+            *flipping = flipping.saturating_sub(u32::from(flips.is_marked()));
             if let Ok(entry) = self.index.find_entry(gone.0, |&other| other as usize == slot) {
                 entry.remove();
             }

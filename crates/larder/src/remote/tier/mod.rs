@@ -10,6 +10,7 @@ mod marks;
 mod outbox;
 mod read;
 mod send;
+mod strangers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use breaker::Breaker;
 use gate::Gate;
 use marks::Marks;
 use outbox::Outbox;
+use strangers::Strangers;
 
 /// The most bytes of values that may be set to wait: a TiB.
 const MOST_QUEUE_BYTES: u64 = 1 << 40;
@@ -178,6 +180,7 @@ struct Core {
     gate: Gate,
     marks: Marks,
     outbox: Outbox,
+    strangers: Strangers,
     runtime: Handle,
 }
 
@@ -198,6 +201,7 @@ impl Tier {
             ),
             marks: Marks::new(trust),
             outbox: Outbox::default(),
+            strangers: Strangers::default(),
             runtime: runtime.clone(),
             store,
             config,

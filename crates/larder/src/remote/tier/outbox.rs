@@ -52,10 +52,17 @@ impl Outbox {
         true
     }
 
-    /// Takes out up to `most` fills. [`settle`](Self::settle) must follow.
-    pub(super) fn take(&self, most: usize) -> Vec<(Name, Queued)> {
+    /// Takes out up to `most` fills of `most_bytes` of values together, or one that has more. [`settle`](Self::settle) must follow.
+    pub(super) fn take(&self, most: usize, most_bytes: usize) -> Vec<(Name, Queued)> {
         let mut inner = self.inner.lock();
-        let names: Vec<_> = inner.fills.keys().take(most).cloned().collect();
+        let mut bytes = 0;
+        let fits = |fill: &Queued| {
+            let is_first = bytes == 0;
+            bytes += fill.envelope.payload.len().max(1);
+            is_first || bytes <= most_bytes
+        };
+        let fills = inner.fills.iter().take(most);
+        let names: Vec<_> = fills.scan(fits, |fits, (name, fill)| fits(fill).then(|| name.clone())).collect();
         let batch: Vec<_> = names.into_iter().filter_map(|name| inner.fills.remove_entry(&name)).collect();
         inner.bytes -= batch.iter().map(|(_, fill)| fill.envelope.payload.len()).sum::<usize>();
         inner.under_way += batch.len();
@@ -67,8 +74,8 @@ impl Outbox {
         self.inner.lock().under_way -= many;
     }
 
-    /// Remembers invalidations before they are sent. How many are remembered now.
-    pub(super) fn begin(&self, notices: &[Notice]) -> usize {
+    /// Remembers invalidations before they are sent.
+    pub(super) fn begin(&self, notices: &[Notice]) {
         let mut inner = self.inner.lock();
         for notice in notices {
             let name = &notice.instead.name;
@@ -77,7 +84,6 @@ impl Outbox {
             }
             inner.pending.insert(name.clone(), Pending { notice: notice.clone(), due: false });
         }
-        inner.pending.len()
     }
 
     /// They are done, unless a later one took the place.
@@ -90,8 +96,8 @@ impl Outbox {
         }
     }
 
-    /// Their first attempt is over, and they are not done.
-    pub(super) fn put_off(&self, notices: &[Notice]) {
+    /// Their first attempt is over, and they are not done. How many are due now.
+    pub(super) fn put_off(&self, notices: &[Notice]) -> usize {
         let mut inner = self.inner.lock();
         for Notice { instead, .. } in notices {
             if let Some(pending) = inner.pending.get_mut(&instead.name) {
@@ -99,6 +105,7 @@ impl Outbox {
             }
         }
         self.wake.notify_one();
+        inner.pending.values().filter(|pending| pending.due).count()
     }
 
     /// Those that are due.
@@ -107,15 +114,17 @@ impl Outbox {
         inner.pending.values().filter(|pending| pending.due).map(|pending| pending.notice.clone()).collect()
     }
 
-    /// Puts what `clear` makes of their namespaces in the place of all that is remembered; it is due.
+    /// Puts what `clear` makes of their namespaces in the place of all that are due.
     pub(super) fn widen(&self, clear: impl Fn(Name) -> Result<Notice, Error>) -> Result<Vec<Notice>, Error> {
         let mut inner = self.inner.lock();
-        let mut all: Vec<_> = inner.pending.keys().map(|name| names::all(names::namespace(name))).collect();
+        let due = inner.pending.iter().filter(|(_, pending)| pending.due);
+        let mut all: Vec<_> = due.map(|(name, _)| names::all(names::namespace(name))).collect();
         all.sort_unstable();
         all.dedup();
         let wide = all.into_iter().map(clear).collect::<Result<Vec<_>, _>>()?;
         let pending = |notice: &Notice| (notice.instead.name.clone(), Pending { notice: notice.clone(), due: true });
-        inner.pending = wide.iter().map(pending).collect();
+        inner.pending.retain(|_, pending| !pending.due);
+        inner.pending.extend(wide.iter().map(pending));
         self.wake.notify_one();
         Ok(wide)
     }
@@ -179,10 +188,15 @@ mod tests {
         assert!(outbox.push("a:2".into(), fill(50), 2, 100));
         assert!(!outbox.push("a:3".into(), fill(0), 2, 100));
         assert_eq!(outbox.sizes(), (2, 100, 0));
-        assert_eq!(outbox.take(10).len(), 2);
+        assert_eq!(outbox.take(10, 100).len(), 2);
         assert_eq!(outbox.sizes(), (2, 0, 0));
         outbox.settle(2);
         assert!(outbox.is_idle());
+        for at in 0..4 {
+            assert!(outbox.push(format!("a:{at}").into(), fill(60), 10, 1000));
+        }
+        let taken = [150, 10, 1000].map(|most_bytes| outbox.take(10, most_bytes).len());
+        assert_eq!(taken, [2, 1, 1], "as many as have so many bytes together, and one at least");
     }
 
     #[test]
@@ -205,11 +219,15 @@ mod tests {
     #[test]
     fn a_tag_covers_its_namespace_and_many_widen_to_namespaces() {
         let outbox = Outbox::default();
-        outbox.begin(&[notice(Invalidation::Tag(names::tag("a", "t")), 1), notice(Invalidation::Key("b:1".into()), 2)]);
+        let notices = [notice(Invalidation::Tag(names::tag("a", "t")), 1), notice(Invalidation::Key("b:1".into()), 2)];
+        outbox.begin(&notices);
+        outbox.begin(&[notice(Invalidation::Key("c:1".into()), 4)]);
         assert!(outbox.covers(&"a:9".into()) && !outbox.covers(&"b:9".into()) && !outbox.covers(&"ab:9".into()));
+        assert_eq!(outbox.put_off(&notices), 2);
         let wide = outbox.widen(|name| Ok(notice(Invalidation::Clear(name), 3))).unwrap();
         let wide: Vec<_> = wide.iter().map(|notice| &*notice.instead.name).collect();
         assert_eq!(wide, ["a!all", "b!all"]);
         assert!(outbox.covers(&"b:9".into()) && outbox.due().len() == 2);
+        assert!(outbox.covers(&"c:1".into()) && !outbox.covers(&"c:2".into()), "what is under way stays what it is");
     }
 }

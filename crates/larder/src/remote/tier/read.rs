@@ -141,7 +141,8 @@ impl<'a> Resolved<'a> {
 }
 
 /// What the bytes say; `None` if they are not what they should be. An error if they are another key's: then none of the answers
-/// that came with them can be believed.
+/// that came with them can be believed. Where the same comes over another connection, the connection is not to blame: somebody copied or renamed the
+/// key, and what is loaded takes its place.
 fn read(core: &Core, name: &Name, bytes: Bytes) -> Result<Option<Envelope>, Error> {
     let mismatch = match Envelope::decode(name, &core.config.form, bytes) {
         Ok(envelope) => return Ok(Some(envelope)),
@@ -156,7 +157,7 @@ fn read(core: &Core, name: &Name, bytes: Bytes) -> Result<Option<Envelope>, Erro
         Mismatch::Format { .. } => &counts.format,
         Mismatch::TooLarge => &counts.too_large,
     });
-    if mismatch == Mismatch::Fingerprint {
+    if mismatch == Mismatch::Fingerprint && core.strangers.is_new(name) {
         tracing::error!("the remote tier answered with another key's value; its connection is dropped");
         core.store.distrust();
         return Err(Error::new(ErrorKind::Remote, "the remote tier answered with another key's value"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::counts::{add, count};
 use super::outbox::Queued;
@@ -18,6 +18,8 @@ use crate::{Error, ErrorKind};
 
 /// How many fills or invalidations go in one call.
 const BATCH: usize = 64;
+/// How many bytes of values, so that they take no longer than a call may and reads behind them do not wait for long.
+const BATCH_BYTES: usize = 256 << 10;
 /// How long to wait after an invalidation failed though the breaker is closed.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -37,8 +39,7 @@ impl Drop for Attempt<'_> {
             }
             add(&self.core.gate.counts.invalidated, self.notices.len());
         } else {
-            self.core.outbox.put_off(self.notices);
-            add(&self.core.gate.counts.put_off_invalidations, self.notices.len());
+            self.core.put_off(self.notices);
         }
     }
 }
@@ -69,7 +70,7 @@ impl Core {
         let (envelope, ttl) = wrap(self, entry, fence());
         let encoded = envelope.encode(name, &self.config.form);
         let marks = [mark];
-        self.remember(&marks)?;
+        self.remember(&marks);
         let mut attempt = Attempt { core: self, notices: &marks, done: false };
         // What cannot be kept is outdated all the same.
         let bytes = encoded?;
@@ -81,7 +82,7 @@ impl Core {
 
     pub(super) async fn invalidate(&self, what: &[Invalidation]) -> Result<(), Error> {
         let notices = what.iter().cloned().map(|what| self.notice(what)).collect::<Result<Vec<_>, _>>()?;
-        self.remember(&notices)?;
+        self.remember(&notices);
         let mut attempt = Attempt { core: self, notices: &notices, done: false };
         self.gate.call(self.gate.until(), || self.store.invalidate(&notices)).await?;
         attempt.done = true;
@@ -89,13 +90,27 @@ impl Core {
     }
 
     /// From now on, what is named is a miss here.
-    fn remember(&self, notices: &[Notice]) -> Result<(), Error> {
+    fn remember(&self, notices: &[Notice]) {
         self.mark(notices);
-        if self.outbox.begin(notices) > self.config.pending {
-            count(&self.gate.counts.widened);
-            self.mark(&self.outbox.widen(|name| self.notice(Invalidation::Clear(name)))?);
+        self.outbox.begin(notices);
+    }
+
+    /// They are to be sent again; where that is too much to remember, whole namespaces are cleared instead.
+    fn put_off(&self, notices: &[Notice]) {
+        add(&self.gate.counts.put_off_invalidations, notices.len());
+        if self.outbox.put_off(notices) <= self.config.pending {
+            return;
         }
-        Ok(())
+        match self.outbox.widen(|name| self.notice(Invalidation::Clear(name))) {
+            Ok(wide) => {
+                count(&self.gate.counts.widened);
+                self.mark(&wide);
+            }
+            // What is remembered stays.
+            Err(error) => {
+                tracing::error!(%error, "too many invalidations wait, and their namespaces cannot be cleared")
+            }
+        }
     }
 
     fn mark(&self, notices: &[Notice]) {
@@ -124,19 +139,17 @@ impl Core {
     /// Sends what waits until nothing does. False if invalidations could not be done.
     async fn drain(&self) -> bool {
         let mut all_done = true;
-        for batch in self.outbox.due().chunks(BATCH) {
-            if self.announce(batch).await {
-                continue;
-            }
-            if self.gate.breaker.state() == BreakerState::Open {
-                return false;
-            }
-            // One that cannot be done, as where one primary of a cluster is down, does not hold up the others.
-            let singly = join_all(batch.chunks(1).map(|one| self.announce(one))).await;
-            all_done &= !singly.contains(&false);
-        }
+        let mut next = Instant::now();
         loop {
-            let fills = self.outbox.take(BATCH);
+            // Those that are put off while fills are sent do not wait for the last fill.
+            if Instant::now() >= next {
+                let Some(done) = self.announce_due().await else { return false };
+                all_done = done;
+                if !done {
+                    next = Instant::now() + AGAIN;
+                }
+            }
+            let fills = self.outbox.take(BATCH, BATCH_BYTES);
             if fills.is_empty() {
                 return all_done;
             }
@@ -144,6 +157,23 @@ impl Core {
             self.send_fills(fills).await;
             self.outbox.settle(many);
         }
+    }
+
+    /// Sends the invalidations that are due. Whether all are done; `None` if the store rests.
+    async fn announce_due(&self) -> Option<bool> {
+        let mut all_done = true;
+        for batch in self.outbox.due().chunks(BATCH) {
+            if self.announce(batch).await {
+                continue;
+            }
+            if self.gate.breaker.state() == BreakerState::Open {
+                return None;
+            }
+            // One that cannot be done, as where one primary of a cluster is down, does not hold up the others.
+            let singly = join_all(batch.chunks(1).map(|one| self.announce(one))).await;
+            all_done &= !singly.contains(&false);
+        }
+        Some(all_done)
     }
 
     /// Whether invalidations are done.
