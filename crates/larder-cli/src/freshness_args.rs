@@ -96,7 +96,7 @@ pub(crate) struct FreshnessArgs {
     pub(crate) capacity: Option<CapacitySpec>,
 
     /// Who leaves when it is full; see `larder policies`
-    #[arg(long, value_name = "POLICY", default_value = "lru", requires = "capacity")]
+    #[arg(long, value_name = "POLICY", default_value = "lru", value_parser = parse_evict, requires = "capacity")]
     pub(crate) evict: PolicySpec,
 
     /// What holding an object for a day costs, in loads: entries that will not be read again leave
@@ -175,6 +175,15 @@ fn parse_objects(text: &str) -> Result<CapacitySpec, String> {
     } else {
         Err("lifetimes are compared in caches of objects: give a share (10%) or a number of them (5000)".into())
     }
+}
+
+/// Who decides without a future, which nobody has beside lifetimes.
+fn parse_evict(text: &str) -> Result<PolicySpec, String> {
+    let spec: PolicySpec = text.parse().map_err(|error: larder_policy::Error| error.to_string())?;
+    if spec.eviction().needs_oracle {
+        return Err(format!("{text} must know the future: only `larder replay` and `larder compare` run it"));
+    }
+    Ok(spec)
 }
 
 /// A price in loads.

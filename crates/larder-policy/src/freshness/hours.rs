@@ -167,7 +167,8 @@ const SEEN: f64 = 512.0;
 const EXPECTED: f64 = 16384.0;
 /// A change a day at the same hour, of which as many are expected in each hour.
 const MOST_SEEN: f64 = 120.0;
-const _: () = assert!(KEY_MEMORY * EXPECTED < u16::MAX as f64 && MOST_SEEN * SEEN < u16::MAX as f64);
+const _: () = assert!(KEY_MEMORY * EXPECTED < u16::MAX as f64);
+const _: () = assert!(MOST_SEEN * SEEN < u16::MAX as f64);
 
 impl Hours for KeyHours {
     #[inline]

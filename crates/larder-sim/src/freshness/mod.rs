@@ -228,7 +228,10 @@ impl FreshnessExperiment {
     }
 
     /// How much the store holds of so many keys, where that is limited.
-    fn limit(&self, keys: usize) -> Result<Option<Capacity>, Error> {
+    ///
+    /// # Errors
+    /// The capacity is none of objects.
+    pub fn limit(&self, keys: usize) -> Result<Option<Capacity>, Error> {
         let survey = Survey { keys: keys as u64, ..Survey::default() };
         self.capacity.as_ref().map(|spec| spec.resolve(Weigh::Objects, Some(&survey))).transpose()
     }

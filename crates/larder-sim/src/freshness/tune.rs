@@ -11,6 +11,11 @@ use super::workload::{Event, Workload};
 
 /// Halvings of the knob's logarithmic range.
 const STEPS: u32 = 16;
+/// Where the stale rate falls again as the knob rises, halving alone may end below the wrong edge: so many knobs above are looked at, each so many
+/// times the one before, and from the highest that will do it is halved so often again.
+const LOOKS: i32 = 8;
+const WIDER: f64 = 1.3;
+const STEPS_AGAIN: u32 = 6;
 /// Halvings of the share of keys that take the next knob.
 const SHARE_STEPS: u32 = 5;
 /// Lifetimes a class is tried with.
@@ -44,14 +49,23 @@ impl Setting<'_> {
     /// The knobs whose stale rate on `events` comes nearest below `target`.
     pub(super) fn tune(&self, events: &[Event], reads: u64, rule: &Rule, target: f64) -> Knobs {
         let stale = |knobs| self.run_rule(events, reads, rule, knobs).stale_rate();
-        let (mut low, mut high) = rule.range(self.workload.span());
+        let (mut low, mut high) = rule.range(self.workload.span().max(1.0));
         let single = |knob| Knobs { both: (knob, knob), share: 0.0 };
         if stale(single(high)) <= target {
             return single(high);
         }
-        for _ in 0..STEPS {
-            let middle = (low * high).sqrt();
-            if stale(single(middle)) <= target { low = middle } else { high = middle }
+        let top = high;
+        let halve = |low: &mut f64, high: &mut f64, steps| {
+            for _ in 0..steps {
+                let middle = (*low * *high).sqrt();
+                *(if stale(single(middle)) <= target { &mut *low } else { &mut *high }) = middle;
+            }
+        };
+        halve(&mut low, &mut high, STEPS);
+        let above = (1..=LOOKS).rev().map(|look| low * WIDER.powi(look)).filter(|knob| *knob < top);
+        if let Some(knob) = above.into_iter().find(|knob| stale(single(*knob)) <= target) {
+            (low, high) = (knob, (knob * WIDER).min(top));
+            halve(&mut low, &mut high, STEPS_AGAIN);
         }
         // Reads on a coarse clock make steps: some of the keys take the knob beyond.
         let (mut few, mut many) = (0.0, 1.0);

@@ -121,6 +121,11 @@ fn mixed(spec: &Spec<'_>, weight: f64, whole: &Values) -> Result<Part, Error> {
         }
         values.inherit(name, whole);
     }
+    for name in ["reads", "size", "spread", "ttl"] {
+        if whole.given(name) && !values.given(name) {
+            values.inherit(name, whole);
+        }
+    }
     part(generator, &values, weight)
 }
 
@@ -142,6 +147,15 @@ mod tests {
 
     fn distinct(rows: &[Request]) -> usize {
         rows.iter().map(|r| r.key).collect::<HashSet<_>>().len()
+    }
+
+    #[test]
+    fn parts_of_a_mix_are_as_the_whole_says_unless_they_say_otherwise() {
+        let rows = all("mix:requests=4000/reads=0.2/size=500/+1*zipf/keys=100+1*scan/size=7/reads=1");
+        let (scans, others): (Vec<&Request>, Vec<&Request>) = rows.iter().partition(|row| row.size == 7);
+        assert!(scans.len() > 1000 && scans.iter().all(|row| row.op == Op::Get));
+        let sets = others.iter().filter(|row| row.op == Op::Set).count();
+        assert!(others.iter().all(|row| row.size == 500) && sets * 10 > others.len() * 7, "{sets} of {}", others.len());
     }
 
     #[test]

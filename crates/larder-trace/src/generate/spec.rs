@@ -81,6 +81,7 @@ impl Values {
     pub(super) fn inherit(&mut self, name: &str, from: &Self) {
         if let Some(slot) = self.0.iter_mut().find(|slot| slot.name == name) {
             slot.value = from.maybe(name);
+            slot.given = from.given(name);
         }
     }
 

@@ -71,10 +71,10 @@ impl Small {
                 if let Some(value) = part.value {
                     return Ok(value);
                 }
-                match part.flights.board(KEY, 0, |own| *own == 7) {
+                match part.flights.board(KEY, 0, true, |own| *own == 7) {
                     Boarding::Join(flight) => (flight, false),
                     Boarding::Open => {
-                        let flight = Flight::for_miss(7, 0);
+                        let flight = Flight::for_miss(7, 0, true);
                         part.flights.open(KEY, flight.clone());
                         (flight, true)
                     }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use larder_policy::Op;
 use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome, synthetic};
-use larder_sim::{FreshnessReport, Source};
+use larder_sim::{FreshnessReport, LEAST_OBJECTS, Source};
 use larder_trace::Carries;
 
 use super::{command_line, lacks, print_json, try_folder};
@@ -131,6 +131,17 @@ fn print_table(experiment: &FreshnessExperiment, outcome: &FreshnessOutcome) -> 
         percent(experiment.objective),
         table::text(&table)
     )?;
+    if let (Some(spec), Some(limit)) = (&experiment.capacity, experiment.limit(outcome.keys as usize)?) {
+        let raised = spec.is_share() && limit.limit == LEAST_OBJECTS;
+        let why = if raised { ", the least that a share comes to" } else { "" };
+        let limit = table::count(limit.limit);
+        writeln!(
+            out,
+            "{} of the keys: {limit} objects{why}; {} decides who leaves.\n",
+            spec.as_str(),
+            experiment.evict
+        )?;
+    }
     Ok(())
 }
 
