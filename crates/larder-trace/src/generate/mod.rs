@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_mix_are_as_the_whole_says_unless_they_say_otherwise() {
-        let rows = all("mix:requests=4000/reads=0.2/size=500/+1*zipf/keys=100+1*scan/size=7/reads=1");
+        let rows = all("mix:requests=4000/reads=0.2/size=500/+1*zipf/keys=100/+1*scan/size=7/reads=1");
         let (scans, others): (Vec<&Request>, Vec<&Request>) = rows.iter().partition(|row| row.size == 7);
         assert!(scans.len() > 1000 && scans.iter().all(|row| row.op == Op::Get));
         let sets = others.iter().filter(|row| row.op == Op::Set).count();
