@@ -94,6 +94,17 @@ fn the_objective_is_met() {
 }
 
 #[test]
+fn the_objective_is_met_where_popular_keys_change_more_often() {
+    let mut origin = Origin::new(2000, 3);
+    // Of twenty accesses one is a change, whatever the key.
+    origin.keys.iter_mut().for_each(|(change, read)| *change = *read / 19.0);
+    let mut engine = engine(0.02);
+    origin.run(&mut engine, 400_000);
+    let realised = origin.stale_rate() / 0.02;
+    assert!((0.8..1.12).contains(&realised), "{realised}");
+}
+
+#[test]
 fn it_loads_less_than_one_lifetime_for_all_that_is_as_stale() {
     let mut origin = Origin::new(2000, 3);
     let mut learned = engine(0.01);
