@@ -153,12 +153,6 @@ impl Controller {
         }
     }
 
-    /// The read that just came in is no part of the objective.
-    pub(super) fn unread(&mut self) {
-        (self.reads, self.window) = ((self.reads - 1.0).max(0.0), (self.window - 1.0).max(0.0));
-        self.debt += self.objective;
-    }
-
     /// It was served although stale with probability `stale`.
     #[inline]
     pub(super) fn served(&mut self, stale: f64) {
@@ -196,7 +190,7 @@ impl Controller {
         let horizon = (self.reads / 3.0).clamp(HORIZON.0, HORIZON.1) * self.objective;
         self.debt = self.debt.clamp(-MOST_DEBT * horizon, MOST_DEBT * horizon);
         let set_point = self.objective * (1.0 - self.debt / horizon).clamp(SET_POINT.0, SET_POINT.1);
-        let share = (self.bias() * self.foreseen / self.window.max(1.0)).max(1e-9);
+        let share = (self.bias() * self.foreseen / self.window).max(1e-9);
         let error = (share / set_point).ln().clamp(-ERROR.0, ERROR.1);
         let calm = (BOLD / self.reads).sqrt().clamp(CALM, 1.0);
         let step = if error > 0.0 { FALL * error * (1.0 + STORM * (error - 0.2).max(0.0)) } else { RISE * error };

@@ -151,10 +151,13 @@ impl Engine {
         if let Some(gap) = record.reads.read(now, is_cached) {
             self.classes.all[usize::from(record.class.0)].first_gap(gap);
         }
-        let group = &mut self.groups[usize::from(record.group)];
-        group.audits.read();
-        if group.suspended.is_none() {
-            group.controller.read();
+        // Where any value is as good as another a read is no part of the objective, and earns nothing for the others.
+        if !record.flips.is_marked() {
+            let group = &mut self.groups[usize::from(record.group)];
+            group.audits.read();
+            if group.suspended.is_none() {
+                group.controller.read();
+            }
         }
         self.decide_on(slot, now)
     }
@@ -206,10 +209,6 @@ impl Engine {
         let hazard = self.hazard_of(record, age - grace);
         let stale = hazard.stale();
         if record.flips.is_marked() {
-            // Any of its values is as good as another: no part of the objective, and its reads earn nothing for the others.
-            let group = &mut self.groups[usize::from(record.group)];
-            group.audits.unread();
-            group.controller.unread();
             return if stale < group.most_stale { Decision::Serve } else { Decision::Load };
         }
         let (rate, threshold) = (record.reads.rate(), group.controller.threshold());

@@ -135,12 +135,7 @@ fn print_table(experiment: &FreshnessExperiment, outcome: &FreshnessOutcome) -> 
         let raised = spec.is_share() && limit.limit == LEAST_OBJECTS;
         let why = if raised { ", the least that a share comes to" } else { "" };
         let limit = table::count(limit.limit);
-        writeln!(
-            out,
-            "{} of the keys: {limit} objects{why}; {} decides who leaves.\n",
-            spec.as_str(),
-            experiment.evict
-        )?;
+        writeln!(out, "capacity {}: {limit} objects{why}; {} decides who leaves\n", spec.as_str(), experiment.evict)?;
     }
     Ok(())
 }

@@ -17,11 +17,7 @@ impl Engine {
         if age >= ttl.min(group.freshness.most).as_secs_f64() {
             return Decision::Load;
         }
-        if record.flips.is_marked() {
-            self.groups[usize::from(record.group)].audits.unread();
-            return Decision::Serve;
-        }
-        if !matches!(group.freshness.goal, Goal::StaleReads(_)) {
+        if !matches!(group.freshness.goal, Goal::StaleReads(_)) || record.flips.is_marked() {
             return Decision::Serve;
         }
         let stale = self.hazard_of(record, age - group.freshness.grace.as_secs_f64()).stale();

@@ -358,6 +358,7 @@ fn flipping_values_leave_the_objective_alone() {
     }
     assert_eq!(engine.flipping().map(|(_, keys)| keys).sum::<u32>(), 1);
     assert!(loads < 1000, "{loads}");
+    assert!(engine.audited().reads < 1000.0, "its reads are no part of what is measured: {:?}", engine.audited());
 }
 
 /// How many keys are marked after loads every 25 ms that each find the value changed.

@@ -114,6 +114,21 @@ async fn another_keys_value_is_refused_and_the_link_distrusted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_value_that_was_copied_to_another_name_is_replaced() {
+    let store = InProcess::new(1 << 20);
+    let (tier, [one, other]) = (tier(&store), ["1", "2"].map(|key| names::key("users", key)));
+    fill(&tier, &one, entry("x")).await;
+    let bytes = store.get(std::slice::from_ref(&one)).await.unwrap().pop().unwrap().unwrap();
+    let instead = Item { name: other.clone(), bytes, ttl: SECOND };
+    store.invalidate(&[Notice { what: Invalidation::Lost, instead }]).await.unwrap();
+    assert!(tier.get(std::slice::from_ref(&other)).await.is_err(), "the link may mix up answers");
+    assert_eq!(value(&tier, &other).await, None, "it does not");
+    fill(&tier, &other, entry("y")).await;
+    assert_eq!(value(&tier, &other).await.as_deref(), Some(&b"y"[..]));
+    assert_eq!(tier.counts().fingerprint, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_ours_or_not_whole_is_a_miss() {
     let store = InProcess::new(1 << 20);
     let (tier, name) = (tier(&store), names::key("users", "1"));
