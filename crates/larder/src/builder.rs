@@ -363,7 +363,8 @@ where
         Self { key_rules, ..self }
     }
 
-    /// In how many parts the memory is locked; a power of two up to 1024. By the number of processors unless said otherwise.
+    /// In how many parts the memory is locked; a power of two up to 1024. By the number of processors unless said otherwise, and at least 64 where a
+    /// [`Control`] keeps some of them.
     #[must_use]
     pub fn segments(self, segments: usize) -> Self {
         Self { segments: Some(segments), ..self }

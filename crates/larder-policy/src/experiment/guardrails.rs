@@ -10,8 +10,6 @@ use super::trial::{Tally, Trial};
 pub(crate) const LEAST_SLICES: u64 = 8;
 /// A level of which the first look's part is as small as the smallest p-value: nothing would ever be below.
 pub(crate) const LEAST_ALPHA: f64 = 2.0 * LEAST_P;
-/// Slices at which the hit ratio's bound is narrowest.
-const SOON: u64 = 16;
 
 /// How much worse a treatment may be. Each is tested one-sided.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,11 +22,11 @@ pub struct Guardrails {
     pub p99: f64,
     /// The share of answers that may be stale, where there is an objective.
     pub stale: Option<f64>,
-    /// The probability that a guardrail is hit although the treatment is no better than its margin, from 0.0002 to 0.5: in each watch anew. A watch
-    /// begins with every change of sides and, from the last step of the ramp on, every [`horizon`](super::Settings::horizon) slices.
+    /// The probability that a guardrail is hit although the treatment is no better than its margin, from 0.0002 to 0.5: in each watch anew. Watches
+    /// begin with every change of sides; one lasts for a [`horizon`](super::Settings::horizon), and one, which finds smaller harm that goes on, for 64.
     ///
-    /// So false alarms have a rate: of each guardrail at most one in horizon/alpha slices (10 000 by default) of a treatment just on its margin, and
-    /// far fewer of one well within. A long life will see some; each costs a cool-down, twice as long as the one before. Were the level spent once over
+    /// So false alarms have a rate: of each guardrail about one in horizon/alpha slices (10 000 by default) of a treatment just on its margin, and
+    /// far fewer of one well within. A long life will see some; each costs a cool-down. Were the level spent once over
     /// a whole life, it would fall with time, and the guardrails would fall asleep: with α/(k(k+1)) in the k-th watch, no rise of loads or latencies,
     /// however large, would be found from the seventh on, as no p-value is below 0.0001. Who watches for a change without an end bounds the rate for
     /// that reason (Lorden, "Procedures for reacting to a change in distribution", 1971).
@@ -88,25 +86,25 @@ impl fmt::Display for Breach {
 }
 
 impl Guardrails {
-    /// The guardrail that was hit, if any. To be asked after each slice: the hit ratio's interval holds at all times; the others are looked at
-    /// after 8, 16, 32, … slices. What is fresher than a control that is too stale may cost loads; where this watch does not say yet whether that
-    /// is so, what was `excused` before it counts.
-    pub(crate) fn breach(&self, trial: &Trial, before: Option<&Trial>, excused: bool) -> Option<Breach> {
-        if trial.counted() < LEAST_SLICES {
+    /// The guardrail that was hit, if any. To be asked after each slice: the hit ratio's interval holds at all times, and is narrowest after twice
+    /// `first` slices; the others are looked at after `first`, a power of two from 8 on, twice, four times as many slices. What is fresher than a
+    /// control that is too stale may cost loads; where this watch does not say yet whether that is so, what was `excused` before it counts.
+    pub(crate) fn breach(&self, trial: &Trial, first: u64, before: Option<&Trial>, excused: bool) -> Option<Breach> {
+        if trial.counted() < first {
             return None;
         }
-        let at_most = trial.own_gain_at_most(self.alpha, SOON);
+        let at_most = trial.own_gain_at_most(self.alpha, first.saturating_mul(2));
         if at_most < -self.hit_ratio {
             return Some(Breach::HitRatio { at_most });
         }
         if !trial.counted().is_power_of_two() {
             return None;
         }
-        let alpha = spent(self.alpha, trial.counted());
+        let alpha = spent(self.alpha, first, trial.counted());
         let surely = |margin, value: fn(&Tally) -> Option<f64>| {
             trial.compare_by(before, margin, value).map(|comparison| comparison.p_more).filter(|&p| p < alpha)
         };
-        let is_excused = self.excuses(trial).unwrap_or(excused);
+        let is_excused = self.excuses(trial, first).unwrap_or(excused);
         if !is_excused && let Some(p) = surely(self.origin_loads, Tally::loads_an_access) {
             return Some(Breach::OriginLoads { p });
         }
@@ -118,9 +116,9 @@ impl Guardrails {
     }
 
     /// Whether the control is surely staler than may be, or surely not; `None` where audits do not tell.
-    pub(crate) fn excuses(&self, trial: &Trial) -> Option<bool> {
+    pub(crate) fn excuses(&self, trial: &Trial, first: u64) -> Option<bool> {
         let most = self.stale?;
-        let control = trial.stale_share(Arm::Control, spent(self.alpha, trial.counted()))?.interval;
+        let control = trial.stale_share(Arm::Control, spent(self.alpha, first, trial.counted()))?.interval;
         if control.low > most {
             return Some(true);
         }
@@ -128,8 +126,8 @@ impl Guardrails {
     }
 }
 
-/// What a look after so many slices, one of 8, 16, 32, …, may spend of a level: α/(k(k+1)) at the k-th, which sums up to α.
-pub(crate) fn spent(alpha: f64, slices: u64) -> f64 {
-    let look = f64::from((slices.max(LEAST_SLICES).ilog2() - LEAST_SLICES.ilog2()) + 1);
+/// What a look after so many slices, the first of them, twice, four times as many, may spend of a level: α/(k(k+1)) at the k-th, which sums up to α.
+pub(crate) fn spent(alpha: f64, first: u64, slices: u64) -> f64 {
+    let look = f64::from((slices.max(first).ilog2() - first.ilog2()) + 1);
     alpha / (look * (look + 1.0))
 }

@@ -24,7 +24,7 @@ impl Trial {
             return None;
         }
         // Half of it for either way to be wrong.
-        let alpha = spent(alpha, slices) / 2.0;
+        let alpha = spent(alpha, LEAST_SLICES, slices) / 2.0;
         let [ours, control] = [Arm::Treatment, Arm::Control].map(|arm| self.stale_share(arm, alpha));
         let (ours, control) = (ours?, control?);
         if ours.interval.high > most {

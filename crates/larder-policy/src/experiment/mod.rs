@@ -28,6 +28,7 @@ mod refusal;
 mod rollout;
 mod sequence;
 mod trial;
+mod watch;
 mod what_if;
 
 pub use arms::{Arm, Arms};

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use super::arms::{Arm, Arms};
 use super::counts::ShardSlice;
-use super::guardrails::{Breach, Guardrails, LEAST_ALPHA, LEAST_SLICES};
+use super::guardrails::{Breach, Guardrails, LEAST_ALPHA};
 use super::own::OwnGain;
 use super::refusal::{BIASED, Refusal};
 use super::trial::{Report, Trial};
+use super::watch::Watch;
 use crate::{Error, ErrorKind, Time};
+
+/// How often a cool-down doubles.
+const MOST_DOUBLINGS: u32 = 6;
 
 /// How an experiment is run.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +42,7 @@ pub struct Settings {
     pub guardrails: Guardrails,
     /// Whether lifetimes are what is tried: then loads and staleness decide, and not hits. The share that may be stale is the guardrail's.
     pub lifetimes: bool,
-    /// How long nothing is tried after a rollback; doubles with each.
+    /// How long nothing is tried after a rollback. Doubles with each, up to 64 times as long, until a treatment has lasted for 64 horizons.
     pub cool_down: Duration,
 }
 
@@ -196,15 +200,15 @@ pub struct Experiment {
     arms: Arms,
     state: State,
     baseline: Trial,
-    /// Since the last change of sides, for the guardrails: harm shows at once.
-    guard: Trial,
-    /// Whether the control was too stale before that, as far as is known.
-    excused: bool,
-    /// The same after the burn-in, for the effect.
+    /// For the guardrails: harm shows at once.
+    watches: [Watch; 2],
+    /// Since the last change of sides and after the burn-in, for the effect.
     measured: Trial,
     /// Whether the last step has settled.
     settled: bool,
     rollbacks: u32,
+    /// Rollbacks of a treatment that had not lasted.
+    in_a_row: u32,
     traffic: u64,
 }
 
@@ -217,18 +221,18 @@ impl Experiment {
         settings.check()?;
         let arms = Arms::new(settings.shards, settings.holdout, settings.seed);
         let trial = || Trial::new(arms.clone(), false);
-        let (baseline, guard, measured) = (trial(), trial(), trial());
+        let (baseline, watches, measured) = (trial(), watches(&settings, &arms), trial());
         let state = State::Baseline;
         let mut experiment = Self {
             settings,
             arms,
             state,
             baseline,
-            guard,
-            excused: false,
+            watches,
             measured,
             settled: false,
             rollbacks: 0,
+            in_a_row: 0,
             traffic: 0,
         };
         experiment.begin();
@@ -284,18 +288,18 @@ impl Experiment {
                 Event::Restarted
             }),
             State::Ramping { .. } | State::Adopted => {
-                self.guard.push(slice);
                 self.measured.push(slice);
-                self.judge(now)
+                self.watch(now, slice).or_else(|| self.judge(now))
             }
         }
     }
 
     /// Takes the treatment off everywhere, now.
     pub fn roll_back(&mut self, now: Time, breach: Breach) -> Event {
-        let factor = 1 << self.rollbacks.min(10);
+        let factor = 1 << self.in_a_row.min(MOST_DOUBLINGS);
         let until = now.plus(self.settings.cool_down.saturating_mul(factor));
         self.rollbacks += 1;
+        self.in_a_row += 1;
         self.arms.treat(0.0);
         self.state = State::CoolingDown { until };
         Event::RolledBack { breach, until }
@@ -325,53 +329,54 @@ impl Experiment {
         Some(self.ramp(0))
     }
 
-    fn judge(&mut self, now: Time) -> Option<Event> {
-        let Settings { step: slices, guardrails, .. } = self.settings;
-        if let Some(breach) = guardrails.breach(&self.guard, self.past(), self.excused) {
+    /// Lets the guardrails look at a slice.
+    fn watch(&mut self, now: Time, slice: &[ShardSlice]) -> Option<Event> {
+        let guardrails = self.settings.guardrails;
+        let past = (self.baseline.counted() > 0).then_some(&self.baseline);
+        let breach =
+            self.watches.iter_mut().filter_map(|watch| watch.look(|trial| trial.push(slice), past, &guardrails)).next();
+        if let Some(breach) = breach {
             return Some(self.roll_back(now, breach));
         }
+        let [_, lasting] = &self.watches;
+        if lasting.is_over() {
+            self.in_a_row = 0;
+        }
+        self.watch_anew(Watch::is_over);
+        None
+    }
+
+    /// Begins anew the watches of which that is asked.
+    fn watch_anew(&mut self, which: impl Fn(&Watch) -> bool) {
+        for watch in self.watches.iter_mut().filter(|watch| which(watch)) {
+            watch.begin(Trial::new(self.arms.clone(), false), &self.baseline, &self.settings.guardrails);
+        }
+    }
+
+    fn judge(&mut self, now: Time) -> Option<Event> {
         match self.state {
             State::Ramping { step } if step + 1 < self.settings.ramp.len() => {
-                (self.measured.counted() >= slices).then(|| self.ramp(step + 1))
+                (self.measured.counted() >= self.settings.step).then(|| self.ramp(step + 1))
             }
             State::Ramping { .. } if !self.settled => {
                 self.settle();
                 None
             }
-            State::Ramping { .. } => match self.verdict() {
-                Some(Ok(won)) => {
+            State::Ramping { .. } => match self.verdict()? {
+                Ok(won) => {
                     self.treat(1.0 - self.settings.holdout);
                     self.state = State::Adopted;
                     Some(Event::Adopted { won })
                 }
-                Some(Err(breach)) => Some(self.roll_back(now, breach)),
-                None => {
-                    self.watch_anew();
-                    None
-                }
+                Err(breach) => Some(self.roll_back(now, breach)),
             },
             _ => {
                 if self.settings.adopted && !self.settled {
                     self.settle();
                 }
-                self.watch_anew();
                 None
             }
         }
-    }
-
-    /// What was long ago must not outweigh what is; the level is the guardrails' anew, see [`Guardrails::alpha`].
-    fn watch_anew(&mut self) {
-        if self.guard.counted() >= self.settings.horizon.max(LEAST_SLICES) {
-            self.watch();
-        }
-    }
-
-    /// Begins a watch, which the one before tells what it found of the control.
-    fn watch(&mut self) {
-        let told = if self.guard.counted() > 0 { &self.guard } else { &self.baseline };
-        self.excused = self.settings.guardrails.excuses(told).unwrap_or(self.excused);
-        self.guard = Trial::new(self.arms.clone(), false);
     }
 
     /// Which arm is better, once that is sure.
@@ -402,7 +407,7 @@ impl Experiment {
 
     fn treat(&mut self, share: f64) {
         self.arms.treat(share);
-        self.watch();
+        self.watch_anew(|_| true);
         // Lifetimes do not have to turn the memory over to show.
         self.measured = Trial::new(self.arms.clone(), !self.settings.lifetimes);
         self.settled = false;
@@ -413,8 +418,8 @@ impl Experiment {
         let seed = self.settings.seed.wrapping_add(u64::from(self.rollbacks));
         self.arms = Arms::new(self.settings.shards, self.settings.holdout, seed);
         let trial = || Trial::new(self.arms.clone(), false);
-        (self.baseline, self.guard, self.measured) = (trial(), trial(), trial());
-        self.excused = false;
+        (self.baseline, self.measured) = (trial(), trial());
+        self.watches = watches(&self.settings, &self.arms);
         self.state = State::Baseline;
         self.begin();
     }
@@ -425,6 +430,12 @@ impl Experiment {
             self.state = State::Adopted;
         }
     }
+}
+
+/// New ones, which know nothing of the control.
+fn watches(settings: &Settings, arms: &Arms) -> [Watch; 2] {
+    let trial = || Trial::new(arms.clone(), false);
+    [Watch::short(settings.horizon, trial()), Watch::lasting(settings.horizon, trial())]
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::evidence::News;
 use super::experts::{Expert, Experts, Life};
 use super::hours::{ClassHours, Hours, KeyHours, Span};
 use super::objective::{Freshness, Goal};
-use super::plan::{ClassId, Decision, Lifetimes, Loaded, Subject};
+use super::plan::{ClassId, Decision, Evidence, Lifetimes, Loaded, Subject};
 use super::prior::{LogRate, Prior};
 use super::profile::Profile;
 use super::record::{NONE, Record, epoch, seconds};
@@ -258,12 +258,13 @@ impl Engine {
         let since = before.loaded().unwrap_or(asked);
         let age = seconds(since, asked);
         let group = usize::from(self.records[slot].group);
+        let told = self.records[slot].changes.last;
         let flips = &mut self.records[slot].flips;
         let was_marked = flips.is_marked();
         // What comes back from another cache is no second look.
         let is_look = before.loaded().is_none_or(|since| since < asked);
         let News { changed, at: exact } =
-            if is_look { load.evidence.compare(before.loaded(), load.began, now, flips) } else { News::NONE };
+            if is_look { load.evidence.compare(before.loaded(), told, load.began, now, flips) } else { News::NONE };
         let is_marked = flips.is_marked();
         let flipping = &mut self.classes.all[usize::from(self.records[slot].class.0)].flipping;
         *flipping = (*flipping + u32::from(is_marked)).saturating_sub(u32::from(was_marked));
@@ -303,8 +304,11 @@ impl Engine {
             record.cached.served_stale = 0.0;
         }
         record.cached.checkpoint = Checkpoint::NONE;
-        if let (Some(at), true) = (load.evidence.time(), record.changes.looks == 0) {
-            record.changes.last = at.min(now);
+        match load.evidence {
+            // What the next time is compared with: as it was told, even if that is in our future.
+            Evidence::ChangedAt(at) if is_look && changed != Some(false) => record.changes.last = at,
+            Evidence::DigestAt(_, at) if record.changes.looks == 0 => record.changes.last = at.min(now),
+            _ => {}
         }
         let lifetimes = self.lifetimes(slot, subject.size, group);
         self.records[slot].cached.logical = lifetimes.logical.as_secs_f32();

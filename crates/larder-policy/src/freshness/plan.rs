@@ -93,7 +93,7 @@ pub enum Evidence {
     Unchanged,
     /// Another value.
     Changed,
-    /// The value's version or Last-Modified: when it last changed.
+    /// The value's Last-Modified: when it last changed, by whatever clock. It changed again where the next is later.
     ChangedAt(Time),
     /// A digest of the value, or its version; the engine compares.
     Digest(u64),

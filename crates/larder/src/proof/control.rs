@@ -140,9 +140,9 @@ impl Control {
         self
     }
 
-    /// Segments that arms need, where arms are compared.
+    /// Segments that arms need, where arms are compared: of a few, chance may always have drawn what was found.
     pub(crate) fn segments(&self) -> Option<usize> {
-        (!self.settings.adopted).then_some(64)
+        (!self.settings.adopted || self.settings.holdout > 0.0).then_some(64)
     }
 }
 

@@ -360,3 +360,49 @@ fn harm_that_comes_late_is_found_as_soon() {
         assert!(matches!(events[..], [(_, Event::RolledBack { .. })]), "{events:?}");
     }
 }
+
+/// Too little to be found in a horizon, however often one begins.
+#[test]
+fn small_harm_that_goes_on_is_found_in_the_long_run() {
+    let settings = Settings { adopted: true, holdout: 0.5, ..Settings::new(SHARDS, 7) };
+    for harm in [Treated { gain: -5.04, ..Treated::default() }, Treated { stale: 0.0052, ..Treated::default() }] {
+        let mut host = Host::with(harm, settings.clone());
+        let events = host.run(6400);
+        let Some((at, Event::RolledBack { .. })) = events.first() else { panic!("{events:?}") };
+        assert!(*at > 200, "a horizon had found it: {events:?}");
+    }
+}
+
+#[test]
+fn harm_is_found_in_an_early_step_that_lasts() {
+    let settings = Settings { step: u64::MAX, ..Settings::new(SHARDS, 9) };
+    let mut host = Host::with(Treated::default(), settings);
+    host.run(3000);
+    assert_eq!(host.experiment.state(), State::Ramping { step: 0 });
+    host.treated.loads = 0.5;
+    let events = host.run(120);
+    assert!(matches!(events.first(), Some((_, Event::RolledBack { .. }))), "{events:?}");
+}
+
+#[test]
+fn cool_downs_are_short_again_after_what_lasted() {
+    let mut host = Host::with(Treated::default(), Settings { adopted: true, holdout: 0.0, ..Settings::new(SHARDS, 2) });
+    let cool_down = |host: &mut Host| {
+        let State::CoolingDown { until } = host.experiment.state() else { panic!("not rolled back") };
+        let wait = until.since(host.now()).as_secs();
+        host.experiment.resume();
+        wait
+    };
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let now = host.now();
+        host.experiment.roll_back(now, Breach::Asked);
+        waits.push(cool_down(&mut host) / 3600);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+    assert_eq!(host.run(6400), []);
+    let now = host.now();
+    host.experiment.roll_back(now, Breach::Asked);
+    assert_eq!(cool_down(&mut host), 3600);
+    assert_eq!(host.experiment.rollbacks(), 10);
+}

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::freshness::Evidence;
 
 /// Keys with Poisson changes and reads, and what the engine did with them.
 struct Origin {
@@ -553,4 +552,26 @@ fn audits_find_what_is_stale_while_it_is_refreshed_ahead() {
     let measured = engine.measured(None).unwrap();
     let truth = origin.stale_rate();
     assert!(truth < 0.06 && (measured.low..=measured.high).contains(&truth), "{truth} {measured:?}");
+}
+
+#[test]
+fn changes_are_seen_by_whatever_clock_their_times_are_told() {
+    for skew in [-600, -60, 0, 60, 600] {
+        let second = |seconds: u64| Time(1_000_000 * seconds);
+        let mut engine = engine(0.01);
+        let subject = engine.subject(KeyHash(7), "", 1, 0);
+        for load in 0..200 {
+            let now = second(1_000_000 + 5 * load);
+            // It changes every 20 s.
+            let changed = Time(second(1_000_000 + load / 4 * 20).0.saturating_add_signed(skew * 1_000_000));
+            engine.read(subject, now, load > 0);
+            engine.loaded(subject, now, Loaded::new(now, Evidence::ChangedAt(changed)));
+            // What was announced is no surprise, and the next time is compared all the same.
+            if load == 100 {
+                engine.changed(subject, now);
+            }
+        }
+        let seen = engine.records[0].changes.seen;
+        assert!((48..=51).contains(&seen), "{skew} s: {seen} changes");
+    }
 }
