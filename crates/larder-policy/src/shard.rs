@@ -16,7 +16,7 @@ use crate::policy::Policy;
 use crate::slots::{NIL, Slot, SlotVec};
 use crate::values::Values;
 use crate::wheel::Wheel;
-use crate::{Access, Capacity, KeyHash, Reuse, Time};
+use crate::{Access, Capacity, KeyHash, Reuse, Time, Weigh};
 
 pub use work::Work;
 
@@ -208,7 +208,9 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         if let Some(admission) = &mut self.policy.admission {
             admission.record(access, true);
         }
-        if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
+        // Who asks for a key need not know how large its value is.
+        let size = if self.capacity.weigh == Weigh::Bytes { self.entries[slot].weight } else { access.size };
+        if let Some(surplus) = self.policy.eviction.on_hit(slot, &Access { size, ..*access }, reuse)
             && surplus != slot
         {
             self.let_go(surplus, Removal::Evicted);

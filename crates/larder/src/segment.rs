@@ -153,14 +153,14 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         };
         let standing = standing(entry);
         if standing == Standing::Void {
-            return self.counts.miss(gauge, access);
+            return self.counts.miss(gauge.map(|gauge| gauge.voided(access)), access);
         }
         let found =
             Found { value: entry.value.clone(), tier: Tier::Local, age: now.since(entry.as_of), is_stale: false };
         let is_limited = entry.extra.as_ref().is_some_and(|extra| extra.limit.is_some_and(|limit| limit <= now));
         if is_limited || standing == Standing::Doubtful {
             if let Some(gauge) = gauge {
-                gauge.miss(access);
+                gauge.voided(access).miss(access);
             }
             if let (Some(engine), Some(subject)) = (&mut self.engine, entry.subject(access.key)) {
                 engine.read(subject, now, false);
@@ -307,12 +307,13 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     /// The key's value is no longer true: nothing that began before is kept, and what is resident leaves.
     pub(crate) fn forget(&mut self, hash: KeyHash, now: Time, is_it: impl Fn(&K) -> bool) -> Option<V> {
         self.fence(hash, &is_it);
+        // The ghosts may hold what is not here.
+        if let Some(gauge) = &mut self.gauge {
+            gauge.remove(hash, now);
+        }
         let entry = self.kernel.peek(hash).filter(|entry| is_it(&entry.key))?;
         if let (Some(subject), Some(engine)) = (entry.subject(hash), &mut self.engine) {
             engine.changed(subject, now);
-        }
-        if let Some(gauge) = &mut self.gauge {
-            gauge.remove(hash, now);
         }
         self.counts.removed += 1;
         self.kernel.remove(hash)?.value

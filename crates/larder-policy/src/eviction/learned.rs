@@ -220,6 +220,7 @@ impl Learned {
         if objects > self.scaled * 1.5 || objects * 1.5 < self.scaled {
             self.scaled = objects;
             self.scale = Scale::new(objects);
+            self.memory.rescale(objects, self.now);
         }
     }
 

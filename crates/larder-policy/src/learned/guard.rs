@@ -5,7 +5,7 @@
 //! the cache has lost too many of these (McNemar's test, at five standard deviations, since it is looked at after each trial) and its misses are more than 1 % above
 //! LRU's, it ranks by age for a while, then tries again. Each time it fails, the while doubles; where it fails grossly, it grows eightfold; once the
 //! model leads by as much and as surely, it is forgiven. A model whose scores are not finite steps back at once.
-//! A guard that cannot judge, as keys chosen to collide never fill its LRU, does not let the model rank either.
+//! A guard that cannot judge, as keys chosen to collide never half fill its LRU, does not let the model rank either.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ const MARGIN: f64 = 0.01;
 const GROSS: f64 = 2.0;
 /// Doublings of the while that a gross failure counts for.
 const GROSS_DOUBLINGS: u32 = 3;
-/// Caches of misses in which an honest sample of the keys fills the small LRU.
+/// Caches of misses in which an honest sample of the keys fills the small LRU, or nearly, where there are hardly more keys than the cache holds.
 const BLIND: f32 = 2.0;
 
 pub(crate) struct Guard {
@@ -136,8 +136,10 @@ impl Guard {
     /// One more miss of the cache while the small LRU cannot tell anything.
     fn wait(&mut self) {
         self.patience = self.patience.saturating_sub(1);
-        if self.patience == 0 {
-            self.standing.rule = Rule::Lru;
+        if self.patience == 0 && self.away == 0 {
+            // A sample that hardly fits tells nothing against the model: beside as many keys as just do not fit, LRU is the worst there is.
+            let hardly_fits = self.shadow.used() > self.shadow.capacity().limit / 2;
+            self.standing.rule = if hardly_fits { Rule::Learned } else { Rule::Lru };
         }
     }
 
@@ -275,6 +277,19 @@ mod tests {
             (0..objects as u32).for_each(|_| guard.note(hash, 1, true));
             assert_eq!((guard.rule(), guard.standing().retreats), (Rule::Lru, 0));
         }
+    }
+
+    /// Of a loop that is hardly longer, the sample may be shorter than the small LRU.
+    #[test]
+    fn a_guard_beside_hardly_more_keys_than_fit_lets_the_model_rank() {
+        let mut guard = Guard::new(10_000.0, 10_000);
+        let keys = |share: u32| (0..10_200u32).map(move |key| key << 4 | u32::from(key % 17 > share));
+        for _ in 0..200 {
+            // Of 625 that fit 600.
+            keys(0).for_each(|key| guard.note(key, 1, key % 40 == 0));
+        }
+        assert!(guard.shadow.len() < 625 && guard.patience == 0, "{} are sampled", guard.shadow.len());
+        assert_eq!((guard.rule(), guard.standing().retreats), (Rule::Learned, 0));
     }
 
     #[test]

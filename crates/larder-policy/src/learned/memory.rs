@@ -1,6 +1,6 @@
 //! The past of keys that left: ten of them in a bucket, which is a cache line.
 //!
-//! A key's bucket comes from the high bits of its hash, its tag from the low ones, so that two keys are taken for one about once in
+//! A key's bucket comes from its hash mixed once more, its tag from the low bits, so that two keys are taken for one about once in
 //! four hundred look-ups. A full bucket forgets whom it has not seen for longest, of keys used once those not seen for a third as long.
 
 use wide::f32x4;
@@ -8,6 +8,7 @@ use wide::f32x4;
 use super::features::NEVER;
 use super::history::{History, RATE};
 use super::lanes::{exp, half_log2, middle};
+use crate::KeyHash;
 
 const WAYS: usize = 10;
 /// Bits of the lower word: tag, time of last use, uses, uses within the middle half-life.
@@ -21,6 +22,8 @@ const GAP: u32 = 5;
 const _: () = assert!(TAG + TIME + USES + RATE8 == 32 && GAP1 + 2 * GAP == 16);
 /// Parts of a cache of accesses that the time of last use is kept in: 512 caches of accesses until it wraps.
 const PARTS: f32 = 16.0;
+/// By how much the unit of time may be off.
+const FAR: u32 = 4;
 /// How much faster a key ages that was used once: it comes back less often, and there are many of them.
 const ONCE: u32 = 3;
 /// The age of nobody: above all others.
@@ -84,16 +87,36 @@ impl Memory {
         Self { buckets: Vec::new(), unit: 1 }
     }
 
-    /// Makes room for about `keys` of a cache of `objects`. What is remembered stays, but for the times, if their unit changes.
+    /// Makes room for about `keys` of a cache of `objects`. What is remembered stays.
     pub(crate) fn grow(&mut self, keys: usize, objects: f32) {
         let wanted = keys.div_ceil(WAYS).max(1);
         if self.buckets.is_empty() {
-            self.unit = (objects / PARTS).max(1.0) as u32;
+            self.unit = unit(objects);
             self.buckets = vec![Bucket::EMPTY; wanted];
         }
         // A bucket's keys fall into two when their number doubles; which of them is not known, so both remember.
         while self.buckets.len() * 2 <= wanted {
             self.buckets = self.buckets.iter().flat_map(|bucket| [*bucket, *bucket]).collect();
+        }
+    }
+
+    /// The cache holds so many objects now. Times are kept in parts of it, so that where it is many times larger or smaller, all are told anew.
+    pub(crate) fn rescale(&mut self, objects: f32, now: u32) {
+        let unit = unit(objects);
+        if self.buckets.is_empty() || (unit / FAR <= self.unit && self.unit / FAR <= unit) {
+            return;
+        }
+        let (present, before) = (self.coarse(now), self.unit);
+        self.unit = unit;
+        let renewed = self.coarse(now);
+        for word in self.buckets.iter_mut().flat_map(|bucket| &mut bucket.low) {
+            let age = present.wrapping_sub(*word >> TAG) % (1 << TIME);
+            let age = (u64::from(age) * u64::from(before) / u64::from(unit)).min((1 << TIME) - 1) as u32;
+            let time = renewed.wrapping_sub(age) % (1 << TIME);
+            // Of nobody's all bits are 0.
+            if *word != 0 {
+                *word = *word & !(((1 << TIME) - 1) << TAG) | time << TAG;
+            }
         }
     }
 
@@ -132,7 +155,9 @@ impl Memory {
 
     #[inline]
     fn bucket(&self, hash: u32) -> Option<usize> {
-        let at = (u64::from(hash) * self.buckets.len() as u64) >> 32;
+        // All keys of a part of a larger cache may have bits of their hashes in common.
+        let mixed = KeyHash::mix(u64::from(hash)).0 >> 32;
+        let at = (mixed * self.buckets.len() as u64) >> 32;
         (at < self.buckets.len() as u64).then_some(at as usize)
     }
 
@@ -174,6 +199,11 @@ impl Memory {
         let last = now.wrapping_sub(age.max(1));
         History::remembered(last, gaps, uses, rates)
     }
+}
+
+/// Accesses per unit of stored time, of a cache of so many objects.
+fn unit(objects: f32) -> u32 {
+    (objects / PARTS).max(1.0) as u32
 }
 
 #[cfg(test)]
@@ -241,6 +271,35 @@ mod tests {
         memory.grow(1000, 64.0);
         assert!(memory.bytes() >= 512 * 64 / WAYS);
         assert!(keys.iter().all(|&key| memory.take(key, 60).is_some()));
+    }
+
+    #[test]
+    fn keys_with_bits_in_common_fill_it_too() {
+        // As in one of 64 parts of a cache.
+        let keys = |most: u32| (0..most).map(|key| KeyHash::mix(u64::from(key)).0 as u32 & !(63 << 16) | 5 << 16);
+        let mut memory = Memory::new();
+        memory.grow(70_000, 16_000.0);
+        keys(35_000).for_each(|key| _ = remember(&mut memory, key, 1000));
+        let known = keys(35_000).filter(|&key| memory.take(key, 1100).is_some()).count();
+        assert!(known > 33_000, "{known}");
+    }
+
+    #[test]
+    fn times_survive_another_size() {
+        for objects in [100.0, 1_600_000.0] {
+            let mut memory = Memory::new();
+            memory.grow(64, 16_000.0);
+            remember(&mut memory, 7, 2_000_000);
+            remember(&mut memory, 9, 3_000_000);
+            memory.rescale(objects, 3_500_000);
+            // As long ago as it can be told.
+            let most = unit(objects) << TIME;
+            for (key, age) in [(7, 1_500_000), (9, 500_000u32)] {
+                let last = memory.take(key, 3_500_000).unwrap().last;
+                let told = 3_500_000 - last;
+                assert!(told.abs_diff(age.min(most)) <= unit(objects).max(1000), "{key} of {objects}: {told}");
+            }
+        }
     }
 
     proptest! {

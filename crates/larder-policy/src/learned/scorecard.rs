@@ -23,7 +23,7 @@ pub(crate) struct Scorecard {
 /// How much of a squared gradient is left after the next one: the learner never gets too sure to follow.
 const FADE: f32 = 0.9995;
 
-/// How much the mean logit counts in a score: it decides only where the probabilities are all but equal, as they are at 0 and 1.
+/// How much a logit beside its probability counts in a score: it decides only where the probabilities are all but equal, as they are at 0 and 1.
 const TIE: f32 = 1e-4;
 
 /// How much less each bin of age is worth to a model that has learned nothing: such a model is LRU.
@@ -153,7 +153,10 @@ pub(crate) fn unused(logits: Weights) -> Weights {
 /// A mean of the probabilities of use within each horizon, from the logits of the spans.
 #[inline]
 pub(crate) fn worth(logits: Weights) -> f32 {
-    ((f32x4::splat(1.0) - unused(logits)) * f32x4::new(MIX) + logits * f32x4::splat(TIE)).reduce_add()
+    let one = f32x4::splat(1.0);
+    // In (0, 2): what a score is multiplied with must not turn the order round.
+    let place = one + logits / (one + logits.abs());
+    ((one - unused(logits)) * f32x4::new(MIX) + place * f32x4::splat(TIE)).reduce_add()
 }
 
 #[cfg(test)]
@@ -230,5 +233,11 @@ mod tests {
             card.validate();
         }
         assert!(worth(f32x4::new([f32::MAX, -40.0, 0.0, 80.0])) <= f32::MAX);
+    }
+
+    #[test]
+    fn a_worth_is_positive_and_rises_with_the_logits() {
+        let worths: Vec<f32> = (-80..=20).map(|logit| worth(f32x4::splat(logit as f32 / 2.0))).collect();
+        assert!(worths[0] > 0.0 && worths.is_sorted_by(|one, next| one < next), "{worths:?}");
     }
 }

@@ -56,6 +56,13 @@ impl Gauge {
         self.sizes.miss(access);
     }
 
+    /// What a resident says is void: so is what the ghosts hold of the key.
+    #[cold]
+    pub(crate) fn voided(&mut self, access: &Access) -> &mut Self {
+        self.remove(access.key, access.at);
+        self
+    }
+
     /// The service wrote a resident.
     pub(crate) fn write(&mut self, access: &Access) {
         self.probe.record(access, true, None);

@@ -48,7 +48,7 @@ impl Service {
             let key = (self.rng.unit().powi(4) * self.keys) as u64;
             match self.cache.local(&key) {
                 Some(_) => hits += 1,
-                None => self.cache.insert_local(key, key, Options::default()),
+                None => self.cache.insert_local(key, key, Options::new().tag((key % 64).to_string())),
             }
         }
         self.clock.advance(Duration::from_secs(1));
@@ -93,6 +93,35 @@ async fn a_policy_that_is_its_own_control_gains_nothing() {
     assert!(control.refusals.is_empty(), "{:?}", control.refusals);
     assert!((control.hit_ratio - control.control_hit_ratio).abs() < 1e-12 && control.hit_ratio > 0.3);
     service.cache.validate();
+}
+
+#[tokio::test]
+async fn what_is_void_is_void_for_the_control_too() {
+    let mut service = Service::new(Control::beside("lru"), |builder| builder.policy("lru"));
+    for slice in 0..40u64 {
+        service.slice(5000);
+        service.cache.remove_tag(&slice.to_string()).await.unwrap();
+        for key in (slice..CAPACITY).step_by(64) {
+            service.cache.changed(&key).await.unwrap();
+        }
+    }
+    let control = service.control();
+    assert_eq!((control.gain, control.low, control.high), (0.0, 0.0, 0.0));
+    // One of them may hold what the other refused.
+    let service = Service::new(Control::beside("lru"), |builder| builder.policy_with(poisoned));
+    let local = |key: u64| service.cache.local(&key).is_some();
+    for slice in 0..10 {
+        for key in 1000 * slice..1000 * (slice + 1) {
+            let was_here = local(key);
+            service.cache.insert_local(key, key, Options::default());
+            service.cache.changed(&key).await.unwrap();
+            assert!(!was_here && !local(key));
+        }
+        service.clock.advance(Duration::from_secs(1));
+        service.cache.inner.store.end_slice();
+    }
+    let control = service.control();
+    assert_eq!((control.hit_ratio, control.control_hit_ratio), (0.0, 0.0), "{control:?}");
 }
 
 #[tokio::test]
