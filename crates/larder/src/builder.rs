@@ -468,8 +468,8 @@ where
             self.writes.tell_again(&shared.tier, &namespace);
         }
         let sharing = self.models.map(|models| Exchange::new(models, self.sharing, &namespace)).transpose()?;
-        let limits =
-            Limits { own: LoadLimit::new(self.loads), shared: self.load_limit, patience: store.rules.load_timeout };
+        let patience = store.rules.hard_timeout.min(store.rules.load_timeout);
+        let limits = Limits::new(self.loads, self.load_limit, patience);
         let inner = Arc::new(Inner {
             name: self.name,
             namespace,

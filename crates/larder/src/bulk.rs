@@ -92,7 +92,7 @@ where
             self.store.waited(hash, timer, answer.as_ref().map_or(Tier::Origin, tier_of));
             let found = match (answer, stale) {
                 (Ok(Ok(found)), _) => found,
-                (_, Some(found)) if !self.store.rules.stale_if_error.is_zero() => {
+                (_, Some(found)) => {
                     self.store.count(hash, |counts| counts.stale += 1);
                     found
                 }

@@ -45,7 +45,7 @@ const _: () = assert!(size_of::<Entry<u64, Box<u64>>>() == 64 && size_of::<Optio
 pub(crate) struct Extra {
     pub(crate) tags: Box<[Name]>,
     pub(crate) version: Option<u64>,
-    /// Stale, and its last load failed: until then nobody tries again.
+    /// Its last load failed: until then nobody tries again.
     pub(crate) quiet_until: Time,
     /// Not served when fresh enough by other measures, where the loader set a limit.
     pub(crate) limit: Option<Time>,
@@ -126,6 +126,18 @@ impl<K, V> Entry<K, V> {
                 now.0 >= self.end.0.saturating_sub(reach) && now.plus(Refresh::early(beta, cost, unit())) >= self.end
             }
         }
+    }
+
+    /// Whether its last load failed a moment ago.
+    #[inline]
+    pub(crate) fn is_quiet(&self, now: Time) -> bool {
+        self.extra.as_ref().is_some_and(|extra| now < extra.quiet_until)
+    }
+
+    /// Its end, or the limit that the loader set.
+    pub(crate) fn last(&self) -> Time {
+        let limit = self.extra.as_ref().and_then(|extra| extra.limit);
+        limit.map_or(self.end, |limit| limit.min(self.end))
     }
 
     /// For how long it is, or was when it was loaded expected to be, fresh.

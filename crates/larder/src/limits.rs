@@ -24,14 +24,19 @@ impl LoadLimit {
     }
 }
 
+/// Loads that may wait for their turn. More are sent away at once: an origin that is back would have to get through all of them first.
+const MOST_WAITING: usize = 1 << 14;
+
 /// The limits a cache's loads keep to.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// Its own: the bulkhead that keeps one tenant from taking all the origin can do.
-    pub(crate) own: LoadLimit,
-    pub(crate) shared: Option<LoadLimit>,
-    /// Who has waited this long is sent away.
-    pub(crate) patience: Duration,
+    own: LoadLimit,
+    shared: Option<LoadLimit>,
+    /// Who has waited this long is sent away: by then no reader waits for it.
+    patience: Duration,
+    /// Places to wait at.
+    places: Arc<Semaphore>,
 }
 
 /// Permission to load, until it is dropped.
@@ -41,8 +46,16 @@ pub(crate) struct Permit {
 }
 
 impl Limits {
+    pub(crate) fn new(own: usize, shared: Option<LoadLimit>, patience: Duration) -> Self {
+        Self { own: LoadLimit::new(own), shared, patience, places: Arc::new(Semaphore::new(MOST_WAITING)) }
+    }
+
     /// Waits for its turn, its own limit first, so that a tenant's queue does not hold places of the shared one.
     pub(crate) async fn enter(&self) -> Result<Permit, Error> {
+        let Ok(_place) = self.places.try_acquire() else {
+            let what = format!("no room for another load: {MOST_WAITING} wait for their turn");
+            return Err(Error::new(ErrorKind::Overloaded, what));
+        };
         let enter = async {
             let own = self.own.0.clone().acquire_owned().await.ok()?;
             let shared = match &self.shared {
@@ -63,13 +76,14 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_too_long_is_sent_away_and_places_are_given_back() {
         let shared = LoadLimit::new(2);
-        let limits =
-            |own| Limits { own: LoadLimit::new(own), shared: Some(shared.clone()), patience: Duration::from_secs(1) };
+        let limits = |own| Limits::new(own, Some(shared.clone()), Duration::from_secs(1));
         let (one, other) = (limits(1), limits(9));
         let first = one.enter().await.unwrap();
         assert_eq!(one.enter().await.err().map(|error| error.kind()), Some(ErrorKind::Overloaded));
@@ -78,5 +92,19 @@ mod tests {
         drop((first, second));
         assert_eq!(shared.room(), 2);
         one.enter().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_wait_than_there_are_places() {
+        let limits = Limits::new(1, None, Duration::from_secs(1));
+        let held = limits.enter().await.unwrap();
+        let mut queue: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(limits.enter())).collect();
+        for waiting in &mut queue {
+            assert!(futures_util::poll!(waiting).is_pending());
+        }
+        let refused = limits.enter().now_or_never().expect("it waits").err();
+        assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::Overloaded));
+        drop((held, queue));
+        limits.enter().now_or_never().expect("it waits").unwrap();
     }
 }

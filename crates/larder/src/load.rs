@@ -102,7 +102,7 @@ where
                         // Whoever led could not bring it: those who can, try for themselves.
                         (Err(error), _) if error.kind() == ErrorKind::Panicked && has_load && !leads => {}
                         // Where nobody could ask the origin, it has not failed.
-                        (Err(error), Some(found)) if may_load && !self.store.rules.stale_if_error.is_zero() => {
+                        (Err(error), Some(found)) if may_load => {
                             tracing::debug!(%error, "a stale value is served");
                             self.store.count(hash, |counts| counts.stale += 1);
                             return Ok(found);
@@ -124,7 +124,7 @@ where
         }
     }
 
-    fn load_of<Q>(&self, key: &Q) -> Option<Load<V>>
+    pub(crate) fn load_of<Q>(&self, key: &Q) -> Option<Load<V>>
     where
         Q: ToOwned<Owned = K> + ?Sized,
     {
@@ -146,7 +146,7 @@ where
     }
 
     /// Brings a value as a task of its own; without a load, from the remote tier alone.
-    fn depart(self: &Arc<Self>, target: Target<K, V>, load: Option<Load<V>>) {
+    pub(crate) fn depart(self: &Arc<Self>, target: Target<K, V>, load: Option<Load<V>>) {
         let mut landing = self.landing(target);
         let task = async move {
             let inner = landing.inner.clone();

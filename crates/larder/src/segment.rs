@@ -58,16 +58,20 @@ pub(crate) enum Seen<V> {
     /// To be served, and loaded anew meanwhile.
     Renew(Found<Option<V>>, Option<Audit>),
     /// Too old, or invalidated in a way that leaves it good enough for an emergency.
-    Stale(Found<Option<V>>, Pause),
+    Stale(Found<Option<V>>, Fallback),
     /// Nothing.
     Miss,
 }
 
-/// Whether a stale value may be loaded anew now, or its last load failed a moment ago.
+/// What a stale value is still good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pause {
-    Over,
-    On,
+pub(crate) enum Fallback {
+    /// To be served: its last load failed a moment ago.
+    Now,
+    /// To be served if its load fails.
+    OnFailure,
+    /// Nothing.
+    Never,
 }
 
 /// A value on its way in.
@@ -79,6 +83,8 @@ pub(crate) struct Arrival<K, V> {
     pub(crate) evidence: Evidence,
     /// The engine has not heard of the read that it answers.
     pub(crate) unheard: bool,
+    /// It answers a read that nothing else did.
+    pub(crate) is_read: bool,
     /// `checked` only where it matters when the remote tier was asked.
     pub(crate) brought: Brought<V>,
 }
@@ -98,6 +104,15 @@ impl Counts {
         entry.read(self.hits, now);
         on_hit(entry);
     }
+}
+
+/// Whether an entry is served though stale where the origin fails: neither for too long after its end nor older than ever may be.
+fn may_stand_in<K, V>(engine: Option<&Engine>, entry: &Entry<K, V>, hash: KeyHash, now: Time, rules: &Rules) -> bool {
+    let is_bearable = match (engine, entry.subject(hash)) {
+        (Some(engine), Some(subject)) => now.since(entry.as_of) < engine.most(subject),
+        _ => true,
+    };
+    is_bearable && !rules.stale_if_error.is_zero() && now < entry.last().plus(rules.stale_if_error)
 }
 
 /// Under the segment's lock; nothing is locked under that of the steering.
@@ -165,17 +180,17 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             if let (Some(engine), Some(subject)) = (&mut self.engine, entry.subject(access.key)) {
                 engine.read(subject, now, false);
             }
-            return Self::stale(&mut self.counts, found, entry, now);
+            return Self::stale(&mut self.counts, self.engine.as_ref(), found, entry, access, rules);
         }
         if let Some(gauge) = gauge {
             gauge.hit(access, entry);
         }
         let Some(subject) = entry.subject(access.key) else {
             if entry.end <= now {
-                return Self::stale(&mut self.counts, found, entry, now);
+                return Self::stale(&mut self.counts, self.engine.as_ref(), found, entry, access, rules);
             }
             self.counts.hit(entry, now, on_hit);
-            let renews = entry.renews(rules.refresh, now, || self.rng.unit());
+            let renews = !entry.is_quiet(now) && entry.renews(rules.refresh, now, || self.rng.unit());
             return if renews { Seen::Renew(found, None) } else { Seen::Fresh(found) };
         };
         let decision = self.engine.as_mut().map(|engine| {
@@ -192,30 +207,38 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             }
             Some(Decision::ServeAndRefresh) => {
                 self.counts.hit(entry, now, on_hit);
-                Seen::Renew(found, None)
+                if entry.is_quiet(now) { Seen::Fresh(found) } else { Seen::Renew(found, None) }
             }
             Some(Decision::Audit(audit)) => {
                 self.counts.hit(entry, now, on_hit);
                 self.counts.audits += 1;
                 Seen::Renew(found, Some(audit))
             }
-            Some(Decision::Load) => Self::stale(&mut self.counts, found, entry, now),
+            Some(Decision::Load) => Self::stale(&mut self.counts, self.engine.as_ref(), found, entry, access, rules),
         }
     }
 
     #[cold]
-    fn stale(counts: &mut Counts, found: Found<Option<V>>, entry: &Entry<K, V>, now: Time) -> Seen<V> {
+    fn stale(
+        counts: &mut Counts,
+        engine: Option<&Engine>,
+        found: Found<Option<V>>,
+        entry: &Entry<K, V>,
+        access: &Access,
+        rules: &Rules,
+    ) -> Seen<V> {
         counts.misses += 1;
-        let pause = match &entry.extra {
-            Some(extra) if now < extra.quiet_until => Pause::On,
-            _ => Pause::Over,
+        let fallback = match may_stand_in(engine, entry, access.key, access.at, rules) {
+            true if entry.is_quiet(access.at) => Fallback::Now,
+            true => Fallback::OnFailure,
+            false => Fallback::Never,
         };
-        Seen::Stale(Found { is_stale: true, ..found }, pause)
+        Seen::Stale(Found { is_stale: true, ..found }, fallback)
     }
 
     /// Keeps what was loaded or written, if it may be kept.
     pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) {
-        let Arrival { key, hash, size, op, evidence, unheard, brought } = arrival;
+        let Arrival { key, hash, size, op, evidence, unheard, is_read, brought } = arrival;
         let Brought { fetched, as_of, cost, audit, fresh_until, checked, .. } = brought;
         let Fetched { value, options, .. } = fetched;
         let access = Access { key: hash, at: now, size, cost, op };
@@ -271,7 +294,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let rate = Cell::new(rate);
         let entry = Entry { key, value, end, as_of, extra, handle, size, cost, came, rate };
         let ttl = entry.lifetime();
-        if op == Op::Get {
+        if is_read {
             entry.note(1, now);
         }
         if let Some(gauge) = &mut self.gauge {
@@ -337,11 +360,10 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     /// A load of a stale resident failed: if it may be served meanwhile, nobody tries again for a while.
     pub(crate) fn failed(&mut self, hash: KeyHash, now: Time, rules: &Rules, is_it: impl Fn(&K) -> bool) {
         let Some(entry) = self.kernel.peek_mut(hash).filter(|entry| is_it(&entry.key)) else { return };
-        let usable = match entry.subject(hash) {
-            None => now < entry.end.plus(rules.stale_if_error),
-            Some(subject) => self.engine.as_mut().is_some_and(|engine| engine.failed(subject, now).is_served()),
-        };
-        if usable {
+        if let (Some(subject), Some(engine)) = (entry.subject(hash), &mut self.engine) {
+            engine.failed(subject, now);
+        }
+        if now < entry.end || may_stand_in(self.engine.as_ref(), entry, hash, now, rules) {
             entry.extra.get_or_insert_default().quiet_until = now.plus(rules.error_pause);
         }
     }

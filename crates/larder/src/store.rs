@@ -24,7 +24,7 @@ use crate::proof::judge::Judge;
 use crate::recorder::{Event, Recorder};
 use crate::remote::Name;
 use crate::rules::{Consistency, Rules};
-use crate::segment::{Arrival, Pause, Seen, Segment};
+use crate::segment::{Arrival, Fallback, Seen, Segment};
 use crate::stats::Counts;
 use crate::tags::Tags;
 use crate::telemetry::Timer;
@@ -269,11 +269,11 @@ where
                 self.time(&mut segment, timer, found.age);
                 return Step::Serve(found);
             }
-            Seen::Stale(found, Pause::On) => {
+            Seen::Stale(found, Fallback::Now) => {
                 segment.counts.stale += 1;
                 return Step::Serve(found);
             }
-            Seen::Stale(found, Pause::Over) => (Some(found), None),
+            Seen::Stale(found, fallback) => (Some((found, fallback)), None),
             Seen::Renew(found, audit) => {
                 self.time(&mut segment, timer, found.age);
                 (None, Some((found, audit)))
@@ -292,7 +292,7 @@ where
             Boarding::Taken => return Step::Nothing,
             Boarding::Join(flight) => {
                 segment.counts.coalesced += 1;
-                return Step::Wait { timer, flight, leads: false, stale };
+                return Step::Wait { timer, flight, leads: false, stale: in_need(stale) };
             }
             Boarding::Open => {}
         }
@@ -309,10 +309,30 @@ where
                 Step::Renew(found, Some((flight, audit)))
             }
             None => {
-                if let Some(found) = &stale {
+                if let Some((found, _)) = &stale {
                     segment.note(access.at, hash, Decided::Outdated, found.age);
                 }
-                Step::Wait { timer, flight, leads: true, stale }
+                Step::Wait { timer, flight, leads: true, stale: in_need(stale) }
+            }
+        }
+    }
+
+    /// Opens a flight for a key that nobody reads yet, where memory has nothing fresh, or joins one; with it, whether it is opened. This is no access.
+    pub(crate) fn ahead(&self, key: &K, hash: KeyHash) -> Option<(Arc<Flight<K, V>>, bool)> {
+        let now = self.clock.now();
+        let mut segment = self.segment(hash);
+        let resident = segment.kernel.peek(hash).filter(|entry| entry.key == *key);
+        if resident.is_some_and(|entry| now < entry.end && self.standing(entry) == Standing::Valid) {
+            return None;
+        }
+        let generation = self.generation.load(Ordering::Relaxed);
+        match segment.flights.board(hash, generation, true, |own| own == key) {
+            Boarding::Taken => None,
+            Boarding::Join(flight) => Some((flight, false)),
+            Boarding::Open => {
+                let flight = Flight::for_heard(key.clone(), generation, true, true);
+                segment.flights.open(hash, flight.clone());
+                Some((flight, true))
             }
         }
     }
@@ -350,7 +370,8 @@ where
             if self.rules.consistency == Consistency::MonotonicReads {
                 self.floors.raise(hash, as_of);
             }
-            segment.keep(Arrival { unheard: flight.take_unheard(), ..arrival }, now, &self.rules);
+            let (unheard, is_read) = (flight.take_unheard(), !flight.renews);
+            segment.keep(Arrival { unheard, is_read, ..arrival }, now, &self.rules);
         });
     }
 
@@ -461,7 +482,8 @@ where
             (Some(weigher), Some(value)) => weigher(&key, value),
             _ => 1,
         };
-        Arrival { key, hash, size, op, evidence, unheard: false, brought: Brought { checked, ..brought } }
+        let brought = Brought { checked, ..brought };
+        Arrival { key, hash, size, op, evidence, unheard: false, is_read: false, brought }
     }
 
     pub(crate) fn count(&self, hash: KeyHash, count: impl FnOnce(&mut Counts)) {
@@ -522,6 +544,11 @@ where
             }
         }
     }
+}
+
+/// What may be served if the load fails.
+fn in_need<V>(stale: Option<(Found<V>, Fallback)>) -> Option<Found<V>> {
+    stale.filter(|(_, fallback)| *fallback == Fallback::OnFailure).map(|(found, _)| found)
 }
 
 #[cold]

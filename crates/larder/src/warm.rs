@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use larder_policy::Time;
 use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
@@ -11,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use crate::cache::{Cache, Inner};
 use crate::entry::{Entry, HALF_LIFE};
 use crate::key::Key;
+use crate::load::Target;
 use crate::prewarm::{Candidate, Daily, Limits, Planner, Report, Rhythms, Usefulness, Warmed, warm};
 use crate::remote::Name;
 use crate::snapshot::{Kept, Snapshots, Written};
@@ -38,7 +40,15 @@ where
     /// # Errors
     /// [`ErrorKind::Storage`]: the snapshots there were are still there.
     pub async fn snapshot(&self, into: &Snapshots) -> Result<Written, Error> {
-        let taken_at = self.inner.store.clock.now();
+        let (into, cache) = (into.clone(), self.clone());
+        // Millions of keys are not gone through in a moment.
+        let write = move || into.write(cache.inner.store.clock.now().0, cache.to_keep());
+        let written = self.inner.runtime.handle().spawn_blocking(write).await;
+        written.map_err(|error| Error::caused(ErrorKind::Storage, "writing the snapshot was cut off", error))?
+    }
+
+    /// The keys in memory and those that are read at certain hours.
+    fn to_keep(&self) -> Vec<Kept> {
         // Memory takes longer keys than a snapshot holds, which does without.
         let fits = |kept: &Kept| kept.name.len() <= usize::from(u16::MAX);
         let mut keys = self.inner.store.collect(|entry, now| Some(kept(entry, now)).filter(fits));
@@ -52,15 +62,13 @@ where
             let away: Vec<Kept> = rhythms.kept().filter(|kept| !resident.contains(&*kept.name)).collect();
             keys.extend(away);
         }
-        let into = into.clone();
-        let write = move || into.write(taken_at.0, keys);
-        let written = self.inner.runtime.handle().spawn_blocking(write).await;
-        written.map_err(|error| Error::caused(ErrorKind::Storage, "writing the snapshot was cut off", error))?
+        keys
     }
 
-    /// Loads the keys that promise most, best first, through the cache's [loader](crate::Builder::loader), which asks the remote tier
-    /// before the origin; ends early when `stop` completes. `key_of` finds a key by its text. [`warmed`](Self::warmed) tells
-    /// what it was good for.
+    /// Loads the keys that promise most, best first and no more than fit, through the cache's [loader](crate::Builder::loader), which asks the
+    /// remote tier before the origin; ends early when `stop` completes. The keys of a [batch](Limits::batch) are loaded at once, within the
+    /// limits on loads. They count as no reads. `key_of` finds a key by its text. [`warmed`](Self::warmed) tells what it was good for. A
+    /// snapshot's reader is gone through on the spot: a long one in a task that may block.
     ///
     /// # Errors
     /// [`ErrorKind::Config`]: no loader, or limits that make no sense.
@@ -72,7 +80,7 @@ where
         stop: impl Future<Output = ()>,
     ) -> Result<Report, Error> {
         self.needs_loader()?;
-        let mut planner = Planner::new(limits)?;
+        let mut planner = self.planner(limits)?;
         let rhythms = self.inner.rhythms.get();
         for kept in keys {
             if let Some(rhythms) = rhythms {
@@ -105,6 +113,12 @@ where
         Ok(())
     }
 
+    /// Beyond the capacity those that come later would drive out those before.
+    fn planner(&self, limits: Limits) -> Result<Planner, Error> {
+        let capacity = limits.capacity.min(self.stats().capacity);
+        Planner::new(Limits { capacity, ..limits })
+    }
+
     fn needs_loader(&self) -> Result<(), Error> {
         let what = "pre-warm needs a loader: give the cache one with Builder::loader";
         self.inner.loader.as_ref().map(drop).ok_or_else(|| Error::new(ErrorKind::Config, what))
@@ -116,19 +130,33 @@ where
         key_of: &(impl Fn(&str) -> Option<K> + Send + Sync),
         stop: impl Future<Output = ()>,
     ) -> Report {
-        // The best come last, and so leave last.
-        let plan = planner.plan().best_last();
+        let plan = planner.plan();
         self.inner.store.warmed.get_or_init(|| Warmed::new(plan.keys.len()));
         let load = |names: Vec<Name>| async move {
             let keys: Vec<K> = names.iter().filter_map(|name| key_of(name)).collect();
-            let mut stored = 0;
-            for key in keys {
-                let found = self.load(&key).await;
-                stored += usize::from(self.mark_warmed(&key, found.map(drop))?);
-            }
-            Ok(stored)
+            let loaded = join_all(keys.iter().map(|key| self.load_ahead(key))).await;
+            let stored = loaded.iter().filter(|loaded| matches!(loaded, Ok(true))).count();
+            // One that cannot be loaded says nothing of the others.
+            let is_well = loaded.is_empty() || loaded.iter().any(Result::is_ok);
+            loaded.into_iter().find_map(Result::err).filter(|_| !is_well).map_or(Ok(stored), Err)
         };
         warm(plan, stop, load).await
+    }
+
+    /// Loads a key for readers to come; whether it is now resident.
+    async fn load_ahead(&self, key: &K) -> Result<bool, Error> {
+        let (inner, hash) = (&self.inner, self.inner.store.hasher.hash(key));
+        if let Some((flight, leads)) = inner.store.ahead(key, hash) {
+            if leads {
+                inner.depart(Target { hash, flight: flight.clone(), audit: None }, inner.load_of(key));
+            }
+            flight.answer().await?;
+        }
+        let is_resident = inner.store.holds(key, hash);
+        if is_resident && let Some(warmed) = inner.store.warmed.get() {
+            warmed.mark(hash.0);
+        }
+        Ok(is_resident)
     }
 
     /// What is read now, noted, and what is due after `before` and not resident.
@@ -147,21 +175,6 @@ where
     /// What became of the keys that were warmed.
     pub fn warmed(&self) -> Usefulness {
         self.inner.store.warmed.get().map_or_else(Usefulness::default, Warmed::usefulness)
-    }
-
-    /// Whether the key is now resident.
-    fn mark_warmed(&self, key: &K, loaded: Result<(), Error>) -> Result<bool, Error> {
-        match loaded {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let store = &self.inner.store;
-        let hash = store.hasher.hash(key);
-        let is_resident = store.holds(key, hash);
-        if is_resident && let Some(warmed) = store.warmed.get() {
-            warmed.mark(hash.0);
-        }
-        Ok(is_resident)
     }
 }
 
@@ -195,7 +208,7 @@ where
         let (own, observer) = (daily.clone(), cache.clone());
         let Ok((now, due)) = tokio::task::spawn_blocking(move || observer.observe(&own, before)).await else { return };
         before = now;
-        let Ok(mut planner) = Planner::new(daily.limits.clone()) else { return };
+        let Ok(mut planner) = cache.planner(daily.limits.clone()) else { return };
         let is_away = |name: &str| {
             key_of(name).is_some_and(|key| !cache.inner.store.holds(&key, cache.inner.store.hasher.hash(&key)))
         };

@@ -94,9 +94,16 @@ where
         let bytes = codec.encode(&value)?;
         let _turn = self.inner.turns.take(self.inner.store.hasher.hash(&key)).await;
         let written = self.write(&key, Some(bytes)).await?;
-        self.insert_with(key.clone(), value, options).await?;
+        let kept = self.insert_with(key.clone(), value, options).await;
         written.settle();
-        Ok(())
+        match kept {
+            // It is written; that the remote tier cannot hold it, which has only forgotten what it had, does not undo that.
+            Err(error) if error.kind() == ErrorKind::Codec => {
+                tracing::warn!(%error, cache = %self.inner.name, "a value that was written is too much for the remote tier");
+                Ok(())
+            }
+            kept => kept,
+        }
     }
 
     /// Deletes a value at the origin, as [`put`](Self::put) writes one, and forgets it.

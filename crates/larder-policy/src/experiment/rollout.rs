@@ -200,6 +200,8 @@ pub struct Experiment {
     arms: Arms,
     state: State,
     baseline: Trial,
+    /// Why the baseline before this one was no use, if it was none.
+    biased: Option<Refusal>,
     /// For the guardrails: harm shows at once.
     watches: [Watch; 2],
     /// Since the last change of sides and after the burn-in, for the effect.
@@ -228,6 +230,7 @@ impl Experiment {
             arms,
             state,
             baseline,
+            biased: None,
             watches,
             measured,
             settled: false,
@@ -261,13 +264,17 @@ impl Experiment {
 
     /// What is known under the present assignment, after its burn-in.
     pub fn report(&self) -> Report {
-        self.measured.report(self.settings.alpha, self.settings.horizon, self.past())
+        let mut report = self.measured.report(self.settings.alpha, self.settings.horizon, self.past());
+        report.refusals.extend(self.biased);
+        report
     }
 
     /// What the treated shards gain over their own ghosts since the last change of sides: what there is to know where all are treated. With
     /// it, why that says nothing yet.
     pub fn own_gain(&self) -> (OwnGain, Vec<Refusal>) {
-        self.measured.own_gain(self.settings.alpha, self.settings.horizon)
+        let (gain, mut refusals) = self.measured.own_gain(self.settings.alpha, self.settings.horizon);
+        refusals.extend(self.biased);
+        (gain, refusals)
     }
 
     /// How many shards an arm has now.
@@ -322,7 +329,9 @@ impl Experiment {
         }
         // Ghosts that do not stand for the control would judge the treatment wrongly.
         let Settings { alpha, horizon, .. } = self.settings;
-        if self.baseline.effects(alpha, horizon)[0].bias.abs() > BIASED {
+        let gain = self.baseline.effects(alpha, horizon)[0].bias;
+        self.biased = (gain.abs() > BIASED).then_some(Refusal::Biased { gain });
+        if self.biased.is_some() {
             self.baseline = Trial::new(self.arms.clone(), false);
             return None;
         }

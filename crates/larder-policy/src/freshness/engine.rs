@@ -1,5 +1,7 @@
 //! The engine: reads and loads in, decisions and lifetimes out.
 
+use std::time::Duration;
+
 use hashbrown::HashTable;
 
 use super::audit::{Audit, Audited, Audits, Measured};
@@ -341,13 +343,17 @@ impl Engine {
     /// is learned.
     pub fn failed(&mut self, subject: Subject, now: Time) -> Decision {
         self.is_frozen = true;
-        let Some(slot) = self.place_of(subject) else { return Decision::Load };
-        let record = &self.records[slot];
-        let group = &self.groups[usize::from(record.group)];
-        match record.held() {
-            Some(loaded) if seconds(loaded, now) < group.freshness.most.as_secs_f64() => Decision::Serve,
+        let held = self.place_of(subject).and_then(|slot| self.records[slot].held());
+        match held {
+            Some(loaded) if now.since(loaded) < self.most(subject) => Decision::Serve,
             _ => Decision::Load,
         }
+    }
+
+    /// The hard maximum of a value's age.
+    pub fn most(&self, subject: Subject) -> Duration {
+        let class = &self.classes.all[usize::from(subject.class().0)];
+        self.groups[usize::from(class.group)].freshness.most
     }
 
     /// The origin answers again.

@@ -3,6 +3,9 @@
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::writer::failed;
 use super::{Kept, Reader, Writer};
@@ -17,6 +20,8 @@ pub struct Snapshots {
     folder: PathBuf,
     name: String,
     schema: u64,
+    /// Whose it is to write, of the clones.
+    turn: Arc<Mutex<()>>,
 }
 
 /// A snapshot that was written.
@@ -59,7 +64,7 @@ impl Snapshots {
             let what = format!("{name:?} is no name for a snapshot: give one without slashes");
             return Err(Error::new(ErrorKind::Config, what));
         }
-        Ok(Self { folder: folder.into(), name, schema })
+        Ok(Self { folder: folder.into(), name, schema, turn: Arc::default() })
     }
 
     /// Writes a snapshot taken at `taken_at`, in microseconds of Unix time. Only when all of it is on the disk does it get its name,
@@ -69,7 +74,8 @@ impl Snapshots {
     /// `Storage`: the disk is full or refused; the snapshots there were are still there. `BadKey`: a key is too long.
     pub fn write(&self, taken_at: u64, keys: impl IntoIterator<Item = Kept>) -> Result<Written, Error> {
         fs::create_dir_all(&self.folder).map_err(failed)?;
-        // One name for all attempts: what a killed process left behind is overwritten.
+        // One name for all attempts: what a killed process left behind is overwritten. So they come one after the other.
+        let _turn = self.turn.lock();
         let temporary = self.folder.join(format!("{}.tmp", self.name));
         let result = self.write_as(&temporary, taken_at, keys);
         if result.is_err() {

@@ -227,6 +227,25 @@ fn a_write_that_fails_leaves_what_there_was() {
     }
 }
 
+/// As at a shutdown while the hourly one is being written.
+#[test]
+fn two_at_once_come_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::new(folder.path(), "s", SCHEMA).unwrap();
+    let write = |name: &'static str| {
+        let keys = (0..20_000).map(|key| kept(&format!("{name}{key:05}")));
+        snapshots.clone().write(TAKEN, keys).unwrap().entries
+    };
+    std::thread::scope(|scope| {
+        let names = ["a", "bb", "ccc"];
+        let written = names.map(|name| scope.spawn(move || write(name)));
+        assert!(written.into_iter().all(|thread| thread.join().unwrap() == 20_000));
+    });
+    let newest = snapshots.newest().unwrap();
+    assert!(newest.refused.is_empty(), "{:?}", newest.refused);
+    assert_eq!((names_in(newest).unwrap().len(), files(folder.path()).len()), (20_000, 3));
+}
+
 const CHILDS_KEYS: u64 = 3000;
 
 /// Snapshot `round` of the child below.

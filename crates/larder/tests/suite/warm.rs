@@ -10,7 +10,7 @@ use std::time::Duration;
 use larder::prewarm::{Daily, Ended, Limits};
 use larder::recorder::{self, Recorder};
 use larder::remote::InProcess;
-use larder::snapshot::Snapshots;
+use larder::snapshot::{Kept, Snapshots};
 use larder::{Cache, Clock, ErrorKind, Fetched, Freshness, Options, Refresh, Rules, Tier, Time, codec};
 use larder_trace::Reader as _;
 
@@ -61,6 +61,35 @@ async fn a_restart_begins_with_what_was_hot() {
     let without: Cache<u64, u64> = Cache::builder().capacity(10).build().unwrap();
     let error = without.prewarm(kept(), limits, parse, pending()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+/// The keys of a plan that is cut short, or of which some cannot be loaded.
+#[tokio::test(start_paused = true)]
+async fn the_best_are_warmed_first_and_one_that_fails_stops_nobody() {
+    let clock = Clock::manual(START);
+    let load = |key: u64| async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if key % 10 == 7 { Err("no such row") } else { Ok(key) }
+    };
+    let build = || Cache::<u64, u64>::builder().capacity(1000).clock(clock.clone()).loader(load).build().unwrap();
+    let kept =
+        |key: u64| Kept { name: key.to_string(), size: 1, cost: 1, reads: 1.0 / (key + 1) as f32, ..Kept::default() };
+    let limits = Limits { loads_per_second: 100.0, batch: 10, concurrency: 4, ..Limits::default() };
+    let late = Limits { within: Duration::from_millis(2050), ..limits.clone() };
+    let parse = |name: &str| name.parse().ok();
+    // More than there is time for: what there is time for is planned.
+    let cache = build();
+    let report = cache.prewarm((0..5000).map(kept), late, parse, pending()).await.unwrap();
+    assert_eq!((report.ended, report.planned), (Ended::Late, 204));
+    // Ten a tenth of a second, and half a second later they are there.
+    assert!(report.warmed >= 100 && (0..100).all(|key| key % 10 == 7 || cache.local(&key).is_some()), "{report:?}");
+    // All of it, of which a tenth fails: neither twice what there is room for, nor reads.
+    let cache = build();
+    let report = cache.prewarm((0..2000).map(kept), limits, parse, pending()).await.unwrap();
+    assert_eq!((report.ended, report.planned, report.failed), (Ended::Done, 1000, 0), "{report:?}");
+    assert!(report.warmed > 850, "{report:?}");
+    let counts = cache.stats().counts;
+    assert_eq!((counts.hits, counts.misses, cache.hottest(1)), (0, 0, vec![]), "who was warmed was not read");
 }
 
 /// A day of five-minute steps: 20 keys are read between eight and nine, and others at all times, more than there is room for. `look` is called

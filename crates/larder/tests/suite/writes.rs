@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt};
 use larder::behind::{self, Behind, Sink, Write};
 use larder::remote::{Faults, InProcess};
-use larder::{Cache, Consistency, Error, ErrorKind, codec};
+use larder::{Cache, Consistency, Error, ErrorKind, Options, codec};
 use parking_lot::Mutex;
 
 /// A database of one table.
@@ -79,6 +79,18 @@ async fn a_write_through_reaches_the_origin_first_and_is_kept() {
     assert_eq!(error.kind(), ErrorKind::Config);
     let error = cache.put(text("a\nb"), text("x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadKey);
+}
+
+#[tokio::test]
+async fn what_is_written_stays_written_though_the_remote_tier_cannot_hold_it() {
+    let (database, remote) = (Database::default(), InProcess::new(1 << 20));
+    let cache = builder().remote(remote, codec::Plain).write_through(database.clone()).build().unwrap();
+    cache.put(text("1"), text("Ada")).await.unwrap();
+    let many = (0..70).fold(Options::new(), |options, tag| options.tag(format!("tag{tag}")));
+    cache.put_with(text("1"), text("Bob"), many.clone()).await.unwrap();
+    assert_eq!((database.row("users:1"), cache.local("1")), (Some(text("Bob")), Some(text("Bob"))));
+    // Who only keeps it is told.
+    assert_eq!(cache.insert_with(text("1"), text("Eve"), many).await.unwrap_err().kind(), ErrorKind::Codec);
 }
 
 #[test]

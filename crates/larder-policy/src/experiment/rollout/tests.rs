@@ -28,6 +28,8 @@ struct Host {
     treated: Treated,
     /// Stale answers of the control beyond the usual.
     control_stale: f64,
+    /// Hits that the control gains over its own ghosts.
+    control_gain: f64,
 }
 
 impl Host {
@@ -39,13 +41,13 @@ impl Host {
         let guardrails = Guardrails { stale: Some(0.01), ..Guardrails::default() };
         let seed = settings.seed;
         let experiment = Experiment::new(Settings { guardrails, ..settings }).unwrap();
-        Self { experiment, rng: Rng::new(seed), slices: 0, treated, control_stale: 0.0 }
+        Self { experiment, rng: Rng::new(seed), slices: 0, treated, control_stale: 0.0, control_gain: 0.0 }
     }
 
     fn shard(&mut self, shard: usize) -> ShardSlice {
         let Treated { gain, slower, loads, stale } = match self.experiment.arm(shard) {
             Arm::Treatment => self.treated,
-            Arm::Control => Treated { stale: self.control_stale, ..Treated::default() },
+            Arm::Control => Treated { stale: self.control_stale, gain: self.control_gain, ..Treated::default() },
         };
         let rng = &mut self.rng;
         let mut wobble = |size: f64| size * (rng.unit() - 0.5) * 12f64.sqrt();
@@ -371,6 +373,19 @@ fn small_harm_that_goes_on_is_found_in_the_long_run() {
         let Some((at, Event::RolledBack { .. })) = events.first() else { panic!("{events:?}") };
         assert!(*at > 200, "a horizon had found it: {events:?}");
     }
+}
+
+#[test]
+fn a_baseline_that_is_no_use_says_why() {
+    let mut host = Host::new(Treated::default(), 9);
+    host.control_gain = 3.0;
+    assert_eq!(host.run(100), []);
+    let is_told = |host: &Host| {
+        host.experiment.report().refusals.iter().any(|why| matches!(why, Refusal::Biased { gain } if *gain > 0.002))
+    };
+    assert!(host.experiment.state() == State::Baseline && is_told(&host), "{:?}", host.experiment.report().refusals);
+    host.control_gain = 0.0;
+    assert!(matches!(host.run(60)[..], [(_, Event::Ramped { .. }), ..]) && !is_told(&host));
 }
 
 #[test]
