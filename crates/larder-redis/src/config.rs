@@ -44,8 +44,8 @@ impl Credentials for Login {
 pub enum Target {
     /// One server.
     Single(ConnectionInfo),
-    /// The master these sentinels name, asked for at each connect. Database and protocol are those of `master`; sentinels log in as
-    /// their own addresses say.
+    /// The master these sentinels name, asked for at each connect. To it the login is that of the [`credentials`](RedisConfig::credentials); to the
+    /// sentinels, what their own addresses say.
     Sentinel {
         /// The sentinels.
         nodes: Vec<ConnectionInfo>,

@@ -52,3 +52,8 @@ pub use recording::{RecordReader, RecordStream};
 pub use steer::{Steering, SteeringState};
 pub use store::RedisStore;
 pub use stream::{StreamOptions, StreamSink};
+
+/// Compiles the README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -31,8 +31,8 @@ const STEP: u32 = 200;
 pub struct Audit {
     /// The probability with which it was drawn.
     pub probability: f64,
-    /// The probability with which it was foreseen to be stale.
-    pub stale: f64,
+    /// The probability with which it was foreseen to be stale, if that was.
+    pub stale: Option<f64>,
 }
 
 /// The stale rate as it can be published.
@@ -227,32 +227,34 @@ impl Audits {
         self.loads += 1.0;
     }
 
-    /// The probability with which to audit a hit foreseen to be stale with probability `stale`.
-    fn probability(&self, stale: f64) -> f64 {
+    /// The probability with which to audit a hit foreseen to be stale with probability `stale`; as the objective allows, if nothing was.
+    fn probability(&self, stale: Option<f64>) -> f64 {
+        let stale = stale.unwrap_or(self.objective);
         (self.scale * (stale / self.objective).sqrt().clamp(SPREAD.0, SPREAD.1)).min(MOST)
     }
 
-    /// Draws a hit foreseen to be stale with probability `stale`, `unit` being uniform between 0 and 1: the probability it was
-    /// drawn with, if it was.
+    /// Draws a hit foreseen to be stale with probability `stale`, `unit` being uniform between 0 and 1.
     #[inline]
-    pub(super) fn draw(&self, stale: f64, unit: f64) -> Option<f64> {
+    pub(super) fn draw(&self, stale: Option<f64>, unit: f64) -> Option<Audit> {
         // Most are out whatever they were foreseen to be.
         if unit >= self.scale * SPREAD.1 {
             return None;
         }
         let probability = self.probability(stale);
-        (unit < probability).then_some(probability)
+        (unit < probability).then_some(Audit { probability, stale })
     }
 
     /// What the origin said of a hit that was drawn: stale wholly, not, or (a grace) with some probability.
     pub(super) fn found(&mut self, audit: Audit, stale: f64) {
         self.audits += 1.0;
-        self.foreseen += audit.stale;
+        self.foreseen += audit.stale.unwrap_or(self.objective);
         if !(audit.probability > 0.0 && stale.is_finite()) {
             return;
         }
-        let relative = self.scale / audit.probability;
-        self.compare((audit.stale * relative, stale * relative));
+        if let Some(foreseen) = audit.stale {
+            let relative = self.scale / audit.probability;
+            self.compare((foreseen * relative, stale * relative));
+        }
         self.drawn += 1.0 / audit.probability;
         self.answered += 1.0 / audit.probability;
         let weight = stale / audit.probability;
@@ -336,9 +338,8 @@ mod tests {
             // The model errs by a half.
             let stale = f64::from(u8::from(rng.unit() < 1.5 * foreseen));
             stale_reads += stale;
-            let probability = audits.probability(foreseen);
-            if rng.unit() < probability {
-                audits.found(Audit { probability, stale: foreseen }, stale);
+            if let Some(audit) = audits.draw(Some(foreseen), rng.unit()) {
+                audits.found(audit, stale);
             }
         }
         (stale_reads / reads as f64, audits.measured().unwrap())
@@ -352,8 +353,7 @@ mod tests {
             audits.read();
             audits.loaded();
             let (stale, unit) = (if rng.unit() < 0.5 { 0.02 } else { 0.08 }, rng.unit());
-            let Some(probability) = audits.draw(stale, unit) else { continue };
-            let audit = Audit { probability, stale };
+            let Some(audit) = audits.draw(Some(stale), unit) else { continue };
             // Half of them are never asked.
             if rng.unit() < 0.5 {
                 audits.forgone(audit);
@@ -390,10 +390,9 @@ mod tests {
         let mut drawn = 0;
         for _ in 0..1_000_000 {
             audits.read();
-            let probability = audits.probability(0.01);
-            if rng.unit() < probability {
+            if let Some(audit) = audits.draw(Some(0.01), rng.unit()) {
                 drawn += 1;
-                audits.found(Audit { probability, stale: 0.01 }, 0.0);
+                audits.found(audit, 0.0);
             }
         }
         // Without loads: the little that reads allow.

@@ -31,6 +31,9 @@ const BIAS: (f64, f64) = (0.3, 5.0);
 const FALLEN: f64 = 0.9;
 /// Reads the share foreseen is averaged over.
 const AVERAGE: (f64, f64) = (500.0, 1000.0);
+/// Hits decided on that the charge for others is averaged over, and for how many of them the objective counts.
+const DECIDED: f64 = 1000.0;
+const EXPECTED: f64 = 20.0;
 
 /// Keeps the share of stale reads at an objective.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub(super) struct Controller {
     debt: f64,
     /// Stale reads foreseen and then known, of late.
     seen: (f64, f64),
+    /// What hits it decided on were charged of late, and their number.
+    decided: (f64, f64),
     /// Another steers: the sums are of what happened since the two last met.
     follows: bool,
 }
@@ -68,6 +73,7 @@ impl Controller {
             since_step: 0,
             debt: 0.0,
             seen: (0.0, 0.0),
+            decided: (0.0, 0.0),
             follows: false,
         }
     }
@@ -133,6 +139,7 @@ impl Controller {
         let ratio = self.objective / before;
         self.threshold *= ratio;
         self.foreseen *= ratio;
+        self.decided.0 *= ratio;
         self.fallen = self.threshold;
         self.era = self.era.wrapping_add(1);
         self.debt = 0.0;
@@ -156,6 +163,23 @@ impl Controller {
     /// It was served although stale with probability `stale`.
     #[inline]
     pub(super) fn served(&mut self, stale: f64) {
+        self.charge(stale);
+        self.decided.0 += stale;
+        self.decided.1 += 1.0;
+    }
+
+    /// It was served, and not by its decision: charged as those are that it decides on. Left out, it would leave to these the allowance of all
+    /// misses.
+    pub(super) fn passed(&mut self) {
+        let (stale, hits) = self.decided;
+        self.charge((stale + EXPECTED * self.objective) / (hits + EXPECTED));
+        if hits > DECIDED {
+            self.decided = (stale / 2.0, hits / 2.0);
+        }
+    }
+
+    #[inline]
+    fn charge(&mut self, stale: f64) {
         self.foreseen += stale;
         self.debt += stale;
     }
@@ -243,6 +267,28 @@ mod tests {
             let share = realised(0.5, bias, 300_000);
             assert!((0.85..1.12).contains(&(share / 0.01)), "{bias}: {share}");
         }
+    }
+
+    #[test]
+    fn hits_it_does_not_decide_on_buy_the_others_nothing() {
+        let mut controller = Controller::new(0.01);
+        let mut stale = 0.0;
+        for at in 0..300_000 {
+            controller.read();
+            let truth = (0.5 * controller.threshold()).min(1.0);
+            // Of two reads one is a hit, of ten hits one its decision.
+            match at % 20 {
+                1 => {
+                    controller.served(truth);
+                    controller.correct(truth, truth);
+                }
+                odd if odd % 2 == 1 => controller.passed(),
+                _ => continue,
+            }
+            stale += truth;
+        }
+        let ratio = stale / 300_000.0 / 0.01;
+        assert!((0.85..1.1).contains(&ratio), "{ratio}");
     }
 
     #[test]

@@ -59,6 +59,19 @@ impl Group {
     fn charge(&self, stale: f64) -> f64 {
         stale * self.audits.bias()
     }
+
+    /// What was served and drawn for `audit` had changed, or not; `share` is one over the chance that was foreseen of that.
+    fn found(&mut self, audit: Audit, changed: bool, share: f64) {
+        let known = if changed { 1.0 } else { 0.0 };
+        // How long ago it changed is foreseen only, where that was.
+        let is_graced = !self.freshness.grace.is_zero();
+        let stale = audit.stale.filter(|_| is_graced).map_or(known, |stale| known * (stale * share).min(1.0));
+        let charged = audit.stale.filter(|_| self.suspended.is_none()).map(|stale| self.charge(stale));
+        self.audits.found(audit, stale);
+        if let Some(charged) = charged {
+            self.controller.correct(charged, stale);
+        }
+    }
 }
 
 /// The greatest chance of being stale that is ever served.
@@ -201,7 +214,7 @@ impl Engine {
             return Decision::Load;
         }
         if let Some(ttl) = freshness.starting
-            && self.looks < STARTING_LOOKS
+            && self.starts(freshness)
         {
             let is_fresh = age < ttl.as_secs_f64();
             self.groups[usize::from(record.group)].audits.unread();
@@ -239,14 +252,17 @@ impl Engine {
         serve(record, group, &mut self.rng, stale)
     }
 
+    /// Whether its starting lifetime is still kept to.
+    fn starts(&self, freshness: &Freshness) -> bool {
+        freshness.starting.is_some() && self.looks < STARTING_LOOKS
+    }
+
     /// The origin was not asked about a hit drawn for an audit: another load is under way, or it failed.
     pub fn forgo(&mut self, subject: Subject, audit: Audit) {
         let group = &mut self.groups[usize::from(self.classes.all[usize::from(subject.class().0)].group)];
         group.audits.forgone(audit);
-        let charged = group.charge(audit.stale);
-        if group.suspended.is_none()
-            && let Some(slot) = self.place_of(subject)
-        {
+        let charged = audit.stale.filter(|_| group.suspended.is_none()).map(|stale| group.charge(stale));
+        if let (Some(charged), Some(slot)) = (charged, self.place_of(subject)) {
             self.records[slot].cached.served_stale += charged as f32;
         }
     }
@@ -270,7 +286,6 @@ impl Engine {
         let is_marked = flips.is_marked();
         let flipping = &mut self.classes.all[usize::from(self.records[slot].class.0)].flipping;
         *flipping = (*flipping + u32::from(is_marked)).saturating_sub(u32::from(was_marked));
-        let grace = self.groups[group].freshness.grace.as_secs_f64();
         if let (Some(changed), false) = (changed, is_marked || self.is_frozen) {
             let foreseen = self.foresee(&self.records[slot], since, age);
             // Reads that come at a constant rate are foreseen to be stale by the square of the age: of those since the question nothing is known.
@@ -282,13 +297,7 @@ impl Engine {
             let known = if changed { served * share } else { 0.0 };
             self.groups[group].controller.correct(served, known);
             if let Some(audit) = load.audit {
-                let stale = if changed { if grace > 0.0 { (audit.stale * share).min(1.0) } else { 1.0 } } else { 0.0 };
-                let group = &mut self.groups[group];
-                let charged = group.charge(audit.stale);
-                group.audits.found(audit, stale);
-                if group.suspended.is_none() {
-                    group.controller.correct(charged, stale);
-                }
+                self.groups[group].found(audit, changed, share);
             }
             self.learn(slot, &foreseen, since, asked, changed, exact);
         } else if let Some(audit) = load.audit {
@@ -540,8 +549,8 @@ struct Foreseen {
 fn serve(record: &mut Record, group: &mut Group, rng: &mut Rng, stale: f64) -> Decision {
     let charged = group.charge(stale);
     group.controller.served(charged);
-    if let Some(probability) = group.audits.draw(stale, rng.unit()) {
-        return Decision::Audit(super::Audit { probability, stale });
+    if let Some(audit) = group.audits.draw(Some(stale), rng.unit()) {
+        return Decision::Audit(audit);
     }
     record.cached.served_stale += charged as f32;
     Decision::Serve
@@ -549,6 +558,7 @@ fn serve(record: &mut Record, group: &mut Group, rng: &mut Rng, stale: f64) -> D
 
 mod lives;
 mod other;
+mod passive;
 mod subjects;
 #[cfg(test)]
 mod tests;

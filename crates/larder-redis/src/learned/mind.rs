@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ahash::{HashMap, RandomState};
 use larder::Clock;
-use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded, Measured, Subject};
+use larder_policy::freshness::{Audit, Engine, Evidence, Loaded, Measured, Subject};
 use larder_policy::{KeyHash, Time};
 use parking_lot::Mutex;
 use redis::Value;
@@ -14,8 +14,8 @@ use super::{Given, LearnedConfig};
 
 /// So many keys are remembered; beyond, those whose time has passed are forgotten, and if that is not enough, all.
 const MOST: usize = 200_000;
-/// A key not set so long after it was missed is not being loaded any more (µs).
-const LOADING: u64 = 300_000_000;
+/// A key not set so long after it was missed is not being loaded any more.
+const LOADING: Duration = Duration::from_secs(300);
 
 /// What a [`Learned`](super::Learned) connection did.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -33,7 +33,7 @@ pub struct LearnedState {
     pub given: u64,
     /// Keys it remembers.
     pub keys: usize,
-    /// The measured share of outdated reads, as soon as there is one.
+    /// The measured share of outdated reads, whoever set what was read and for however long; as soon as there is one, and an objective.
     pub outdated: Option<Measured>,
 }
 
@@ -51,14 +51,23 @@ struct Inner {
     state: LearnedState,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Known {
-    /// When what was set last leaves by itself.
+    /// Until when a hit is what was set here, for no longer than was chosen.
     until: Time,
     /// Since when it is being loaded.
     loading: Option<Time>,
     /// What for, if a hit was made a miss.
-    audit: Option<Audit>,
+    check: Option<Box<Check>>,
+}
+
+/// A hit that was made a miss, to have it compared with what the origin has.
+struct Check {
+    subject: Subject,
+    audit: Audit,
+    /// The digest of what was found: it may be another process's.
+    found: u64,
+    since: Time,
 }
 
 impl Mind {
@@ -78,7 +87,9 @@ impl Mind {
 
     pub(super) fn state(&self) -> LearnedState {
         let inner = self.inner.lock();
-        LearnedState { keys: inner.known.len(), outdated: inner.engine.measured(None), ..inner.state }
+        // Without an objective nothing is audited.
+        let outdated = inner.engine.measured(None).filter(|_| self.config.freshness.objective().is_some());
+        LearnedState { keys: inner.known.len(), outdated, ..inner.state }
     }
 
     /// The lifetime of a value that is about to be set; `None` leaves it as the caller wants it.
@@ -99,13 +110,16 @@ impl Mind {
         let size = u32::try_from(value.len()).unwrap_or(u32::MAX);
         let inner = &mut *self.inner.lock();
         let subject = inner.subject(hash, key, size);
-        let known = inner.known.get(&hash).copied().unwrap_or_default();
+        let known = inner.known.remove(&hash).unwrap_or_default();
         // A key nobody missed is written because it changed, just now.
-        let began = known.loading.filter(|since| since.0 + LOADING > now.0).unwrap_or(now);
-        let mut load = Loaded::new(began, Evidence::Digest(digest));
-        if let Some(audit) = known.audit {
-            load = load.audit(audit);
+        let began = known.loading.filter(|&since| is_recent(since, now)).unwrap_or(now);
+        match known.check {
+            Some(check) if is_recent(check.since, now) => {
+                inner.engine.answered(subject, check.since, check.audit, check.found != digest);
+            }
+            check => forgo(&mut inner.engine, check),
         }
+        let load = Loaded::new(began, Evidence::Digest(digest));
         // There is nothing behind a plain value that could serve it stale: it goes when it is no longer fresh enough.
         let chosen = inner.engine.loaded(subject, now, load).logical;
         let ttl = match (given, self.config.given) {
@@ -117,8 +131,10 @@ impl Mind {
             Some(_) => inner.state.chosen += 1,
             None => inner.state.given += 1,
         }
-        let until = now.plus(ttl.or(given).unwrap_or(chosen));
-        inner.remember(hash, Known { until, loading: None, audit: None }, now);
+        // What lives longer than that is not the engine's doing.
+        let lifetime = ttl.or(given).filter(|&ttl| ttl <= chosen);
+        let until = lifetime.map_or(Time(0), |ttl| now.plus(ttl));
+        inner.remember(hash, Known { until, ..Known::default() }, now);
         ttl
     }
 
@@ -136,7 +152,8 @@ impl Mind {
                     let hash = self.hash(key);
                     let subject = inner.subject(hash, key, 0);
                     inner.engine.changed(subject, now);
-                    inner.known.remove(&hash);
+                    let known = inner.known.remove(&hash);
+                    forgo(&mut inner.engine, known.and_then(|known| known.check));
                 }
             }
             // What a SET says was learned when its lifetime was chosen.
@@ -154,32 +171,32 @@ impl Mind {
         let is_hit = *value != Value::Nil;
         let hash = self.hash(key);
         let inner = &mut *self.inner.lock();
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let known = |inner: &Inner| inner.known.get(&hash).copied().unwrap_or_default();
+        let subject = inner.subject(hash, key, u32::try_from(size).unwrap_or(u32::MAX));
         inner.state.reads += 1;
-        if is_hit {
-            inner.state.hits += 1;
-            let decision = inner.engine.read_known(hash, now, true).unwrap_or_else(|| {
-                let subject = inner.subject(hash, key, size);
-                inner.engine.read(subject, now, true)
-            });
-            let Decision::Audit(audit) = decision else { return };
-            if may_audit && self.config.audits {
-                inner.state.audits += 1;
-                inner.remember(hash, Known { loading: Some(now), audit: Some(audit), ..known(inner) }, now);
-                *value = Value::Nil;
-            } else {
-                let subject = inner.subject(hash, key, size);
-                inner.engine.forgo(subject, audit);
-            }
+        if !is_hit {
+            inner.engine.read(subject, now, false);
+            let known = inner.known.remove(&hash).unwrap_or_default();
+            let loading = known.loading.filter(|&since| is_recent(since, now)).or(Some(now));
+            // What is found next is somebody else's, unless it is set here.
+            inner.remember(hash, Known { until: Time(0), loading, ..known }, now);
             return;
         }
-        let (known, subject) = (known(inner), inner.subject(hash, key, size));
-        // What left because its time was over can still be compared with what comes next.
-        let expired = known.until != Time(0) && known.until <= now;
-        inner.engine.read(subject, now, expired);
-        let loading = known.loading.filter(|since| since.0 + LOADING > now.0).or(Some(now));
-        inner.remember(hash, Known { loading, ..known }, now);
+        inner.state.hits += 1;
+        let known = inner.known.get(&hash);
+        let is_own = known.is_some_and(|known| now < known.until);
+        let Some(audit) = inner.engine.served(subject, now, is_own) else { return };
+        // One check of a key at a time: whoever loads answers for both otherwise, and another reader waits for it.
+        let is_pending = known.and_then(|known| known.check.as_ref()).is_some_and(|check| is_recent(check.since, now));
+        if is_pending || !may_audit || !self.config.audits {
+            inner.engine.forgo(subject, audit);
+            return;
+        }
+        inner.state.audits += 1;
+        let known = inner.known.remove(&hash).unwrap_or_default();
+        forgo(&mut inner.engine, known.check);
+        let Value::BulkString(found) = std::mem::replace(value, Value::Nil) else { return };
+        let check = Check { subject, audit, found: self.hasher.hash_one(&found[..]), since: now };
+        inner.remember(hash, Known { loading: Some(now), check: Some(Box::new(check)), ..known }, now);
     }
 
     fn is_ours(&self, key: &[u8]) -> bool {
@@ -198,13 +215,36 @@ impl Inner {
 
     fn remember(&mut self, hash: KeyHash, known: Known, now: Time) {
         if self.known.len() >= MOST && !self.known.contains_key(&hash) {
-            self.known.retain(|_, known| known.until > now);
+            self.keep(|known| known.until > now);
             if self.known.len() >= MOST {
-                self.known.clear();
+                self.keep(|_| false);
             }
         }
         self.known.insert(hash, known);
     }
+
+    fn keep(&mut self, is_kept: impl Fn(&Known) -> bool) {
+        let Self { engine, known, .. } = self;
+        known.retain(|_, known| {
+            let is_kept = is_kept(known);
+            if !is_kept {
+                forgo(engine, known.check.take());
+            }
+            is_kept
+        });
+    }
+}
+
+/// Nobody will say what the origin has.
+fn forgo(engine: &mut Engine, check: Option<Box<Check>>) {
+    if let Some(check) = check {
+        engine.forgo(check.subject, check.audit);
+    }
+}
+
+/// Whether a load that began then may still be under way.
+fn is_recent(since: Time, now: Time) -> bool {
+    now.since(since) < LOADING
 }
 
 impl std::fmt::Debug for Mind {
@@ -306,5 +346,134 @@ mod tests {
             mind.lifetime_at(Time(SECOND), key.as_bytes(), b"x", None);
         }
         assert!(mind.state().keys <= MOST);
+    }
+
+    /// What became of reads that several processes made of one Redis.
+    struct Shared {
+        /// The share of outdated reads.
+        outdated: f64,
+        /// What each process says of it.
+        measured: Vec<Measured>,
+    }
+
+    /// Keys whose rates of change differ a hundredfold, read by processes at random, each of which loads what it misses. Of the first third
+    /// of the reads nothing is counted.
+    fn share(processes: u32, objective: f64, given: Option<Duration>) -> Shared {
+        const KEYS: u32 = 300;
+        const READS: u64 = 600_000;
+        let freshness = larder::Freshness::stale_reads(objective).unwrap();
+        let minds: Vec<_> =
+            (0..processes).map(|_| Mind::new(LearnedConfig::new(freshness.clone(), &["page:"]))).collect();
+        let names: Vec<_> = (0..KEYS).map(|key| format!("page:{key}")).collect();
+        let mut rng = larder_policy::Rng::new(7);
+        // The origin's version and when the next comes (s); what the Redis has, until when (µs).
+        let mut keys: Vec<(u64, f64, u64, u64)> = vec![(1, 0.0, 0, 0); KEYS as usize];
+        let mut outdated = 0u32;
+        for read in 0..READS {
+            // 20 reads a second, of which popular keys have more.
+            let now = Time(1_000_000_000 + read * 50_000);
+            let key = (f64::from(KEYS) * rng.unit() * rng.unit()) as usize;
+            let (version, next, held, until) = &mut keys[key];
+            while *next < now.0 as f64 * 1e-6 {
+                *version += 1;
+                *next += -(1.0 - rng.unit()).ln() * 100.0 * 100f64.powf((key * 7 % 10) as f64 / 10.0);
+            }
+            let mind = &minds[rng.below(processes) as usize];
+            let (name, is_counted) = (names[key].as_bytes(), read >= READS / 3);
+            let mut answer = if *until > now.0 { Value::BulkString(held.to_le_bytes().to_vec()) } else { Value::Nil };
+            mind.learn_at(now, &Command::Get(name), &mut answer, true);
+            if answer != Value::Nil {
+                outdated += u32::from(is_counted && held != version);
+                continue;
+            }
+            *held = *version;
+            let ttl = mind.lifetime_at(now, name, &held.to_le_bytes(), given).or(given).unwrap();
+            *until = now.plus(ttl).0;
+        }
+        let outdated = f64::from(outdated) / (READS - READS / 3) as f64;
+        let measured = minds.iter().filter_map(|mind| mind.state().outdated).collect();
+        Shared { outdated, measured }
+    }
+
+    #[test]
+    fn processes_that_share_a_redis_meet_the_objective_together() {
+        let Shared { outdated, measured, .. } = share(10, 0.05, None);
+        assert!((0.03..0.065).contains(&outdated), "{outdated}");
+        let covered = measured.iter().filter(|measured| (measured.low..=measured.high).contains(&outdated)).count();
+        assert!(covered >= 8, "{outdated}, {measured:?}");
+    }
+
+    #[test]
+    fn lifetimes_that_stand_are_measured_however_long() {
+        let Shared { outdated, measured, .. } = share(2, 0.05, Some(Duration::from_secs(3600)));
+        assert!(outdated > 0.1, "{outdated}");
+        for Measured { low, high, is_certifiable, .. } in measured {
+            assert!(is_certifiable && low > 0.05 && (low..=high).contains(&outdated), "{low} to {high}, {outdated}");
+        }
+    }
+
+    /// Reads a key, which is there, until that is answered as a miss.
+    fn drawn(mind: &Mind, now: Time, key: &'static [u8]) {
+        let is_drawn = (0..100_000).any(|_| {
+            let mut answer = hit();
+            mind.learn_at(now, &get(key), &mut answer, true);
+            answer == Value::Nil
+        });
+        assert!(is_drawn);
+    }
+
+    /// What audits stand for: those drawn and done with, and of these those that were answered.
+    fn audited(mind: &Mind) -> (f64, f64) {
+        let audited = mind.inner.lock().engine.audited();
+        (audited.drawn, audited.answered)
+    }
+
+    #[test]
+    fn one_check_of_a_key_waits_at_a_time() {
+        let (mind, now) = (mind(), Time(SECOND));
+        drawn(&mind, now, b"page:1");
+        assert_eq!(audited(&mind), (0.0, 0.0));
+        for _ in 0..20_000 {
+            let mut answer = hit();
+            mind.learn_at(now, &get(b"page:1"), &mut answer, true);
+            assert_eq!(answer, hit(), "another one waits");
+        }
+        let (forgone, none) = audited(&mind);
+        assert!(forgone > 0.0 && none == 0.0 && mind.state().audits == 1, "{:?}", mind.state());
+        mind.lifetime_at(now, b"page:1", b"value", None);
+        let (done, answered) = audited(&mind);
+        assert!(answered > 0.0 && (done - answered - forgone).abs() < 1e-6, "{done} {answered} {forgone}");
+    }
+
+    #[test]
+    fn a_check_that_nobody_answers_in_time_is_forgone() {
+        let late = Time(SECOND).plus(LOADING);
+        let ways: [fn(&Mind, Time); 3] = [
+            |mind, late| _ = mind.lifetime_at(late, b"page:1", b"value", None),
+            |mind, _| mind.learn_at(Time(SECOND), &Command::Delete(vec![b"page:1"]), &mut Value::Int(1), true),
+            |mind, _| {
+                for key in 0..MOST {
+                    mind.lifetime_at(Time(SECOND), format!("page:new:{key}").as_bytes(), b"x", None);
+                }
+            },
+        ];
+        for (at, way) in ways.iter().enumerate() {
+            let mind = mind();
+            drawn(&mind, Time(SECOND), b"page:1");
+            way(&mind, late);
+            let (done, answered) = audited(&mind);
+            assert!(done > 0.0 && answered == 0.0, "{at}: {done} {answered}");
+        }
+    }
+
+    #[test]
+    fn without_an_objective_nothing_is_checked_or_said_to_be_measured() {
+        let mind = Mind::new(LearnedConfig::new(larder::Freshness::fixed_ttl(Duration::from_secs(5)), &["page:"]));
+        for read in 0..10_000 {
+            let mut answer = hit();
+            mind.learn_at(Time(SECOND + read), &get(b"page:1"), &mut answer, true);
+            assert_eq!(answer, hit());
+        }
+        assert_eq!(mind.state().outdated, None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder::remote::{Name, envelope};
+use larder::remote::{Name, envelope, names};
 use larder_policy::eviction::Removal;
 use larder_policy::learned::Standing;
 use larder_policy::{Access, Capacity, Evicted, Inserted, KeyHash, Lookup, Op, PolicySpec, Shard, Slot, Time, Work};
@@ -19,6 +19,12 @@ pub(super) fn weight(name: &str, bytes: usize) -> u32 {
 /// The hash of a name that every process computes alike.
 pub(super) fn hash(name: &str) -> KeyHash {
     KeyHash::mix(envelope::fingerprint(name))
+}
+
+/// Names of keys have a namespace and a colon; marks and leases are none of our business.
+pub(super) fn namespace_of_key(name: &str) -> Option<&str> {
+    let namespace = names::namespace(name);
+    (name.as_bytes().get(namespace.len()) == Some(&b':')).then_some(namespace)
 }
 
 /// What became of a fill.

@@ -39,9 +39,8 @@ struct Keeper {
     scanned: Option<Instant>,
     /// Names still to be looked at.
     verifying: Vec<Name>,
-    /// Namespaces still to be scanned, and the cursor in the last of them.
-    scanning: Vec<String>,
-    cursor: String,
+    /// Where a scan under way goes on.
+    cursor: Option<String>,
 }
 
 /// Steers, for ever: a task for each server, so that none waits for another that is silent.
@@ -81,8 +80,7 @@ fn slots() -> Cmd {
 
 /// Steers one server, for ever.
 async fn keep_one(link: Arc<Link>, steer: Arc<Steer>, node: Arc<Node>) {
-    let (read, scanned, cursor) = (None, None, "0".to_owned());
-    let mut keeper = Keeper { link, steer, node, read, scanned, verifying: Vec::new(), scanning: Vec::new(), cursor };
+    let mut keeper = Keeper { link, steer, node, read: None, scanned: None, verifying: Vec::new(), cursor: None };
     loop {
         let wait = keeper.wait();
         let _ = timeout(wait, keeper.node.wake.notified()).await;
@@ -102,7 +100,7 @@ impl Keeper {
             return Duration::ZERO;
         }
         let (has_peers, sweeps) = self.pilot(|pilot| (pilot.has_peers(), pilot.sweep));
-        match (has_peers, sweeps || !self.scanning.is_empty()) {
+        match (has_peers, sweeps || self.cursor.is_some()) {
             (true, _) => SOON,
             (false, true) => SCAN_EVERY.min(self.steer.config.every),
             (false, false) => self.steer.config.every,
@@ -204,29 +202,34 @@ impl Keeper {
     /// Looks at some keys of the server, if there may be some of ours that the directory does not know.
     async fn scan(&mut self) -> Result<(), Error> {
         let count = self.steer.config.scan.div_ceil(10);
-        if self.scanning.is_empty() && count > 0 && self.pilot(|pilot| std::mem::take(&mut pilot.sweep)) {
-            self.scanning = self.pilot(|pilot| pilot.namespaces());
-            "0".clone_into(&mut self.cursor);
-        }
-        let Some(namespace) = self.scanning.last() else {
-            if count > 0 && self.pilot(Pilot::swept) {
-                // Now there is a limit to be set.
-                self.read = None;
-            }
+        if count == 0 {
             return Ok(());
-        };
-        self.scanned = Some(Instant::now());
-        let mut scan = cmd("SCAN");
-        scan.arg(&self.cursor).arg("MATCH").arg(format!("{}:*", escaped(namespace))).arg("COUNT").arg(count);
-        let answer = self.link.ask(self.node.place().as_ref(), &scan).await?;
-        let (cursor, names): (String, Vec<Vec<u8>>) =
-            redis::from_redis_value(answer).map_err(|_| self.link.confused())?;
-        if cursor == "0" {
-            self.scanning.pop();
         }
-        self.cursor = cursor;
-        let names = names.into_iter().filter_map(|name| Some(Name::from(String::from_utf8(name).ok()?))).collect();
-        let names = self.pilot(|pilot| pilot.unknown(names));
+        if self.cursor.is_none() && self.pilot(Pilot::begins_sweep) {
+            self.cursor = Some("0".to_owned());
+        }
+        if let Some(cursor) = &self.cursor {
+            self.scanned = Some(Instant::now());
+            // Without `MATCH`, which would take a scan of everything for each namespace.
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor).arg("COUNT").arg(count);
+            let answer = self.link.ask(self.node.place().as_ref(), &scan).await?;
+            let (next, names): (String, Vec<Vec<u8>>) =
+                redis::from_redis_value(answer).map_err(|_| self.link.confused())?;
+            let texts = names.iter().filter_map(|name| std::str::from_utf8(name).ok());
+            let unknown = self.pilot(|pilot| pilot.unknown(texts));
+            self.adopt(&unknown).await?;
+            self.cursor = Some(next).filter(|next| next != "0");
+        }
+        if self.cursor.is_none() && self.pilot(Pilot::swept) {
+            // Now there is a limit to be set.
+            self.read = None;
+        }
+        Ok(())
+    }
+
+    /// Takes those of the names that are values of ours into the directory.
+    async fn adopt(&self, names: &[Name]) -> Result<(), Error> {
         if names.is_empty() {
             return Ok(());
         }
@@ -267,10 +270,4 @@ fn one(command: &str, name: &Name) -> Cmd {
     let mut cmd = cmd(command);
     cmd.arg(&**name);
     cmd
-}
-
-/// A text as a pattern that matches it alone.
-fn escaped(text: &str) -> String {
-    let escape = |letter: char| [Some('\\').filter(|_| "*?[]^-\\".contains(letter)), Some(letter)];
-    text.chars().flat_map(escape).flatten().collect()
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use larder::remote::{Item, Name, envelope, names};
 use larder_policy::{Op, PolicySpec, Time};
 
-use super::directory::{Directory, Filled, Room, access, hash, weight};
+use super::directory::{Directory, Filled, Room, access, hash, namespace_of_key, weight};
 use super::guard::Guard;
 use super::limit::{Limit, Verdict};
 use super::peers::{Event, Hello, Kind, Peers};
@@ -41,8 +41,8 @@ pub(super) struct Pilot {
     /// Whether the server has a limit, and which.
     limited: bool,
     maxmemory: u64,
-    /// Whether it had no keys when last asked.
-    was_empty: bool,
+    /// Keys it had when last asked.
+    keys: u64,
     /// Keys of the server that are in no directory: others', and none of ours as long as there are not many more of them.
     strangers: u64,
     /// Those that have to leave.
@@ -86,7 +86,7 @@ impl Pilot {
             on: true,
             limited: false,
             maxmemory: 0,
-            was_empty: false,
+            keys: 0,
             strangers: 0,
             evicted: Vec::new(),
             filling: HashMap::default(),
@@ -129,19 +129,37 @@ impl Pilot {
         self.peers.count() > 1
     }
 
-    /// Names of keys have a namespace and a colon; marks and leases are none of our business.
     fn concerns(&mut self, name: &str) -> bool {
-        let namespace = names::namespace(name);
-        if name.as_bytes().get(namespace.len()) != Some(&b':') {
-            return false;
-        }
+        let Some(namespace) = namespace_of_key(name) else { return false };
         if !self.namespaces.contains(namespace) {
             self.namespaces.insert(namespace.to_owned());
-            if !self.was_empty {
-                (self.sweep, self.learning, self.learned) = (true, true, 0);
-            }
+            self.met_namespace();
         }
         true
+    }
+
+    /// What the server has of a new namespace is unknown. The others' keys are steered meanwhile, unless they may be the few.
+    fn met_namespace(&mut self) {
+        if self.keys > 0 {
+            (self.sweep, self.moving) = (true, true);
+        }
+        if self.is_mostly_unknown() {
+            (self.learning, self.learned) = (true, 0);
+        }
+    }
+
+    /// Whether the server had more keys that are in no directory than keys that are.
+    fn is_mostly_unknown(&self) -> bool {
+        self.strangers() > self.known()
+    }
+
+    fn strangers(&self) -> u64 {
+        self.keys.saturating_sub(self.known())
+    }
+
+    /// Names in the directories of all processes, about.
+    fn known(&self) -> u64 {
+        self.directory.as_ref().map_or(0, Directory::len) as u64 * self.peers.count()
     }
 
     /// What the Redis had under `name`.
@@ -347,7 +365,7 @@ impl Pilot {
         self.learned += std::mem::take(&mut self.filled);
         let Verdict { limit, evicted } = self.limit.read(info, ours, since);
         self.limited = limit.is_some();
-        (self.maxmemory, self.was_empty) = (info.maxmemory, info.keys == 0);
+        (self.maxmemory, self.keys) = (info.maxmemory, info.keys);
         self.counts.evicted_by_server += evicted;
         self.learn(info);
         let limit = limit.filter(|_| !self.learning).map_or(UNLIMITED, |limit| (limit / processes).max(1));
@@ -357,8 +375,7 @@ impl Pilot {
         {
             (self.control, self.guard) = (control, None);
         }
-        let known = self.directory.as_ref().map_or(0, Directory::len) as u64 * processes;
-        let strangers = info.keys.saturating_sub(known);
+        let (known, strangers) = (self.known(), self.strangers());
         // While we learn, a scan is under way; names that the server has evicted meanwhile hide strangers until they are found to be gone, and
         // a scan for those would begin again and again.
         self.sweep |= !self.learning && strangers > self.strangers.saturating_add((known / 20).max(MORE));
@@ -391,8 +408,7 @@ impl Pilot {
 
     /// Without a scan, most keys are known once we have filled the whole server, or as many as it has.
     fn learn(&mut self, info: &ServerInfo) {
-        let known = self.directory.as_ref().map_or(0, Directory::len) as u64 * self.peers.count();
-        if self.config.scan == 0 && (self.learned >= info.maxmemory || known >= info.keys) {
+        if self.config.scan == 0 && (self.learned >= info.maxmemory || self.strangers() == 0) {
             self.learning = false;
         }
     }
@@ -414,10 +430,14 @@ impl Pilot {
     }
 
     /// Of names the server has, those that are ours and unknown.
-    pub(super) fn unknown(&mut self, names: Vec<Name>) -> Vec<Name> {
+    pub(super) fn unknown<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Name> {
         let Some(directory) = &self.directory else { return Vec::new() };
-        let is_ours = |name: &Name| self.peers.owner(hash(name)).is_none() && !directory.holds(name);
-        names.into_iter().filter(is_ours).collect()
+        let is_ours = |name: &&str| {
+            namespace_of_key(name).is_some_and(|namespace| self.namespaces.contains(namespace))
+                && self.peers.owner(hash(name)).is_none()
+                && !directory.holds(name)
+        };
+        names.filter(is_ours).map(Name::from).collect()
     }
 
     /// A value of ours that was found on the server.
@@ -432,19 +452,20 @@ impl Pilot {
         self.take_victims(steers);
     }
 
-    /// All the server's keys have been looked at. Whether that was waited for.
+    /// Whether to look at all the server's keys now: some of ours may be unknown.
+    pub(super) fn begins_sweep(&mut self) -> bool {
+        std::mem::take(&mut self.sweep) && !self.namespaces.is_empty()
+    }
+
+    /// All the server's keys have been looked at, but for some of what another sweep is wanted for by now. Whether that was waited for.
     pub(super) fn swept(&mut self) -> bool {
         self.moving &= self.sweep;
-        let learning = self.learning && self.sweep;
-        std::mem::replace(&mut self.learning, learning)
+        let learning = self.learning && self.sweep && self.is_mostly_unknown();
+        std::mem::replace(&mut self.learning, learning) && !learning
     }
 
     fn room(&self) -> Room {
         if self.moving || self.learning { Room::Grows } else { Room::Stays }
-    }
-
-    pub(super) fn namespaces(&self) -> Vec<String> {
-        self.namespaces.iter().cloned().collect()
     }
 
     pub(super) fn take_evicted(&mut self) -> Vec<Name> {
@@ -537,11 +558,36 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_that_comes_later_switches_steering_off_only_where_it_may_be_most_of_the_keys() {
+        for (keys, steers) in [(1_300, true), (10_000, false)] {
+            let mut pilot = Pilot::new(Steering::default(), 1);
+            let info = ServerInfo { maxmemory: 1 << 30, keys: 1_000, ..ServerInfo::default() };
+            pilot.read(&info, Time(0));
+            filled(&mut pilot, 0..1_000);
+            assert!(pilot.begins_sweep() && pilot.swept());
+            pilot.read(&ServerInfo { keys, ..info }, Time(1));
+            let new = names::key("later", "1");
+            pilot.seen(&new, None, Time(2));
+            pilot.read(&ServerInfo { keys, ..info }, Time(3));
+            assert_eq!(pilot.steers(), steers, "{keys}");
+            assert_eq!(pilot.room(), Room::Grows);
+            assert!(pilot.begins_sweep(), "its keys are looked for");
+            // Yet another one meanwhile does not begin it all anew, once most is known.
+            filled(&mut pilot, 1_000..keys);
+            pilot.seen(&names::key("last", "1"), None, Time(4));
+            assert!(pilot.swept() != steers && pilot.steers());
+            assert!(pilot.begins_sweep());
+        }
+    }
+
+    #[test]
     fn what_a_scan_finds_late_is_not_taken_from_a_peer() {
         let mut pilot = Pilot::new(Steering::default(), 1);
         pilot.read(&ServerInfo { maxmemory: 1 << 20, ..ServerInfo::default() }, Time(0));
         let names: Vec<_> = (0..100).map(|key| item(key).name).collect();
-        let unknown = pilot.unknown(names.clone());
+        assert_eq!(pilot.unknown(names.iter().map(|name| &**name)).len(), 0, "of a namespace that is not in use");
+        assert!(pilot.concerns(&names[0]));
+        let unknown = pilot.unknown(names.iter().map(|name| &**name));
         assert_eq!(unknown.len(), 100);
         pilot.greeted(Hello { id: 2, used: 0, steers: true, node: None }, Time(1));
         unknown.iter().for_each(|name| pilot.found(name, VALUE, None, Time(2)));

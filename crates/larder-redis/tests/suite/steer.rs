@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::remote::envelope::{Envelope, Fence, Form};
-use larder::remote::{Filled, Invalidation, Item, Notice, RemoteStore};
+use larder::remote::{Filled, Invalidation, Item, Notice, RemoteStore, names};
 use larder_redis::{RedisConfig, RedisStore, Steering};
 use support::full::{evicted, item, name, ours, quick, read, traffic};
 use support::server::Server;
@@ -193,6 +193,26 @@ async fn a_lost_index_is_found_again() {
         state.steers && state.keys.abs_diff(ours(&server)) <= ours(&server) / 5
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_scan_finds_the_keys_of_all_namespaces() {
+    need_redis!();
+    let server = Server::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let names = |key: u64| (0..20).map(move |tenant| names::key(&format!("tenant{tenant}"), &key.to_string()));
+    let plain = RedisStore::new(RedisConfig::single(&server.url()).unwrap(), &Handle::current()).unwrap();
+    eventually("it connects", RECOVERY, async || plain.state().connected).await;
+    for key in 0..200 {
+        plain.put(&names(key).map(|name| item(&name)).collect::<Vec<_>>()).await.unwrap();
+    }
+    let store = steered(&server, quick()).await;
+    store.get(&names(0).collect::<Vec<_>>()).await.unwrap();
+    eventually("all are found", RECOVERY, async || store.steering().unwrap().keys == 4_000).await;
+    let stats: String = server.tell(&["INFO", "commandstats"]).unwrap();
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_scan:calls="));
+    let scans: u64 = calls.unwrap().split(',').next().unwrap().parse().unwrap();
+    // One of everything takes 8; one more where it steers and looks again.
+    assert!(scans < 60, "{scans} scans of 500 keys each");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

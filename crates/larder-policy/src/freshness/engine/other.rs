@@ -3,7 +3,7 @@
 
 use super::{Engine, Goal, Group, most_stale, seconds};
 use crate::Time;
-use crate::freshness::{Audit, Decision, Freshness};
+use crate::freshness::{Decision, Freshness};
 
 impl Engine {
     /// Decides while objectives are suspended: by a rule. Audits go on, and the engine learns from what is loaded.
@@ -21,10 +21,7 @@ impl Engine {
             return Decision::Serve;
         }
         let stale = self.hazard_of(record, age - group.freshness.grace.as_secs_f64()).stale();
-        match group.audits.draw(stale, self.rng.unit()) {
-            Some(probability) => Decision::Audit(Audit { probability, stale }),
-            None => Decision::Serve,
-        }
+        group.audits.draw(Some(stale), self.rng.unit()).map_or(Decision::Serve, Decision::Audit)
     }
 
     /// From now on decides by `freshness`: a rule, which suspends objectives, or an objective.

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::freshness::flips::Flips;
-use crate::freshness::plan::{Decision, Handle, Subject};
+use crate::freshness::plan::{Handle, Subject};
 use crate::freshness::record::{Cached, Changes, NONE, Reads, Record};
 use crate::{KeyHash, Time};
 
@@ -27,12 +27,6 @@ impl Engine {
             Some(slot) => Subject { key, handle: Handle::new(self.records[slot].class, slot), size },
             None => self.subject(key, text().as_ref(), size, 0),
         }
-    }
-
-    /// As [`read`](Self::read), of a key that it has heard of: in one search instead of two. `None` of others, of which it then knows no more.
-    #[inline]
-    pub fn read_known(&mut self, key: KeyHash, now: Time, is_cached: bool) -> Option<Decision> {
-        self.find(key).map(|slot| self.read_at(slot, now, is_cached))
     }
 
     #[inline]
@@ -99,14 +93,13 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::freshness::{Evidence, Freshness, Loaded};
+    use crate::freshness::{Decision, Evidence, Freshness, Loaded};
 
     #[test]
     fn a_key_stays_of_its_class() {
         let mut engine = Engine::new(Freshness::stale_reads(0.01).unwrap(), 1);
         let key = KeyHash::mix(1);
         let page = engine.subject(key, "page:1", 100, 0);
-        assert_eq!(engine.read_known(key, Time(1), false), None);
         let mut asked = 0;
         let mut subject = |engine: &mut Engine, size| {
             engine.subject_by(key, size, || {
@@ -120,7 +113,6 @@ mod tests {
         assert_eq!(subject(&mut engine, 100).class(), page.class());
         assert_eq!(subject(&mut engine, 100_000).class(), page.class());
         assert_eq!(asked, 2);
-        assert_eq!(engine.read_known(key, Time(2), false), Some(Decision::Load));
     }
 
     #[test]
