@@ -218,8 +218,7 @@ impl Learned {
     fn rescale(&mut self) {
         let objects = self.fitting();
         if objects > self.scaled * 1.5 || objects * 1.5 < self.scaled {
-            self.scaled = objects;
-            self.scale = Scale::new(objects);
+            (self.scaled, self.scale) = (objects, Scale::new(objects));
             self.memory.rescale(objects, self.now);
         }
     }

@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod faults;
 mod numbers;
+mod outages;
 mod overlaps;
 mod patterns;
 mod recorder;
