@@ -388,7 +388,10 @@ impl<K: Key, V: Clone> Core<K, V> {
             counts.load_micros += u64::from(took);
         });
         let (evidence, ttl) = (fetched.evidence(self.digest.as_deref()), fetched.ttl());
-        let Some(value) = fetched.into_value() else { return Err(Passed::Failed(Error::not_found())) };
+        let Some(value) = fetched.into_value() else {
+            self.count(|counts| counts.absent += 1);
+            return Err(Passed::Failed(Error::not_found()));
+        };
         let held = self.hold(key, value, began, evidence, ttl, &origin);
         if !self.fences.admit(held.key, began.ticket) {
             self.count(|counts| counts.fenced += 1);

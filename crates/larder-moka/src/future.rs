@@ -14,7 +14,7 @@ use moka::ops::compute::{CompResult, Op};
 use tokio::runtime::Handle;
 
 use crate::core::{Core, Judged, Passed, Standing};
-use crate::load::Once;
+use crate::load::{Once, said};
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
 /// Renewals at once.
@@ -94,7 +94,7 @@ where
         let mut load = Some(load);
         let mut make = || -> Option<Load<V>> {
             let load = load.take()?;
-            Some(Box::pin(async move { load().await.map(Into::into).map_err(Error::from_loader) }))
+            Some(Box::pin(async move { said(load().await) }))
         };
         self.find(key, Once::new(&mut make)).await
     }

@@ -11,7 +11,7 @@ use moka::Entry;
 use moka::ops::compute::{CompResult, Op};
 
 use crate::core::{Core, Judged, Passed, Standing};
-use crate::load::Once;
+use crate::load::{Once, said};
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
 /// Renewals at once, each on a thread of its own while it lasts.
@@ -89,7 +89,7 @@ where
         let mut load = Some(load);
         let mut make = || -> Option<Load<V>> {
             let load = load.take()?;
-            Some(Box::new(move || load().map(Into::into).map_err(Error::from_loader)))
+            Some(Box::new(move || said(load())))
         };
         self.find(key, Once::new(&mut make))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use larder_moka::{Clock, ErrorKind, Fetched, Freshness, Held, Plugin, Refresh, future};
+use larder_moka::{Clock, Error, ErrorKind, Fetched, Freshness, Held, Plugin, Refresh, future};
 use larder_policy::Time;
 use tokio::sync::{Barrier, Notify};
 use tokio::time::{sleep, timeout};
@@ -271,6 +271,21 @@ async fn what_the_origin_no_longer_has_leaves() {
         assert_eq!(cache.get_with("k", absent).await.unwrap_err().kind(), ErrorKind::NotFound);
     }
     assert!(!cache.moka().contains_key("k"));
+}
+
+#[tokio::test]
+async fn a_loader_that_finds_nothing_has_not_failed() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    cache.get_with("k", || ok(1)).await.unwrap();
+    clock.advance(2 * MINUTE);
+    let none = || async { Err::<u64, _>(Error::not_found()) };
+    // The first is in place of what moka has, the second is not.
+    for _ in 0..2 {
+        assert_eq!(cache.get_with("k", none).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    let counts = cache.stats().counts;
+    assert_eq!((counts.load_errors, counts.stale, counts.absent, counts.loads), (0, 0, 2, 3));
 }
 
 #[tokio::test]
