@@ -390,6 +390,7 @@ impl<K: Key, V: Clone> Core<K, V> {
         let (evidence, ttl) = (fetched.evidence(self.digest.as_deref()), fetched.ttl());
         let Some(value) = fetched.into_value() else {
             self.count(|counts| counts.absent += 1);
+            self.learn_absent(key, began, &origin);
             return Err(Passed::Failed(Error::not_found()));
         };
         let held = self.hold(key, value, began, evidence, ttl, &origin);
@@ -405,6 +406,18 @@ impl<K: Key, V: Clone> Core<K, V> {
             }
         }
         Ok(held)
+    }
+
+    /// The origin answers, and has nothing: of what moka had before, that is a change too.
+    fn learn_absent(&self, key: &K, began: Began, origin: &Origin) {
+        let Some(engine) = &self.engine else { return };
+        let (hash, now) = (self.hash(key), self.clock.now());
+        let mut engine = engine.lock();
+        engine.recovered();
+        if let Origin::Renewed(audit) = origin {
+            let subject = engine.subject_by(hash, 1, || key.text());
+            engine.loaded(subject, now, Loaded { audit: *audit, ..Loaded::new(began.at, Evidence::Changed) });
+        }
     }
 
     /// A value with its lifetime.

@@ -390,6 +390,61 @@ async fn simulate(seed: u64) -> (f64, larder::StaleRate) {
     (stale as f64 / READS as f64, stats.stale_rate.unwrap())
 }
 
+/// Reads a key once a second, so often, and says how many audits there were. Readers who wait get a value from the origin, audits what
+/// `audited` makes of it.
+async fn read_and_audit(cache: &Cache, clock: &Clock, reads: u64, audited: fn() -> io::Result<Option<u64>>) -> u64 {
+    let (is_awaited, audits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    for _ in 0..reads {
+        clock.advance(Duration::from_secs(1));
+        let (awaited, counted) = (is_awaited.clone(), audits.clone());
+        let load = move || async move {
+            if awaited.load(SeqCst) {
+                return Ok(Some(1));
+            }
+            counted.fetch_add(1, SeqCst);
+            audited()
+        };
+        is_awaited.store(true, SeqCst);
+        assert_eq!(cache.get_with("k", load).await.unwrap(), 1);
+        is_awaited.store(false, SeqCst);
+        tokio::task::yield_now().await;
+    }
+    audits.load(SeqCst)
+}
+
+fn learned(clock: &Clock) -> larder_moka::Builder<String, u64> {
+    fixed(clock).freshness(Freshness::stale_reads(0.05).unwrap()).digest(|value| *value)
+}
+
+#[tokio::test]
+async fn an_audit_that_finds_nothing_tells_of_a_stale_read() {
+    let clock = clock();
+    let cache = attach(learned(&clock));
+    assert!(read_and_audit(&cache, &clock, 20_000, || Ok(None)).await > 5);
+    let measured = cache.stats().stale_rate.unwrap();
+    assert!(measured.rate > 0.5, "every audit found one: {measured:?}");
+}
+
+#[tokio::test]
+async fn what_is_deleted_again_and_again_does_not_look_immutable() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let clock = clock();
+    let cache = attach(learned(&clock));
+    for _ in 0..20 {
+        for key in ["row:kept", "row:deleted"] {
+            assert_eq!(cache.get_with(key, || ok(1)).await.unwrap(), 1);
+        }
+        clock.advance(DAY);
+        let absent = || async { Ok::<_, io::Error>(None::<u64>) };
+        assert_eq!(cache.get_with("row:deleted", absent).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    cache.get_with("row:deleted", || ok(1)).await.unwrap();
+    cache.get_with("row:kept", || ok(1)).await.unwrap();
+    let lifetime = async |key| cache.moka().get(key).await.unwrap().lifetime();
+    let (kept, deleted) = (lifetime("row:kept").await, lifetime("row:deleted").await);
+    assert!(2 * deleted < kept, "{deleted:?} and {kept:?}");
+}
+
 #[tokio::test]
 async fn a_loaders_own_lifetime_is_the_longest() {
     let clock = clock();
