@@ -136,8 +136,10 @@ impl<K, V> Core<K, V> {
         {
             return match engine.lock().read(subject, now, true) {
                 Decision::Serve => Judged::Serve,
-                Decision::ServeAndRefresh => Judged::Renew(None),
                 Decision::Audit(audit) => Judged::Renew(Some(audit)),
+                // Its last load failed a moment ago.
+                _ if now < held.retry_at => Judged::Serve,
+                Decision::ServeAndRefresh => Judged::Renew(None),
                 Decision::Load => self.outdated(),
             };
         }
@@ -312,25 +314,24 @@ impl<K: Key, V: Clone> Core<K, V> {
         };
         self.count(|counts| counts.load_errors += 1);
         let now = self.clock.now();
-        if let (Some(engine), Some(subject)) = (&self.engine, seen.subject()) {
-            engine.lock().failed(subject, now);
-        }
-        let end = seen.fresh_until.plus(self.rules.stale_if_error);
-        if now < seen.fresh_until {
-            Ok(compute::Op::Nop)
-        } else if now < end && now < seen.as_of.plus(self.rules.freshness.most()) {
+        // The engine knows the hard maximum of the key's own prefix.
+        let is_within_most = match (&self.engine, seen.subject()) {
+            (Some(engine), Some(subject)) => engine.lock().failed(subject, now).is_served(),
+            _ => now < seen.as_of.plus(self.rules.freshness.most()),
+        };
+        if now >= seen.fresh_until {
+            if !is_within_most || now >= seen.fresh_until.plus(self.rules.stale_if_error) {
+                *failure = Some(error);
+                return Ok(compute::Op::Remove);
+            }
             tracing::debug!(%error, "a stale value is kept");
             self.count(|counts| counts.stale += 1);
-            // It was written meanwhile, or a key that shares its fence was: what moka has stays as it is.
-            if !self.fences.admit(seen.key, began.ticket) {
-                return Ok(compute::Op::Nop);
-            }
-            let retry_at = now.plus(self.rules.error_pause);
-            Ok(compute::Op::Put(Held { retry_at, ticket: began.ticket, ..seen.clone() }))
-        } else {
-            *failure = Some(error);
-            Ok(compute::Op::Remove)
         }
+        // It was written meanwhile, or a key that shares its fence was: what moka has stays as it is.
+        if !self.fences.admit(seen.key, began.ticket) {
+            return Ok(compute::Op::Nop);
+        }
+        Ok(compute::Op::Put(seen.pausing(now, self.rules.error_pause, began.ticket)))
     }
 
     /// The service has written a value to the origin, and is about to put it into moka.

@@ -207,6 +207,44 @@ async fn a_stale_value_is_served_while_the_origin_fails() {
     assert_eq!(cache.get_with("k", || ok(3)).await.unwrap(), 3);
 }
 
+#[tokio::test]
+async fn a_prefixs_own_hard_maximum_holds_while_the_origin_fails() {
+    let clock = clock();
+    let freshness = Freshness::stale_reads(0.05).unwrap();
+    let short = freshness.clone().max_ttl(10 * MINUTE);
+    let cache = attach(learned(&clock).freshness(freshness.with_prefix("short:", short)));
+    for key in ["short:k", "long:k"] {
+        cache.get_with(key, || ok(1)).await.unwrap();
+    }
+    clock.advance(10 * MINUTE);
+    assert_eq!(cache.get_with("short:k", broken).await.unwrap_err().kind(), ErrorKind::Loader);
+    assert_eq!(cache.get_with("long:k", broken).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_renewal_that_failed_is_not_tried_again_at_once() {
+    let clock = clock();
+    let cache = attach(fixed(&clock).refresh(Refresh::Ahead(0.5)).error_pause(MINUTE / 60));
+    cache.get_with("k", || ok(1)).await.unwrap();
+    clock.advance(MINUTE / 2);
+    for tries in 1..=2 {
+        for _ in 0..3 {
+            let found = cache.find_with("k", broken).await.unwrap();
+            assert!(found.value == 1 && !found.is_stale);
+            tokio::task::yield_now().await;
+        }
+        let counts = cache.stats().counts;
+        assert_eq!((counts.refreshes, counts.load_errors, counts.stale), (tries, tries, 0));
+        clock.advance(MINUTE / 60);
+    }
+    // The pause does not outlast the lifetime.
+    clock.advance(MINUTE / 2 - MINUTE / 24);
+    cache.get_with("k", broken).await.unwrap();
+    tokio::task::yield_now().await;
+    clock.advance(MINUTE / 120);
+    assert_eq!(cache.get_with("k", || ok(2)).await.unwrap(), 2);
+}
+
 /// Keys share fences, so that every one of them has been raised since the value came.
 #[tokio::test]
 async fn a_stale_value_is_served_whatever_else_is_written() {
