@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use larder::{Clock, Counts, Error, ErrorKind, Fetched, Found, Key, Refresh, Rules, StaleRate, Tier, Time};
-use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded};
+use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded, Subject};
 use larder_policy::{Access, Capacity, KeyHash, Op, PolicySpec};
 use moka::ops::compute;
 use parking_lot::Mutex;
@@ -218,24 +218,38 @@ impl<K, V> Core<K, V> {
         }
     }
 
-    /// Lets a renewal begin, if none of the key is under way, nor `most` are. An audit is never skipped, which would falsify the
-    /// measure: where there are too many, its reader waits for it.
-    pub(crate) fn renewal(self: &Arc<Self>, key: KeyHash, audit: Option<Audit>, most: usize) -> Option<Renewal<K, V>> {
+    /// Lets a renewal of what a reader saw begin, if none of the key is under way, nor `most` are. No audit is skipped for being one too
+    /// many, but its reader waits for it; one of a key that is being renewed already is forgone.
+    pub(crate) fn renewal(
+        self: &Arc<Self>,
+        seen: &Held<V>,
+        audit: Option<Audit>,
+        most: usize,
+    ) -> Option<Renewal<K, V>> {
+        let (key, subject) = (seen.key, seen.subject());
         let mut renewals = self.renewals.lock();
         let is_crowded = renewals.len() >= most;
         if is_crowded && audit.is_none() {
             self.skipped.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        if !renewals.insert(key) {
+        let is_first = renewals.insert(key);
+        drop(renewals);
+        if !is_first {
+            self.forgo(subject, audit);
             return None;
         }
-        drop(renewals);
-        self.count(|counts| match audit {
-            Some(_) => counts.audits += 1,
-            None => counts.refreshes += 1,
-        });
-        Some(Renewal { core: self.clone(), key, is_crowded })
+        if audit.is_none() {
+            self.count(|counts| counts.refreshes += 1);
+        }
+        Some(Renewal { core: self.clone(), key, subject, audit, is_crowded })
+    }
+
+    /// Of a hit drawn for an audit nothing will be known: that is told, or the measured stale rate would come out too low.
+    fn forgo(&self, subject: Option<Subject>, audit: Option<Audit>) {
+        if let (Some(engine), Some(subject), Some(audit)) = (&self.engine, subject, audit) {
+            engine.lock().forgo(subject, audit);
+        }
     }
 
     /// What it may do on this host.
@@ -291,25 +305,30 @@ impl<K: Key, V: Clone> Core<K, V> {
         }
     }
 
-    /// A load of a key that moka holds, as `seen`, has ended: what to do in moka, and what to tell readers if that removes it.
+    /// A load of a key that moka holds, as `seen`, has ended: what to do in moka, and what to tell readers if that removes it. The audit it
+    /// was for is taken if the origin answered.
     pub(crate) fn renewed(
         &self,
         key: &K,
         seen: &Held<V>,
-        audit: Option<Audit>,
+        audit: &mut Option<Audit>,
         began: Began,
         loaded: Result<Fetched<V>, Error>,
         failure: &mut Option<Error>,
     ) -> Result<compute::Op<Held<V>>, Passed<V>> {
         let error = match loaded {
-            Ok(fetched) => match self.brought(key, began, fetched, Origin::Renewed(audit)) {
-                Ok(held) => return Ok(compute::Op::Put(held)),
-                Err(Passed::Failed(absent)) => {
-                    *failure = Some(absent);
-                    return Ok(compute::Op::Remove);
-                }
-                Err(passed) => return Err(passed),
-            },
+            Ok(fetched) => {
+                let audit = audit.take();
+                self.count(|counts| counts.audits += u64::from(audit.is_some()));
+                return match self.brought(key, began, fetched, Origin::Renewed(audit)) {
+                    Ok(held) => Ok(compute::Op::Put(held)),
+                    Err(Passed::Failed(absent)) => {
+                        *failure = Some(absent);
+                        Ok(compute::Op::Remove)
+                    }
+                    Err(passed) => Err(passed),
+                };
+            }
             Err(error) => error,
         };
         self.count(|counts| counts.load_errors += 1);
@@ -470,10 +489,12 @@ impl<K: Key, V: Clone> Core<K, V> {
     }
 }
 
-/// A renewal under way, whatever becomes of it.
+/// A renewal under way, whatever becomes of it: an audit that nobody has taken at its end is forgone.
 pub(crate) struct Renewal<K, V> {
     core: Arc<Core<K, V>>,
     key: KeyHash,
+    subject: Option<Subject>,
+    pub(crate) audit: Option<Audit>,
     /// It is not to be left to the background.
     pub(crate) is_crowded: bool,
 }
@@ -481,6 +502,7 @@ pub(crate) struct Renewal<K, V> {
 impl<K, V> Drop for Renewal<K, V> {
     fn drop(&mut self) {
         self.core.renewals.lock().remove(&self.key);
+        self.core.forgo(self.subject, self.audit);
     }
 }
 

@@ -207,10 +207,10 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
-        let (owned, mut failure) = (key.to_owned(), None);
+        let (owned, mut audit, mut failure) = (key.to_owned(), None, None);
         let entry = self.moka.entry_by_ref(key);
         let done = entry
-            .and_try_compute_with(|entry| self.revise(&owned, seen, entry, || load.take(), None, &mut failure))
+            .and_try_compute_with(|entry| self.revise(&owned, seen, entry, || load.take(), &mut audit, &mut failure))
             .await?;
         match done {
             CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
@@ -228,16 +228,16 @@ where
     where
         Q: ToOwned<Owned = K> + ?Sized,
     {
-        let Some(renewal) = self.core.renewal(seen.key, audit, MOST_RENEWALS) else { return };
+        let Some(renewal) = self.core.renewal(seen, audit, MOST_RENEWALS) else { return };
         let load = load.take();
         let (own, key, seen) = (self.clone(), key.to_owned(), seen.clone());
         let runtime = Handle::try_current().ok().filter(|_| !renewal.is_crowded);
         let task = async move {
-            let _renewal = renewal;
-            let mut failure = None;
+            let (mut renewal, mut failure) = (renewal, None);
             let entry = own.moka.entry_by_ref(&key);
-            let renewed = entry
-                .and_try_compute_if_nobody_else(|entry| own.revise(&key, &seen, entry, || load, audit, &mut failure));
+            let renewed = entry.and_try_compute_if_nobody_else(|entry| {
+                own.revise(&key, &seen, entry, || load, &mut renewal.audit, &mut failure)
+            });
             // What comes of it is in the counts; whoever reads next finds out what there is.
             if let Ok(CompResult::ReplacedWith(entry)) = renewed.await {
                 own.settle(&key, entry.value()).await;
@@ -267,7 +267,7 @@ where
         seen: &Held<V>,
         entry: Option<Entry<K, Held<V>>>,
         load: impl FnOnce() -> Option<Load<V>>,
-        audit: Option<Audit>,
+        audit: &mut Option<Audit>,
         failure: &mut Option<Error>,
     ) -> Result<Op<Held<V>>, Passed<V>> {
         match Core::<K, V>::standing(seen, entry.as_ref().map(Entry::value)) {

@@ -202,8 +202,8 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
-        let (owned, mut failure) = (key.to_owned(), None);
-        let revise = |entry| self.revise(&owned, seen, entry, || load.take(), None, &mut failure);
+        let (owned, mut audit, mut failure) = (key.to_owned(), None, None);
+        let revise = |entry| self.revise(&owned, seen, entry, || load.take(), &mut audit, &mut failure);
         let done = self.moka.entry_by_ref(key).and_try_compute_with(revise)?;
         match done {
             CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
@@ -221,13 +221,12 @@ where
     where
         Q: ToOwned<Owned = K> + ?Sized,
     {
-        let Some(renewal) = self.core.renewal(seen.key, audit, MOST_RENEWALS) else { return };
+        let Some(renewal) = self.core.renewal(seen, audit, MOST_RENEWALS) else { return };
         let load = load.take();
         let (own, key, seen, is_crowded) = (self.clone(), key.to_owned(), seen.clone(), renewal.is_crowded);
         let task = move || {
-            let _renewal = renewal;
-            let mut failure = None;
-            let revise = |entry| own.revise(&key, &seen, entry, || load, audit, &mut failure);
+            let (mut renewal, mut failure) = (renewal, None);
+            let revise = |entry| own.revise(&key, &seen, entry, || load, &mut renewal.audit, &mut failure);
             // What comes of it is in the counts; whoever reads next finds out what there is.
             if let Ok(CompResult::ReplacedWith(entry)) = own.moka.entry_by_ref(&key).and_try_compute_with(revise) {
                 own.settle(&key, entry.value());
@@ -259,7 +258,7 @@ where
         seen: &Held<V>,
         entry: Option<Entry<K, Held<V>>>,
         load: impl FnOnce() -> Option<Load<V>>,
-        audit: Option<Audit>,
+        audit: &mut Option<Audit>,
         failure: &mut Option<Error>,
     ) -> Result<Op<Held<V>>, Passed<V>> {
         match Core::<K, V>::standing(seen, entry.as_ref().map(Entry::value)) {

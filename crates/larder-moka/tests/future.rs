@@ -443,7 +443,7 @@ async fn read_and_audit(cache: &Cache, clock: &Clock, reads: u64, audited: fn() 
             audited()
         };
         is_awaited.store(true, SeqCst);
-        assert_eq!(cache.get_with("k", load).await.unwrap(), 1);
+        cache.get_with("k", load).await.unwrap();
         is_awaited.store(false, SeqCst);
         tokio::task::yield_now().await;
     }
@@ -461,6 +461,30 @@ async fn an_audit_that_finds_nothing_tells_of_a_stale_read() {
     assert!(read_and_audit(&cache, &clock, 20_000, || Ok(None)).await > 5);
     let measured = cache.stats().stale_rate.unwrap();
     assert!(measured.rate > 0.5, "every audit found one: {measured:?}");
+}
+
+#[tokio::test]
+async fn audits_that_come_to_nothing_do_not_lower_the_measured_rate() {
+    let clock = clock();
+    let cache = attach(learned(&clock));
+    assert!(read_and_audit(&cache, &clock, 20_000, || Ok(None)).await > 5);
+    let before = cache.stats();
+    let failed = read_and_audit(&cache, &clock, 40_000, || Err(io::Error::other("the origin is down"))).await;
+    let after = cache.stats();
+    assert!(failed > 5 && after.counts.audits == before.counts.audits, "{after:?}");
+    // One that never ends leaves nothing to the others of its key.
+    let endless = || async {
+        std::future::pending::<()>().await;
+        ok(1).await
+    };
+    cache.get_with("k", || ok(1)).await.unwrap();
+    for _ in 0..200_000 {
+        cache.get_with("k", endless).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let last = cache.stats();
+    let [before, after, last] = [before, after, last].map(|stats| stats.stale_rate.unwrap().rate);
+    assert!(after > before / 2.0 && last > after / 2.0, "{before}, {after}, and {last}");
 }
 
 #[tokio::test]
