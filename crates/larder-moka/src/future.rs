@@ -135,7 +135,8 @@ where
     /// Keeps a value that the service has written to the origin. Loads under way that began before it are not kept.
     pub async fn insert(&self, key: K, value: V) {
         let held = self.core.written(&key, value);
-        self.moka.insert(key, held).await;
+        self.moka.insert(key.clone(), held.clone()).await;
+        self.settle(&key, &held).await;
     }
 
     /// The origin's value of a key has changed: what is cached is no longer served, what is being loaded is not kept, and the key's

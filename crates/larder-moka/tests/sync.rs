@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
 
 use larder_moka::{Clock, Freshness, Held, Key, Plugin, Prewarmed, Refresh, sync};
@@ -119,6 +119,21 @@ fn never_stays(cache: Cache) {
         }
     }
     assert!(cache.stats().counts.hits > 0);
+}
+
+/// A change comes while a write is on its way into a moka that was built without its expiry: when its value is weighed.
+#[test]
+fn a_write_that_a_change_overtook_never_stays() {
+    let cache = Arc::new(OnceLock::<Cache>::new());
+    let own = cache.clone();
+    let weigher = move |key: &u64, _: &Held<u64>| {
+        own.get().unwrap().changed(key);
+        1
+    };
+    let moka = moka::sync::Cache::builder().max_capacity(100).weigher(weigher).build();
+    let cache = cache.get_or_init(|| Cache::attach(moka, Plugin::builder().build().unwrap()));
+    cache.insert(1, 1);
+    assert_eq!(cache.get(&1), None);
 }
 
 /// A full cache whose residents are asked for often.
