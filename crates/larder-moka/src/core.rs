@@ -40,6 +40,14 @@ pub(crate) enum Passed<V> {
     Gone,
 }
 
+/// What has come of a load of a key that moka did not hold. It goes to its reader, and to those who waited for it, as moka's error: values
+/// come from moka alike whether it held them or somebody was waited for.
+pub(crate) struct Landed<V> {
+    key: KeyHash,
+    ticket: Ticket,
+    brought: Result<Held<V>, Passed<V>>,
+}
+
 /// An entry of moka's beside the one a reader saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -199,14 +207,15 @@ impl<K, V> Core<K, V> {
         count(&mut self.counts.lock());
     }
 
-    /// A read was answered by a load: its own, or one that others began after it had asked.
-    pub(crate) fn joined(&self, others: bool) {
-        if others {
-            self.count(|counts| {
-                counts.misses += 1;
-                counts.coalesced += 1;
-            });
-        }
+    /// A reader asks now.
+    #[inline]
+    pub(crate) fn ask(&self) -> Ticket {
+        self.fences.ticket()
+    }
+
+    /// A reader has waited for somebody else's load.
+    pub(crate) fn waited(&self) {
+        self.count(|counts| counts.coalesced += 1);
     }
 
     /// Beside the entry that a reader saw, what moka holds now.
@@ -286,6 +295,28 @@ impl<K: Key, V: Clone> Core<K, V> {
     /// A load, or a write, begins.
     pub(crate) fn begin(&self) -> Began {
         Began { ticket: self.fences.ticket(), at: self.clock.now() }
+    }
+
+    /// What a load of a key that moka did not hold has come to.
+    pub(crate) fn landed(&self, key: &K, began: Began, brought: Result<Held<V>, Passed<V>>) -> Landed<V> {
+        Landed { key: self.hash(key), ticket: began.ticket, brought }
+    }
+
+    /// What a reader who `asked` then gets from a load, his own or one he waited for. Nothing if that began before he asked, and a change
+    /// has overtaken it: he may know of the change, and is to look again. All loads of the key from then on are good enough for him.
+    pub(crate) fn answer(&self, landed: &Landed<V>, asked: Ticket, is_own: bool) -> Option<Result<Found<V>, Error>> {
+        if !is_own {
+            if landed.ticket < asked && !self.fences.admit(landed.key, landed.ticket) {
+                return None;
+            }
+            self.absent();
+            self.waited();
+        }
+        let now = self.clock.now();
+        Some(match &landed.brought {
+            Ok(held) => Ok(held.clone().found(Tier::Origin, now)),
+            Err(passed) => passed.answer(now),
+        })
     }
 
     /// A load of a key that moka does not hold has ended.

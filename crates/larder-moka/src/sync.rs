@@ -10,7 +10,7 @@ use larder_policy::freshness::Audit;
 use moka::Entry;
 use moka::ops::compute::{CompResult, Op};
 
-use crate::core::{Core, Judged, Passed, Standing};
+use crate::core::{Core, Judged, Landed, Passed, Standing};
 use crate::load::{Once, said};
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
@@ -99,24 +99,21 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
+        let asked = self.core.ask();
         loop {
-            let asked = self.core.clock.now();
+            let now = self.core.clock.now();
             let held = match self.moka.try_get_with_by_ref(key, || self.bring(key, &mut load)) {
                 Ok(held) => held,
-                Err(passed) => return passed.answer(self.core.clock.now()),
+                Err(landed) => match self.core.answer(&landed, asked, load.is_taken()) {
+                    Some(answer) => return answer,
+                    None => continue,
+                },
             };
-            if load.is_taken() {
-                self.settle(key, &held);
-            }
-            if load.is_taken() || held.as_of > asked {
-                self.core.joined(!load.is_taken());
-                return Ok(held.found(Tier::Origin, self.core.clock.now()));
-            }
-            match self.core.judge(&held, asked) {
-                Judged::Serve => return Ok(held.found(Tier::Local, asked)),
+            match self.core.judge(&held, now) {
+                Judged::Serve => return Ok(held.found(Tier::Local, now)),
                 Judged::Renew(audit) => {
                     self.renew(key, &held, audit, load);
-                    return Ok(held.found(Tier::Local, asked));
+                    return Ok(held.found(Tier::Local, now));
                 }
                 Judged::Reload => match self.reload(key, &held, &mut load) {
                     Err(Passed::Gone) => {}
@@ -130,8 +127,7 @@ where
     /// Keeps a value that the service has written to the origin. Loads under way that began before it are not kept.
     pub fn insert(&self, key: K, value: V) {
         let held = self.core.written(&key, value);
-        self.moka.insert(key.clone(), held.clone());
-        self.settle(&key, &held);
+        self.put(&key, &held);
     }
 
     /// The origin's value of a key has changed: what is cached is no longer served, what is being loaded is not kept, and the key's
@@ -161,8 +157,7 @@ where
                         self.moka.get(key);
                     }
                     if let Some(held) = self.core.warmed(key, value.clone(), began) {
-                        self.moka.insert(key.clone(), held.clone());
-                        self.settle(key, &held);
+                        self.put(key, &held);
                     }
                 }
                 self.moka.run_pending_tasks();
@@ -187,14 +182,20 @@ where
         &self.moka
     }
 
-    /// Loads what moka does not have.
-    fn bring<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Passed<V>>
+    /// Loads what moka does not have, and puts it there. What has come of it is moka's error: see [`Landed`].
+    fn bring<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Landed<V>>
     where
         Q: ToOwned<Owned = K> + ?Sized,
     {
-        let load = load.take().ok_or(Passed::Gone)?;
         let (key, began) = (key.to_owned(), self.core.begin());
-        self.core.missed(&key, began, load())
+        let brought = match load.take() {
+            Some(load) => self.core.missed(&key, began, load()),
+            None => Err(Passed::Gone),
+        };
+        if let Ok(held) = &brought {
+            self.put(&key, held);
+        }
+        Err(self.core.landed(&key, began, brought))
     }
 
     /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done.
@@ -212,7 +213,12 @@ where
                 self.settle(key, &held);
                 Ok(held)
             }
-            CompResult::Unchanged(entry) => Ok(entry.into_value()),
+            CompResult::Unchanged(entry) => {
+                if !load.is_taken() {
+                    self.core.waited();
+                }
+                Ok(entry.into_value())
+            }
             CompResult::Removed(_) | CompResult::StillNone(_) => Err(failure.map_or(Passed::Gone, Passed::Failed)),
         }
     }
@@ -239,6 +245,12 @@ where
         if let Err(error) = std::thread::Builder::new().name("larder-renewal".into()).spawn(task) {
             tracing::warn!(%error, "no thread could be started for a renewal");
         }
+    }
+
+    /// Puts a value into moka, unless a write overtakes it on its way in.
+    fn put(&self, key: &K, held: &Held<V>) {
+        self.moka.insert(key.clone(), held.clone());
+        self.settle(key, held);
     }
 
     /// Takes out what a write overtook while it was on its way in.

@@ -346,6 +346,80 @@ async fn a_load_that_a_change_overtook_is_not_kept() {
 }
 
 #[tokio::test]
+async fn whoever_asks_after_a_change_does_not_join_the_load_it_overtook() {
+    let cache = attach(fixed(&clock()));
+    let slow = Slow::default();
+    let ask = |load| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get_with("k", load).await.unwrap() })
+    };
+    let (first, before) = (ask(slow.load(1)), ask(slow.load(1)));
+    until(|| slow.begun() == 1).await;
+    cache.changed("k").await;
+    let after = ask(slow.load(2));
+    // He waits for moka to tell him of the load under way.
+    tokio::task::yield_now().await;
+    slow.go.notify_one();
+    assert_eq!((first.await.unwrap(), before.await.unwrap()), (1, 1));
+    until(|| slow.begun() == 2).await;
+    slow.go.notify_one();
+    assert_eq!(after.await.unwrap(), 2);
+    let counts = cache.stats().counts;
+    assert_eq!((counts.misses, counts.coalesced, counts.loads, counts.fenced), (3, 1, 2, 1));
+}
+
+#[tokio::test]
+async fn whoever_asks_after_a_change_does_not_join_a_load_that_found_nothing() {
+    let cache = attach(fixed(&clock()));
+    let slow = Slow::default();
+    let absent = {
+        let load = slow.load(0);
+        move || async move { load().await.map(|_| None::<u64>) }
+    };
+    let first = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_with("k", absent).await }
+    });
+    until(|| slow.begun() == 1).await;
+    cache.changed("k").await;
+    let after = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_with("k", || ok(2)).await }
+    });
+    tokio::task::yield_now().await;
+    slow.go.notify_one();
+    assert_eq!(first.await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(after.await.unwrap().unwrap(), 2);
+}
+
+/// Nobody's clock need go on for it.
+#[tokio::test]
+async fn readers_who_wait_for_anothers_load_are_misses() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    for round in 1..=2 {
+        let slow = Slow::default();
+        let readers: Vec<_> = (0..5)
+            .map(|_| {
+                let (cache, load) = (cache.clone(), slow.load(round));
+                tokio::spawn(async move { cache.get_with("k", load).await.unwrap() })
+            })
+            .collect();
+        until(|| slow.begun() == 1).await;
+        tokio::task::yield_now().await;
+        slow.go.notify_one();
+        for reader in readers {
+            assert_eq!(reader.await.unwrap(), round);
+        }
+        let counts = cache.stats().counts;
+        assert_eq!((counts.hits, counts.loads), (0, round));
+        assert_eq!((counts.misses, counts.coalesced), (5 * round, 4 * round));
+        // The second time moka has a value, but an outdated one.
+        clock.advance(2 * MINUTE);
+    }
+}
+
+#[tokio::test]
 async fn what_the_service_wrote_is_read() {
     let clock = clock();
     let cache = attach(fixed(&clock).freshness(Freshness::stale_reads(0.01).unwrap()).digest(|value| *value));
