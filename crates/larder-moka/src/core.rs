@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use larder::{Clock, Counts, Error, ErrorKind, Fetched, Found, Key, Refresh, Rules, StaleRate, Tier, Time};
-use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded};
+use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded, Subject};
 use larder_policy::{Access, Capacity, KeyHash, Op, PolicySpec};
 use moka::ops::compute;
 use parking_lot::Mutex;
@@ -38,6 +38,14 @@ pub(crate) enum Passed<V> {
     Failed(Error),
     /// The entry to be loaded anew has left meanwhile.
     Gone,
+}
+
+/// What has come of a load of a key that moka did not hold. It goes to its reader, and to those who waited for it, as moka's error: values
+/// come from moka alike whether it held them or somebody was waited for.
+pub(crate) struct Landed<V> {
+    key: KeyHash,
+    ticket: Ticket,
+    brought: Result<Held<V>, Passed<V>>,
 }
 
 /// An entry of moka's beside the one a reader saw.
@@ -136,8 +144,10 @@ impl<K, V> Core<K, V> {
         {
             return match engine.lock().read(subject, now, true) {
                 Decision::Serve => Judged::Serve,
-                Decision::ServeAndRefresh => Judged::Renew(None),
                 Decision::Audit(audit) => Judged::Renew(Some(audit)),
+                // Its last load failed a moment ago.
+                _ if now < held.retry_at => Judged::Serve,
+                Decision::ServeAndRefresh => Judged::Renew(None),
                 Decision::Load => self.outdated(),
             };
         }
@@ -197,14 +207,15 @@ impl<K, V> Core<K, V> {
         count(&mut self.counts.lock());
     }
 
-    /// A read was answered by a load: its own, or one that others began after it had asked.
-    pub(crate) fn joined(&self, others: bool) {
-        if others {
-            self.count(|counts| {
-                counts.misses += 1;
-                counts.coalesced += 1;
-            });
-        }
+    /// A reader asks now.
+    #[inline]
+    pub(crate) fn ask(&self) -> Ticket {
+        self.fences.ticket()
+    }
+
+    /// A reader has waited for somebody else's load.
+    pub(crate) fn waited(&self) {
+        self.count(|counts| counts.coalesced += 1);
     }
 
     /// Beside the entry that a reader saw, what moka holds now.
@@ -216,24 +227,38 @@ impl<K, V> Core<K, V> {
         }
     }
 
-    /// Lets a renewal begin, if none of the key is under way, nor `most` are. An audit is never skipped, which would falsify the
-    /// measure: where there are too many, its reader waits for it.
-    pub(crate) fn renewal(self: &Arc<Self>, key: KeyHash, audit: Option<Audit>, most: usize) -> Option<Renewal<K, V>> {
+    /// Lets a renewal of what a reader saw begin, if none of the key is under way, nor `most` are. No audit is skipped for being one too
+    /// many, but its reader waits for it; one of a key that is being renewed already is forgone.
+    pub(crate) fn renewal(
+        self: &Arc<Self>,
+        seen: &Held<V>,
+        audit: Option<Audit>,
+        most: usize,
+    ) -> Option<Renewal<K, V>> {
+        let (key, subject) = (seen.key, seen.subject());
         let mut renewals = self.renewals.lock();
         let is_crowded = renewals.len() >= most;
         if is_crowded && audit.is_none() {
             self.skipped.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        if !renewals.insert(key) {
+        let is_first = renewals.insert(key);
+        drop(renewals);
+        if !is_first {
+            self.forgo(subject, audit);
             return None;
         }
-        drop(renewals);
-        self.count(|counts| match audit {
-            Some(_) => counts.audits += 1,
-            None => counts.refreshes += 1,
-        });
-        Some(Renewal { core: self.clone(), key, is_crowded })
+        if audit.is_none() {
+            self.count(|counts| counts.refreshes += 1);
+        }
+        Some(Renewal { core: self.clone(), key, subject, audit, is_crowded })
+    }
+
+    /// Of a hit drawn for an audit nothing will be known: that is told, or the measured stale rate would come out too low.
+    fn forgo(&self, subject: Option<Subject>, audit: Option<Audit>) {
+        if let (Some(engine), Some(subject), Some(audit)) = (&self.engine, subject, audit) {
+            engine.lock().forgo(subject, audit);
+        }
     }
 
     /// What it may do on this host.
@@ -272,6 +297,28 @@ impl<K: Key, V: Clone> Core<K, V> {
         Began { ticket: self.fences.ticket(), at: self.clock.now() }
     }
 
+    /// What a load of a key that moka did not hold has come to.
+    pub(crate) fn landed(&self, key: &K, began: Began, brought: Result<Held<V>, Passed<V>>) -> Landed<V> {
+        Landed { key: self.hash(key), ticket: began.ticket, brought }
+    }
+
+    /// What a reader who `asked` then gets from a load, his own or one he waited for. Nothing if that began before he asked, and a change
+    /// has overtaken it: he may know of the change, and is to look again. All loads of the key from then on are good enough for him.
+    pub(crate) fn answer(&self, landed: &Landed<V>, asked: Ticket, is_own: bool) -> Option<Result<Found<V>, Error>> {
+        if !is_own {
+            if landed.ticket < asked && !self.fences.admit(landed.key, landed.ticket) {
+                return None;
+            }
+            self.absent();
+            self.waited();
+        }
+        let now = self.clock.now();
+        Some(match &landed.brought {
+            Ok(held) => Ok(held.clone().found(Tier::Origin, now)),
+            Err(passed) => passed.answer(now),
+        })
+    }
+
     /// A load of a key that moka does not hold has ended.
     pub(crate) fn missed(
         &self,
@@ -289,48 +336,52 @@ impl<K: Key, V: Clone> Core<K, V> {
         }
     }
 
-    /// A load of a key that moka holds, as `seen`, has ended: what to do in moka, and what to tell readers if that removes it.
+    /// A load of a key that moka holds, as `seen`, has ended: what to do in moka, and what to tell readers if that removes it. The audit it
+    /// was for is taken if the origin answered.
     pub(crate) fn renewed(
         &self,
         key: &K,
         seen: &Held<V>,
-        audit: Option<Audit>,
+        audit: &mut Option<Audit>,
         began: Began,
         loaded: Result<Fetched<V>, Error>,
         failure: &mut Option<Error>,
     ) -> Result<compute::Op<Held<V>>, Passed<V>> {
         let error = match loaded {
-            Ok(fetched) => match self.brought(key, began, fetched, Origin::Renewed(audit)) {
-                Ok(held) => return Ok(compute::Op::Put(held)),
-                Err(Passed::Failed(absent)) => {
-                    *failure = Some(absent);
-                    return Ok(compute::Op::Remove);
-                }
-                Err(passed) => return Err(passed),
-            },
+            Ok(fetched) => {
+                let audit = audit.take();
+                self.count(|counts| counts.audits += u64::from(audit.is_some()));
+                return match self.brought(key, began, fetched, Origin::Renewed(audit)) {
+                    Ok(held) => Ok(compute::Op::Put(held)),
+                    Err(Passed::Failed(absent)) => {
+                        *failure = Some(absent);
+                        Ok(compute::Op::Remove)
+                    }
+                    Err(passed) => Err(passed),
+                };
+            }
             Err(error) => error,
         };
         self.count(|counts| counts.load_errors += 1);
         let now = self.clock.now();
-        if let (Some(engine), Some(subject)) = (&self.engine, seen.subject()) {
-            engine.lock().failed(subject, now);
-        }
-        let end = seen.fresh_until.plus(self.rules.stale_if_error);
-        if now < seen.fresh_until {
-            Ok(compute::Op::Nop)
-        } else if now < end && now < seen.as_of.plus(self.rules.freshness.most()) {
+        // The engine knows the hard maximum of the key's own prefix.
+        let is_within_most = match (&self.engine, seen.subject()) {
+            (Some(engine), Some(subject)) => engine.lock().failed(subject, now).is_served(),
+            _ => now < seen.as_of.plus(self.rules.freshness.most()),
+        };
+        if now >= seen.fresh_until {
+            if !is_within_most || now >= seen.fresh_until.plus(self.rules.stale_if_error) {
+                *failure = Some(error);
+                return Ok(compute::Op::Remove);
+            }
             tracing::debug!(%error, "a stale value is kept");
             self.count(|counts| counts.stale += 1);
-            // It was written meanwhile, or a key that shares its fence was: what moka has stays as it is.
-            if !self.fences.admit(seen.key, began.ticket) {
-                return Ok(compute::Op::Nop);
-            }
-            let retry_at = now.plus(self.rules.error_pause);
-            Ok(compute::Op::Put(Held { retry_at, ticket: began.ticket, ..seen.clone() }))
-        } else {
-            *failure = Some(error);
-            Ok(compute::Op::Remove)
         }
+        // It was written meanwhile, or a key that shares its fence was: what moka has stays as it is.
+        if !self.fences.admit(seen.key, began.ticket) {
+            return Ok(compute::Op::Nop);
+        }
+        Ok(compute::Op::Put(seen.pausing(now, self.rules.error_pause, began.ticket)))
     }
 
     /// The service has written a value to the origin, and is about to put it into moka.
@@ -388,7 +439,11 @@ impl<K: Key, V: Clone> Core<K, V> {
             counts.load_micros += u64::from(took);
         });
         let (evidence, ttl) = (fetched.evidence(self.digest.as_deref()), fetched.ttl());
-        let Some(value) = fetched.into_value() else { return Err(Passed::Failed(Error::not_found())) };
+        let Some(value) = fetched.into_value() else {
+            self.count(|counts| counts.absent += 1);
+            self.learn_absent(key, began, &origin);
+            return Err(Passed::Failed(Error::not_found()));
+        };
         let held = self.hold(key, value, began, evidence, ttl, &origin);
         if !self.fences.admit(held.key, began.ticket) {
             self.count(|counts| counts.fenced += 1);
@@ -402,6 +457,18 @@ impl<K: Key, V: Clone> Core<K, V> {
             }
         }
         Ok(held)
+    }
+
+    /// The origin answers, and has nothing: of what moka had before, that is a change too.
+    fn learn_absent(&self, key: &K, began: Began, origin: &Origin) {
+        let Some(engine) = &self.engine else { return };
+        let (hash, now) = (self.hash(key), self.clock.now());
+        let mut engine = engine.lock();
+        engine.recovered();
+        if let Origin::Renewed(audit) = origin {
+            let subject = engine.subject_by(hash, 1, || key.text());
+            engine.loaded(subject, now, Loaded { audit: *audit, ..Loaded::new(began.at, Evidence::Changed) });
+        }
     }
 
     /// A value with its lifetime.
@@ -453,10 +520,12 @@ impl<K: Key, V: Clone> Core<K, V> {
     }
 }
 
-/// A renewal under way, whatever becomes of it.
+/// A renewal under way, whatever becomes of it: an audit that nobody has taken at its end is forgone.
 pub(crate) struct Renewal<K, V> {
     core: Arc<Core<K, V>>,
     key: KeyHash,
+    subject: Option<Subject>,
+    pub(crate) audit: Option<Audit>,
     /// It is not to be left to the background.
     pub(crate) is_crowded: bool,
 }
@@ -464,6 +533,7 @@ pub(crate) struct Renewal<K, V> {
 impl<K, V> Drop for Renewal<K, V> {
     fn drop(&mut self) {
         self.core.renewals.lock().remove(&self.key);
+        self.core.forgo(self.subject, self.audit);
     }
 }
 

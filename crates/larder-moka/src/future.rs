@@ -13,8 +13,8 @@ use moka::Entry;
 use moka::ops::compute::{CompResult, Op};
 use tokio::runtime::Handle;
 
-use crate::core::{Core, Judged, Passed, Standing};
-use crate::load::Once;
+use crate::core::{Core, Judged, Landed, Passed, Standing};
+use crate::load::{Once, said};
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
 /// Renewals at once.
@@ -94,7 +94,7 @@ where
         let mut load = Some(load);
         let mut make = || -> Option<Load<V>> {
             let load = load.take()?;
-            Some(Box::pin(async move { load().await.map(Into::into).map_err(Error::from_loader) }))
+            Some(Box::pin(async move { said(load().await) }))
         };
         self.find(key, Once::new(&mut make)).await
     }
@@ -104,24 +104,21 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
+        let asked = self.core.ask();
         loop {
-            let asked = self.core.clock.now();
+            let now = self.core.clock.now();
             let held = match self.moka.try_get_with_by_ref(key, self.bring(key, &mut load)).await {
                 Ok(held) => held,
-                Err(passed) => return passed.answer(self.core.clock.now()),
+                Err(landed) => match self.core.answer(&landed, asked, load.is_taken()) {
+                    Some(answer) => return answer,
+                    None => continue,
+                },
             };
-            if load.is_taken() {
-                self.settle(key, &held).await;
-            }
-            if load.is_taken() || held.as_of > asked {
-                self.core.joined(!load.is_taken());
-                return Ok(held.found(Tier::Origin, self.core.clock.now()));
-            }
-            match self.core.judge(&held, asked) {
-                Judged::Serve => return Ok(held.found(Tier::Local, asked)),
+            match self.core.judge(&held, now) {
+                Judged::Serve => return Ok(held.found(Tier::Local, now)),
                 Judged::Renew(audit) => {
                     self.renew(key, &held, audit, load).await;
-                    return Ok(held.found(Tier::Local, asked));
+                    return Ok(held.found(Tier::Local, now));
                 }
                 Judged::Reload => match self.reload(key, &held, &mut load).await {
                     Err(Passed::Gone) => {}
@@ -135,7 +132,7 @@ where
     /// Keeps a value that the service has written to the origin. Loads under way that began before it are not kept.
     pub async fn insert(&self, key: K, value: V) {
         let held = self.core.written(&key, value);
-        self.moka.insert(key, held).await;
+        self.put(&key, &held).await;
     }
 
     /// The origin's value of a key has changed: what is cached is no longer served, what is being loaded is not kept, and the key's
@@ -165,8 +162,7 @@ where
                         self.moka.get(key).await;
                     }
                     if let Some(held) = self.core.warmed(key, value.clone(), began) {
-                        self.moka.insert(key.clone(), held.clone()).await;
-                        self.settle(key, &held).await;
+                        self.put(key, &held).await;
                     }
                 }
                 self.moka.run_pending_tasks().await;
@@ -191,14 +187,21 @@ where
         &self.moka
     }
 
-    /// Loads what moka does not have.
-    async fn bring<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Passed<V>>
+    /// Loads what moka does not have, and puts it there. What has come of it is moka's error: see [`Landed`].
+    async fn bring<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Landed<V>>
     where
         Q: ToOwned<Owned = K> + ?Sized,
     {
-        let load = load.take().ok_or(Passed::Gone)?;
         let (key, began) = (key.to_owned(), self.core.begin());
-        self.core.missed(&key, began, load.await)
+        let brought = match load.take() {
+            Some(load) => self.core.missed(&key, began, load.await),
+            None => Err(Passed::Gone),
+        };
+        if let Ok(held) = &brought {
+            // In a box, or each hit's future would have the room for it.
+            Box::pin(self.put(&key, held)).await;
+        }
+        Err(self.core.landed(&key, began, brought))
     }
 
     /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done.
@@ -207,10 +210,10 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
-        let (owned, mut failure) = (key.to_owned(), None);
+        let (owned, mut audit, mut failure) = (key.to_owned(), None, None);
         let entry = self.moka.entry_by_ref(key);
         let done = entry
-            .and_try_compute_with(|entry| self.revise(&owned, seen, entry, || load.take(), None, &mut failure))
+            .and_try_compute_with(|entry| self.revise(&owned, seen, entry, || load.take(), &mut audit, &mut failure))
             .await?;
         match done {
             CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
@@ -218,7 +221,12 @@ where
                 self.settle(key, &held).await;
                 Ok(held)
             }
-            CompResult::Unchanged(entry) => Ok(entry.into_value()),
+            CompResult::Unchanged(entry) => {
+                if !load.is_taken() {
+                    self.core.waited();
+                }
+                Ok(entry.into_value())
+            }
             CompResult::Removed(_) | CompResult::StillNone(_) => Err(failure.map_or(Passed::Gone, Passed::Failed)),
         }
     }
@@ -228,16 +236,16 @@ where
     where
         Q: ToOwned<Owned = K> + ?Sized,
     {
-        let Some(renewal) = self.core.renewal(seen.key, audit, MOST_RENEWALS) else { return };
+        let Some(renewal) = self.core.renewal(seen, audit, MOST_RENEWALS) else { return };
         let load = load.take();
         let (own, key, seen) = (self.clone(), key.to_owned(), seen.clone());
         let runtime = Handle::try_current().ok().filter(|_| !renewal.is_crowded);
         let task = async move {
-            let _renewal = renewal;
-            let mut failure = None;
+            let (mut renewal, mut failure) = (renewal, None);
             let entry = own.moka.entry_by_ref(&key);
-            let renewed = entry
-                .and_try_compute_if_nobody_else(|entry| own.revise(&key, &seen, entry, || load, audit, &mut failure));
+            let renewed = entry.and_try_compute_if_nobody_else(|entry| {
+                own.revise(&key, &seen, entry, || load, &mut renewal.audit, &mut failure)
+            });
             // What comes of it is in the counts; whoever reads next finds out what there is.
             if let Ok(CompResult::ReplacedWith(entry)) = renewed.await {
                 own.settle(&key, entry.value()).await;
@@ -247,6 +255,12 @@ where
             Some(runtime) => drop(runtime.spawn(task)),
             None => task.await,
         }
+    }
+
+    /// Puts a value into moka, unless a write overtakes it on its way in.
+    async fn put(&self, key: &K, held: &Held<V>) {
+        self.moka.insert(key.clone(), held.clone()).await;
+        self.settle(key, held).await;
     }
 
     /// Takes out what a write overtook while it was on its way in.
@@ -267,7 +281,7 @@ where
         seen: &Held<V>,
         entry: Option<Entry<K, Held<V>>>,
         load: impl FnOnce() -> Option<Load<V>>,
-        audit: Option<Audit>,
+        audit: &mut Option<Audit>,
         failure: &mut Option<Error>,
     ) -> Result<Op<Held<V>>, Passed<V>> {
         match Core::<K, V>::standing(seen, entry.as_ref().map(Entry::value)) {

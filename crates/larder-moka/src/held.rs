@@ -22,7 +22,7 @@ pub struct Held<V> {
     /// As foreseen when it was loaded; where the engine is asked, it decides anew.
     pub(crate) fresh_until: Time,
     pub(crate) renew_from: Time,
-    /// Its last load failed: until then nobody tries again. Zero as long as none has.
+    /// Its last load failed: until then nobody tries again. Zero as long as none has, and beyond its time only if it was over it then.
     pub(crate) retry_at: Time,
     pub(crate) ticket: Ticket,
     /// What it weighs, for the engine.
@@ -44,7 +44,18 @@ impl<V> Held<V> {
 
     /// Whether it was kept beyond its time because a load failed.
     pub fn is_stale(&self) -> bool {
-        self.retry_at > Time(0)
+        self.retry_at > self.fresh_until
+    }
+
+    /// The same once a load has failed that began with `ticket`, and nobody is to try again for a while.
+    pub(crate) fn pausing(&self, now: Time, pause: Duration, ticket: Ticket) -> Self
+    where
+        V: Clone,
+    {
+        let until = now.plus(pause);
+        // It is not served for longer for having failed while it was fresh.
+        let retry_at = if now < self.fresh_until { until.min(self.fresh_until) } else { until };
+        Self { retry_at, ticket, ..self.clone() }
     }
 
     pub(crate) fn subject(&self) -> Option<Subject> {

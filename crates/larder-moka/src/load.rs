@@ -1,6 +1,16 @@
 //! A reader's load, whatever its closure is: called at most once, and boxed only where it is needed. So a hit allocates nothing, and
 //! what a miss does, moka's part included, is compiled once and not for every closure that loads.
 
+use larder::{BoxError, Error, ErrorKind, Fetched};
+
+/// What a loader says: an error that there is no such value is an answer, and no failure of the origin.
+pub(crate) fn said<V, T: Into<Fetched<V>>, E: Into<BoxError>>(result: Result<T, E>) -> Result<Fetched<V>, Error> {
+    match result.map(Into::into).map_err(Error::from_loader) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Fetched::absent()),
+        said => said,
+    }
+}
+
 /// What may be taken once. `L` is a load that has not begun.
 pub(crate) struct Once<'a, L> {
     make: &'a mut (dyn FnMut() -> Option<L> + Send),

@@ -10,8 +10,8 @@ use larder_policy::freshness::Audit;
 use moka::Entry;
 use moka::ops::compute::{CompResult, Op};
 
-use crate::core::{Core, Judged, Passed, Standing};
-use crate::load::Once;
+use crate::core::{Core, Judged, Landed, Passed, Standing};
+use crate::load::{Once, said};
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
 /// Renewals at once, each on a thread of its own while it lasts.
@@ -89,7 +89,7 @@ where
         let mut load = Some(load);
         let mut make = || -> Option<Load<V>> {
             let load = load.take()?;
-            Some(Box::new(move || load().map(Into::into).map_err(Error::from_loader)))
+            Some(Box::new(move || said(load())))
         };
         self.find(key, Once::new(&mut make))
     }
@@ -99,24 +99,21 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
+        let asked = self.core.ask();
         loop {
-            let asked = self.core.clock.now();
+            let now = self.core.clock.now();
             let held = match self.moka.try_get_with_by_ref(key, || self.bring(key, &mut load)) {
                 Ok(held) => held,
-                Err(passed) => return passed.answer(self.core.clock.now()),
+                Err(landed) => match self.core.answer(&landed, asked, load.is_taken()) {
+                    Some(answer) => return answer,
+                    None => continue,
+                },
             };
-            if load.is_taken() {
-                self.settle(key, &held);
-            }
-            if load.is_taken() || held.as_of > asked {
-                self.core.joined(!load.is_taken());
-                return Ok(held.found(Tier::Origin, self.core.clock.now()));
-            }
-            match self.core.judge(&held, asked) {
-                Judged::Serve => return Ok(held.found(Tier::Local, asked)),
+            match self.core.judge(&held, now) {
+                Judged::Serve => return Ok(held.found(Tier::Local, now)),
                 Judged::Renew(audit) => {
                     self.renew(key, &held, audit, load);
-                    return Ok(held.found(Tier::Local, asked));
+                    return Ok(held.found(Tier::Local, now));
                 }
                 Judged::Reload => match self.reload(key, &held, &mut load) {
                     Err(Passed::Gone) => {}
@@ -130,7 +127,7 @@ where
     /// Keeps a value that the service has written to the origin. Loads under way that began before it are not kept.
     pub fn insert(&self, key: K, value: V) {
         let held = self.core.written(&key, value);
-        self.moka.insert(key, held);
+        self.put(&key, &held);
     }
 
     /// The origin's value of a key has changed: what is cached is no longer served, what is being loaded is not kept, and the key's
@@ -160,8 +157,7 @@ where
                         self.moka.get(key);
                     }
                     if let Some(held) = self.core.warmed(key, value.clone(), began) {
-                        self.moka.insert(key.clone(), held.clone());
-                        self.settle(key, &held);
+                        self.put(key, &held);
                     }
                 }
                 self.moka.run_pending_tasks();
@@ -186,14 +182,20 @@ where
         &self.moka
     }
 
-    /// Loads what moka does not have.
-    fn bring<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Passed<V>>
+    /// Loads what moka does not have, and puts it there. What has come of it is moka's error: see [`Landed`].
+    fn bring<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Landed<V>>
     where
         Q: ToOwned<Owned = K> + ?Sized,
     {
-        let load = load.take().ok_or(Passed::Gone)?;
         let (key, began) = (key.to_owned(), self.core.begin());
-        self.core.missed(&key, began, load())
+        let brought = match load.take() {
+            Some(load) => self.core.missed(&key, began, load()),
+            None => Err(Passed::Gone),
+        };
+        if let Ok(held) = &brought {
+            self.put(&key, held);
+        }
+        Err(self.core.landed(&key, began, brought))
     }
 
     /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done.
@@ -202,8 +204,8 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
-        let (owned, mut failure) = (key.to_owned(), None);
-        let revise = |entry| self.revise(&owned, seen, entry, || load.take(), None, &mut failure);
+        let (owned, mut audit, mut failure) = (key.to_owned(), None, None);
+        let revise = |entry| self.revise(&owned, seen, entry, || load.take(), &mut audit, &mut failure);
         let done = self.moka.entry_by_ref(key).and_try_compute_with(revise)?;
         match done {
             CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
@@ -211,7 +213,12 @@ where
                 self.settle(key, &held);
                 Ok(held)
             }
-            CompResult::Unchanged(entry) => Ok(entry.into_value()),
+            CompResult::Unchanged(entry) => {
+                if !load.is_taken() {
+                    self.core.waited();
+                }
+                Ok(entry.into_value())
+            }
             CompResult::Removed(_) | CompResult::StillNone(_) => Err(failure.map_or(Passed::Gone, Passed::Failed)),
         }
     }
@@ -221,13 +228,12 @@ where
     where
         Q: ToOwned<Owned = K> + ?Sized,
     {
-        let Some(renewal) = self.core.renewal(seen.key, audit, MOST_RENEWALS) else { return };
+        let Some(renewal) = self.core.renewal(seen, audit, MOST_RENEWALS) else { return };
         let load = load.take();
         let (own, key, seen, is_crowded) = (self.clone(), key.to_owned(), seen.clone(), renewal.is_crowded);
         let task = move || {
-            let _renewal = renewal;
-            let mut failure = None;
-            let revise = |entry| own.revise(&key, &seen, entry, || load, audit, &mut failure);
+            let (mut renewal, mut failure) = (renewal, None);
+            let revise = |entry| own.revise(&key, &seen, entry, || load, &mut renewal.audit, &mut failure);
             // What comes of it is in the counts; whoever reads next finds out what there is.
             if let Ok(CompResult::ReplacedWith(entry)) = own.moka.entry_by_ref(&key).and_try_compute_with(revise) {
                 own.settle(&key, entry.value());
@@ -239,6 +245,12 @@ where
         if let Err(error) = std::thread::Builder::new().name("larder-renewal".into()).spawn(task) {
             tracing::warn!(%error, "no thread could be started for a renewal");
         }
+    }
+
+    /// Puts a value into moka, unless a write overtakes it on its way in.
+    fn put(&self, key: &K, held: &Held<V>) {
+        self.moka.insert(key.clone(), held.clone());
+        self.settle(key, held);
     }
 
     /// Takes out what a write overtook while it was on its way in.
@@ -259,7 +271,7 @@ where
         seen: &Held<V>,
         entry: Option<Entry<K, Held<V>>>,
         load: impl FnOnce() -> Option<Load<V>>,
-        audit: Option<Audit>,
+        audit: &mut Option<Audit>,
         failure: &mut Option<Error>,
     ) -> Result<Op<Held<V>>, Passed<V>> {
         match Core::<K, V>::standing(seen, entry.as_ref().map(Entry::value)) {

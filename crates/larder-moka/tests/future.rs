@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use larder_moka::{Clock, ErrorKind, Fetched, Freshness, Held, Plugin, Refresh, future};
+use larder_moka::{Clock, Error, ErrorKind, Fetched, Freshness, Held, Plugin, Refresh, future};
 use larder_policy::Time;
 use tokio::sync::{Barrier, Notify};
 use tokio::time::{sleep, timeout};
@@ -207,6 +207,44 @@ async fn a_stale_value_is_served_while_the_origin_fails() {
     assert_eq!(cache.get_with("k", || ok(3)).await.unwrap(), 3);
 }
 
+#[tokio::test]
+async fn a_prefixs_own_hard_maximum_holds_while_the_origin_fails() {
+    let clock = clock();
+    let freshness = Freshness::stale_reads(0.05).unwrap();
+    let short = freshness.clone().max_ttl(10 * MINUTE);
+    let cache = attach(learned(&clock).freshness(freshness.with_prefix("short:", short)));
+    for key in ["short:k", "long:k"] {
+        cache.get_with(key, || ok(1)).await.unwrap();
+    }
+    clock.advance(10 * MINUTE);
+    assert_eq!(cache.get_with("short:k", broken).await.unwrap_err().kind(), ErrorKind::Loader);
+    assert_eq!(cache.get_with("long:k", broken).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_renewal_that_failed_is_not_tried_again_at_once() {
+    let clock = clock();
+    let cache = attach(fixed(&clock).refresh(Refresh::Ahead(0.5)).error_pause(MINUTE / 60));
+    cache.get_with("k", || ok(1)).await.unwrap();
+    clock.advance(MINUTE / 2);
+    for tries in 1..=2 {
+        for _ in 0..3 {
+            let found = cache.find_with("k", broken).await.unwrap();
+            assert!(found.value == 1 && !found.is_stale);
+            tokio::task::yield_now().await;
+        }
+        let counts = cache.stats().counts;
+        assert_eq!((counts.refreshes, counts.load_errors, counts.stale), (tries, tries, 0));
+        clock.advance(MINUTE / 60);
+    }
+    // The pause does not outlast the lifetime.
+    clock.advance(MINUTE / 2 - MINUTE / 24);
+    cache.get_with("k", broken).await.unwrap();
+    tokio::task::yield_now().await;
+    clock.advance(MINUTE / 120);
+    assert_eq!(cache.get_with("k", || ok(2)).await.unwrap(), 2);
+}
+
 /// Keys share fences, so that every one of them has been raised since the value came.
 #[tokio::test]
 async fn a_stale_value_is_served_whatever_else_is_written() {
@@ -274,6 +312,21 @@ async fn what_the_origin_no_longer_has_leaves() {
 }
 
 #[tokio::test]
+async fn a_loader_that_finds_nothing_has_not_failed() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    cache.get_with("k", || ok(1)).await.unwrap();
+    clock.advance(2 * MINUTE);
+    let none = || async { Err::<u64, _>(Error::not_found()) };
+    // The first is in place of what moka has, the second is not.
+    for _ in 0..2 {
+        assert_eq!(cache.get_with("k", none).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    let counts = cache.stats().counts;
+    assert_eq!((counts.load_errors, counts.stale, counts.absent, counts.loads), (0, 0, 2, 3));
+}
+
+#[tokio::test]
 async fn a_load_that_a_change_overtook_is_not_kept() {
     let clock = clock();
     let cache = attach(fixed(&clock));
@@ -290,6 +343,80 @@ async fn a_load_that_a_change_overtook_is_not_kept() {
     assert!(!cache.moka().contains_key("k"));
     assert_eq!(cache.stats().counts.fenced, 1);
     assert_eq!(cache.get_with("k", || ok(2)).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn whoever_asks_after_a_change_does_not_join_the_load_it_overtook() {
+    let cache = attach(fixed(&clock()));
+    let slow = Slow::default();
+    let ask = |load| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get_with("k", load).await.unwrap() })
+    };
+    let (first, before) = (ask(slow.load(1)), ask(slow.load(1)));
+    until(|| slow.begun() == 1).await;
+    cache.changed("k").await;
+    let after = ask(slow.load(2));
+    // He waits for moka to tell him of the load under way.
+    tokio::task::yield_now().await;
+    slow.go.notify_one();
+    assert_eq!((first.await.unwrap(), before.await.unwrap()), (1, 1));
+    until(|| slow.begun() == 2).await;
+    slow.go.notify_one();
+    assert_eq!(after.await.unwrap(), 2);
+    let counts = cache.stats().counts;
+    assert_eq!((counts.misses, counts.coalesced, counts.loads, counts.fenced), (3, 1, 2, 1));
+}
+
+#[tokio::test]
+async fn whoever_asks_after_a_change_does_not_join_a_load_that_found_nothing() {
+    let cache = attach(fixed(&clock()));
+    let slow = Slow::default();
+    let absent = {
+        let load = slow.load(0);
+        move || async move { load().await.map(|_| None::<u64>) }
+    };
+    let first = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_with("k", absent).await }
+    });
+    until(|| slow.begun() == 1).await;
+    cache.changed("k").await;
+    let after = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_with("k", || ok(2)).await }
+    });
+    tokio::task::yield_now().await;
+    slow.go.notify_one();
+    assert_eq!(first.await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(after.await.unwrap().unwrap(), 2);
+}
+
+/// Nobody's clock need go on for it.
+#[tokio::test]
+async fn readers_who_wait_for_anothers_load_are_misses() {
+    let clock = clock();
+    let cache = attach(fixed(&clock));
+    for round in 1..=2 {
+        let slow = Slow::default();
+        let readers: Vec<_> = (0..5)
+            .map(|_| {
+                let (cache, load) = (cache.clone(), slow.load(round));
+                tokio::spawn(async move { cache.get_with("k", load).await.unwrap() })
+            })
+            .collect();
+        until(|| slow.begun() == 1).await;
+        tokio::task::yield_now().await;
+        slow.go.notify_one();
+        for reader in readers {
+            assert_eq!(reader.await.unwrap(), round);
+        }
+        let counts = cache.stats().counts;
+        assert_eq!((counts.hits, counts.loads), (0, round));
+        assert_eq!((counts.misses, counts.coalesced), (5 * round, 4 * round));
+        // The second time moka has a value, but an outdated one.
+        clock.advance(2 * MINUTE);
+    }
 }
 
 #[tokio::test]
@@ -373,6 +500,85 @@ async fn simulate(seed: u64) -> (f64, larder::StaleRate) {
     let stats = cache.stats();
     assert!(stats.counts.audits > 20 && stats.counts.hits > READS / 10, "{stats:?}");
     (stale as f64 / READS as f64, stats.stale_rate.unwrap())
+}
+
+/// Reads a key once a second, so often, and says how many audits there were. Readers who wait get a value from the origin, audits what
+/// `audited` makes of it.
+async fn read_and_audit(cache: &Cache, clock: &Clock, reads: u64, audited: fn() -> io::Result<Option<u64>>) -> u64 {
+    let (is_awaited, audits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    for _ in 0..reads {
+        clock.advance(Duration::from_secs(1));
+        let (awaited, counted) = (is_awaited.clone(), audits.clone());
+        let load = move || async move {
+            if awaited.load(SeqCst) {
+                return Ok(Some(1));
+            }
+            counted.fetch_add(1, SeqCst);
+            audited()
+        };
+        is_awaited.store(true, SeqCst);
+        cache.get_with("k", load).await.unwrap();
+        is_awaited.store(false, SeqCst);
+        tokio::task::yield_now().await;
+    }
+    audits.load(SeqCst)
+}
+
+fn learned(clock: &Clock) -> larder_moka::Builder<String, u64> {
+    fixed(clock).freshness(Freshness::stale_reads(0.05).unwrap()).digest(|value| *value)
+}
+
+#[tokio::test]
+async fn an_audit_that_finds_nothing_tells_of_a_stale_read() {
+    let clock = clock();
+    let cache = attach(learned(&clock));
+    assert!(read_and_audit(&cache, &clock, 20_000, || Ok(None)).await > 5);
+    let measured = cache.stats().stale_rate.unwrap();
+    assert!(measured.rate > 0.5, "every audit found one: {measured:?}");
+}
+
+#[tokio::test]
+async fn audits_that_come_to_nothing_do_not_lower_the_measured_rate() {
+    let clock = clock();
+    let cache = attach(learned(&clock));
+    assert!(read_and_audit(&cache, &clock, 20_000, || Ok(None)).await > 5);
+    let before = cache.stats();
+    let failed = read_and_audit(&cache, &clock, 40_000, || Err(io::Error::other("the origin is down"))).await;
+    let after = cache.stats();
+    assert!(failed > 5 && after.counts.audits == before.counts.audits, "{after:?}");
+    // One that never ends leaves nothing to the others of its key.
+    let endless = || async {
+        std::future::pending::<()>().await;
+        ok(1).await
+    };
+    cache.get_with("k", || ok(1)).await.unwrap();
+    for _ in 0..200_000 {
+        cache.get_with("k", endless).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let last = cache.stats();
+    let [before, after, last] = [before, after, last].map(|stats| stats.stale_rate.unwrap().rate);
+    assert!(after > before / 2.0 && last > after / 2.0, "{before}, {after}, and {last}");
+}
+
+#[tokio::test]
+async fn what_is_deleted_again_and_again_does_not_look_immutable() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let clock = clock();
+    let cache = attach(learned(&clock));
+    for _ in 0..20 {
+        for key in ["row:kept", "row:deleted"] {
+            assert_eq!(cache.get_with(key, || ok(1)).await.unwrap(), 1);
+        }
+        clock.advance(DAY);
+        let absent = || async { Ok::<_, io::Error>(None::<u64>) };
+        assert_eq!(cache.get_with("row:deleted", absent).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    cache.get_with("row:deleted", || ok(1)).await.unwrap();
+    cache.get_with("row:kept", || ok(1)).await.unwrap();
+    let lifetime = async |key| cache.moka().get(key).await.unwrap().lifetime();
+    let (kept, deleted) = (lifetime("row:kept").await, lifetime("row:deleted").await);
+    assert!(2 * deleted < kept, "{deleted:?} and {kept:?}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
 
 use larder_moka::{Clock, Freshness, Held, Key, Plugin, Prewarmed, Refresh, sync};
@@ -119,6 +119,50 @@ fn never_stays(cache: Cache) {
         }
     }
     assert!(cache.stats().counts.hits > 0);
+}
+
+/// The same while what the load brought is on its way into moka, which weighs it.
+#[test]
+fn whoever_asks_after_a_change_does_not_join_a_load_on_its_way_in() {
+    let (weighs, go) = (Barrier::new(2), Barrier::new(2));
+    let (weighs, go) = (Arc::new(weighs), Arc::new(go));
+    let (weighing, gone) = (weighs.clone(), go.clone());
+    let weigher = move |_: &u64, held: &Held<u64>| {
+        if **held == 1 {
+            weighing.wait();
+            gone.wait();
+        }
+        1
+    };
+    let plugin = Plugin::builder().build().unwrap();
+    let moka = moka::sync::Cache::builder().max_capacity(100).weigher(weigher).expire_after(plugin.expiry()).build();
+    let cache = Cache::attach(moka, plugin);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| cache.get_with(&1, || ok(1)).unwrap());
+        weighs.wait();
+        cache.changed(&1);
+        let after = scope.spawn(|| cache.get_with(&1, || ok(2)).unwrap());
+        // Time enough for him to find the load under way; whoever is late has nothing to join.
+        std::thread::sleep(Duration::from_millis(50));
+        go.wait();
+        assert_eq!((first.join().unwrap(), after.join().unwrap()), (1, 2));
+    });
+    assert_eq!(cache.get(&1), Some(2));
+}
+
+/// A change comes while a write is on its way into a moka that was built without its expiry: when its value is weighed.
+#[test]
+fn a_write_that_a_change_overtook_never_stays() {
+    let cache = Arc::new(OnceLock::<Cache>::new());
+    let own = cache.clone();
+    let weigher = move |key: &u64, _: &Held<u64>| {
+        own.get().unwrap().changed(key);
+        1
+    };
+    let moka = moka::sync::Cache::builder().max_capacity(100).weigher(weigher).build();
+    let cache = cache.get_or_init(|| Cache::attach(moka, Plugin::builder().build().unwrap()));
+    cache.insert(1, 1);
+    assert_eq!(cache.get(&1), None);
 }
 
 /// A full cache whose residents are asked for often.
