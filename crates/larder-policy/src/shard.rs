@@ -209,8 +209,15 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             admission.record(access, true);
         }
         // Who asks for a key need not know how large its value is.
-        let size = if self.capacity.weigh == Weigh::Bytes { self.entries[slot].weight } else { access.size };
-        if let Some(surplus) = self.policy.eviction.on_hit(slot, &Access { size, ..*access }, reuse)
+        let weighed;
+        let access = match self.capacity.weigh {
+            Weigh::Objects => access,
+            Weigh::Bytes => {
+                weighed = Access { size: self.entries[slot].weight, ..*access };
+                &weighed
+            }
+        };
+        if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
             && surplus != slot
         {
             self.let_go(surplus, Removal::Evicted);

@@ -27,7 +27,12 @@ impl Watch {
     /// Its first look comes when the short one has had its last.
     pub(crate) fn lasting(horizon: u64, trial: Trial) -> Self {
         let span = horizon.max(LEAST_SLICES);
-        Self { trial, span: span.saturating_mul(LASTING), first: span.next_power_of_two(), excused: false }
+        Self {
+            trial,
+            span: span.saturating_mul(LASTING),
+            first: span.checked_next_power_of_two().unwrap_or(1 << 63),
+            excused: false,
+        }
     }
 
     /// Counts a slice with `count` and looks: the guardrail that was hit, if any.

@@ -307,7 +307,7 @@ fn harm_is_found_under_every_alpha_that_is_taken() {
 
 #[test]
 fn harm_is_found_under_every_horizon() {
-    for horizon in [0, 1, 7, 8, 9, 1000] {
+    for horizon in [0, 1, 7, 8, 9, 1000, u64::MAX] {
         let settings = Settings { adopted: true, holdout: 0.0, horizon, ..Settings::new(SHARDS, 2) };
         let events = Host::with(Treated { gain: -60.0, ..Treated::default() }, settings).run(40);
         assert!(matches!(events[..], [(_, Event::RolledBack { .. })]), "{horizon}: {events:?}");
