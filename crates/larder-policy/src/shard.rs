@@ -209,14 +209,9 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             admission.record(access, true);
         }
         // Who asks for a key need not know how large its value is.
-        let weighed;
-        let access = match self.capacity.weigh {
-            Weigh::Objects => access,
-            Weigh::Bytes => {
-                weighed = Access { size: self.entries[slot].weight, ..*access };
-                &weighed
-            }
-        };
+        let is_weighed = self.capacity.weigh == Weigh::Bytes;
+        let weighed = is_weighed.then(|| Access { size: self.entries[slot].weight, ..*access });
+        let access = weighed.as_ref().unwrap_or(access);
         if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
             && surplus != slot
         {
