@@ -342,8 +342,7 @@ impl Experiment {
     fn watch(&mut self, now: Time, slice: &[ShardSlice]) -> Option<Event> {
         let guardrails = self.settings.guardrails;
         let past = (self.baseline.counted() > 0).then_some(&self.baseline);
-        let breach =
-            self.watches.iter_mut().filter_map(|watch| watch.look(|trial| trial.push(slice), past, &guardrails)).next();
+        let breach = self.watches.iter_mut().find_map(|watch| watch.look(slice, past, &guardrails));
         if let Some(breach) = breach {
             return Some(self.roll_back(now, breach));
         }

@@ -1,5 +1,6 @@
 //! Guardrails over a stretch of slices, and over the next: what was long ago must not outweigh what is.
 
+use super::counts::ShardSlice;
 use super::guardrails::{Breach, Guardrails, LEAST_SLICES};
 use super::trial::Trial;
 
@@ -35,14 +36,14 @@ impl Watch {
         }
     }
 
-    /// Counts a slice with `count` and looks: the guardrail that was hit, if any.
+    /// Counts a slice and looks: the guardrail that was hit, if any.
     pub(crate) fn look(
         &mut self,
-        count: impl FnOnce(&mut Trial),
+        slice: &[ShardSlice],
         before: Option<&Trial>,
         guardrails: &Guardrails,
     ) -> Option<Breach> {
-        count(&mut self.trial);
+        self.trial.push(slice);
         guardrails.breach(&self.trial, self.first, before, self.excused)
     }
 
