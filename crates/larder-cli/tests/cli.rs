@@ -411,7 +411,7 @@ fn explain_says_what_adds_up_and_what_is_done() {
     assert!(
         told["ranked"]["rank"].as_u64() <= told["ranked"]["of"].as_u64() && told["ranked"]["runner_up"]["key"].is_u64()
     );
-    assert!(told["standing"]["trials"].as_f64().unwrap() > 0.0 && told["standing"]["lru_misses"].is_number());
+    assert!(told["standing"]["trials"].as_f64().unwrap() > 0.0 && told["standing"]["classic_misses"].is_number());
 
     // The same in words, at a request that need not be of the key.
     let output = run(&["explain", TRACE, "--key", "17", "--capacity", "100", "--at", "15000"]);

@@ -1,9 +1,10 @@
 //! Learned: of a sample of residents and the newcomer, the one worth least leaves.
 //!
 //! A survival model ([`crate::learned`]) says how likely an entry is used within each of four spans ahead, whose unit is the time in
-//! which as many entries are evicted as fit. An entry's worth is a mean of these probabilities, per unit of weight, times what a hit
-//! on it gains: 1 for `learned`, its bytes for `learned-bytes`, its load's latency for `learned-cost`. The model starts from a prior
-//! trained offline and learns on from the outcomes of candidates, of low ones most, whether they were kept or not.
+//! which as many entries are evicted as fit. An entry's worth is a mean of these probabilities, or, where a hit gains more on
+//! some entries than on others for their weight, the uses expected soon times that gain: 1 for `learned`, its bytes for
+//! `learned-bytes`, its load's latency for `learned-cost`, per unit of weight. The model starts from a prior trained offline and
+//! learns on from the outcomes of candidates, of low ones most, whether they were kept or not.
 //!
 //! * Candidates are drawn at random, as in LHD (Beckmann et al., NSDI 2018) and LRB (Song et al., NSDI 2020); the few that were worth
 //!   least but could stay come up again at the next eviction, which doubles the sample for a third of its cost.
@@ -17,6 +18,7 @@ mod explain;
 mod faults;
 mod gain;
 mod params;
+mod rank;
 mod share;
 
 use std::sync::Arc;
@@ -28,21 +30,18 @@ use crate::learned::history::{Context, History, Scale};
 use crate::learned::labels::Labels;
 use crate::learned::memory::Memory;
 use crate::learned::prequential::Prequential;
-use crate::learned::scorecard::Scorecard;
+use crate::learned::scorecard::{Measure, Scorecard};
 use crate::learned::{Example, Explanation, HORIZONS, Pool, Prior, Scores, Standing};
-use crate::slots::{NIL, SlotVec};
+use crate::slots::SlotVec;
 use crate::{Access, KeyHash, Reuse, Rng, Slot};
 
-use self::draw::{draw, draw_all};
+use self::draw::draw;
 pub(crate) use self::params::PARAMS;
-use self::{gain::Gain, params::MOST_KEPT};
+use self::{gain::Gain, rank::Candidate};
 
 /// Turnovers after which the model needs fewer examples, and the share of them that it then needs.
 const WARM: f64 = 4.0;
 const SETTLED: f64 = 0.5;
-
-/// Caches of accesses for which what a candidate was found worth is taken to hold.
-const LASTS: f32 = 1.0 / 64.0;
 
 /// Hits noted together, so that the processor fetches their entries at the same time.
 const HITS: usize = 32;
@@ -68,27 +67,20 @@ struct Resident {
 // docs/learned.md counts them.
 const _: () = assert!(size_of::<Resident>() == 24 && size_of::<History>() == 18);
 
-impl Resident {
-    fn is_present(&self) -> bool {
-        self.gain != Gain::default()
+impl Objective {
+    /// Whether a hit gains as much on each entry for its weight, in a cache that is limited by objects or by weight.
+    fn is_even(self, by_objects: bool) -> bool {
+        match self {
+            Self::Objects => by_objects,
+            Self::Bytes => !by_objects,
+            Self::Cost => false,
+        }
     }
 }
 
-/// A resident that may be evicted.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    features: Features,
-    slot: Slot,
-    /// When it was scored, and what it was worth then, by which rule, and when it had been used last.
-    at: u32,
-    worth: f32,
-    rule: Rule,
-    last: u32,
-}
-
-impl Candidate {
-    fn new(slot: Slot) -> Self {
-        Self { features: Features::default(), slot, at: 0, worth: 0.0, rule: Rule::Learned, last: 0 }
+impl Resident {
+    fn is_present(&self) -> bool {
+        self.gain != Gain::default()
     }
 }
 
@@ -197,8 +189,9 @@ impl Learned {
             focus: value("focus") as u32,
             keep: value("kept") as usize,
             refuses: value("refuse") > 0.0,
-            guard: (value("guard") > 0.0)
-                .then(|| setup.objects.map(|objects| Guard::new(objects as f32, setup.capacity))),
+            guard: (value("guard") > 0.0).then(|| {
+                setup.objects.map(|objects| Guard::new(objects as f32, setup.capacity, objective.is_even(true)))
+            }),
             ghosts: value("ghosts"),
             examples: None,
         }
@@ -227,12 +220,16 @@ impl Learned {
         self.guard.as_ref().and_then(Option::as_ref).map_or(Rule::Learned, Guard::rule)
     }
 
-    /// Lets the guard see an access.
-    #[inline]
-    fn note(&mut self, hash: u32, weight: u32, missed: bool) {
-        if let Some(Some(guard)) = &mut self.guard {
-            guard.note(hash, weight, missed);
-        }
+    fn is_even(&self) -> bool {
+        self.objective.is_even(self.objects.is_some())
+    }
+
+    fn measure(&self) -> Measure {
+        if self.is_even() { Measure::Chance } else { Measure::Rate }
+    }
+
+    fn new_guard(&self, objects: f32) -> Guard {
+        Guard::new(objects, self.limit, self.is_even())
     }
 
     #[inline]
@@ -248,7 +245,8 @@ impl Learned {
         // The guard asks for nothing but hashes, so that this reads all the entries at once.
         if let Some(Some(guard)) = &mut self.guard {
             for &(slot, weight) in &hits {
-                guard.note(self.residents[slot].hash, weight, false);
+                let Resident { hash, gain, .. } = &self.residents[slot];
+                guard.note(*hash, weight, gain.times(weight), false);
             }
         }
         // In registers while they change with each hit.
@@ -302,38 +300,6 @@ impl Learned {
         resident.history.set_watched(self.labels.watch(resident.hash, self.now, features));
     }
 
-    /// The resident worth least among those drawn and those kept.
-    fn least(&mut self) -> Option<Candidate> {
-        let rule = self.rule();
-        let mut drawn = std::mem::take(&mut self.drawn);
-        let mut kept = std::mem::take(&mut self.kept);
-        self.doubt(&mut kept, &mut drawn, self.now, rule);
-        self.kept = kept;
-        draw_all(&self.residents, &mut self.rng, self.samples, &mut drawn);
-        if !self.score(&mut drawn, self.now, rule) {
-            self.step_back();
-            self.score(&mut drawn, self.now, Rule::Lru);
-        }
-        // One of those drawn afresh, which come last: what was kept is no fair sample. Low ones more often than others: the model has
-        // to be right about those that may leave, and one that fits all residents is not.
-        if self.watching()
-            && let Some(at) = (0..self.focus)
-                .filter_map(|_| drawn.len().checked_sub(1 + self.rng.below(self.samples) as usize))
-                .min_by(|&one, &other| drawn[one].worth.total_cmp(&drawn[other].worth))
-        {
-            self.watch(drawn[at].slot, drawn[at].features);
-        }
-        // Of one that was kept, what was found then counts.
-        let mut known = [Slot(NIL); MOST_KEPT + 1];
-        known.iter_mut().zip(&self.kept).for_each(|(known, kept)| *known = kept.slot);
-        for candidate in &drawn {
-            self.keep(candidate, &known);
-        }
-        drawn.clear();
-        self.drawn = drawn;
-        (!self.kept.is_empty()).then(|| self.kept.remove(0))
-    }
-
     /// The weights are of no use, being no numbers or worse than the base rate: the model starts anew as LRU, and does not rank for a while.
     #[cold]
     fn step_back(&mut self) {
@@ -342,68 +308,6 @@ impl Learned {
         self.kept.clear();
         if let Some(Some(guard)) = &mut self.guard {
             guard.retreat();
-        }
-    }
-
-    /// Lets go of those of `kept` that left or were used since they were scored; those scored too long ago, or by
-    /// another rule, are to be scored anew, in `drawn`.
-    fn doubt(&self, kept: &mut Vec<Candidate>, drawn: &mut Vec<Candidate>, now: u32, rule: Rule) {
-        kept.retain(|candidate| {
-            let resident = &self.residents[candidate.slot];
-            if !resident.is_present() || resident.history.last != candidate.last {
-                return false;
-            }
-            let lasts = rule == Rule::Learned && (now.wrapping_sub(candidate.at) as f32) < LASTS * self.scaled;
-            if !lasts || candidate.rule != rule {
-                drawn.push(Candidate::new(candidate.slot));
-                return false;
-            }
-            true
-        });
-    }
-
-    /// Keeps a candidate that is not `known` if it is one of the lowest: as many as stay, and one that does not.
-    #[inline]
-    fn keep(&mut self, candidate: &Candidate, known: &[Slot]) {
-        let is_full = self.kept.len() > self.keep;
-        // Most are told by this alone.
-        if is_full && self.kept.last().is_some_and(|last| last.worth <= candidate.worth)
-            || known.contains(&candidate.slot)
-            || self.kept.iter().any(|kept| kept.slot == candidate.slot)
-        {
-            return;
-        }
-        self.kept.truncate(self.keep);
-        let at = self.kept.partition_point(|kept| kept.worth <= candidate.worth);
-        self.kept.insert(at, *candidate);
-    }
-
-    /// Features and worth of candidates; whether each worth is finite. In stages over all of them, so that the processor works on several
-    /// at a time.
-    fn score(&self, drawn: &mut [Candidate], now: u32, rule: Rule) -> bool {
-        for candidate in &mut *drawn {
-            let history = &self.residents[candidate.slot].history;
-            candidate.features = history.features(now, &self.scale);
-            (candidate.at, candidate.rule, candidate.last) = (now, rule, history.last);
-        }
-        match rule {
-            Rule::Learned => {
-                for candidate in &mut *drawn {
-                    candidate.worth = self.card.worth(&candidate.features);
-                }
-                let mut is_finite = true;
-                for candidate in drawn {
-                    candidate.worth *= self.residents[candidate.slot].gain.get();
-                    is_finite &= candidate.worth.is_finite();
-                }
-                is_finite
-            }
-            Rule::Lru => {
-                for candidate in drawn {
-                    candidate.worth = -(now.wrapping_sub(candidate.last) as f32);
-                }
-                true
-            }
         }
     }
 
@@ -432,7 +336,10 @@ impl Eviction for Learned {
             self.remember(&refused);
         }
         let hash = short(newcomer.access.key);
-        self.note(hash, newcomer.weight, true);
+        let gain = Gain::new(self.objective, newcomer.access, newcomer.weight);
+        if let Some(Some(guard)) = &mut self.guard {
+            guard.note(hash, newcomer.weight, gain.times(newcomer.weight), true);
+        }
         let past = self.memory.take(hash, self.now);
         self.labels.on_use(hash, self.now);
         self.learn();
@@ -446,8 +353,7 @@ impl Eviction for Learned {
             }
             None => History::first(self.now, context),
         };
-        self.arriving =
-            Some(Resident { history, hash, gain: Gain::new(self.objective, newcomer.access, newcomer.weight) });
+        self.arriving = Some(Resident { history, hash, gain });
         if self.objects.is_none() {
             self.arrived.0 += 1;
             self.arrived.1 += u64::from(newcomer.weight);
@@ -461,7 +367,7 @@ impl Eviction for Learned {
         self.note_hits();
         self.pace.note(self.now, self.fitting());
         if matches!(self.guard, Some(None)) {
-            self.guard = Some(Some(Guard::new(self.fitting(), self.limit)));
+            self.guard = Some(Some(self.new_guard(self.fitting())));
         }
         let least = self.least()?;
         if let Some(mut arriving) = self.arriving
@@ -472,10 +378,7 @@ impl Eviction for Learned {
                 arriving.history.set_watched(self.labels.watch(arriving.hash, self.now, features));
                 self.arriving = Some(arriving);
             }
-            if self.refuses
-                && self.rule() == Rule::Learned
-                && self.card.worth(&features) * arriving.gain.get() < least.worth
-            {
+            if self.refuses && self.newcomer_worth(&features, arriving.gain).is_some_and(|worth| worth < least.worth) {
                 self.kept.insert(0, least);
                 return None;
             }
@@ -537,7 +440,7 @@ impl Eviction for Learned {
         match &mut self.guard {
             // A limit in bytes that is steered moves all the time: what the guard knows still holds.
             Some(Some(guard)) if objects.is_none() && guard.is_made_for(capacity) => guard.resize(capacity),
-            Some(guard) => *guard = objects.map(|objects| Guard::new(objects as f32, capacity)),
+            Some(_) => self.guard = Some(objects.map(|objects| self.new_guard(objects as f32))),
             None => {}
         }
     }

@@ -402,12 +402,24 @@ pub static REGISTRY: &[EvictionEntry] = &[
 
 /// A shard that is always LRU, as a shadow beside another policy.
 pub(crate) type LruShard = crate::Shard<(), lru::Lru>;
+pub(crate) type GdsfShard = crate::Shard<(), gdsf::Gdsf>;
 
 impl LruShard {
     pub(crate) fn lru(capacity: crate::Capacity) -> Self {
-        let params = Params::defaults(&[]);
-        let setup =
-            Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed: 0, params: &params, prior: None };
-        Self::new(capacity, crate::Policy::new(Box::new(lru::Lru::new(&setup))))
+        plain(capacity, lru::Lru::new)
     }
+}
+
+impl GdsfShard {
+    /// By what each use costs to load.
+    pub(crate) fn gdsf(capacity: crate::Capacity) -> Self {
+        plain(capacity, gdsf::Gdsf::by_cost)
+    }
+}
+
+fn plain<E: Eviction>(capacity: crate::Capacity, make: fn(&Setup<'_>) -> E) -> crate::Shard<(), E> {
+    let params = Params::defaults(&[]);
+    let setup =
+        Setup { capacity: capacity.limit, objects: capacity.most_objects(), seed: 0, params: &params, prior: None };
+    crate::Shard::new(capacity, crate::Policy::new(Box::new(make(&setup))))
 }

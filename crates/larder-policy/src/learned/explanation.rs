@@ -3,7 +3,7 @@
 use super::features::{ACTIVE, AGE, BINS, CONTEXT, COUNT, CROSSES, DUE, FEATURES, Features, GAPS, HITS, NEVER};
 use super::features::{RATES, RETURNED, SIDE, STAY, USES, WEIGHTS};
 use super::history::Scale;
-use super::scorecard::{Scorecard, unused, worth};
+use super::scorecard::{Measure, Scorecard, unused};
 use super::{HORIZONS, Rule, Standing};
 use crate::Slot;
 use std::fmt;
@@ -123,11 +123,12 @@ pub struct Explanation {
     pub logits: [f32; SPANS],
     /// The probability of a use within each horizon.
     pub within: [f32; SPANS],
-    /// What the model makes of these: a mean, in [0, 1) but for ties.
+    /// What the model makes of these: a mean of the chances, in [0, 1) but for ties; or, where a hit gains more on some entries than on
+    /// others for their weight, the uses expected soon.
     pub worth: f32,
     /// What a hit gains for each unit of weight.
     pub gain: f32,
-    /// What the rule in force ranks by: worth times gain, or for LRU minus the age in accesses.
+    /// What the rule in force ranks by: worth times gain, or for LRU minus the age in accesses, or uses of late times gain.
     pub score: f32,
     /// Its place among candidates; `None` for a newcomer for which there is room.
     pub ranked: Option<Ranked>,
@@ -142,7 +143,7 @@ pub(crate) struct Opinion {
 }
 
 impl Opinion {
-    pub(crate) fn new(card: &Scorecard, features: &Features, scale: &Scale) -> Self {
+    pub(crate) fn new(card: &Scorecard, features: &Features, scale: &Scale, measure: Measure) -> Self {
         let logits = card.logits(features);
         let adds = card.contributions(features);
         let contributions = std::array::from_fn(|at| Contribution {
@@ -150,7 +151,7 @@ impl Opinion {
             adds: adds[at].to_array(),
         });
         let within = unused(logits).to_array().map(|unused| 1.0 - unused);
-        Self { contributions, logits: logits.to_array(), within, worth: worth(logits) }
+        Self { contributions, logits: logits.to_array(), within, worth: measure.of(logits) }
     }
 }
 
@@ -208,7 +209,7 @@ mod tests {
         #[test]
         fn contributions_sum_to_the_logits(bytes in any::<[u8; 16]>()) {
             let card = Scorecard::new(Prior::general().ok().as_ref(), 0.1);
-            let opinion = Opinion::new(&card, &Features(bytes), &Scale::new(1000.0));
+            let opinion = Opinion::new(&card, &Features(bytes), &Scale::new(1000.0), Measure::Chance);
             for span in 0..SPANS {
                 let adds = opinion.contributions.map(|contribution| f64::from(contribution.adds[span]));
                 let (sum, size) = (adds.iter().sum::<f64>(), adds.iter().map(|add| add.abs()).sum::<f64>());

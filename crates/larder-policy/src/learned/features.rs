@@ -72,6 +72,12 @@ pub const ACTIVE: usize = COUNT + CROSSES.len() + 1;
 pub struct Features(pub [u8; 16]);
 
 impl Features {
+    /// Uses, decayed with a half-life of eight caches of accesses, to half a power of two; one more, in 16ths.
+    pub(crate) fn uses_of_late(&self) -> f32 {
+        // A bin is a float's exponent and the first bit of its fraction.
+        f32::from_bits(1.0f32.to_bits() + (u32::from(self.0[RATES[1]] & 63) << 22))
+    }
+
     /// The weights that take part, as places in a table of [`WEIGHTS`]: a bin of each feature, a cell of each cross, the
     /// intercept.
     pub fn active(&self) -> [u16; ACTIVE] {

@@ -26,6 +26,22 @@ const FADE: f32 = 0.9995;
 /// How much a logit beside its probability counts in a score: it decides only where the probabilities are all but equal, as they are at 0 and 1.
 const TIE: f32 = 1e-4;
 
+/// The same beside an expected number of uses, which nothing but a logit below -40 leaves without an order.
+const LEAST_TIE: f32 = 1e-18;
+
+/// How much a use expected in a span counts beside one in the span before it, in a rate of use.
+const LATER: f32 = 1.0 / 16.0;
+
+/// How the logits of the spans become one number to rank by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// A mean of the probabilities of use within each horizon. Only the order counts where a hit on any entry gains as much for its weight.
+    Chance,
+    /// The uses expected in the nearest span, and a little of those after it: where it is multiplied by what a hit gains, a use a
+    /// minute and ten a minute must not both be a chance of 1 (hit density: Beckmann et al., NSDI 2018).
+    Rate,
+}
+
 /// How much less each bin of age is worth to a model that has learned nothing: such a model is LRU.
 const PER_AGE: f32 = -0.05;
 
@@ -81,10 +97,10 @@ impl Scorecard {
         (sums[0] + sums[1]) + (sums[2] + sums[3])
     }
 
-    /// What an entry is worth: a mean of the probabilities of its reuse within each horizon, in [0, 1) but for ties.
+    /// What an entry is worth.
     #[inline]
-    pub(crate) fn worth(&self, features: &Features) -> f32 {
-        worth(self.logits(features))
+    pub(crate) fn worth(&self, features: &Features, measure: Measure) -> f32 {
+        measure.of(self.logits(features))
     }
 
     /// Learns the outcome of one span (Adagrad: Duchi, Hazan, Singer, JMLR 2011; with a fading sum). Returns its logit before.
@@ -150,13 +166,35 @@ pub(crate) fn unused(logits: Weights) -> Weights {
     f32x4::new([a, a * b, a * b * c, a * b * c * d])
 }
 
-/// A mean of the probabilities of use within each horizon, from the logits of the spans.
+/// The uses expected in each span, from its logit: as many as a steady rate must have for that chance of at least one.
 #[inline]
-pub(crate) fn worth(logits: Weights) -> f32 {
-    let one = f32x4::splat(1.0);
-    // In (0, 2): what a score is multiplied with must not turn the order round.
-    let place = one + logits / (one + logits.abs());
-    ((one - unused(logits)) * f32x4::new(MIX) + place * f32x4::splat(TIE)).reduce_add()
+fn expected(logits: Weights) -> Weights {
+    let (one, two) = (f32x4::splat(1.0), f32x4::splat(2.0));
+    // ln(1 + e^l) = max(l, 0) + ln(1 + x), and ln(1 + x) = 2 artanh(x / (2 + x)), whose series is exact to 1e-5 of itself, however small.
+    let x = exp(-logits.abs());
+    let part = x / (two + x);
+    let square = part * part;
+    let series =
+        one + square * (f32x4::splat(1.0 / 3.0) + square * (f32x4::splat(0.2) + square * f32x4::splat(1.0 / 7.0)));
+    logits.max(f32x4::ZERO) + two * part * series
+}
+
+impl Measure {
+    /// Of the logits of the spans: positive, and more with each of them.
+    #[inline]
+    pub(crate) fn of(self, logits: Weights) -> f32 {
+        let one = f32x4::splat(1.0);
+        // In (0, 2): what a score is multiplied with must not turn the order round.
+        let place = one + logits / (one + logits.abs());
+        let told = match self {
+            Self::Chance => (one - unused(logits)) * f32x4::new(MIX) + place * f32x4::splat(TIE),
+            Self::Rate => {
+                const SHARES: [f32; 4] = [1.0, LATER, LATER * LATER, LATER * LATER * LATER];
+                (expected(logits) + place * f32x4::splat(LEAST_TIE)) * f32x4::new(SHARES)
+            }
+        };
+        told.reduce_add()
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +211,7 @@ mod tests {
     #[test]
     fn a_cold_scorecard_is_lru() {
         let card = Scorecard::new(None, 0.02);
-        let worths: Vec<_> = (0..64).map(|age| card.worth(&some(age))).collect();
+        let worths: Vec<_> = (0..64).map(|age| card.worth(&some(age), Measure::Chance)).collect();
         assert!(worths.windows(2).all(|pair| pair[0] > pair[1]), "{worths:?}");
     }
 
@@ -232,12 +270,31 @@ mod tests {
             }
             card.validate();
         }
-        assert!(worth(f32x4::new([f32::MAX, -40.0, 0.0, 80.0])) <= f32::MAX);
+        for measure in [Measure::Chance, Measure::Rate] {
+            let worth = measure.of(f32x4::new([f32::MAX, -40.0, 0.0, 80.0]));
+            assert!(worth > 0.0 && worth.is_finite(), "{measure:?}: {worth}");
+        }
     }
 
     #[test]
     fn a_worth_is_positive_and_rises_with_the_logits() {
-        let worths: Vec<f32> = (-80..=20).map(|logit| worth(f32x4::splat(logit as f32 / 2.0))).collect();
-        assert!(worths[0] > 0.0 && worths.is_sorted_by(|one, next| one < next), "{worths:?}");
+        for measure in [Measure::Chance, Measure::Rate] {
+            let worths: Vec<f32> = (-100..=20).map(|logit| measure.of(f32x4::splat(logit as f32 / 2.0))).collect();
+            assert!(worths[0] > 0.0 && worths.is_sorted_by(|one, next| one < next), "{measure:?}: {worths:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_counts_the_uses_of_steady_traffic() {
+        // One use in so many units of time, seen or not in the nearest span.
+        for uses in [1e-6f64, 0.01, 0.5, 3.0, 12.0] {
+            let used = -(-uses).exp_m1();
+            let logit = (used / (1.0 - used)).ln() as f32;
+            let told = f64::from(Measure::Rate.of(f32x4::new([logit, -90.0, -90.0, -90.0])));
+            assert!((told / uses - 1.0).abs() < 2e-3, "{uses}: {told}");
+        }
+        // A chance hardly tells the last two apart.
+        let chances = [3.0, 12.0].map(|logit| Measure::Chance.of(f32x4::splat(logit)));
+        assert!(chances[1] < 1.1 * chances[0], "{chances:?}");
     }
 }

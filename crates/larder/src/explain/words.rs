@@ -55,6 +55,7 @@ impl Score {
         let rule = match told.rule {
             Rule::Learned => "learned",
             Rule::Lru => "lru",
+            Rule::Frequency => "frequency",
         };
         let contributions = told.contributions.iter().map(|contribution| {
             let (name, value) = match &contribution.term {

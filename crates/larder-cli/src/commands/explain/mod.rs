@@ -184,7 +184,7 @@ impl<'a> Answer<'a> {
             json!({
                 "trials": standing.trials,
                 "misses": standing.misses,
-                "lru_misses": standing.lru_misses,
+                "classic_misses": standing.classic_misses,
                 "retreats": standing.retreats,
             })
         });
@@ -303,9 +303,9 @@ impl<'a> Answer<'a> {
             None => "; no guard yet".into(),
             Some(standing) if standing.trials < 1.0 => "; the guard has seen nothing yet".into(),
             Some(standing) => format!(
-                "; the guard sees this cache miss {}, LRU {}, of {:.0} accesses; stepped back {} times",
+                "; the guard sees this cache miss {}, its small classical one {}, of {:.0} accesses; stepped back {} times",
                 percent(standing.misses / standing.trials),
-                percent(standing.lru_misses / standing.trials),
+                percent(standing.classic_misses / standing.trials),
                 standing.trials,
                 standing.retreats,
             ),
@@ -344,6 +344,7 @@ fn rule(rule: Rule) -> &'static str {
     match rule {
         Rule::Learned => "learned",
         Rule::Lru => "lru",
+        Rule::Frequency => "frequency",
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the policy would do about a key, and why. Nothing here changes anything: a draw takes its numbers from a copy of the
 //! policy's, so that it is the draw that comes next.
 
-use super::{Candidate, Gain, Learned, Rule, draw_all, short};
+use super::draw::draw_all;
+use super::{Candidate, Gain, Learned, Rule, short};
 use crate::Slot;
 use crate::eviction::Arrival;
 use crate::learned::explanation::{Decision, Explanation, Opinion, Ranked, RunnerUp};
@@ -16,10 +17,11 @@ impl Learned {
         };
         let gain = gain.get();
         let features = history.features(now, &self.scale);
-        let opinion = Opinion::new(&self.card, &features, &self.scale);
+        let opinion = Opinion::new(&self.card, &features, &self.scale, self.measure());
         let rule = self.rule();
         let score = match rule {
             Rule::Learned => opinion.worth * gain,
+            Rule::Frequency => features.uses_of_late() * gain,
             Rule::Lru => -(now.wrapping_sub(history.last) as f32),
         };
         let ranked = (resident.is_some() || !room).then(|| self.ranked(score, resident, now, rule));
@@ -28,7 +30,7 @@ impl Learned {
             Some(_) if lowest => Decision::Evicted,
             Some(_) => Decision::Kept,
             // LRU admits everybody.
-            None if lowest && rule == Rule::Learned => Decision::Refused,
+            None if lowest && rule != Rule::Lru => Decision::Refused,
             None => Decision::Admitted,
         };
         let Opinion { contributions, logits, within, worth } = opinion;

@@ -32,6 +32,12 @@ impl Gain {
         f32::from_bits(u32::from(self.0) << 16)
     }
 
+    /// What a hit gains in all, of so heavy an entry.
+    #[inline(always)]
+    pub(super) fn times(self, weight: u32) -> f32 {
+        self.get() * weight as f32
+    }
+
     fn nearest(gain: f32) -> Self {
         Self((gain.to_bits().saturating_add(1 << 15) >> 16).max(1) as u16)
     }

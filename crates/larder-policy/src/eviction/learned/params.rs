@@ -48,7 +48,7 @@ pub(crate) const PARAMS: &[Param] = &[
         default: 1.0,
         least: 0.0,
         most: 1.0,
-        about: "1 steps back to LRU while that does better; 0 never",
+        about: "1 steps back to a classical rule while that does better; 0 never",
     },
     Param {
         name: "refuse",

@@ -15,7 +15,7 @@ impl Learned {
         let Some(Some(guard)) = &self.guard else { return };
         let standing = guard.standing();
         match standing.rule {
-            Rule::Lru => pool.stepped_back(),
+            Rule::Lru | Rule::Frequency => pool.stepped_back(),
             Rule::Learned if self.prior.is_some() && standing.trials >= TRIALS => pool.add(&self.card),
             Rule::Learned => {}
         }
