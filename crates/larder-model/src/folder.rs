@@ -1,7 +1,7 @@
 //! A model's folder: the artefact, its card, the recipe and the picture; written whole or not at all, read through a gate.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use larder_policy::Rng;
@@ -135,12 +135,14 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// It cannot be read, or does not pass; the message says why.
 pub fn load(path: &Path) -> Result<Prior, Error> {
     let path: PathBuf = if path.is_dir() { path.join(MODEL) } else { path.to_owned() };
-    let length = fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len();
-    if length > MOST_BYTES {
-        let message = format!("{}: {length} bytes: no larder model is larger than {MOST_BYTES}", path.display());
+    // By what is read: what is no file has no length.
+    let mut bytes = Vec::new();
+    let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|e| Error::io(&path, e))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let message = format!("{}: no larder model is larger than {MOST_BYTES} bytes", path.display());
         return Err(Error::new(ErrorKind::BadModel, message));
     }
-    let bytes = fs::read(&path).map_err(|e| Error::io(&path, e))?;
     let prior = Prior::from_bytes(&bytes).map_err(|e| Error::model(&path, e))?;
     match unlike_its_maker(&prior) {
         None => Ok(prior),

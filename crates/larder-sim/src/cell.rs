@@ -99,12 +99,12 @@ impl Cell {
         self.runner.run(batch);
     }
 
-    /// The counts, and the bytes of metadata the shard holds at the end.
     /// From now on, keeps what a learned policy learns from.
     pub(crate) fn record(&mut self, recorder: Recorder) {
         self.runner.record(recorder);
     }
 
+    /// The counts, and the bytes of metadata the shard holds at the end.
     pub(crate) fn finish(self) -> (Tally, u64) {
         self.runner.finish()
     }

@@ -61,7 +61,7 @@ fn larder() {
 #[test]
 fn oracle_general() {
     assert_eq!(sample("oracle-general"), [get(10.0, 42, 512), get(11.0, 43, 1024), get(13.0, 42, 512)]);
-    // Written again it is the same, next requests and all.
+    // Written again it is the same, next requests and all; libCacheSim counts requests from 1.
     let path = tempfile::tempdir().unwrap().keep().join("t.oracleGeneral");
     let mut writer = larder_trace::create(&path, None).unwrap();
     writer.write(&sample("oracle-general")).unwrap();
@@ -89,6 +89,28 @@ fn plain_numbers_and_blocks() {
     assert_eq!(rows("lrb", b"0 17 512 3 4 5\n"), [get(0.0, 17, 512)]);
     let huge = Options { format: Some("arc".to_owned()), ..Options::default() };
     assert!(read(b"0 99999999999 0 0\n", &huge).unwrap_err().to_string().contains("99999999999"));
+}
+
+/// What a key's lifetime says of it once it is over: of Redis's commands and of memcached's log.
+#[test]
+fn lifetimes_that_are_over() {
+    let set = |options: &str| {
+        rows("redis-monitor", format!("1700000000.5 [0 127.0.0.1:5] \"SET\" \"k\" \"vv\"{options}\n").as_bytes())
+    };
+    let at = |op, size, ttl| vec![Request { ttl, ..row(1_700_000_000.5, xxh3_64(b"k"), size, op) }];
+    assert_eq!(set(""), at(Op::Set, 2, 0));
+    assert_eq!(set(" \"EX\" \"60\""), at(Op::Set, 2, 60));
+    // The moment has passed: Redis deletes. No lifetime at all: it refuses.
+    assert_eq!(set(" \"EXAT\" \"1600000000\""), at(Op::Delete, 1, 0));
+    assert_eq!(set(" \"PXAT\" \"1600000000000\""), at(Op::Delete, 1, 0));
+    for refused in [" \"EX\" \"0\"", " \"PX\" \"-5\"", " \"EX\" \"x\""] {
+        assert_eq!(set(refused), [], "{refused}");
+    }
+    let stored = |ttl: &str| {
+        let line = format!("ts=5 gid=2 type=item_store key=k status=stored cmd=set ttl={ttl} clsid=1 cfd=2 size=3\n");
+        rows("memcached", line.as_bytes())[0].op
+    };
+    assert_eq!((stored("0"), stored("60"), stored("-1")), (Op::Set, Op::Set, Op::Delete));
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub(crate) fn run(args: &CurveArgs) -> Result<(), Failure> {
             continue;
         }
         let mut out = io::stdout().lock();
-        let (requests, keys) = (table::count(survey.requests), table::count(survey.keys));
+        let (requests, keys) =
+            (table::count(curves.first().map_or(survey.requests, |curve| curve.requests)), table::count(survey.keys));
         writeln!(
             out,
             "{}: seed {}, {requests} requests, {keys} keys of {}\n",

@@ -11,9 +11,9 @@ pub(crate) fn raised(outcome: &Outcome, weigh: Weigh) -> Option<String> {
         Weigh::Objects => (survey.keys, ""),
         Weigh::Bytes => (survey.bytes, " bytes"),
     };
-    let asked = |record: &CellRecord| Some(record.capacity_spec.strip_suffix('%')?.trim().parse::<f64>().ok()? / 100.0);
+    let asked = |record: &CellRecord| Some(record.capacity_spec.strip_suffix('%')?.trim().parse::<f64>().ok()?);
     let is_raised = |record: &CellRecord| {
-        asked(record).is_some_and(|share| (whole as f64 * share).round() < record.capacity as f64)
+        asked(record).is_some_and(|share| (whole as f64 * share / 100.0).round() < record.capacity as f64)
     };
     let raised = specs(outcome.cells.iter().map(|cell| &cell.record).filter(|record| is_raised(record)));
     let (_, capacity) = raised.first()?;

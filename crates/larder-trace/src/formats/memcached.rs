@@ -66,7 +66,9 @@ impl LineParser for Memcached {
         if key.is_empty() {
             return Err(Bad::new(0, "expected key="));
         }
-        // Absent, and 0 for what was not found: not known. A lifetime of -1 has ended, and 0 means none.
+        // A lifetime below 0 has ended.
+        let op = if op == Op::Set && ttl.starts_with(b"-") { Op::Delete } else { op };
+        // Absent, and 0 for what was not found: not known. A lifetime of 0 means none.
         let (size, ttl) = (parse::capped(size).unwrap_or(0).max(1), parse::capped(ttl).unwrap_or(0));
         rows.push(Request { at, key: key_number(&percent_decoded(key)), size, ttl, cost: 0, op });
         Ok(())

@@ -28,7 +28,7 @@ pub(super) const FORMAT: Format = Format {
         Ok(Box::new(OracleGeneral { input, skip_bad: options.skip_bad, skipped: Skipped::default() }))
     },
     create: Some(create),
-    sample: b"\x0a\0\0\0\x2a\0\0\0\0\0\0\0\0\x02\0\0\x02\0\0\0\0\0\0\0\
+    sample: b"\x0a\0\0\0\x2a\0\0\0\0\0\0\0\0\x02\0\0\x03\0\0\0\0\0\0\0\
               \x0b\0\0\0\x2b\0\0\0\0\0\0\0\0\x04\0\0\xff\xff\xff\xff\xff\xff\xff\xff\
               \x0d\0\0\0\x2a\0\0\0\0\0\0\0\0\x02\0\0\xff\xff\xff\xff\xff\xff\xff\xff",
 };
@@ -148,7 +148,7 @@ impl Writer for Oracle {
     }
 }
 
-/// Fills in each record's next request, block by block from the end.
+/// Fills in each record's next request, block by block from the end. libCacheSim counts requests from 1.
 fn link(spool: &mut File, count: u64) -> io::Result<()> {
     let mut next_of = HashMap::new();
     let mut block = Vec::new();
@@ -159,7 +159,7 @@ fn link(spool: &mut File, count: u64) -> io::Result<()> {
         spool.seek(SeekFrom::Start(start * RECORD as u64))?;
         spool.read_exact(&mut block)?;
         for (record, index) in block.chunks_exact_mut(RECORD).rev().zip((start..end).rev()) {
-            let next = next_of.insert(parse(record).0.key, index).map_or(-1, u64::cast_signed);
+            let next = next_of.insert(parse(record).0.key, index + 1).map_or(-1, u64::cast_signed);
             record[16..].copy_from_slice(&next.to_le_bytes());
         }
         spool.seek(SeekFrom::Start(start * RECORD as u64))?;

@@ -144,8 +144,16 @@ impl LineParser for Monitor {
             }
             Some(Action::Set) => {
                 let (k, value) = key(1).zip(word(2)).ok_or_else(short)?;
-                let ttl = (3..).map_while(word).zip((4..).map_while(word)).find_map(|(name, v)| given(name, v, at));
-                rows.push(request(Op::Set, k, value.len() as u64, ttl.unwrap_or(0)));
+                let given =
+                    (3..).map_while(word).zip((4..).map_while(word)).find_map(|(name, v)| Some((given(name)?, v)));
+                match given.map(|(life, v)| (life, lifetime(life, v, at))) {
+                    None => rows.push(request(Op::Set, k, value.len() as u64, 0)),
+                    // A moment that has passed deletes.
+                    Some((Life::UntilSeconds | Life::UntilMillis, Some(0))) => rows.push(request(Op::Delete, k, 0, 0)),
+                    Some((_, Some(ttl))) if ttl > 0 => rows.push(request(Op::Set, k, value.len() as u64, ttl)),
+                    // Redis refuses these: nothing is set.
+                    Some(_) => rows.pass(),
+                }
             }
             Some(Action::Lives(life)) => {
                 let (k, given) = key(1).zip(word(2)).ok_or_else(short)?;
@@ -182,16 +190,15 @@ fn in_database(database: &[u8], key: &[u8]) -> u64 {
     if database == b"0" { key_number(key) } else { text(&[database, b":", key].concat()) }
 }
 
-/// The lifetime that an option of SET gives.
-fn given(name: &[u8], value: &[u8], now: Time) -> Option<u32> {
-    let life = match &*name.to_ascii_uppercase() {
-        b"EX" => Life::Seconds,
-        b"PX" => Life::Millis,
-        b"EXAT" => Life::UntilSeconds,
-        b"PXAT" => Life::UntilMillis,
-        _ => return None,
-    };
-    lifetime(life, value, now)
+/// How an option of SET gives a lifetime.
+fn given(name: &[u8]) -> Option<Life> {
+    match &*name.to_ascii_uppercase() {
+        b"EX" => Some(Life::Seconds),
+        b"PX" => Some(Life::Millis),
+        b"EXAT" => Some(Life::UntilSeconds),
+        b"PXAT" => Some(Life::UntilMillis),
+        _ => None,
+    }
 }
 
 /// In seconds, rounded up; none where it is no number or negative.

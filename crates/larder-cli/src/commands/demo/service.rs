@@ -161,6 +161,9 @@ impl End {
     }
 }
 
+/// For how long a reader sleeps at most before it looks whether the run was interrupted.
+const LOOKS: Duration = Duration::from_millis(100);
+
 /// When a reader asks next: at its part of the whole rate, or at once where the last answer took longer.
 struct Pace {
     next: Instant,
@@ -176,10 +179,11 @@ impl Pace {
 
     /// Waits for the reader's turn; false when the run is over.
     async fn wait(&mut self, end: &End) -> bool {
-        let now = Instant::now();
-        if self.next > now {
-            tokio::time::sleep((self.next - now).min(end.left())).await;
-        } else if let Some(late) = now.checked_sub(ARREARS) {
+        while !end.is_over() && self.next > Instant::now() {
+            let left = self.next.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(end.left()).min(LOOKS)).await;
+        }
+        if let Some(late) = Instant::now().checked_sub(ARREARS) {
             self.next = self.next.max(late);
         }
         self.next += self.every;

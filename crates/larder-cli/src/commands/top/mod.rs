@@ -77,7 +77,7 @@ fn watch(terminal: &mut ratatui::DefaultTerminal, client: &Client, first: Frame,
         }
         next = Instant::now() + EVERY;
         looked += 1;
-        if looked > times {
+        if looked >= times {
             return Ok(());
         }
         match Frame::read(client) {

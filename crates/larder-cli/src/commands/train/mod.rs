@@ -175,11 +175,15 @@ fn contents(
 /// The command that makes the model again, wherever the traces and the folder are.
 fn command(args: &TrainArgs, name: &str) -> String {
     let mut words = Vec::new();
-    let mut given = std::env::args().skip(1);
+    let mut given = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = given.next() {
         let flag = word.split('=').next().unwrap_or_default();
         // What it prints does not change what it makes.
         if flag == "--json" {
+            continue;
+        }
+        // Attached, as clap takes it too.
+        if word.starts_with("-o") && word.len() > 2 {
             continue;
         }
         if ["--out", "-o", "--check", "--threads"].contains(&flag) {
