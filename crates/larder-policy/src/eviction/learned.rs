@@ -1,9 +1,9 @@
 //! Learned: of a sample of residents and the newcomer, the one worth least leaves.
 //!
 //! A survival model ([`crate::learned`]) says how likely an entry is used within each of four spans ahead, whose unit is the time in
-//! which as many entries are evicted as fit. An entry's worth is a mean of these probabilities, or, where a hit gains more on
-//! some entries than on others for their weight, the uses expected soon times that gain: 1 for `learned`, its bytes for
-//! `learned-bytes`, its load's latency for `learned-cost`, per unit of weight. The model starts from a prior trained offline and
+//! which as many entries are evicted as fit. An entry's worth is a mean of these probabilities, or, where weights are far apart, the uses
+//! expected soon; times what a hit on it gains: 1 for `learned`, its bytes for `learned-bytes`, its load's latency for `learned-cost`,
+//! per unit of weight. The model starts from a prior trained offline and
 //! learns on from the outcomes of candidates, of low ones most, whether they were kept or not.
 //!
 //! * Candidates are drawn at random, as in LHD (Beckmann et al., NSDI 2018) and LRB (Song et al., NSDI 2020); the few that were worth
@@ -20,6 +20,7 @@ mod gain;
 mod params;
 mod rank;
 mod share;
+mod spread;
 
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use crate::{Access, KeyHash, Reuse, Rng, Slot};
 
 use self::draw::draw;
 pub(crate) use self::params::PARAMS;
-use self::{gain::Gain, rank::Candidate};
+use self::{gain::Gain, rank::Candidate, spread::Spread};
 
 /// Turnovers after which the model needs fewer examples, and the share of them that it then needs.
 const WARM: f64 = 4.0;
@@ -66,17 +67,6 @@ struct Resident {
 
 // docs/learned.md counts them.
 const _: () = assert!(size_of::<Resident>() == 24 && size_of::<History>() == 18);
-
-impl Objective {
-    /// Whether a hit gains as much on each entry for its weight, in a cache that is limited by objects or by weight.
-    fn is_even(self, by_objects: bool) -> bool {
-        match self {
-            Self::Objects => by_objects,
-            Self::Bytes => !by_objects,
-            Self::Cost => false,
-        }
-    }
-}
 
 impl Resident {
     fn is_present(&self) -> bool {
@@ -144,6 +134,8 @@ pub(crate) struct Learned {
     pace: Pace,
     /// Arrivals and their weight, to guess how many will fit.
     arrived: (u64, u64),
+    weights: Spread,
+    measure: Measure,
     now: u32,
     rng: Rng,
     samples: u32,
@@ -183,6 +175,8 @@ impl Learned {
             scaled: objects.max(1.0),
             pace: Pace::default(),
             arrived: (0, 0),
+            weights: Spread::default(),
+            measure: Measure::Chance,
             now: 0,
             rng: Rng::new(setup.seed),
             samples: value("samples") as u32,
@@ -190,7 +184,7 @@ impl Learned {
             keep: value("kept") as usize,
             refuses: value("refuse") > 0.0,
             guard: (value("guard") > 0.0).then(|| {
-                setup.objects.map(|objects| Guard::new(objects as f32, setup.capacity, objective.is_even(true)))
+                setup.objects.map(|objects| Guard::new(objects as f32, setup.capacity, objective == Objective::Objects))
             }),
             ghosts: value("ghosts"),
             examples: None,
@@ -220,12 +214,22 @@ impl Learned {
         self.guard.as_ref().and_then(Option::as_ref).map_or(Rule::Learned, Guard::rule)
     }
 
+    /// Whether a hit gains about as much on each entry for its weight.
     fn is_even(&self) -> bool {
-        self.objective.is_even(self.objects.is_some())
+        match self.objective {
+            Objective::Objects => self.objects.is_some() || !self.weights.is_wide(),
+            Objective::Bytes => self.objects.is_none(),
+            Objective::Cost => false,
+        }
     }
 
-    fn measure(&self) -> Measure {
-        if self.is_even() { Measure::Chance } else { Measure::Rate }
+    /// By how far the weights are apart; who was scored by the other measure is scored anew.
+    fn choose_measure(&mut self) {
+        let is_wide = self.objects.is_none() && self.objective != Objective::Bytes && self.weights.is_wide();
+        let measure = if is_wide { Measure::Rate } else { Measure::Chance };
+        if measure != std::mem::replace(&mut self.measure, measure) {
+            self.kept.clear();
+        }
     }
 
     fn new_guard(&self, objects: f32) -> Guard {
@@ -357,8 +361,10 @@ impl Eviction for Learned {
         if self.objects.is_none() {
             self.arrived.0 += 1;
             self.arrived.1 += u64::from(newcomer.weight);
+            self.weights.note(newcomer.weight);
             if self.arrived.0.is_power_of_two() || self.arrived.0.is_multiple_of(1024) {
                 self.rescale();
+                self.choose_measure();
             }
         }
     }
@@ -437,6 +443,7 @@ impl Eviction for Learned {
         self.objects = objects;
         self.residents.set_limit(objects);
         self.rescale();
+        self.choose_measure();
         match &mut self.guard {
             // A limit in bytes that is steered moves all the time: what the guard knows still holds.
             Some(Some(guard)) if objects.is_none() && guard.is_made_for(capacity) => guard.resize(capacity),

@@ -123,8 +123,8 @@ pub struct Explanation {
     pub logits: [f32; SPANS],
     /// The probability of a use within each horizon.
     pub within: [f32; SPANS],
-    /// What the model makes of these: a mean of the chances, in [0, 1) but for ties; or, where a hit gains more on some entries than on
-    /// others for their weight, the uses expected soon.
+    /// What the model makes of these: a mean of the chances, in [0, 1) but for ties; or, where weights are far
+    /// apart, the uses expected soon.
     pub worth: f32,
     /// What a hit gains for each unit of weight.
     pub gain: f32,

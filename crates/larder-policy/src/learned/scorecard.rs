@@ -35,10 +35,10 @@ const LATER: f32 = 1.0 / 16.0;
 /// How the logits of the spans become one number to rank by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// A mean of the probabilities of use within each horizon. Only the order counts where a hit on any entry gains as much for its weight.
+    /// A mean of the probabilities of use within each horizon.
     Chance,
-    /// The uses expected in the nearest span, and a little of those after it: where it is multiplied by what a hit gains, a use a
-    /// minute and ten a minute must not both be a chance of 1 (hit density: Beckmann et al., NSDI 2018).
+    /// The uses expected in the nearest span, and a little of those after it: what is heavy takes the room of many, and has to be used
+    /// so much sooner and more often that its chance of any use is no measure (hit density: Beckmann et al., NSDI 2018).
     Rate,
 }
 

@@ -17,7 +17,7 @@ impl Learned {
         };
         let gain = gain.get();
         let features = history.features(now, &self.scale);
-        let opinion = Opinion::new(&self.card, &features, &self.scale, self.measure());
+        let opinion = Opinion::new(&self.card, &features, &self.scale, self.measure);
         let rule = self.rule();
         let score = match rule {
             Rule::Learned => opinion.worth * gain,

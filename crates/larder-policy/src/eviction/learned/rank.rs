@@ -105,7 +105,7 @@ impl Learned {
         }
         match rule {
             Rule::Learned => {
-                let measure = self.measure();
+                let measure = self.measure;
                 for candidate in &mut *drawn {
                     candidate.worth = self.card.worth(&candidate.features, measure);
                 }
@@ -134,7 +134,7 @@ impl Learned {
     /// What a newcomer is worth beside residents, by the rule in force; `None` if that admits everybody.
     pub(super) fn newcomer_worth(&self, features: &Features, gain: Gain) -> Option<f32> {
         match self.rule() {
-            Rule::Learned => Some(self.card.worth(features, self.measure()) * gain.get()),
+            Rule::Learned => Some(self.card.worth(features, self.measure) * gain.get()),
             Rule::Frequency => Some(features.uses_of_late() * gain.get()),
             Rule::Lru => None,
         }
