@@ -11,7 +11,7 @@ pub(crate) fn raised(outcome: &Outcome, weigh: Weigh) -> Option<String> {
         Weigh::Objects => (survey.keys, ""),
         Weigh::Bytes => (survey.bytes, " bytes"),
     };
-    let asked = |record: &CellRecord| Some(record.capacity_spec.strip_suffix('%')?.trim().parse::<f64>().ok()?);
+    let asked = |record: &CellRecord| record.capacity_spec.strip_suffix('%')?.trim().parse::<f64>().ok();
     let is_raised = |record: &CellRecord| {
         asked(record).is_some_and(|share| (whole as f64 * share / 100.0).round() < record.capacity as f64)
     };

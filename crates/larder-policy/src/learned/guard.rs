@@ -356,7 +356,7 @@ mod tests {
             let mut rng = Rng::new(3);
             for _ in 0..50_000 {
                 let hash = key(&mut rng);
-                let is_dear = hash / 0x10_001 % 3 == 0;
+                let is_dear = (hash / 0x10_001).is_multiple_of(3);
                 guard.note(hash, 1, if is_dear { dear } else { 1.0 }, !is_dear);
             }
             guard.validate();
