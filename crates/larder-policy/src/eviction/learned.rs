@@ -3,8 +3,8 @@
 //! A survival model ([`crate::learned`]) says how likely an entry is used within each of four spans ahead, whose unit is the time in
 //! which as many entries are evicted as fit. An entry's worth is a mean of these probabilities, or, where weights are far apart, the uses
 //! expected soon; times what a hit on it gains: 1 for `learned`, its bytes for `learned-bytes`, its load's latency for `learned-cost`,
-//! per unit of weight. The model starts from a prior trained offline and
-//! learns on from the outcomes of candidates, of low ones most, whether they were kept or not.
+//! per unit of weight. The model starts from a prior trained offline and learns on from the outcomes of candidates, of low ones most,
+//! whether they were kept or not.
 //!
 //! * Candidates are drawn at random, as in LHD (Beckmann et al., NSDI 2018) and LRB (Song et al., NSDI 2020); the few that were worth
 //!   least but could stay come up again at the next eviction, which doubles the sample for a third of its cost.

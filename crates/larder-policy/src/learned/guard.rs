@@ -4,8 +4,9 @@
 //! It holds keys chosen by hash, and as many of them as the cache would hold of the same keys (a miniature simulation: Waldspurger
 //! et al., ATC 2017). Each access to such a key is a trial for both, and counts by what a hit gains.
 //! Where only one of the two hit, the trial tells them apart; if the cache has lost too many of these (McNemar's test, at five standard
-//! deviations, since it is looked at after each trial) and its misses are more than 1 % above the other's, it ranks classically for a while, then tries again. Each time it fails, the while doubles; where it fails grossly, it grows eightfold; once the
-//! model leads by as much and as surely, it is forgiven. A model whose scores are not finite steps back at once.
+//! deviations, since it is looked at after each trial) and its misses are more than 1 % above the other's, it ranks classically for a
+//! while, then tries again. Each time it fails, the while doubles; where it fails grossly, it grows eightfold; once the model leads by
+//! as much and as surely, it is forgiven. A model whose scores are not finite steps back at once.
 //! A guard that cannot judge, as keys chosen to collide never half fill its cache, does not let the model rank either.
 
 use std::time::Duration;
