@@ -18,13 +18,16 @@ const STEADY: f64 = 0.001;
 const ENOUGH: f64 = 30.0;
 /// Audits never cost more than this share of the loads, and a little of the reads where there are hardly any loads.
 const OF_LOADS: f64 = 0.05;
-const OF_READS: f64 = 0.0003;
+const OF_READS: f64 = 0.001;
 /// Stale reads the bias of the forecast remembers, and for how many an unbiased one counts; it lies within a range.
 const COMPARED: f64 = 300.0;
 const SHRINK: f64 = 40.0;
 const BIAS: (f64, f64) = (0.5, 3.0);
-/// Reads between adjustments of the scale.
+/// Reads between adjustments of the scale, and how much of what it is set by outlasts one; it begins as if after so many reads, all of them hits as
+/// likely to be stale as the objective allows.
 const STEP: u32 = 200;
+const KEEP: f64 = 0.97;
+const BEGUN: f64 = 200.0;
 
 /// A hit drawn for an audit: to be handed back with what the origin said.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,10 +133,10 @@ pub(super) struct Audits {
     objective: f64,
     scale: f64,
     since_step: u32,
-    /// Of late, for the budget.
+    /// Of late, for the budget; and the sum of √(p/ε) over the hits, estimated from those nearly drawn.
     reads: f64,
     loads: f64,
-    audits: f64,
+    spread: f64,
     /// Σ p over audits: stale reads that should have been found.
     foreseen: f64,
     /// Stale reads foreseen and found of late, weighted by 1/π up to a factor.
@@ -160,7 +163,7 @@ impl Audits {
             since_step: 0,
             reads: 0.0,
             loads: 0.0,
-            audits: 0.0,
+            spread: 0.0,
             foreseen: 0.0,
             compared: (0.0, 0.0),
             follows: false,
@@ -188,7 +191,7 @@ impl Audits {
     pub(super) fn join(&mut self, leader: &mut Self) {
         leader.reads += self.reads;
         leader.loads += self.loads;
-        leader.audits += self.audits;
+        leader.spread += self.spread;
         leader.foreseen += self.foreseen;
         leader.compare(self.compared);
         leader.since_step += self.since_step;
@@ -196,7 +199,7 @@ impl Audits {
             leader.step();
         }
         (self.scale, self.bias) = (leader.scale, leader.bias);
-        (self.reads, self.loads, self.audits, self.foreseen) = (0.0, 0.0, 0.0, 0.0);
+        (self.reads, self.loads, self.spread, self.foreseen) = (0.0, 0.0, 0.0, 0.0);
         (self.compared, self.since_step) = ((0.0, 0.0), 0);
     }
 
@@ -227,26 +230,23 @@ impl Audits {
         self.loads += 1.0;
     }
 
-    /// The probability with which to audit a hit foreseen to be stale with probability `stale`; as the objective allows, if nothing was.
-    fn probability(&self, stale: Option<f64>) -> f64 {
-        let stale = stale.unwrap_or(self.objective);
-        (self.scale * (stale / self.objective).sqrt().clamp(SPREAD.0, SPREAD.1)).min(MOST)
-    }
-
     /// Draws a hit foreseen to be stale with probability `stale`, `unit` being uniform between 0 and 1.
+    /// As likely as the objective allows, if nothing was foreseen.
     #[inline]
-    pub(super) fn draw(&self, stale: Option<f64>, unit: f64) -> Option<Audit> {
+    pub(super) fn draw(&mut self, stale: Option<f64>, unit: f64) -> Option<Audit> {
         // Most are out whatever they were foreseen to be.
-        if unit >= self.scale * SPREAD.1 {
+        let most = self.scale * SPREAD.1;
+        if unit >= most {
             return None;
         }
-        let probability = self.probability(stale);
+        let root = (stale.unwrap_or(self.objective) / self.objective).sqrt().clamp(SPREAD.0, SPREAD.1);
+        self.spread += root / most;
+        let probability = (self.scale * root).min(MOST);
         (unit < probability).then_some(Audit { probability, stale })
     }
 
     /// What the origin said of a hit that was drawn: stale wholly, not, or (a grace) with some probability.
     pub(super) fn found(&mut self, audit: Audit, stale: f64) {
-        self.audits += 1.0;
         self.foreseen += audit.stale.unwrap_or(self.objective);
         if !(audit.probability > 0.0 && stale.is_finite()) {
             return;
@@ -276,17 +276,11 @@ impl Audits {
         }
     }
 
-    /// A hit was drawn and nobody asked the origin: nothing is known of the reads it stood for.
+    /// A hit was drawn and nobody asked the origin, or it told nothing that could be compared: nothing is known of the reads it stood for.
     pub(super) fn forgone(&mut self, audit: Audit) {
         if audit.probability > 0.0 {
             self.drawn += 1.0 / audit.probability;
         }
-    }
-
-    /// The origin was asked and told nothing that could be compared: as if it had not been, but it was.
-    pub(super) fn unanswered(&mut self, audit: Audit) {
-        self.audits += 1.0;
-        self.forgone(audit);
     }
 
     /// By how much more audits find stale than the forecast says, shrunk to 1 while they have found little.
@@ -311,10 +305,10 @@ impl Audits {
         self.since_step -= STEP;
         let share = STEADY + (EAGER - STEADY) * (1.0 - self.foreseen / ENOUGH).clamp(0.0, 1.0);
         let budget = share.min(OF_READS + OF_LOADS * self.loads / self.reads);
-        let error = (self.audits / self.reads / budget).max(0.05).ln().clamp(-1.0, 1.0);
-        self.scale = (self.scale * (-0.1 * error).exp()).clamp(1e-6, 0.1);
-        for sum in [&mut self.reads, &mut self.loads, &mut self.audits] {
-            *sum *= 0.99;
+        // As many hits as of late, as likely to be stale, would then make as many audits as the budget has.
+        self.scale = (budget * (self.reads + BEGUN) / (self.spread + BEGUN)).clamp(1e-6, 0.1);
+        for sum in [&mut self.reads, &mut self.loads, &mut self.spread] {
+            *sum *= KEEP;
         }
     }
 }
@@ -396,7 +390,29 @@ mod tests {
             }
         }
         // Without loads: the little that reads allow.
-        assert!((200..600).contains(&drawn), "{drawn}");
+        assert!((900..1200).contains(&drawn), "{drawn}");
+    }
+
+    #[test]
+    fn a_budget_is_spent_evenly() {
+        let mut rng = Rng::new(4);
+        let mut audits = Audits::new(0.01);
+        let mut drawn = [0.0; 200];
+        for at in 0..1_000_000 {
+            audits.read();
+            // Hits of all kinds: one read in twenty, and then nearly all.
+            if (at % 20 > 0) == (at < 500_000) {
+                audits.loaded();
+            } else if let Some(audit) = audits.draw(Some(0.1 * rng.unit().powi(4)), rng.unit()) {
+                drawn[at / 5000] += 1.0;
+                audits.found(audit, 0.0);
+            }
+        }
+        // But for the 5000 reads of the change; by chance alone the variance is the mean.
+        let steady = &drawn[101..];
+        let mean = steady.iter().sum::<f64>() / 99.0;
+        let variance = steady.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / 98.0;
+        assert!((3.5..6.5).contains(&mean) && variance < 1.4 * mean, "{mean} {variance}");
     }
 
     #[test]

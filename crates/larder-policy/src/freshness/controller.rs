@@ -29,6 +29,8 @@ const SHRINK: f64 = 5.0;
 const BIAS: (f64, f64) = (0.3, 5.0);
 /// A threshold that fell to so much of its height begins an era.
 const FALLEN: f64 = 0.9;
+/// The threshold is at most so high: a value is as stale as is ever served before it comes there.
+const MOST_THRESHOLD: f64 = 40.0;
 /// Reads the share foreseen is averaged over.
 const AVERAGE: (f64, f64) = (500.0, 1000.0);
 /// Hits decided on that the charge for others is averaged over, and for how many of them the objective counts.
@@ -218,7 +220,7 @@ impl Controller {
         let error = (share / set_point).ln().clamp(-ERROR.0, ERROR.1);
         let calm = (BOLD / self.reads).sqrt().clamp(CALM, 1.0);
         let step = if error > 0.0 { FALL * error * (1.0 + STORM * (error - 0.2).max(0.0)) } else { RISE * error };
-        let most = (400.0 * self.objective).min(4.0);
+        let most = (400.0 * self.objective).min(MOST_THRESHOLD);
         self.threshold = (self.threshold * (-calm * step).exp()).clamp(0.02 * self.objective, most);
         if self.threshold < FALLEN * self.fallen {
             self.era = self.era.wrapping_add(1);
@@ -340,7 +342,7 @@ mod tests {
                 controller.served(1.0);
                 controller.correct(1.0, by);
             }
-            assert!(controller.threshold() > 0.0 && controller.threshold() <= 4.0);
+            assert!(controller.threshold() > 0.0 && controller.threshold() <= MOST_THRESHOLD);
         }
     }
 }

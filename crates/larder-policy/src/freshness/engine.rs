@@ -279,8 +279,9 @@ impl Engine {
         let told = self.records[slot].changes.last;
         let flips = &mut self.records[slot].flips;
         let was_marked = flips.is_marked();
-        // What comes back from another cache is no second look.
-        let is_look = before.loaded().is_none_or(|since| since < asked);
+        // What comes back from another cache is no second look; an audit is one even in the moment of the load, by a coarse clock.
+        let is_audit = load.audit.is_some();
+        let is_look = before.loaded().is_none_or(|since| since < asked || (since == asked && is_audit));
         let News { changed, at: exact } =
             if is_look { load.evidence.compare(before.loaded(), told, load.began, now, flips) } else { News::NONE };
         let is_marked = flips.is_marked();
@@ -289,7 +290,7 @@ impl Engine {
         if let (Some(changed), false) = (changed, is_marked || self.is_frozen) {
             let foreseen = self.foresee(&self.records[slot], since, age);
             // Reads that come at a constant rate are foreseen to be stale by the square of the age: of those since the question nothing is known.
-            let covered = (age / seconds(since, now)).powi(2);
+            let covered = (age / seconds(since, now).max(1e-6)).powi(2);
             let (whole, served) = (foreseen.hazard.stale(), covered * f64::from(before.served_stale));
             let share = if whole > 1e-12 { 1.0 / whole } else { 1.0 };
             // Of what was served, what is now known: nothing was stale if nothing changed, and if something did, each read
@@ -302,7 +303,7 @@ impl Engine {
             self.learn(slot, &foreseen, since, asked, changed, exact);
         } else if let Some(audit) = load.audit {
             // It says nothing: no evidence came, or none that counts.
-            self.groups[group].audits.unanswered(audit);
+            self.groups[group].audits.forgone(audit);
         }
         if load.audit.is_none() && is_look {
             self.groups[group].audits.loaded();

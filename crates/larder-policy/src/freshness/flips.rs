@@ -2,10 +2,14 @@
 //!
 //! Two signs: a digest that returns to the one before the last (A, B, A), which an update hardly ever does; and a value
 //! that differs at every look however short the time since the last: so short that nothing worth keeping changes as fast. Either, often
-//! enough, marks the key: its changes say nothing, so they leave the objective and the estimates alone and are reported by class.
+//! enough, marks the key: its changes say nothing, so they leave the objective and the estimates alone and are reported by class. A value that is
+//! mostly as it was at the last look has a meaning, even if it has but two states (open, shut): such looks take the mark away again.
 
-/// Returns to an earlier digest, weighed against other looks, that mark a key.
-const RETURNS: u8 = 3;
+/// What a return to an earlier digest counts, one look at an unchanged value weighing against it; what marks a key, until nothing of it is left;
+/// and what is counted at most.
+const RETURN: u8 = 2;
+const MARKS: u8 = 8;
+const MOST: u8 = 12;
 /// Looks in a row, each within `SHORT` seconds, that all differ.
 const ALWAYS: u8 = 8;
 const SHORT: f64 = 0.05;
@@ -16,6 +20,7 @@ pub(super) struct Flips {
     last: u32,
     before: u32,
     returns: u8,
+    returned: bool,
     always: u8,
 }
 
@@ -25,11 +30,13 @@ impl Flips {
         let digest = fold(digest);
         let changed = self.last != 0 && digest != self.last;
         if changed {
-            self.returns = if digest == self.before { self.returns.saturating_add(1) } else { self.returns / 2 };
+            self.returns = if digest == self.before { (self.returns + RETURN).min(MOST) } else { self.returns / 2 };
             (self.before, self.last) = (self.last, digest);
         } else {
+            self.returns = self.returns.saturating_sub(1);
             self.last = digest;
         }
+        self.returned = self.returns >= MARKS || self.returned && self.returns > 0;
         changed
     }
 
@@ -49,7 +56,7 @@ impl Flips {
 
     /// Whether the changes say nothing.
     pub(super) fn is_marked(self) -> bool {
-        self.returns >= RETURNS || self.always >= ALWAYS
+        self.returned || self.always >= ALWAYS
     }
 }
 
@@ -83,6 +90,24 @@ mod tests {
             see(&mut updates, 5000 + at, 60.0);
         }
         assert!(!updates.is_marked());
+    }
+
+    #[test]
+    fn a_value_of_two_states_is_not_marked_for_ever() {
+        let mut rng = crate::Rng::new(1);
+        let mut share = |changes: f64| {
+            let (mut flips, mut state, mut marked) = (Flips::default(), 7, 0);
+            for _ in 0..10_000 {
+                state ^= u64::from(rng.unit() < changes);
+                see(&mut flips, state, 60.0);
+                marked += u32::from(flips.is_marked());
+            }
+            f64::from(marked) / 10_000.0
+        };
+        // Which of two replicas answers is as likely as not; a shop opens and shuts.
+        assert!(share(0.5) > 0.98);
+        assert!(share(0.2) < 0.2);
+        assert!(share(0.1) < 0.01);
     }
 
     #[test]

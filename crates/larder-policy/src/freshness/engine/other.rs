@@ -21,6 +21,7 @@ impl Engine {
             return Decision::Serve;
         }
         let stale = self.hazard_of(record, age - group.freshness.grace.as_secs_f64()).stale();
+        let group = &mut self.groups[usize::from(record.group)];
         group.audits.draw(Some(stale), self.rng.unit()).map_or(Decision::Serve, Decision::Audit)
     }
 

@@ -56,7 +56,7 @@ impl Engine {
         let record = &self.records[slot];
         let group = usize::from(record.group);
         if record.flips.is_marked() {
-            self.groups[group].audits.unanswered(audit);
+            self.groups[group].audits.forgone(audit);
             return;
         }
         let whole = record.cached.loaded().map_or(1.0, |loaded| self.hazard_of(record, seconds(loaded, asked)).stale());

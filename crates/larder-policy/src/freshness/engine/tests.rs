@@ -386,6 +386,26 @@ fn a_value_that_stood_before_it_was_asked_for_does_not_flip() {
 }
 
 #[test]
+fn an_audit_in_the_moment_of_the_load_is_answered() {
+    let mut engine = engine(0.01);
+    let (subject, now) = (engine.subject(KeyHash(7), "", 1, 0), Time(1_000_000));
+    for at in 0..100_000 {
+        let changed = if at < 50_000 { Evidence::Unchanged } else { Evidence::Changed };
+        let load = Loaded::new(now, changed);
+        match engine.read(subject, now, at > 0) {
+            Decision::Audit(audit) => _ = engine.loaded(subject, now, load.audit(audit)),
+            Decision::Load => _ = engine.loaded(subject, now, load),
+            _ => {}
+        }
+    }
+    let Audited { drawn, answered, stale, .. } = engine.audited();
+    assert!(
+        drawn > 0.0 && answered == drawn && (0.2..0.8).contains(&(stale / drawn)),
+        "{stale} of {drawn}, {answered}"
+    );
+}
+
+#[test]
 fn memory_is_bounded_and_runs_repeat() {
     let run = |seed| {
         let mut engine = engine(0.01).with_most_keys(100);
