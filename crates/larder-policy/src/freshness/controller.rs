@@ -29,6 +29,8 @@ const SHRINK: f64 = 5.0;
 const BIAS: (f64, f64) = (0.3, 5.0);
 /// A threshold that fell to so much of its height begins an era.
 const FALLEN: f64 = 0.9;
+/// Each leader has two to the power of so many eras.
+const ERAS: u32 = 24;
 /// The threshold is at most so high: a value is as stale as is ever served before it comes there.
 const MOST_THRESHOLD: f64 = 40.0;
 /// Reads the share foreseen is averaged over.
@@ -106,9 +108,9 @@ impl Controller {
         self.start_anew();
     }
 
-    /// One that steers for this one.
-    pub(super) fn leader(&self) -> Self {
-        let mut leader = Self { follows: false, ..self.clone() };
+    /// One that steers for this one, the `number`th: its eras are those of no other.
+    pub(super) fn leader(&self, number: usize) -> Self {
+        let mut leader = Self { follows: false, era: (number as u32) << ERAS, ..self.clone() };
         leader.start_anew();
         leader
     }

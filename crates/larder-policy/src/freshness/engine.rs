@@ -502,7 +502,10 @@ impl Engine {
                 changes.rate.unchanged(age, h * noticed);
                 changes.rate.changed(age, h * (1.0 - noticed));
             }
-            (true, Some(at)) => changes.rate.changed_at(seconds(at, ended), h),
+            (true, Some(at)) => {
+                changes.rate.unchanged(age, h * noticed);
+                changes.rate.changed_at(seconds(at, ended), h * (1.0 - noticed));
+            }
         }
         if changed {
             changes.seen = changes.seen.saturating_add(1);

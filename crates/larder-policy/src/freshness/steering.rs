@@ -70,7 +70,7 @@ impl Engine {
             let leaders = &mut steering.leaders;
             let known = leaders.iter().position(|(group, leader, _)| *group == at && leader.objective() == objective);
             let known = known.unwrap_or_else(|| {
-                leaders.push((at, group.controller.leader(), group.audits.leader()));
+                leaders.push((at, group.controller.leader(leaders.len()), group.audits.leader()));
                 leaders.len() - 1
             });
             let (_, controller, audits) = &mut leaders[known];
@@ -177,6 +177,8 @@ mod tests {
         }
         engines[0].join(&mut steering, None);
         let [strict, loose] = [0, 1].map(|at: usize| engines[at].groups[0].controller.threshold());
+        let eras = [0, 1].map(|at: usize| engines[at].groups[0].controller.era());
+        assert_ne!(eras[0], eras[1], "what one allowed is not what the other allows");
         assert!(strict < 0.03 && loose > 0.2, "{strict} {loose}");
         engines[1].keep_to(&freshness(0.01));
         engines[1].join(&mut steering, None);
