@@ -58,6 +58,12 @@ impl Gain {
         self.size += other.size;
     }
 
+    pub(crate) fn sum(parts: &[Self]) -> Self {
+        let mut all = Self::default();
+        parts.iter().for_each(|&part| all.add(part));
+        all
+    }
+
     pub(crate) fn ratio(self) -> f64 {
         if self.size > 0.0 { self.hits / self.size } else { 0.0 }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::arms::Arm;
 use super::permutation::LEAST_P;
-use super::trial::{Tally, Trial};
+use super::trial::{Measured, Tally, Trial};
 
 /// Slices before the first look: fewer do not tell how much slices differ.
 pub(crate) const LEAST_SLICES: u64 = 8;
@@ -101,11 +101,11 @@ impl Guardrails {
             return None;
         }
         let alpha = spent(self.alpha, first, trial.counted());
-        let surely = |margin, value: fn(&Tally) -> Option<f64>| {
-            trial.compare_by(before, margin, value).map(|comparison| comparison.p_more).filter(|&p| p < alpha)
+        let surely = |margin, measured: Measured| {
+            trial.compare_by(before, margin, measured).map(|comparison| comparison.p_more).filter(|&p| p < alpha)
         };
         let is_excused = self.excuses(trial, first).unwrap_or(excused);
-        if !is_excused && let Some(p) = surely(self.origin_loads, Tally::loads_an_access) {
+        if !is_excused && let Some(p) = surely(self.origin_loads, Tally::loads) {
             return Some(Breach::OriginLoads { p });
         }
         if let Some(p) = surely(self.p99, Tally::p99) {

@@ -33,7 +33,7 @@ impl Trial {
         if control.interval.low > most {
             return Some(Ok(Won::Stale { rate: ours.rate, control: control.rate }));
         }
-        let loads = self.compare_by(before, 0.0, Tally::loads_an_access)?;
+        let loads = self.compare_by(before, 0.0, Tally::loads)?;
         if loads.p_less < alpha {
             return Some(Ok(Won::OriginLoads { saved: -loads.change()?, p: loads.p_less }));
         }

@@ -39,7 +39,7 @@ pub use guardrails::{Breach, Guardrails};
 pub use latencies::Latencies;
 pub use lifetimes::fresh_enough;
 pub use own::OwnGain;
-pub use permutation::{Comparison, compare};
+pub use permutation::Comparison;
 pub use probe::{Probe, ghost_rate};
 pub use refusal::Refusal;
 pub use rollout::{Event, Experiment, Settings, State, Won};

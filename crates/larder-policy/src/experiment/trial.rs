@@ -32,6 +32,9 @@ pub struct Trial {
 /// Picks the head or the tail.
 type Stratum = fn(&Strata) -> Gain;
 
+/// What a shard measured, on what was expected: by its own past, where there is one. `None` where nothing was.
+pub(crate) type Measured = fn(&Tally, Option<&Tally>) -> Option<Gain>;
+
 /// What a shard counted over the trial.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
@@ -148,7 +151,7 @@ impl Trial {
     /// same shards before the treatment: their own past makes them comparable.
     pub fn report(&self, alpha: f64, horizon: u64, before: Option<&Self>) -> Report {
         Report {
-            origin_loads: self.compare_by(before, 0.0, Tally::loads_an_access),
+            origin_loads: self.compare_by(before, 0.0, Tally::loads),
             p99: self.compare_by(before, 0.0, Tally::p99),
             ..self.findings(alpha, horizon, before)
         }
@@ -205,25 +208,17 @@ impl Trial {
         self.slices.total()[0].own_effect() + settled.standard_error * width
     }
 
-    /// Compares a value of the shards between the arms, each as a ratio to its own past where that is known of most. What is 0 in all of them was not
-    /// counted by the host. Shards left out for their past are so whichever arm they are in.
-    pub(crate) fn compare_by(
-        &self,
-        before: Option<&Self>,
-        margin: f64,
-        value: impl Fn(&Tally) -> Option<f64>,
-    ) -> Option<Comparison> {
-        let now: Vec<Option<f64>> = self.shards.iter().map(&value).collect();
-        now.iter().flatten().find(|&&value| value > 0.0)?;
-        let past: Vec<Option<f64>> = match before {
-            Some(before) => before.shards.iter().map(|tally| value(tally).filter(|&past| past > 0.0)).collect(),
-            None => vec![None; now.len()],
-        };
-        let known = past.iter().flatten().count() * 2 > now.len();
-        let of = |arm: Arm| -> Vec<f64> {
-            let shards = (0..now.len()).filter(|&shard| self.arms.arm(shard) == arm);
-            let value = |shard: usize| if known { Some(now[shard]? / past[shard]?) } else { now[shard] };
-            shards.filter_map(value).collect()
+    /// Compares what shards measured between the arms, each beside its own past where that is known of most. What is 0 in all of them was not counted by
+    /// the host. Shards left out for their past are so whichever arm they are in.
+    pub(crate) fn compare_by(&self, before: Option<&Self>, margin: f64, measured: Measured) -> Option<Comparison> {
+        self.shards.iter().filter_map(|tally| measured(tally, None)).find(|gain| gain.hits > 0.0)?;
+        let is_known = |tally: &&Tally| measured(tally, None).is_some_and(|gain| gain.hits > 0.0);
+        let before = before.filter(|before| before.shards.iter().filter(is_known).count() * 2 > self.shards.len());
+        let of = |arm: Arm| -> Vec<Gain> {
+            let shards = (0..self.shards.len()).filter(|&shard| self.arms.arm(shard) == arm);
+            shards
+                .filter_map(|shard| measured(&self.shards[shard], before.map(|before| &before.shards[shard])))
+                .collect()
         };
         compare(&of(Arm::Treatment), &of(Arm::Control), margin, self.counted)
     }
@@ -390,12 +385,20 @@ impl Tally {
         self.latencies += &measures.latencies;
     }
 
+    /// Loads, on accesses or on as many loads as the past had for so many accesses.
+    ///
     /// 0 is a value like any other: a treatment that saves all loads of some shards would else be judged by those where it saved the least.
-    pub(crate) fn loads_an_access(&self) -> Option<f64> {
-        (self.accesses.requests > 0).then(|| self.origin_loads as f64 / self.accesses.requests as f64)
+    pub(crate) fn loads(&self, past: Option<&Self>) -> Option<Gain> {
+        let of = |tally: &Self| Gain { hits: tally.origin_loads as f64, size: tally.accesses.requests as f64 };
+        let Gain { hits, size } = of(self);
+        let size = size * past.map_or(1.0, |past| of(past).ratio());
+        (size > 0.0).then_some(Gain { hits, size })
     }
 
-    pub(crate) fn p99(&self) -> Option<f64> {
-        self.latencies.quantile(0.99).filter(|_| self.latencies.count() >= LEAST_TIMES)
+    /// The 99th percentile, in which a shard counts for no more than another.
+    pub(crate) fn p99(&self, past: Option<&Self>) -> Option<Gain> {
+        let of = |tally: &Self| tally.latencies.quantile(0.99).filter(|_| tally.latencies.count() >= LEAST_TIMES);
+        let expected = past.map_or(Some(1.0), of).filter(|&past| past > 0.0)?;
+        Some(Gain { hits: of(self)? / expected, size: 1.0 })
     }
 }
