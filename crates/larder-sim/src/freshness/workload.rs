@@ -149,8 +149,8 @@ impl Trace {
         if let Reads::Zipf { alpha, per_key } = reads {
             self.lay_over(alpha, per_key, &mut rng, &mut events);
         }
-        // What is written in the same moment is what is read.
-        events.sort_by_key(|event| (event.at, !event.is_write, event.key));
+        // What is written in the same moment is what is read; apart from that the file's order stays.
+        events.sort_by_key(|event| (event.at, !event.is_write));
         events.iter().filter(|event| !event.is_write).for_each(|event| keys[event.key as usize].reads += 1);
         let reads = events.iter().filter(|event| !event.is_write).count() as u64;
         Workload { events, keys, reads }
@@ -238,6 +238,13 @@ mod tests {
         let workload = trace(&[(0, 1, Op::Get), (5, 1, Op::Get), (5, 1, Op::Set)]).workload(Reads::AsIs, 0.0, 1);
         assert_eq!(workload.events.iter().map(|event| event.is_write).collect::<Vec<_>>(), [false, true, false]);
         assert_eq!(workload.reads, 2);
+    }
+
+    #[test]
+    fn reads_of_the_same_moment_keep_their_order() {
+        let rows = [(0, 1, Op::Get), (1, 2, Op::Get), (5, 2, Op::Get), (5, 1, Op::Get), (5, 2, Op::Get)];
+        let workload = trace(&rows).workload(Reads::AsIs, 0.0, 1);
+        assert_eq!(workload.events.iter().map(|event| event.key).collect::<Vec<_>>(), [0, 1, 1, 0, 1]);
     }
 
     #[test]
