@@ -56,7 +56,7 @@ impl Clairvoyant {
     /// Spends at most a share `target` of the reads, and serves nothing at an age of `most`.
     pub(super) fn new(workload: &Workload, grace: Duration, most: Duration, target: f64) -> Self {
         let keys = reads(workload, grace, most);
-        let budget = (target * workload.reads as f64) as u64;
+        let budget = budget(target, workload.reads);
         let mut plan = Plan { is_due: vec![false; workload.reads as usize], ..Plan::default() };
         let mut spent = |stale_reads, cheaper_from| {
             keys.iter().map(|reads| plan.make(reads, Price { stale_reads, cheaper_from })).sum::<u64>()
@@ -84,6 +84,14 @@ impl Policy for Clairvoyant {
     fn loaded(&mut self, _: u32, _: Time, _: Option<bool>) -> Option<Duration> {
         None
     }
+}
+
+/// The most stale reads of which the share is no more than the target.
+fn budget(target: f64, reads: u64) -> u64 {
+    let reads = reads as f64;
+    let near = (target * reads).round();
+    // The product may be a little off to either side.
+    (if near / reads <= target { near } else { near - 1.0 }) as u64
 }
 
 /// The greatest number up to `most` that `is_within`, as all below it are and 0 is.
@@ -280,7 +288,7 @@ mod tests {
                 let score = score(&workload.events, workload.reads, &workload.keys, grace, &store, policy);
                 (score.loads, score.stale)
             };
-            let budget = (target * workload.reads as f64) as u64;
+            let budget = (0..=workload.reads).filter(|&stale| stale as f64 <= target * workload.reads as f64).max().unwrap();
             let fewest = (0u32..1 << workload.reads)
                 .filter_map(|chosen| {
                     let is_due: Vec<bool> = (0..workload.reads).map(|read| chosen >> read & 1 == 1).collect();
@@ -297,6 +305,17 @@ mod tests {
         }
     }
 
+    /// A policy that served so many stale reads is a target for as many.
+    #[test]
+    fn the_share_of_so_many_reads_is_a_budget_of_as_many() {
+        for reads in 1u64..300 {
+            for stale in 0..reads {
+                assert_eq!(budget(stale as f64 / reads as f64, reads), stale, "{stale} of {reads}");
+            }
+        }
+        assert_eq!((budget(0.099, 10), budget(0.199, 10), budget(0.5, 0)), (0, 1, 0));
+    }
+
     #[test]
     fn the_budget_is_spent_to_the_last() {
         // Twenty versions of one key, three reads of each: a load each, or three stale reads.
@@ -304,7 +323,7 @@ mod tests {
         let workload = workload(&rows, 0.0);
         let forever = Duration::from_secs(1 << 40);
         for saved in 0..20u64 {
-            let target = (3 * saved) as f64 / 60.0 + 1e-9;
+            let target = (3 * saved) as f64 / 60.0;
             let bound = Clairvoyant::new(&workload, Duration::ZERO, forever, target);
             assert_eq!(bound.is_due.iter().filter(|due| **due).count() as u64, 20 - saved);
         }
