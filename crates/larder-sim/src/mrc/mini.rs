@@ -11,7 +11,7 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use larder_policy::{Access, Capacity, Op, PolicySpec, Weigh};
+use larder_policy::{Access, Capacity, KeyHash, Op, PolicySpec, Sample, Weigh};
 use larder_trace::{Carries, Progress, Reader, Request, Skipped};
 use serde::Serialize;
 
@@ -21,7 +21,6 @@ use crate::experiment::ratio;
 use crate::progress::Observer;
 use crate::replay::{ReplayOptions, replay};
 use crate::{Error, LEAST_OBJECTS, Source, Survey};
-use larder_policy::Sample;
 
 /// Sampled keys that keep the error of a typical curve near a percentage point.
 const KEYS_WANTED: f64 = 8192.0;
@@ -162,7 +161,7 @@ impl CurveRun {
             let first = lanes.len();
             let samples = if rate < 1.0 { self.samples.max(1) } else { 1 };
             for sample in 0..samples as u64 {
-                lanes.push(Some(Sample::new(rate, self.seed.wrapping_add(sample))?));
+                lanes.push(Some(Sample::new(rate, sample_seed(self.seed, sample))?));
             }
             levels.push(Level { size, rate, lanes: first..lanes.len() });
         }
@@ -194,6 +193,11 @@ impl CurveRun {
         sizes.dedup();
         sizes
     }
+}
+
+/// The seed of a sample: no two seeds of a run share any.
+fn sample_seed(seed: u64, sample: u64) -> u64 {
+    KeyHash::mix(seed).0.wrapping_add(sample)
 }
 
 /// A size, the rate it is simulated at, and the lanes of its samples.
@@ -349,6 +353,15 @@ mod tests {
         let (_, curves) = run(None, &["lru", "belady"]);
         let [_, lru, belady] = &curves[..] else { panic!("{curves:?}") };
         assert!(lru.points.iter().zip(&belady.points).all(|(lru, best)| best.miss_ratio <= lru.miss_ratio + 1e-9));
+    }
+
+    #[test]
+    fn seeds_next_to_each_other_share_no_sample() {
+        let mut seeds: Vec<u64> =
+            (0..20).flat_map(|seed| (0..16).map(move |sample| sample_seed(seed, sample))).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        assert_eq!(seeds.len(), 320);
     }
 
     #[test]
