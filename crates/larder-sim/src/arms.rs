@@ -11,6 +11,7 @@ use larder_trace::Request;
 use serde::Serialize;
 
 use crate::progress::{Observer, Stage};
+use crate::slices::Slices;
 use crate::{BATCH, CapacitySpec, Error, Lifetimes, Source, Survey};
 
 /// An experiment over a trace.
@@ -278,9 +279,7 @@ struct Hall<'a> {
     arms: Arms,
     trial: Trial,
     rate: f64,
-    /// Rows of a slice, and those left of this one.
-    rows: u64,
-    left: u64,
+    slices: Slices,
     traffic: u64,
     first_won: Option<u64>,
     looks: Vec<LookRecord>,
@@ -312,15 +311,13 @@ impl<'a> Hall<'a> {
         };
         let mut arms = Arms::new(run.shards, 0.0, run.seed);
         arms.treat(0.5);
-        let rows = (survey.rows / run.slices.max(1)).max(1);
         Ok(Self {
             run,
             pairs: (0..run.shards).map(pair).collect::<Result<_, _>>()?,
             trial: Trial::new(arms.clone(), true),
             arms,
             rate,
-            rows,
-            left: rows,
+            slices: Slices::new(survey.rows, run.slices),
             traffic: 0,
             first_won: None,
             looks: Vec::new(),
@@ -338,14 +335,12 @@ impl<'a> Hall<'a> {
             Op::Delete => false,
         };
         self.pairs[shard].answer(&access, given, self.arms.arm(shard), counts);
-        self.left -= 1;
-        if self.left == 0 {
+        if self.slices.end() {
             self.end_slice();
         }
     }
 
     fn end_slice(&mut self) {
-        self.left = self.rows;
         let traffic = self.traffic;
         let slice: Vec<ShardSlice> =
             self.pairs.iter_mut().map(|pair| pair.probe.end_slice(traffic, Measures::default())).collect();

@@ -42,6 +42,7 @@ mod replay;
 mod report;
 mod rollout;
 mod series;
+mod slices;
 mod source;
 mod standing;
 pub mod stats;

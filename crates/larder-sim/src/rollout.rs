@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::arms::{ArmsRun, Tally};
 use crate::progress::{Observer, Stage};
+use crate::slices::Slices;
 use crate::{BATCH, Error, Source};
 
 /// What a rollout came to.
@@ -79,7 +80,7 @@ impl ArmsRun {
             Ok(Store { shard: Ghost::new(part, self.policy(arm, shard, part)), arm, probe, misses: 0 })
         };
         let mut stores: Vec<Store> = (0..self.shards).map(store).collect::<Result<_, _>>()?;
-        let rows = (survey.rows / self.slices.max(1)).max(1);
+        let mut slices = Slices::new(survey.rows, self.slices);
         let mut record = RolloutRecord {
             trace: source.name().to_owned(),
             treatment: self.treatment.to_string(),
@@ -106,7 +107,7 @@ impl ArmsRun {
                 store.misses += u64::from(!hit);
                 store.probe.record(&access, hit, given);
                 done += 1;
-                if done % rows == 0 {
+                if slices.end() {
                     record.slices += 1;
                     let slice = end_slice(&mut stores, experiment.traffic());
                     hits += slice.iter().map(|slice| slice.hits.requests).sum::<u64>();

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::arms::ArmsRun;
 use crate::progress::{Observer, Stage};
+use crate::slices::Slices;
 use crate::{BATCH, Error, Source};
 
 /// What a standing control said, for scripts. Gains are differences of hit ratios (0.01 is a percentage point).
@@ -83,7 +84,7 @@ impl ArmsRun {
             })
         };
         let mut pairs: Vec<Pair> = (0..self.shards).map(pair).collect::<Result<_, _>>()?;
-        let rows = (survey.rows / self.slices.max(1)).max(1);
+        let mut slices = Slices::new(survey.rows, self.slices);
         let mut record = StandingRecord {
             trace: source.name().to_owned(),
             treatment: self.treatment.to_string(),
@@ -112,7 +113,7 @@ impl ArmsRun {
                 let counts = access.op == Op::Get || (access.op == Op::Set && !self.gets_only);
                 pairs[self.shard_of(access.key)].answer(&access, given, counts, &mut now);
                 done += 1;
-                if done % rows == 0 {
+                if slices.end() {
                     truths.push(std::mem::take(&mut now));
                     let traffic = experiment.traffic();
                     let end = |pair: &mut Pair| pair.probe.end_slice(traffic, Measures::default());

@@ -165,6 +165,14 @@ fn deployed_rules_are_tuned_on_the_past() {
     assert!((records["static"].stale_rate / 0.01) > 0.9);
 }
 
+#[test]
+fn a_sweep_takes_each_objective_once_and_the_one_asked_for() {
+    let experiment = FreshnessExperiment { objective: 0.6, ..experiment("static") };
+    let records = experiment.sweep(&source(), &()).unwrap();
+    let objectives: Vec<String> = records.iter().map(|record| format!("{:.2}", record.objective)).collect();
+    assert_eq!(objectives, ["0.06", "0.18", "0.60"]);
+}
+
 fn arms(treatment: Freshness, control: Freshness) -> LifetimeArms {
     let named = |name: &str, freshness| NamedLifetimes { name: name.into(), freshness };
     LifetimeArms {
@@ -204,6 +212,10 @@ fn lifetimes_as_arms_are_told_apart_as_the_truth_has_them() {
             assert!(0.8 * low < arm.true_stale_rate && arm.true_stale_rate < 1.2 * high, "{record:#?}");
         }
     }
+    // Beside an objective a rule is held to that one.
+    let beside = LifetimeArms { shards: 2, slices: 8, ..arms(ttl(100), objective(0.05)) };
+    let record = beside.run(&source(), &()).unwrap().remove(0);
+    assert!((record.fresh_enough - 0.06).abs() < 1e-12, "{record:#?}");
     let few = LifetimeArms { shards: 16, ..arms(objective(0.1), ttl(100)) }.run(&source(), &()).unwrap().remove(0);
     assert!(few.winner.is_none() && few.refusals[0].contains("8 shards, and needs 32"), "{few:#?}");
 }

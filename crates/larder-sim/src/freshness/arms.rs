@@ -13,6 +13,7 @@ use super::workload::{Event, Key, Workload};
 use crate::arms::{check_alpha, check_shards, part_of, shard_of};
 use crate::experiment::ratio;
 use crate::progress::{Observer, Stage};
+use crate::slices::Slices;
 use crate::{Error, Source};
 
 /// The share of the slices before the treatment, and again of those before anything counts: lifetimes have to settle.
@@ -152,9 +153,11 @@ impl LifetimeArms {
         self.experiment.seeds.iter().map(record).collect()
     }
 
-    /// The share of stale reads up to which lifetimes are fresh enough.
+    /// The share of stale reads up to which lifetimes are fresh enough: by the treatment's objective, or the control's, or the experiment's.
     fn fresh_enough(&self) -> f64 {
-        fresh_enough(self.treatment.freshness.objective().unwrap_or(self.experiment.objective))
+        let objective = |arm: &NamedLifetimes| arm.freshness.objective();
+        let own = objective(&self.treatment).or_else(|| objective(&self.control));
+        fresh_enough(own.unwrap_or(self.experiment.objective))
     }
 
     /// An arm's lifetimes, with what all have in common.
@@ -222,9 +225,7 @@ struct Hall<'a> {
     arms: Arms,
     baseline: Trial,
     trial: Trial,
-    /// Reads of a slice, and those left of this one.
-    rows: u64,
-    left: u64,
+    cut: Slices,
     slices: u64,
     /// Slices of the baseline, and those before anything counts.
     before: [u64; 2],
@@ -259,7 +260,7 @@ impl<'a> Hall<'a> {
         };
         let mut arms = Arms::new(run.shards, 0.0, seed);
         arms.treat(0.5);
-        let (rows, tenth) = (workload.reads / run.slices.max(1), (run.slices / BEFORE).max(1));
+        let tenth = (run.slices / BEFORE).max(1);
         Ok(Self {
             run,
             pairs: keys.into_iter().enumerate().map(pair).collect(),
@@ -267,8 +268,7 @@ impl<'a> Hall<'a> {
             baseline: Trial::new(arms.clone(), false),
             trial: Trial::new(arms.clone(), false),
             arms,
-            rows,
-            left: rows,
+            cut: Slices::new(workload.reads, run.slices),
             slices: 0,
             before: [tenth, 2 * tenth],
             concluded: None,
@@ -282,16 +282,13 @@ impl<'a> Hall<'a> {
         for Lane { cache, policy, score, .. } in [treatment, control] {
             cache.answer(&event, &keys[key as usize], policy, score);
         }
-        if !event.is_write {
-            self.left -= 1;
-            if self.left == 0 {
-                self.end_slice();
-            }
+        if !event.is_write && self.cut.end() {
+            self.end_slice();
         }
     }
 
     fn end_slice(&mut self) {
-        (self.left, self.slices) = (self.rows, self.slices + 1);
+        self.slices += 1;
         let [baseline, settled] = self.before;
         let slice: Vec<ShardSlice> = (0..)
             .zip(&mut self.pairs)

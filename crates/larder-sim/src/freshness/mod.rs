@@ -28,6 +28,7 @@ use crate::{CapacitySpec, Error, Source, Survey, Weigh};
 pub use arms::{LifetimeArmRecord, LifetimeArms, LifetimeArmsRecord, LoadsRecord, NamedLifetimes};
 use clairvoyant::Clairvoyant;
 use learned::Learned;
+pub(crate) use policies::DEPLOYED;
 use policies::Kind;
 pub use policies::{FreshnessPolicy, POLICIES, PolicyEntry};
 use score::{Score, Store};
@@ -194,8 +195,7 @@ impl FreshnessExperiment {
     /// As [`run`](Self::run).
     pub fn sweep(&self, source: &Source, observer: &dyn Observer) -> Result<Vec<FreshnessRecord>, Error> {
         let mut records = Vec::new();
-        for factor in SWEEP {
-            let objective = (self.objective * factor).min(0.5);
+        for objective in SWEEP.map(|factor| self.objective * factor).into_iter().filter(|&objective| objective < 1.0) {
             let seeds = self.seeds.first().copied().into_iter().collect();
             let outcome = Self { objective, seeds, ..self.clone() }.run(source, observer)?;
             records.extend(outcome.runs.into_iter().map(|run| run.record));

@@ -88,7 +88,7 @@ pub static POLICIES: &[PolicyEntry] = &[
 ];
 
 /// What follows the name of a rule tuned on the first fifth of the reads.
-const DEPLOYED: &str = "-deployed";
+pub(crate) const DEPLOYED: &str = "-deployed";
 
 /// A policy chosen by name: one of [`POLICIES`], and `-deployed` after a rule that is to be tuned on the first fifth of the
 /// reads and not in hindsight.
