@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use larder_policy::Op;
+use larder_policy::{Op, Time};
 
 use super::{Format, likely};
 use crate::{
@@ -31,11 +31,12 @@ pub(super) const FORMAT: Format = Format {
     sample: b"0 17 512\n1 18 4096\n1 17 512\n",
 };
 
-/// With features behind, a line could as well be of another format.
+/// With features behind, a line could as well be of another format; one feature looks like ARC's, whose blocks come in no order of time.
 fn detect(head: &[u8]) -> Confidence {
     let most = if head.contains(&b',') { Confidence::No } else { Confidence::Likely };
     let three = |line: &[u8]| request(line).is_ok() && parse::words(line).count() == 3;
-    let more = |line: &[u8]| request(line).is_ok();
+    let mut last = Time::default();
+    let more = |line: &[u8]| request(line).is_ok_and(|row| std::mem::replace(&mut last, row.at) <= row.at);
     likely(head, three).max(likely(head, more).min(Confidence::Maybe)).min(most)
 }
 

@@ -69,8 +69,8 @@ pub const FORMATS: &[Format] = &[
     libcachesim_csv::FORMAT,
     lrb::FORMAT,
     arc::FORMAT,
-    lirs::FORMAT,
     keys::FORMAT,
+    lirs::FORMAT,
     table::FORMAT,
 ];
 
@@ -93,7 +93,7 @@ pub(crate) fn whole_lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// `Likely` where the first few lines, and at least one, all satisfy `fits`.
-pub(crate) fn likely(head: &[u8], fits: impl Fn(&[u8]) -> bool) -> Confidence {
+pub(crate) fn likely(head: &[u8], fits: impl FnMut(&[u8]) -> bool) -> Confidence {
     let mut lines = whole_lines(head).take(8).peekable();
     if lines.peek().is_some() && lines.all(fits) { Confidence::Likely } else { Confidence::No }
 }
