@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Bytes shown to the formats' detectors.
-const HEAD: usize = 1 << 14;
+pub(crate) const HEAD: usize = 1 << 14;
 
 /// Opens the trace at `path`: a file, `-` for stdin, or `gen:…` for a generator (see
 /// [`GENERATORS`](crate::GENERATORS)).
@@ -44,7 +44,15 @@ pub fn open_input(mut input: Input, options: &Options) -> Result<Trace, Error> {
     options.check()?;
     input.skip_byte_order_mark()?;
     let format = match &options.format {
-        Some(name) => formats::named(name)?,
+        Some(name) => match formats::named(name)? {
+            format if !format.mapped && options.columns != Columns::default() => {
+                let mapped: Vec<_> = FORMATS.iter().filter(|format| format.mapped).map(|format| format.name).collect();
+                let what =
+                    format!("columns are mapped, and {name} has its own: leave them out, or name another format");
+                return Err(input.place(Error::option(format!("{what} ({})", mapped.join(", ")))));
+            }
+            format => format,
+        },
         None => detect(&mut input, options)?,
     };
     let name = trace_name(input.name());
@@ -148,13 +156,13 @@ impl Reader for Trace {
     }
 }
 
-/// The requests one by one; after an error the iterator ends.
+/// The requests one by one, those before an error too; after it the iterator ends.
 impl IntoIterator for Trace {
     type Item = Result<Request, Error>;
     type IntoIter = Requests;
 
     fn into_iter(self) -> Requests {
-        Requests { trace: self, batch: Vec::new(), next: 0, ended: false }
+        Requests { trace: self, batch: Vec::new(), next: 0, ended: false, error: None }
     }
 }
 
@@ -164,6 +172,8 @@ pub struct Requests {
     batch: Vec<Request>,
     next: usize,
     ended: bool,
+    /// Told after the good rows before it.
+    error: Option<Error>,
 }
 
 impl Iterator for Requests {
@@ -175,14 +185,10 @@ impl Iterator for Requests {
             self.next = 0;
             match self.trace.read(&mut self.batch, 4096) {
                 Ok(read) => self.ended = read == 0,
-                Err(error) => {
-                    self.ended = true;
-                    self.batch.clear();
-                    return Some(Err(error));
-                }
+                Err(error) => (self.ended, self.error) = (true, Some(error)),
             }
         }
-        let request = self.batch.get(self.next).copied()?;
+        let Some(&request) = self.batch.get(self.next) else { return self.error.take().map(Err) };
         self.next += 1;
         Some(Ok(request))
     }

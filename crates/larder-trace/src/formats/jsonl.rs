@@ -8,11 +8,12 @@ use serde_json::value::RawValue;
 use super::{
     Format, likely,
     mapped::{self, FIELDS, Field},
-    native, ops,
+    native, ops, whole_lines,
 };
 use crate::{
-    Carries, Columns, Confidence, Request,
+    Carries, Columns, Confidence, Error, ErrorKind, Input, Options, Reader, Request,
     lines::{Bad, LineParser, Lines, Rows},
+    open::HEAD,
     output::LineWriter,
 };
 
@@ -26,14 +27,35 @@ pub(super) const FORMAT: Format = Format {
         Confidence::Likely => Confidence::Certain,
         other => other,
     },
-    open: |input, options| Lines::boxed(input, options, JsonLines { columns: options.columns.clone() }),
+    open,
     create: Some(|output| LineWriter::boxed(output, "", write)),
     sample: b"{\"time\":0,\"key\":17,\"size\":512,\"op\":\"get\"}\n\
               {\"time\":0.5,\"key\":\"/a \\\"b\\\"\",\"size\":300,\"op\":\"set\",\"ttl\":60,\"more\":[1,{}]}\n",
 };
 
+/// What times and sizes are called is seen by the first objects; what an object may leave out, such as a ttl, may still come.
+fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
+    let columns = &options.columns;
+    let head = input.head(HEAD)?.to_vec();
+    let objects: Vec<Object<'_>> = whole_lines(&head).filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let has = |field| objects.is_empty() || objects.iter().any(|object| !cell(object, field, columns).is_empty());
+    let carries = Carries { times: has(Field::Time), sizes: has(Field::Size), ..FORMAT.carries };
+    let carries = Carries { judged: !(carries.times && carries.sizes), ..carries };
+    let missing = [Field::Time, Field::Key, Field::Size].into_iter().filter(|&field| !has(field));
+    if let Some(path) = missing.filter_map(|field| field.mapped(columns)).next() {
+        let mut names: Vec<String> = objects.iter().flat_map(|object| object.keys()).map(ToString::to_string).collect();
+        names.sort_unstable();
+        names.dedup();
+        let what = format!("none of the first objects has a field {path:?}; there are {}", names.join(", "));
+        let error = Error::new(ErrorKind::BadOption, what).help("map the fields, such as key=request.uri");
+        return Err(input.place(error));
+    }
+    Lines::boxed(input, options, JsonLines { columns: columns.clone(), carries })
+}
+
 struct JsonLines {
     columns: Columns,
+    carries: Carries,
 }
 
 type Object<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
@@ -45,12 +67,7 @@ impl LineParser for JsonLines {
         let object: Object<'_> = serde_json::from_slice(line).map_err(not_json)?;
         let mut cells: [Cow<'_, [u8]>; FIELDS.len()] = Default::default();
         for field in FIELDS {
-            cells[field as usize] = match field.mapped(&self.columns) {
-                Some(path) => dig(&object, path),
-                None => field.usual().iter().find_map(|name| object.get(*name).copied()),
-            }
-            .map(text)
-            .unwrap_or_default();
+            cells[field as usize] = cell(&object, field, &self.columns);
         }
         let cell = |field: Field| &*cells[field as usize];
         rows.push(mapped::request(cell, self.columns.unit, rows.tick()).map_err(|what| Bad::new(0, what))?);
@@ -58,8 +75,17 @@ impl LineParser for JsonLines {
     }
 
     fn carries(&self) -> Carries {
-        FORMAT.carries
+        self.carries
     }
+}
+
+/// The text of a field, empty where the object has none.
+fn cell<'a>(object: &Object<'a>, field: Field, columns: &Columns) -> Cow<'a, [u8]> {
+    let value = match field.mapped(columns) {
+        Some(path) => dig(object, path),
+        None => field.usual().iter().find_map(|name| object.get(*name).copied()),
+    };
+    value.map(text).unwrap_or_default()
 }
 
 fn dig<'a>(object: &Object<'a>, path: &str) -> Option<&'a RawValue> {

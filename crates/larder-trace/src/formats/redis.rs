@@ -9,11 +9,12 @@ use std::ops::Range;
 
 use larder_policy::{Op, Time};
 
-use super::{Format, likely, memcached::hex};
+use super::{Format, likely, memcached::hex, whole_lines};
 use crate::{
     Carries, Confidence, Request,
     key::{key_number, text},
     lines::{Bad, LineParser, Lines, Rows},
+    open::HEAD,
     parse,
 };
 
@@ -28,7 +29,12 @@ pub(super) const FORMAT: Format = Format {
         // Nothing else has a time and a bracketed client before quoted words.
         if likely == Confidence::Likely && memchr::memchr(b'[', head).is_some() { Confidence::Certain } else { Confidence::No }
     },
-    open: |input, options| Lines::boxed(input, options, Monitor::default()),
+    open: |mut input, options| {
+        // Where nothing is set no size is known.
+        let sizes = whole_lines(input.head(HEAD)?).any(sets);
+        let carries = Carries { sizes, judged: !sizes, ..FORMAT.carries };
+        Lines::boxed(input, options, Monitor { carries, text: Vec::new(), words: Vec::new() })
+    },
     create: None,
     sample: b"OK\n1339518083.107412 [0 127.0.0.1:60866] \"GET\" \"user:1\"\n\
               1339518083.2 [0 127.0.0.1:60866] \"set\" \"user:1\" \"a \\\"name\\\" \\x00\\n\" \"EX\" \"60\"\n\
@@ -104,8 +110,15 @@ fn front(line: &[u8]) -> Option<(Time, &[u8], &[u8])> {
     Some((parse::seconds(time)?, database, &rest[end + 2..]))
 }
 
-#[derive(Default)]
+/// Whether a line's command brings a value.
+fn sets(line: &[u8]) -> bool {
+    let command = front(line).and_then(|(.., words)| words.strip_prefix(b"\""));
+    let action = command.and_then(|words| action(parse::split(words, b'"').0));
+    matches!(action, Some(Action::One(Op::Set) | Action::Pairs | Action::Set | Action::Lives(_)))
+}
+
 struct Monitor {
+    carries: Carries,
     /// The words of the line at hand, unescaped, end to end.
     text: Vec<u8>,
     words: Vec<Range<usize>>,
@@ -181,13 +194,13 @@ impl LineParser for Monitor {
     }
 
     fn carries(&self) -> Carries {
-        FORMAT.carries
+        self.carries
     }
 }
 
-/// The same key in another database is another entry.
+/// The same key in another database is another entry, and none that the first database could have by its name.
 fn in_database(database: &[u8], key: &[u8]) -> u64 {
-    if database == b"0" { key_number(key) } else { text(&[database, b":", key].concat()) }
+    if database == b"0" { key_number(key) } else { text(&[&text(key).to_le_bytes()[..], database].concat()) }
 }
 
 /// How an option of SET gives a lifetime.
