@@ -47,16 +47,23 @@ impl Error {
 
     /// Sorts what a reader returned: decoders report a cut archive as an unexpected end, and damage as invalid data.
     pub(crate) fn io(source: io::Error, doing: &str) -> Self {
+        use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
         let kind = match source.kind() {
-            io::ErrorKind::UnexpectedEof => ErrorKind::Truncated,
-            // zstd calls damage an error of no kind.
-            io::ErrorKind::InvalidData | io::ErrorKind::Other if source.raw_os_error().is_none() => ErrorKind::Corrupt,
+            UnexpectedEof => ErrorKind::Truncated,
+            _ if source.raw_os_error().is_some() => ErrorKind::Io,
+            Other if source.to_string().contains("too much memory") => ErrorKind::Unsupported,
+            // flate2 calls damage an invalid input, zstd an error of no kind.
+            InvalidData | InvalidInput | Other => ErrorKind::Corrupt,
             _ => ErrorKind::Io,
         };
         let (what, help) = match kind {
             ErrorKind::Truncated => {
                 (format!("{doing}: the archive is truncated"), "fetch it again or compare its checksum")
             }
+            ErrorKind::Unsupported => (
+                format!("{doing}: the archive's window is larger than 128 MiB"),
+                "compress it again with zstd --long=27 at most",
+            ),
             ErrorKind::Corrupt => (format!("{doing}: the archive is damaged: {source}"), "fetch it again"),
             _ => (format!("{doing}: {source}"), ""),
         };

@@ -18,6 +18,9 @@ const BUFFER: usize = 1 << 18;
 /// A line or record longer than this is no trace row: the cap keeps garbage from filling memory.
 const LONGEST: usize = 1 << 24;
 
+/// The logarithm of the largest window of zstd: 128 MiB.
+const LARGEST_WINDOW: u32 = 27;
+
 /// The source of a reader: decompressed bytes with a position, peekable from the start.
 pub struct Input {
     name: Arc<str>,
@@ -252,7 +255,8 @@ impl Compression {
 
     fn of_magic(head: &[u8]) -> Self {
         match head {
-            [0x1f, 0x8b, ..] => Self::Gzip,
+            // Its third byte names deflate, the only method there is.
+            [0x1f, 0x8b, 8, ..] => Self::Gzip,
             // A zstd frame, or a skippable one before it.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0] => Self::Xz,
@@ -268,8 +272,8 @@ impl Compression {
             Self::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(buffered(raw))),
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered(raw))?;
-                // Archives made with `--long` up to the format's own limit.
-                decoder.window_log_max(31)?;
+                // Archives made with `--long`; a few bytes could else ask for 2 GiB.
+                decoder.window_log_max(LARGEST_WINDOW)?;
                 Box::new(decoder)
             }
         })
