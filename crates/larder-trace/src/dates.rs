@@ -9,9 +9,13 @@ pub(crate) fn rfc3339(text: &[u8]) -> Option<Time> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', rest @ ..] = text else { return None };
     let days = days(number(&[*y1, *y2, *y3, *y4])?, number(&[*m1, *m2])?, number(&[*d1, *d2])?)?;
     let (clock, rest) = rest.split_at_checked(8)?;
-    let fraction = rest.iter().take_while(|b| matches!(b, b'.' | b'0'..=b'9')).count();
-    let (fraction, zone) = rest.split_at(fraction);
-    let micros = if fraction.is_empty() { 0 } else { parse::seconds(&[b"0", fraction].concat())?.0 };
+    let (micros, zone) = match rest {
+        [b'.', decimals @ ..] => {
+            let digits = decimals.iter().take_while(|b| b.is_ascii_digit()).count();
+            (parse::seconds(&[b"0.", &decimals[..digits]].concat())?.0, &decimals[digits..])
+        }
+        zone => (0, zone),
+    };
     at(days, clock, zone).map(|t| Time(t.0 + micros))
 }
 
@@ -58,7 +62,14 @@ fn number(digits: &[u8]) -> Option<i64> {
 
 /// Days from 1970-01-01 in the Gregorian calendar, by years that begin in March (the algorithm is Hinnant's).
 fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=last).contains(&day) {
         return None;
     }
     let year = if month <= 2 { year - 1 } else { year };
@@ -88,6 +99,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
+        for text in ["2023-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2000-02-31T00:00:00Z", "2000-04-31T00:00:00Z"] {
+            assert_eq!(rfc3339(text.as_bytes()), None, "{text}");
+        }
+        // Digits after the seconds are decimals only behind a point.
+        for text in ["2000-01-01T00:00:00999999999999Z", "2000-01-01T00:00:00.1.2Z"] {
+            assert_eq!(rfc3339(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(rfc3339(b"1970-01-01T00:00:01.99999999999999999999Z"), Some(Time(1_999_999)));
         for text in ["2000-13-01T00:00:00Z", "2000-01-01T24:00:00Z", "1960-01-01T00:00:00Z", "2000-01-01", "x", ""] {
             assert_eq!(rfc3339(text.as_bytes()), None, "{text}");
         }

@@ -198,7 +198,12 @@ impl Output {
     }
 
     pub(crate) fn failed(&self, error: io::Error) -> Error {
-        Error::io(error, "writing").file(&self.name)
+        self.place(Error::io(error, "writing"))
+    }
+
+    /// Places `error` in this file.
+    pub(crate) fn place(&self, error: Error) -> Error {
+        error.file(&self.name)
     }
 }
 

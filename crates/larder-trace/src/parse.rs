@@ -37,6 +37,14 @@ pub(crate) fn digits(bytes: &[u8]) -> Option<(u64, usize)> {
     (end > 0).then_some((value, end))
 }
 
+/// A number of at least 0 with decimals or an exponent, as `1.7e9`.
+#[cold]
+pub(crate) fn float(bytes: &[u8]) -> Option<f64> {
+    let is_number = bytes.first().is_some_and(u8::is_ascii_digit);
+    let number: Option<f64> = std::str::from_utf8(bytes).ok().filter(|_| is_number)?.parse().ok();
+    number.filter(|number| number.is_finite())
+}
+
 /// Seconds with up to six decimals kept, as microseconds; further decimals are cut off.
 #[inline]
 pub(crate) fn seconds(bytes: &[u8]) -> Option<Time> {

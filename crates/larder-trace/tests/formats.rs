@@ -235,6 +235,78 @@ fn a_truncated_archive_says_so() {
 }
 
 #[test]
+fn damaged_gzip_and_a_boundless_window_are_told() {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"time,key,size,op,ttl\n0,1,1,get,\n").unwrap();
+    let mut bytes = gzip.finish().unwrap();
+    // Of the checksum.
+    let at = bytes.len() - 6;
+    bytes[at] ^= 1;
+    let error = read_as(&bytes, &Options::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    // A frame of nothing that asks for a window of 2 GiB.
+    let bomb = [0x28, 0xb5, 0x2f, 0xfd, 0, 21 << 3, 1, 0, 0];
+    let error = read_as(&bomb, &Options::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("larger than 128 MiB"), "{error}");
+    // The same of 128 MiB is an empty trace.
+    let large = [0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 1, 0, 0];
+    assert_eq!(read_as(&large, &Options::default()).unwrap_err().kind(), ErrorKind::UnknownFormat);
+    // Two bytes are no mark.
+    assert_eq!(read_as(b"\x1f\x8bkey\n", &named(format("keys"))).unwrap().len(), 1);
+}
+
+fn format(name: &str) -> &'static Format {
+    FORMATS.iter().find(|format| format.name == name).unwrap()
+}
+
+/// The format that rows are taken for.
+fn detected(bytes: &'static [u8]) -> &'static str {
+    open_input(Input::new("trace", bytes, None).unwrap(), &Options::default()).unwrap().format()
+}
+
+#[test]
+fn formats_of_numbers_are_told_apart() {
+    assert_eq!(detected(b"0 17 512\n1 18 4096\n"), "lrb");
+    assert_eq!(detected(b"0 17 512 3\n1 18 4096 3\n1 17 512 9\n"), "lrb");
+    assert_eq!(detected(b"100 3 0 0\n7 1 0 1\n"), "arc");
+    assert_eq!(detected(b"7 1 0 41\n100 3 0 42\n"), "arc");
+    // Some left out, and no order of time.
+    assert_eq!(detected(b"100 3 0 0\n7 1 0 9\n"), "arc");
+    assert_eq!(detected(b"1\n2\n*\n"), "lirs");
+    // Numbers at first, and then other keys.
+    let keys = b"1\n2\n3\n4\n5\n6\n7\n8\n/index.html\n";
+    assert_eq!((detected(keys), read_as(keys, &Options::default()).unwrap().len()), ("keys", 9));
+}
+
+#[test]
+fn columns_are_for_formats_that_map_them() {
+    let columns = Columns::parse("key=url").unwrap();
+    let options = Options { columns, ..named(format("lrb")) };
+    let error = read_as(format("lrb").sample, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadOption, "{error}");
+    assert!(error.to_string().contains("lrb has its own"), "{error}");
+}
+
+#[test]
+fn requests_before_an_error_are_given_too() {
+    let bytes = &b"time,key,size,op,ttl\n0,1,1,get,\n1,2,1,get,\nnonsense\n"[..];
+    let trace = open_input(Input::new("t.csv", bytes, None).unwrap(), &Options::default()).unwrap();
+    let rows: Vec<_> = trace.into_iter().map(|row| row.is_ok()).collect();
+    assert_eq!(rows, [true, true, false]);
+}
+
+#[test]
+fn a_time_that_a_format_cannot_hold_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.oracleGeneral");
+    let mut writer = create(&path, None).unwrap();
+    let far = Request { at: Time(u64::MAX), ..Request::default() };
+    let error = writer.write(&[Request::default(), far]).unwrap_err().to_string();
+    assert!(error.contains("t.oracleGeneral") && error.contains("request 2 at "), "{error}");
+}
+
+#[test]
 fn a_flushed_trace_reads_up_to_there() {
     let folder = tempfile::tempdir().unwrap();
     let rows: Vec<_> = (0..3000).map(|key| Request { key, size: 1, ..Request::default() }).collect();

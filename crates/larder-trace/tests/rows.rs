@@ -171,7 +171,7 @@ fn redis_monitor() {
         Request { ttl: 60, ..row(start + 0.2, one, 11, Op::Set) },
         get(start + 1.0, one, 1),
         get(start + 1.0, two, 1),
-        row(start + 3.0, xxh3_64(b"3:user:1"), 1, Op::Delete),
+        row(start + 3.0, xxh3_64(&[&one.to_le_bytes()[..], b"3"].concat()), 1, Op::Delete),
     ];
     // A new lifetime is no new value.
     assert_eq!(sample("redis-monitor"), expected);
@@ -259,6 +259,49 @@ fn tables_and_json() {
     for bad in ["{\"key\":1", "{}", "[1]", "{\"key\":1,\"op\":\"fly\"}", "{\"key\":1,\"time\":\"x\"}"] {
         let options = Options { format: Some("jsonl".to_owned()), ..Options::default() };
         assert!(read(bad.as_bytes(), &options).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn fields_that_no_object_has_are_not_there() {
+    let carries = |mapping: &str, bytes: &'static [u8]| {
+        let columns = Columns::parse(mapping).unwrap();
+        let options = Options { format: Some("jsonl".to_owned()), columns, ..Options::default() };
+        open_input(Input::new("t", bytes, None).unwrap(), &options)
+            .map(|trace| (trace.carries().times, trace.carries().sizes, trace.carries().judged))
+    };
+    assert_eq!(carries("key=k", b"{\"k\":1}\n{\"k\":2,\"size\":null}\n").unwrap(), (false, false, true));
+    assert_eq!(carries("key=k", b"{\"k\":1}\n{\"k\":2,\"size\":3,\"ts\":0}\n").unwrap(), (true, true, false));
+    let error = carries("key=k,size=bites", b"{\"k\":1,\"bytes\":5}\n").unwrap_err().to_string();
+    assert!(error.contains("\"bites\"; there are bytes, k"), "{error}");
+    // A lifetime may come later.
+    assert!(carries("key=k,ttl=lives", b"{\"k\":1}\n").is_ok());
+}
+
+#[test]
+fn sizes_of_redis_are_those_of_what_is_set() {
+    let sizes = |bytes: &'static [u8]| {
+        let carries = open_input(Input::new("t", bytes, None).unwrap(), &Options::default()).unwrap().carries();
+        (carries.sizes, carries.judged)
+    };
+    assert_eq!(sizes(b"1.5 [0 127.0.0.1:1] \"GET\" \"a\"\n1.6 [0 127.0.0.1:1] \"DEL\" \"a\"\n"), (false, true));
+    assert_eq!(sizes(b"1.5 [0 127.0.0.1:1] \"GET\" \"a\"\n1.6 [0 127.0.0.1:1] \"SET\" \"a\" \"b\"\n"), (true, false));
+    // A name with a colon is no key of another database.
+    let keys = rows("redis-monitor", b"1.5 [0 a:1] \"GET\" \"3:k\"\n1.5 [3 a:1] \"GET\" \"k\"\n");
+    assert_ne!(keys[0].key, keys[1].key);
+}
+
+#[test]
+fn large_numbers_and_those_with_exponents_are_read() {
+    let mapped = |bytes: &[u8]| {
+        let columns = Columns::parse("time=t,key=k,size=s").unwrap();
+        read(bytes, &Options { columns, ..Options::default() }).map(|(rows, _)| rows)
+    };
+    let rows = mapped(b"t,k,s\n1.7e9,a,18000000000000\n1700000001,b,1.5e3\n").unwrap();
+    let (one, two) = (xxh3_64(b"a"), xxh3_64(b"b"));
+    assert_eq!(rows, [get(1.7e9, one, u32::MAX), get(1_700_000_001.0, two, 1500)]);
+    for bad in [&b"t,k,s\n1e400,a,1\n"[..], b"t,k,s\n1e,a,1\n", b"t,k,s\n1e300,a,1\n", b"t,k,s\n1,a,inf\n"] {
+        assert!(mapped(bad).is_err());
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn request<'a>(cell: impl Fn(Field) -> &'a [u8], unit: Unit, tick: Ti
         b"" => Ok(neutral),
         // -1 stands for none in many tables.
         b"-1" => Ok(neutral),
-        text => parse::seconds(text).map(|t| parse::cap(t.0 / 1_000_000)).ok_or_else(|| expected(wanted, text)),
+        text => amount(text).map(parse::cap).ok_or_else(|| expected(wanted, text)),
     };
     let key = match cell(Field::Key) {
         b"" => return Err("expected a key, found none".to_owned()),
@@ -103,22 +103,30 @@ fn expected(wanted: &str, found: &[u8]) -> String {
     format!("expected {wanted}, found {:?}", String::from_utf8_lossy(&found[..found.len().min(40)]))
 }
 
-/// A number of the unit, with decimals where there are any, or a date as RFC 3339 has it.
+/// A number of at least 0, its decimals cut off.
+fn amount(text: &[u8]) -> Option<u64> {
+    parse::whole(text).or_else(|| parse::float(text).map(|number| number as u64))
+}
+
+/// A number of the unit, with decimals or an exponent where there are any, or a date as RFC 3339 has it.
 pub(super) fn time(text: &[u8], unit: Unit) -> Option<Time> {
     let (whole, end) = parse::digits(text)?;
     if end == text.len() {
         return unit.micros(whole).map(Time);
     }
-    if text[end] != b'.' {
+    if text[end] == b'-' {
         return dates::rfc3339(text);
     }
-    // A millionth of a unit is finer than a microsecond in any unit below seconds.
-    let fine = parse::seconds(text)?.0;
     let per_micro = match unit {
         Unit::Seconds => 1,
         Unit::Millis => 1000,
         Unit::Micros => 1_000_000,
         Unit::Nanos => 1_000_000_000,
+    };
+    // A millionth of a unit is finer than a microsecond in any unit below seconds.
+    let fine = match parse::seconds(text) {
+        Some(time) => time.0,
+        None => Some(parse::float(text)? * 1e6).filter(|micros| *micros < u64::MAX as f64)? as u64,
     };
     Some(Time(fine / per_micro))
 }

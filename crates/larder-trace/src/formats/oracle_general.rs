@@ -118,8 +118,11 @@ impl Writer for Oracle {
         for r in requests.iter().filter(|r| r.op != Op::Delete) {
             let mut record = [0; RECORD];
             let Ok(seconds) = u32::try_from(r.at.0 / 1_000_000) else {
-                let what = "its seconds do not fit in 32 bits, which is all this format has for them";
-                return Err(Error::new(ErrorKind::Unsupported, what));
+                let (number, seconds) = (self.count + 1, r.at.0 / 1_000_000);
+                let what = format!("request {number} at {seconds} s: this format has 32 bits for the seconds");
+                let error =
+                    Error::new(ErrorKind::Unsupported, what).help("let times begin near 0, or choose another format");
+                return Err(self.output.place(error));
             };
             record[..4].copy_from_slice(&seconds.to_le_bytes());
             record[4..12].copy_from_slice(&r.key.to_le_bytes());

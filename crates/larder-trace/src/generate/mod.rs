@@ -88,7 +88,10 @@ pub(crate) fn reader(text: &str) -> Result<Box<dyn Reader>, Error> {
     let values = Values::new(&spec, &[generator.params, Generator::COMMON])?;
     let parts = match (&*spec.parts, generator.name == MIX.name) {
         ([], _) => vec![part(generator, &values, 1.0)?],
-        (parts, true) => parts.iter().map(|(weight, spec)| mixed(spec, *weight, &values)).collect::<Result<_, _>>()?,
+        (parts, true) => {
+            let all = parts.iter().map(|(weight, _)| weight).sum::<f64>();
+            parts.iter().map(|(weight, spec)| mixed(spec, *weight, weight / all, &values)).collect::<Result<_, _>>()?
+        }
         (_, false) => return Err(Error::option(format!("generator {} has no parts; only mix has", generator.name))),
     };
     let rate = match &*parts {
@@ -111,8 +114,8 @@ fn part(generator: &Generator, values: &Values, weight: f64) -> Result<Part, Err
     Ok(Part { weight, pattern, traffic, index: 0 })
 }
 
-/// A part of a mix: requests, seed and rate are the whole's.
-fn mixed(spec: &Spec<'_>, weight: f64, whole: &Values) -> Result<Part, Error> {
+/// A part of a mix: its share of the whole's requests, and the whole's seed and rate.
+fn mixed(spec: &Spec<'_>, weight: f64, share: f64, whole: &Values) -> Result<Part, Error> {
     let generator = named(spec.generator)?;
     let mut values = Values::new(spec, &[generator.params, Generator::COMMON])?;
     for name in ["requests", "seed", "rate"] {
@@ -121,6 +124,7 @@ fn mixed(spec: &Spec<'_>, weight: f64, whole: &Values) -> Result<Part, Error> {
         }
         values.inherit(name, whole);
     }
+    values.scale("requests", share);
     for name in ["reads", "size", "spread", "ttl"] {
         if whole.given(name) && !values.given(name) {
             values.inherit(name, whole);
@@ -253,6 +257,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_in_a_mix_has_keys_for_its_part_of_the_requests() {
+        let own = |rows: &[Request]| distinct(rows) as f64;
+        let alone = own(&all("twitter:cluster=52/requests=20000"));
+        let rows = all("mix:requests=200000/+1*twitter/cluster=52/size=7/+9*scan");
+        let part: Vec<Request> = rows.into_iter().filter(|row| row.size == 7).collect();
+        assert!((own(&part) / alone - 1.0).abs() < 0.1, "{} {alone}", own(&part));
+    }
+
+    #[test]
     fn wrong_descriptions_are_refused() {
         for spec in [
             "",
@@ -273,6 +286,8 @@ mod tests {
             "zipf:+1*scan",
             "mix:+1*zipf/seed=2",
             "mix:+1*mix",
+            "flash:surge=0.5",
+            "diurnal:swing=1",
             "twitter:cluster=5",
             "twitter:cluster=43",
             "twitter:cluster=99",

@@ -107,13 +107,17 @@ pub(super) const DIURNAL: Generator = Generator {
         KEYS,
         Param { name: "rate", default: Some(5.0), about: "mean requests a second" },
         Param { name: "period", default: Some(86_400.0), about: "seconds a day" },
-        Param { name: "swing", default: Some(0.8), about: "how far the rate leaves its mean, as a share of it" },
+        Param {
+            name: "swing",
+            default: Some(0.8),
+            about: "how far the rate leaves its mean, as a share of it of at most 0.99",
+        },
     ],
     build: |values, _| {
         let keys = values.count("keys")?;
         let zipf = Zipf::new(keys, values.number("alpha")?);
         // A rate of zero would never see the next request.
-        let swing = values.share("swing")?.min(0.99);
+        let swing = values.within("swing", 0.0..=0.99)?;
         Ok(Box::new(Diurnal { zipf, keys, period: values.positive("period")?, swing }))
     },
 };
@@ -151,7 +155,7 @@ pub(super) const FLASH: Generator = Generator {
         KEYS,
         Param { name: "start", default: Some(200.0), about: "second at which the crowd comes" },
         Param { name: "span", default: Some(60.0), about: "seconds it stays" },
-        Param { name: "surge", default: Some(5.0), about: "the rate meanwhile, as a multiple" },
+        Param { name: "surge", default: Some(5.0), about: "the rate meanwhile, as a multiple of at least 1" },
         Param { name: "hot", default: Some(10.0), about: "keys it asks for" },
     ],
     build: |values, _| {
@@ -159,7 +163,7 @@ pub(super) const FLASH: Generator = Generator {
         let zipf = Zipf::new(keys, values.number("alpha")?);
         let start = values.number("start")?;
         let crowd = start..start + values.number("span")?;
-        Ok(Box::new(Flash { zipf, keys, crowd, surge: values.number("surge")?.max(1.0), hot: values.count("hot")? }))
+        Ok(Box::new(Flash { zipf, keys, crowd, surge: values.within("surge", 1.0..=1e6)?, hot: values.count("hot")? }))
     },
 };
 

@@ -1,5 +1,7 @@
 //! A generator's description: `name:param=value/param=value`, and for mixes further parts `+weight*name/param=value`.
 
+use std::ops::RangeInclusive;
+
 use crate::Error;
 
 /// A parameter of a generator.
@@ -85,6 +87,14 @@ impl Values {
         }
     }
 
+    /// Makes a value so many times as large.
+    pub(super) fn scale(&mut self, name: &str, times: f64) {
+        self.0
+            .iter_mut()
+            .filter(|slot| slot.name == name)
+            .for_each(|slot| slot.value = slot.value.map(|value| value * times));
+    }
+
     /// Whether the description names it.
     pub(super) fn given(&self, name: &str) -> bool {
         self.0.iter().any(|slot| slot.name == name && slot.given)
@@ -96,6 +106,15 @@ impl Values {
 
     pub(super) fn number(&self, name: &str) -> Result<f64, Error> {
         self.maybe(name).ok_or_else(|| Error::option(format!("generator parameter {name} is missing")))
+    }
+
+    /// A number from a range.
+    pub(super) fn within(&self, name: &str, range: RangeInclusive<f64>) -> Result<f64, Error> {
+        let (value, (least, most)) = (self.number(name)?, (range.start(), range.end()));
+        match range.contains(&value) {
+            true => Ok(value),
+            false => Err(Error::option(format!("{name}={value} is not from {least} to {most}"))),
+        }
     }
 
     /// A share from 0 to 1.
