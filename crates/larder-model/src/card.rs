@@ -50,8 +50,8 @@ pub struct Gain<'a> {
     pub on: &'static str,
     /// The mean reduction over cells.
     pub mean: f64,
-    /// Its standard error over traces: cells of one trace stand or fall together.
-    pub error: f64,
+    /// Its standard error over traces: cells of one trace stand or fall together. One trace tells of none.
+    pub error: Option<f64>,
     /// Cells that miss less.
     pub better: usize,
     /// Cells that miss more.
@@ -60,8 +60,8 @@ pub struct Gain<'a> {
     pub worst: &'a HeldOut,
 }
 
-/// The mean reduction, and its standard error over traces: cells of one trace stand or fall together.
-pub(crate) fn mean_reduction(held_out: &[HeldOut]) -> Option<(f64, f64)> {
+/// The mean reduction, and its standard error over traces: cells of one trace stand or fall together, and one trace tells of no error.
+pub(crate) fn mean_reduction(held_out: &[HeldOut]) -> Option<(f64, Option<f64>)> {
     let mut by_trace: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     held_out.iter().for_each(|cell| by_trace.entry(&cell.trace).or_default().push(cell.reduction));
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
@@ -72,7 +72,7 @@ pub(crate) fn mean_reduction(held_out: &[HeldOut]) -> Option<(f64, f64)> {
     let traces: Vec<f64> = by_trace.values().map(|cells| mean(cells)).collect();
     let (centre, count) = (mean(&traces), traces.len() as f64);
     let spread: f64 = traces.iter().map(|trace| (trace - centre).powi(2)).sum();
-    let error = if count > 1.0 { (spread / (count - 1.0) / count).sqrt() } else { 0.0 };
+    let error = (count > 1.0).then(|| (spread / (count - 1.0) / count).sqrt());
     Some((mean(&reductions), error))
 }
 
@@ -95,7 +95,7 @@ impl Card {
         let on_later = mean_reduction(&self.later_time);
         let (mean, on) = match (on_other, on_later) {
             (Some((mean, _)), _) if !is_ahead(mean) => (mean, "on traces held out"),
-            (Some(_), Some((mean, error))) if !is_ahead(mean + 2.0 * error) => (mean, "on later time"),
+            (Some(_), Some((mean, Some(error)))) if !is_ahead(mean + 2.0 * error) => (mean, "on later time"),
             (None, Some((mean, _))) if !is_ahead(mean) => (mean, "on later time"),
             (None, None) => return Some("there is nothing to validate on: no cache was filled".to_owned()),
             _ => return None,
@@ -153,9 +153,9 @@ impl Card {
             let HeldOut { trace, size, reduction, .. } = worst;
             let _ = writeln!(
                 text,
-                "| {on} | {} | ±{:.2}% | {better} | {worse} | {trace} {size} {} |",
+                "| {on} | {} | {} | {better} | {worse} | {trace} {size} {} |",
                 signed(mean),
-                error * 100.0,
+                error.map_or_else(|| "–".to_owned(), |error| format!("±{:.2}%", error * 100.0)),
                 signed(*reduction)
             );
         }
@@ -276,7 +276,8 @@ mod tests {
         let (mean, error) = mean_reduction(&cells).unwrap();
         assert!((mean - 0.02).abs() < 1e-12);
         // The traces' means are 0.01 and 0.04: a deviation of 0.0212, over the root of two.
-        assert!((error - 0.015).abs() < 1e-12, "{error}");
+        assert!((error.unwrap() - 0.015).abs() < 1e-12, "{error:?}");
+        assert_eq!(mean_reduction(&cells[..2]).unwrap().1, None);
         assert_eq!(mean_reduction(&[]), None);
     }
 
@@ -289,6 +290,9 @@ mod tests {
         // Three times behind by 1 %, give or take nothing, is behind; by 1 % give or take 1 % is not known.
         assert!(card(&[0.01], &[-0.01, -0.01, -0.01]).refusal().unwrap().contains("later time"));
         assert_eq!(card(&[0.01], &[-0.02, 0.01, -0.02]).refusal(), None);
+        // Once behind is nothing known, where there is other evidence.
+        assert_eq!(card(&[0.01, 0.01], &[-0.01]).refusal(), None);
+        assert!(card(&[], &[-0.01]).refusal().unwrap().contains("later time"));
         assert!(card(&[f64::NAN], &[0.1]).refusal().is_some());
         assert!(card(&[], &[f64::NAN]).refusal().is_some());
         assert!(card(&[], &[]).refusal().unwrap().contains("nothing to validate on"));

@@ -1,12 +1,13 @@
 //! A model's folder: the artefact, its card, the recipe and the picture; written whole or not at all, read through a gate.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use larder_policy::Rng;
 use larder_policy::learned::{Features, HORIZONS, Prior};
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use crate::{Error, ErrorKind};
 
@@ -47,8 +48,8 @@ impl Contents {
         ]
     }
 
-    /// Writes the folder. Each file is replaced in one step, the artefact last, and what was the artefact becomes the generation
-    /// before: three are kept. A file that is a link is replaced where it leads.
+    /// Writes the folder: all files beside those that are there, and then each takes its place in one step, the artefact last. What was the artefact
+    /// becomes the generation before: three are kept. A file that is a link is replaced where it leads.
     ///
     /// # Errors
     /// The folder or a file cannot be written; what was there before is still there then.
@@ -56,13 +57,17 @@ impl Contents {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let [before, long_before] = BEFORE.map(|name| folder.join(name));
         let current = read_if_there(&folder.join(MODEL))?;
+        let mut written = Vec::new();
         if let Some(current) = current.filter(|bytes| *bytes != self.model) {
             if let Some(bytes) = read_if_there(&before)? {
-                replace(&long_before, &bytes)?;
+                written.push(Written::beside(&long_before, &bytes)?);
             }
-            replace(&before, &current)?;
+            written.push(Written::beside(&before, &current)?);
         }
-        self.files().into_iter().try_for_each(|(name, bytes)| replace(&folder.join(name), bytes))
+        for (name, bytes) in self.files() {
+            written.push(Written::beside(&folder.join(name), bytes)?);
+        }
+        written.into_iter().try_for_each(Written::replace)
     }
 
     /// What a folder holds that differs from this, one line each. Of the recipes, the commits are not compared.
@@ -105,27 +110,45 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// Puts bytes in a file's place so that a reader, or a machine that loses power, sees the old or the new ones.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    // A link that leads nowhere yet is replaced itself.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let fail = |e| Error::io(&path, e);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(Path::new("."), |folder| folder);
-    let mut file = tempfile::Builder::new().prefix(".larder-").tempfile_in(folder).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // A temporary file is its owner's alone; a model is for all who may read the folder.
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(fail)?;
+/// Bytes that are to take a file's place so that a reader, or a machine that loses power, sees the old or the new ones.
+struct Written {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl Written {
+    fn beside(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        // A link that leads nowhere yet is replaced itself.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let fail = |e| Error::io(&path, e);
+        if path.is_dir() {
+            return Err(fail(io::ErrorKind::IsADirectory.into()));
+        }
+        let mut file = tempfile::Builder::new().prefix(".larder-").tempfile_in(folder_of(&path)).map_err(fail)?;
+        file.write_all(bytes).map_err(fail)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // A temporary file is its owner's alone; a model is for all who may read the folder.
+            file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(fail)?;
+        }
+        file.as_file().sync_all().map_err(fail)?;
+        Ok(Self { path, file })
     }
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
-    // The name is on the disk once its folder is; where folders cannot be opened, that is the system's business.
-    if let Ok(folder) = File::open(folder) {
-        folder.sync_all().map_err(fail)?;
+
+    fn replace(self) -> Result<(), Error> {
+        let Self { path, file } = self;
+        file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
+        // The name is on the disk once its folder is; where folders cannot be opened, that is the system's business.
+        if let Ok(folder) = File::open(folder_of(&path)) {
+            folder.sync_all().map_err(|e| Error::io(&path, e))?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads the prior of a model's folder, or of a file, through the gate: size, checksum, schema, finite and bounded weights, and the
@@ -257,6 +280,19 @@ mod tests {
         assert_eq!(load(&folder.join(MODEL)).unwrap(), prior);
         assert_eq!(serde_json::from_str::<Metadata>(prior.metadata()).unwrap(), metadata(4));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "no temporary file is left");
+    }
+
+    #[test]
+    fn what_cannot_be_written_whole_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        contents(1).publish(folder.path()).unwrap();
+        let picture = folder.path().join("reliability.svg");
+        fs::remove_file(&picture).unwrap();
+        fs::create_dir(&picture).unwrap();
+        let error = contents(2).publish(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("reliability.svg"), "{error}");
+        assert_eq!(fs::read(folder.path().join(MODEL)).unwrap(), contents(1).model);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "no generation before, nothing beside");
     }
 
     #[cfg(unix)]
