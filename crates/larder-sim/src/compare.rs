@@ -91,6 +91,22 @@ impl Metric {
             Self::Bytes => record.byte_miss_ratio,
         }
     }
+
+    /// What reports call that ratio.
+    pub(crate) fn ratio(self) -> &'static str {
+        match self {
+            Self::Requests => "miss ratio",
+            Self::Bytes => "byte miss ratio",
+        }
+    }
+
+    /// What there should be few of.
+    pub(crate) fn missed(self) -> &'static str {
+        match self {
+            Self::Requests => "misses",
+            Self::Bytes => "bytes missed",
+        }
+    }
 }
 
 /// Sets each record against the others of the same trace and size, in the records' order.

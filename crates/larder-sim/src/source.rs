@@ -1,9 +1,10 @@
 //! What is replayed: a trace that can be read once or, where a survey comes first, twice.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_trace::{Carries, Input, Options, Progress, Reader, Request, Skipped};
 use tempfile::NamedTempFile;
@@ -18,12 +19,16 @@ pub struct Source {
     options: Options,
     /// Rows passed over at the start.
     skip: u64,
+    /// Rows that the last pass could not read and passed over.
+    bad_rows: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
 enum Place {
     Path(PathBuf),
     Spooled(NamedTempFile),
+    /// Without a name: however the process ends, nothing is left of it.
+    Unnamed(Arc<Mutex<File>>),
     Memory(Arc<[Request]>),
 }
 
@@ -32,17 +37,21 @@ impl Source {
     pub fn trace(path: impl AsRef<Path>, options: Options) -> Self {
         let path = path.as_ref();
         let name = if path == Path::new("-") { "stdin".into() } else { larder_trace::trace_name(path) };
-        Self { name, place: Place::Path(path.to_owned()), options, skip: 0 }
+        Self::new(name, Place::Path(path.to_owned()), options)
     }
 
     /// A trace in a temporary file, which goes with it.
     pub fn spooled(name: impl Into<String>, file: NamedTempFile, options: Options) -> Self {
-        Self { name: name.into(), place: Place::Spooled(file), options, skip: 0 }
+        Self::new(name.into(), Place::Spooled(file), options)
     }
 
     /// Requests at hand.
     pub fn requests(name: impl Into<String>, requests: impl Into<Arc<[Request]>>) -> Self {
-        Self { name: name.into(), place: Place::Memory(requests.into()), options: Options::default(), skip: 0 }
+        Self::new(name.into(), Place::Memory(requests.into()), Options::default())
+    }
+
+    fn new(name: String, place: Place, options: Options) -> Self {
+        Self { name, place, options, skip: 0, bad_rows: Arc::default() }
     }
 
     /// The trace's name: the file's without folders and endings, `stdin`, or the generator's description.
@@ -55,8 +64,18 @@ impl Source {
         match &self.place {
             Place::Path(path) => Some(&**path).filter(|path| path.is_file()),
             Place::Spooled(file) => Some(file.path()),
-            Place::Memory(_) => None,
+            Place::Unnamed(_) | Place::Memory(_) => None,
         }
+    }
+
+    /// Whether it lies somewhere, and can be read again; a generator makes it again instead.
+    pub fn is_kept(&self) -> bool {
+        self.file().is_some() || !matches!(self.place, Place::Path(_))
+    }
+
+    /// Rows that the last pass over it could not read and passed over, as its options allow.
+    pub fn bad_rows(&self) -> u64 {
+        self.bad_rows.load(Ordering::Relaxed)
     }
 
     /// Starts reading from the beginning.
@@ -64,8 +83,7 @@ impl Source {
     /// # Errors
     /// The trace cannot be opened or its format is not known.
     pub fn open(&self) -> Result<Box<dyn Reader>, Error> {
-        let reader = self.open_whole()?;
-        Ok(if self.skip == 0 { reader } else { Box::new(Later { reader, skip: self.skip }) })
+        Ok(Box::new(Pass { reader: self.open_whole()?, skip: self.skip, bad_rows: self.bad_rows.clone() }))
     }
 
     /// From now on the trace begins at this row, counted from 0.
@@ -74,14 +92,22 @@ impl Source {
     }
 
     fn open_whole(&self) -> Result<Box<dyn Reader>, Error> {
+        let spool = |e| Error::io(format!("{}: reading the spooled copy", self.name), e);
+        let spooled = |raw: Box<dyn Read + Send>, length: io::Result<u64>| -> Result<Box<dyn Reader>, Error> {
+            let input = Input::new(&self.name, raw, Some(length.map_err(spool)?))?;
+            Ok(Box::new(larder_trace::open_input(input, &self.options)?))
+        };
         match &self.place {
             Place::Path(path) => Ok(Box::new(larder_trace::open(path, &self.options)?)),
             Place::Spooled(file) => {
-                let spool = |e| Error::io(format!("{}: reading the spooled copy", self.name), e);
                 let raw = file.reopen().map_err(spool)?;
-                let length = raw.metadata().map_err(spool)?.len();
-                let input = Input::new(&self.name, raw, Some(length))?;
-                Ok(Box::new(larder_trace::open_input(input, &self.options)?))
+                let length = raw.metadata().map(|meta| meta.len());
+                spooled(Box::new(raw), length)
+            }
+            Place::Unnamed(file) => {
+                let raw = Spool { file: file.clone(), at: 0 };
+                let length = raw.length();
+                spooled(Box::new(raw), length)
             }
             Place::Memory(requests) => Ok(Box::new(Memory { requests: requests.clone(), next: 0 })),
         }
@@ -95,7 +121,7 @@ impl Source {
     pub fn make_repeatable(&mut self) -> Result<(), Error> {
         let Place::Path(path) = &self.place else { return Ok(()) };
         let spool = |e| Error::io(format!("{}: spooling to a temporary file", self.name), e);
-        let mut stream: Box<dyn io::Read> = if path == Path::new("-") {
+        let mut stream: Box<dyn Read> = if path == Path::new("-") {
             Box::new(io::stdin())
         } else if fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
             Box::new(File::open(path).map_err(spool)?)
@@ -103,20 +129,43 @@ impl Source {
             // A file, a generator, or a path whose fault `open` will name.
             return Ok(());
         };
-        let mut file = NamedTempFile::new().map_err(spool)?;
+        let mut file = tempfile::tempfile().map_err(spool)?;
         io::copy(&mut stream, &mut file).map_err(spool)?;
-        self.place = Place::Spooled(file);
+        self.place = Place::Unnamed(Arc::new(Mutex::new(file)));
         Ok(())
     }
 }
 
-/// A trace's later part.
-struct Later {
-    reader: Box<dyn Reader>,
-    skip: u64,
+/// Reads a file that can be opened only once, as if it had been opened anew.
+struct Spool {
+    file: Arc<Mutex<File>>,
+    at: u64,
 }
 
-impl Reader for Later {
+impl Spool {
+    fn length(&self) -> io::Result<u64> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).metadata().map(|meta| meta.len())
+    }
+}
+
+impl Read for Spool {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(self.at))?;
+        let read = file.read(buf)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// A pass over a trace, from where it begins.
+struct Pass {
+    reader: Box<dyn Reader>,
+    skip: u64,
+    bad_rows: Arc<AtomicU64>,
+}
+
+impl Reader for Pass {
     fn read(&mut self, batch: &mut Vec<Request>, max: usize) -> Result<usize, larder_trace::Error> {
         let mut passed = Vec::new();
         while self.skip > 0 {
@@ -127,7 +176,9 @@ impl Reader for Later {
                 read => self.skip -= read as u64,
             }
         }
-        self.reader.read(batch, max)
+        let read = self.reader.read(batch, max);
+        self.bad_rows.store(self.reader.skipped().bad, Ordering::Relaxed);
+        read
     }
 
     fn carries(&self) -> Carries {

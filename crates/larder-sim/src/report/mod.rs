@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use reliability::reliability;
 
-use crate::{Error, Outcome, Weigh};
+use crate::{Error, Metric, Outcome, Weigh};
 
 /// What a report tells.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Report<'a> {
     pub seed: u64,
     /// What an entry weighs.
     pub weigh: Weigh,
+    /// Which miss ratio is compared.
+    pub metric: Metric,
     /// By trace.
     pub outcomes: &'a [Outcome],
 }
@@ -51,7 +53,7 @@ impl Report<'_> {
         put("series.csv", data::series_csv(self.outcomes))?;
         for (number, outcome) in self.outcomes.iter().enumerate() {
             let suffix = if number == 0 { String::new() } else { (number + 1).to_string() };
-            put(&format!("curves{suffix}.svg"), section::curves(outcome, self.weigh, page::STYLE))?;
+            put(&format!("curves{suffix}.svg"), section::curves(outcome, self, page::STYLE))?;
         }
         put("report.html", self.html())
     }

@@ -21,10 +21,13 @@ pub(super) fn page(report: &Report<'_>) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>Cache policies on {}</title><style>{STYLE}</style></head><body><main>\
-         <header><h1>Cache policies on {}</h1><p class=\"lead\">A miss is a request the cache could not serve: fewer is \
-         better. Every policy saw the same requests in the same order, with a cache of the same size.</p></header>",
+         <header><h1>Cache policies on {}</h1><p class=\"lead\">{}: fewer is better. Every policy saw the same requests in the same order, with a cache of the same size.</p></header>",
         Text(&title(&traces)),
         Text(&title(&traces)),
+        match report.metric {
+            Metric::Requests => "A miss is a request the cache could not serve",
+            Metric::Bytes => "Compared are the bytes of requests the cache could not serve",
+        },
     );
     if report.outcomes.len() > 1 {
         html.push_str(&summary(report));
@@ -35,7 +38,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
         html.push_str("</ul></nav>");
     }
     for (number, outcome) in report.outcomes.iter().enumerate() {
-        html.push_str(&section(number, outcome, report.weigh, report.outcomes.len() > 1));
+        html.push_str(&section(number, outcome, report));
     }
     html.push_str(&configuration(report));
     let _ = write!(html, "</main><script>{SCRIPT}</script></body></html>");
@@ -54,14 +57,14 @@ fn title(traces: &[&str]) -> String {
 /// Means over all traces and sizes; what a policy not run would be needed for is left out.
 fn summary(report: &Report<'_>) -> String {
     let records: Vec<_> = records(report.outcomes).cloned().collect();
-    let summaries = summarise(&compare(&records, Metric::Requests));
-    type Column = (&'static str, fn(&Summary) -> Option<String>);
+    let summaries = summarise(&compare(&records, report.metric));
+    type Column = (String, fn(&Summary) -> Option<String>);
     let columns: [Column; 5] = [
-        ("mean miss ratio", |summary| Some(percent(summary.miss_ratio))),
-        ("fewer than FIFO", |summary| summary.against_fifo.map(signed)),
-        ("fewer than LRU", |summary| summary.against_lru.map(signed)),
-        ("of the gap to Bélády", |summary| summary.gap_closed.map(signed_whole)),
-        ("fewest misses in", |summary| {
+        (format!("mean {}", report.metric.ratio()), |summary| Some(percent(summary.miss_ratio))),
+        ("fewer than FIFO".into(), |summary| summary.against_fifo.map(signed)),
+        ("fewer than LRU".into(), |summary| summary.against_lru.map(signed)),
+        ("of the gap to Bélády".into(), |summary| summary.gap_closed.map(signed_whole)),
+        (format!("fewest {} in", report.metric.missed()), |summary| {
             (!summary.knows_future).then(|| format!("{} of {}", summary.best_in, summary.cells))
         }),
     ];

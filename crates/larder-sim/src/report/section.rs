@@ -8,20 +8,21 @@ use super::html::{Text, bytes, count, or_dash, or_dash_whole, percent, short};
 use super::palette::{Pen, pens};
 use crate::compare::{Comparison, Metric, compare};
 use crate::experiment::ratio;
-use crate::{CellOutcome, CellRecord, Outcome, Weigh};
+use crate::{CellOutcome, CellRecord, Outcome, Report, Weigh};
 
 /// The section of one trace, its number making its identifiers unique; it needs no title where the page has it.
-pub(super) fn section(number: usize, outcome: &Outcome, weigh: Weigh, titled: bool) -> String {
-    let view = View::new(outcome, weigh);
+pub(super) fn section(number: usize, outcome: &Outcome, report: &Report<'_>) -> String {
+    let view = View::new(outcome, report);
     let mut html = String::new();
     // Writing to a string cannot fail, here and below.
     let _ = write!(html, "<section id=\"trace{number}\">");
-    if titled {
+    if report.outcomes.len() > 1 {
         let _ = write!(html, "<h2>{}</h2>", Text(&outcome.trace));
     }
     html.push_str(&view.facts());
     html.push_str(&view.winners());
-    let _ = write!(html, "<h3>Misses by cache size</h3>{}", figure(&view.curves(chart)));
+    let by_size = if report.metric == Metric::Requests { "Misses" } else { "Bytes missed" };
+    let _ = write!(html, "<h3>{by_size} by cache size</h3>{}", figure(&view.curves(chart)));
     html.push_str(&view.matrix());
     let _ = write!(html, "<h3>Misses over time</h3>{}", view.course(number));
     html.push_str(&view.details());
@@ -30,8 +31,8 @@ pub(super) fn section(number: usize, outcome: &Outcome, weigh: Weigh, titled: bo
 }
 
 /// The curves of one trace as a picture of their own.
-pub(super) fn curves(outcome: &Outcome, weigh: Weigh, style: &str) -> String {
-    View::new(outcome, weigh).curves(|x, y, lines| picture(style, x, y, lines))
+pub(super) fn curves(outcome: &Outcome, report: &Report<'_>, style: &str) -> String {
+    View::new(outcome, report).curves(|x, y, lines| picture(style, x, y, lines))
 }
 
 /// The least and the greatest value.
@@ -46,6 +47,7 @@ fn figure(chart: &str) -> String {
 struct View<'a> {
     outcome: &'a Outcome,
     weigh: Weigh,
+    metric: Metric,
     policies: Vec<&'a str>,
     pens: Vec<Pen>,
     /// Capacity and how it was asked for, ascending.
@@ -55,7 +57,7 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(outcome: &'a Outcome, weigh: Weigh) -> Self {
+    fn new(outcome: &'a Outcome, report: &Report<'_>) -> Self {
         let mut policies: Vec<&str> = Vec::new();
         let mut sizes = BTreeMap::new();
         let mut cells = BTreeMap::new();
@@ -70,12 +72,13 @@ impl<'a> View<'a> {
         let records: Vec<CellRecord> = outcome.cells.iter().map(|cell| cell.record.clone()).collect();
         Self {
             outcome,
-            weigh,
+            weigh: report.weigh,
+            metric: report.metric,
             pens: pens(&policies),
             policies,
             sizes: sizes.into_iter().collect(),
             cells,
-            comparisons: compare(&records, Metric::Requests),
+            comparisons: compare(&records, report.metric),
         }
     }
 
@@ -135,15 +138,17 @@ impl<'a> View<'a> {
         }
         format!(
             "<div class=\"scroll\"><table class=\"winners\"><thead><tr><th>cache size</th>\
-             <th class=\"text\">fewest misses</th><th>miss ratio</th><th title=\"(LRU − policy) / LRU\">fewer than LRU</th>\
+             <th class=\"text\">fewest {}</th><th>{}</th><th title=\"(LRU − policy) / LRU\">fewer than LRU</th>\
              <th title=\"(LRU − policy) / (LRU − Bélády)\">of the gap to Bélády</th></tr></thead>\
-             <tbody>{rows}</tbody></table></div>"
+             <tbody>{rows}</tbody></table></div>",
+            self.metric.missed(),
+            self.metric.ratio()
         )
     }
 
     fn curves(&self, draw: impl Fn(&Axis, &Axis, &[Line<'_>]) -> String) -> String {
         let log = |capacity: u64| (capacity.max(1) as f64).ln();
-        let (least, most) = range(self.cells.values().map(|cell| cell.record.miss_ratio));
+        let (least, most) = range(self.cells.values().map(|cell| self.metric.of(&cell.record)));
         let (low, high) = match (self.sizes.first(), self.sizes.last()) {
             (Some(first), Some(last)) => (log(first.0), log(last.0)),
             _ => (0.0, 1.0),
@@ -167,16 +172,17 @@ impl<'a> View<'a> {
             let records =
                 || self.sizes.iter().filter_map(|&(capacity, spec)| Some((spec, self.record(policy, capacity)?)));
             let tip = |(spec, record): (&str, &CellRecord)| {
-                format!("{policy} at {}: {}", self.size_with_spec(record.capacity, spec), percent(record.miss_ratio))
+                let missed = percent(self.metric.of(record));
+                format!("{policy} at {}: {missed}", self.size_with_spec(record.capacity, spec))
             };
             Line {
                 name: policy,
                 pen: *pen,
-                points: records().map(|(_, record)| (log(record.capacity), record.miss_ratio)).collect(),
+                points: records().map(|(_, record)| (log(record.capacity), self.metric.of(record))).collect(),
                 tips: records().map(tip).collect(),
             }
         });
-        draw(&x, &Axis::shares("miss ratio", least, most), &lines.collect::<Vec<_>>())
+        draw(&x, &Axis::shares(self.metric.ratio(), least, most), &lines.collect::<Vec<_>>())
     }
 
     /// Miss ratios, a row a policy, the best of each size in bold, each shaded by where it lies between best and worst.
@@ -196,31 +202,29 @@ impl<'a> View<'a> {
                 pen.dash
             );
             for &(capacity, _) in &self.sizes {
-                let Some(record) = self.record(policy, capacity) else {
+                let Some(missed) = self.record(policy, capacity).map(|record| self.metric.of(record)) else {
                     html.push_str("<td>–</td>");
                     continue;
                 };
                 let of_size = || self.comparisons.iter().filter(|cell| cell.capacity == capacity);
                 let best = of_size().any(|cell| cell.is_best && cell.policy == *policy);
                 let (least, most) = range(of_size().filter(|cell| !cell.knows_future).map(|cell| cell.miss_ratio));
-                let shade = if (least..most).contains(&record.miss_ratio) {
-                    (most - record.miss_ratio) / (most - least)
-                } else {
-                    0.0
-                };
+                let shade = if (least..most).contains(&missed) { (most - missed) / (most - least) } else { 0.0 };
                 let _ = write!(
                     html,
                     "<td{} style=\"--shade:{:.0}%\"><span>{}</span></td>",
                     if best { " class=\"best\"" } else { "" },
                     shade * 100.0,
-                    percent(record.miss_ratio)
+                    percent(missed)
                 );
             }
             html.push_str("</tr>");
         }
-        html.push_str(
-            "</tbody></table></div><p class=\"note\">Miss ratios: the stronger the tint, the nearer to the fewest at that size, \
-             which is bold. Bélády's policies know the future: a bound, not a choice.</p>",
+        let ratios = if self.metric == Metric::Requests { "Miss ratios" } else { "Byte miss ratios" };
+        let _ = write!(
+            html,
+            "</tbody></table></div><p class=\"note\">{ratios}: the stronger the tint, the nearer to the fewest at that size, \
+             which is bold. Bélády's policies know the future: a bound, not a choice.</p>"
         );
         html
     }
