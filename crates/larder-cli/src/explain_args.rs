@@ -27,7 +27,8 @@ pub(crate) struct ExplainArgs {
     pub(crate) trace: Option<String>,
 
     /// A running service instead: its dashboard's address
-    #[arg(long, value_name = "URL", conflicts_with_all = ["trace", "at", "policy", "capacity", "weigh", "seed"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["trace", "at", "policy", "capacity", "weigh", "seed", "model", "format", "columns",
+        "limit", "skip_bad"])]
     pub(crate) url: Option<String>,
 
     /// Which of the dashboard's caches [default: the first]

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use larder_sim::{Lifetimes, Source};
+use larder_sim::{Lifetimes, Source, Weigh};
 use larder_trace::Carries;
 
 use crate::args::{MetricArg, WeighArg};
 use crate::failure::Failure;
+use crate::price_args::PriceArgs;
 use crate::streams;
 
 /// Each is the option that takes it, if there is one.
@@ -34,6 +35,13 @@ impl Needs {
             MetricArg::Requests => self,
             MetricArg::Bytes => Self { sizes: Some("--metric bytes"), ..self },
         }
+    }
+
+    /// What comes of prices: they are for an hour, and memory is priced by its bytes.
+    pub(crate) fn prices(self, prices: &PriceArgs, weigh: Weigh) -> Self {
+        let [times, sizes] = prices.options();
+        let sizes = sizes.filter(|_| weigh == Weigh::Objects);
+        Self { sizes: self.sizes.or(sizes), times: self.times.or(times), ..self }
     }
 
     /// Opens a trace, which says what it carries. Where that is only how its first rows look, it is told and believed to be real.

@@ -16,6 +16,12 @@ pub(crate) struct PriceArgs {
 }
 
 impl PriceArgs {
+    /// The option that prices an hour, which takes times, and the one that prices memory, which takes sizes.
+    pub(crate) fn options(&self) -> [Option<&'static str>; 2] {
+        let memory = self.price_gib_hour.map(|_| "--price-gib-hour");
+        [self.price_load.map(|_| "--price-load").or(memory), memory.filter(|_| self.price_gib_hour > Some(0.0))]
+    }
+
     /// The prices, if any was given.
     pub(crate) fn prices(&self) -> Option<Prices> {
         let Self { price_gib_hour, price_load } = self;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,20 @@ fn a_conversion_that_is_ended_leaves_what_was_there() {
         assert_eq!(fs::read_to_string(&there).unwrap(), "before");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{signal}");
     }
+}
+
+#[test]
+fn of_what_flowed_in_nothing_is_left() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.args(["stats", "-"]).env("TMPDIR", temporary.path());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    // More than a pipe holds: once it is written, some of it is spooled.
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all("key\n".repeat(1 << 18).as_bytes()).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -60,6 +60,23 @@ fn options_that_would_do_nothing_are_refused() {
 }
 
 #[test]
+fn what_is_for_a_trace_is_refused_beside_a_service() {
+    for more in [
+        &["--limit", "5"][..],
+        &["--model", "models/general"],
+        &["--columns", "key=a"],
+        &["--format", "csv"],
+        &["--skip-bad", "0"],
+    ] {
+        refused(
+            &[&["explain", "--url", "http://127.0.0.1:1", "--key", "a"][..], more].concat(),
+            2,
+            "cannot be used with",
+        );
+    }
+}
+
+#[test]
 fn a_value_that_does_not_fit_is_told_with_its_option() {
     for share in ["0", "2", "nan", "-1"] {
         refused(&["replay", TRACE, "--arms", "clock,lru", "--ghosts", share], 2, "'--ghosts <SHARE>'");
@@ -88,7 +105,9 @@ fn what_a_trace_does_not_carry_is_not_made_up() {
         (&["freshness", &keys], "keys: lifetimes are measured on times, and this trace has none"),
         (&["replay", &sized, "--ttl", "given"], "--ttl given takes lifetimes"),
         (&["replay", &sized, "--arms", "clock,lru", "--ttl", "given"], "--ttl given takes lifetimes"),
+        (&["compare", &keys, "--price-gib-hour", "1", "--capacity", "10"], "--price-gib-hour takes sizes"),
         // The second is told before the first is replayed.
+        (&["curve", &sized, &keys, "--price-load", "1"], "keys: --price-load takes times"),
         (&["replay", &sized, &keys, "--weigh", "bytes", "--capacity", "10"], "keys: --weigh bytes takes sizes"),
     ] {
         refused(args, 2, says);

@@ -223,6 +223,16 @@ fn a_model_that_does_not_help_is_not_published() {
 }
 
 #[test]
+fn a_trace_that_fills_no_cache_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("model");
+    let few = "gen:zipf:requests=1000/keys=30";
+    let args = ["train", &workload(1), few, "--capacity", "5%", "--examples", "2000", "--epochs", "1", "--out"];
+    let told = text(&run(&[&args[..], &[out.to_str().unwrap()]].concat()).stderr);
+    assert!(told.contains("passed over: nothing had to leave") && !told.contains("no examples"), "{told}");
+}
+
+#[test]
 fn bad_usage_is_said() {
     for (args, message) in [
         (&["train", "gen:zipf:"][..], "--out"),

@@ -8,7 +8,7 @@ use larder_policy::experiment::HourlyCost;
 use larder_sim::{CellRecord, Comparison, Experiment, Outcome, Pricing, Summary, Survey, compare, summarise};
 use serde::Serialize;
 
-use super::{command_line, failed, print_json, sizes, try_folder, write_report};
+use super::{command_line, failed, print_json, sizes, try_folder, unless_read_enough, write_report};
 use crate::args::CompareArgs;
 use crate::failure::Failure;
 use crate::price_args::{CostRecord, money};
@@ -20,7 +20,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     try_folder(args.report.as_deref())?;
     let experiment = args.run.experiment(&args.policies(), &args.capacities)?;
     let (mut outcomes, mut pricings) = (Vec::new(), BTreeMap::new());
-    for source in args.traces.sources(args.run.needs().metric(args.metric))? {
+    let needs = args.run.needs().metric(args.metric).prices(&args.prices, experiment.weigh);
+    for source in args.traces.sources(needs)? {
         let mut source = source?;
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&mut source, &bar).map_err(|error| failed(error, &source))?;
@@ -38,16 +39,17 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
     }
     let comparisons = compare(&records(&outcomes), args.metric.into());
     let costs = costs(&outcomes, &pricings);
-    if args.json {
+    let printed = if args.json {
         let cost = |of: &Comparison| costs.get(&(&*of.trace, &*of.policy, of.capacity)).copied().map(CostRecord::from);
-        print_json(comparisons.iter().map(|comparison| Record { comparison, hourly_cost: cost(comparison) }))?;
+        print_json(comparisons.iter().map(|comparison| Record { comparison, hourly_cost: cost(comparison) }))
     } else {
         let style = if args.markdown { Style::Markdown } else { Style::Plain };
-        print(style, &experiment, &outcomes, &comparisons)?;
-        print_costs(style, &outcomes, &comparisons, &costs)?;
-    }
+        print(style, &experiment, &outcomes, &comparisons)
+            .and_then(|()| print_costs(style, &outcomes, &comparisons, &costs))
+    };
+    unless_read_enough(printed, args.report.is_some())?;
     if let Some(folder) = &args.report {
-        write_report(folder, &command_line(), &experiment, &outcomes)?;
+        write_report(folder, &command_line(), &experiment, args.metric.into(), &outcomes)?;
     }
     Ok(())
 }

@@ -7,9 +7,10 @@ use larder_sim::mrc::{Curve, CurveRun, Point};
 use larder_sim::{LEAST_OBJECTS, Pricing, Survey, Weigh};
 use serde::Serialize;
 
-use super::{command_line, print_json};
+use super::{command_line, print_json, tell_bad_rows};
 use crate::args::{CurveArgs, threads};
 use crate::failure::Failure;
+use crate::needs::Needs;
 use crate::price_args::{CostRecord, money};
 use crate::progress::Bar;
 use crate::table::{self, Style};
@@ -25,11 +26,13 @@ pub(crate) fn run(args: &CurveArgs) -> Result<(), Failure> {
         threads: threads(args.cells.threads),
         gets_only: args.cells.gets_only,
     };
-    for source in args.traces.sources(args.cells.weigh.into())? {
+    let needs = Needs::from(args.cells.weigh).prices(&args.prices, run.weigh);
+    for source in args.traces.sources(needs)? {
         let mut source = source?;
         let bar = Bar::new(source.name());
         let (survey, mut curves) = run.run(&mut source, &bar)?;
         bar.clear();
+        tell_bad_rows(&source);
         leave_out_untold(&run, &survey, &mut curves)?;
         let pricing = args.prices.prices().map(|prices| Pricing::new(prices, run.weigh, &survey)).transpose()?;
         let costs = pricing.map(|pricing| costs(&pricing, &curves));
@@ -134,10 +137,13 @@ fn cheapest(costs: &[HourlyCost]) -> usize {
 }
 
 fn print(out: &mut impl Write, curves: &[Curve]) -> Result<(), Failure> {
-    let name = |curve: &Curve| match curve.exact {
-        true => format!("{}, exact", curve.policy),
-        false => format!("{}, sampled", curve.policy),
+    // By bytes LRU is replayed beside its stack distances, which take a part of an object to fit.
+    let how = |curve: &Curve| match (curve.exact, curve.mean_absolute_error) {
+        (true, None) => "exact",
+        (true, Some(_)) => "replayed",
+        (false, _) => "sampled",
     };
+    let name = |curve: &Curve| format!("{}, {}", curve.policy, how(curve));
     let names: Vec<String> = curves.iter().map(name).collect();
     let header: Vec<&str> = ["capacity"].into_iter().chain(names.iter().map(String::as_str)).collect();
     let mut table = table::table(Style::Plain, &header, 0);
@@ -168,11 +174,8 @@ fn print(out: &mut impl Write, curves: &[Curve]) -> Result<(), Failure> {
     for curve in curves {
         if let Some(error) = curve.mean_absolute_error {
             let points = format!("{:.2}", error * 100.0);
-            writeln!(
-                out,
-                "Measured: sampled {} is {points} percentage points off its exact curve on average.",
-                curve.policy
-            )?;
+            let (how, policy) = (how(curve), &curve.policy);
+            writeln!(out, "Measured: {how} {policy} is {points} percentage points off its exact curve on average.")?;
         }
     }
     writeln!(out)?;

@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use larder_policy::Op;
-use larder_sim::{Experiment, Lifetimes, Outcome, Report, Source};
+use larder_sim::{Experiment, Lifetimes, Metric, Outcome, Report, Source};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -47,13 +47,27 @@ pub(crate) fn print_json<T: Serialize>(records: impl IntoIterator<Item = T>) -> 
     Ok(())
 }
 
+/// Whoever read our output may have read enough, as `head` does: what is written beside it is wanted all the same.
+pub(crate) fn unless_read_enough(printed: Result<(), Failure>, writes: bool) -> Result<(), Failure> {
+    match printed {
+        Err(Failure::BrokenPipe) if writes => Ok(()),
+        printed => printed,
+    }
+}
+
+/// Says how many rows could not be read, where some were to be passed over.
+pub(crate) fn tell_bad_rows(source: &Source) {
+    let rows = source.bad_rows();
+    if rows > 0 {
+        tracing::warn!(trace = source.name(), rows, "passed over bad rows");
+    }
+}
+
 /// How a replay failed. An option that does not fit is the command line's fault, but not where the trace has no key that a cache may hold.
 pub(crate) fn failed(error: larder_sim::Error, source: &Source) -> Failure {
     match Failure::from(error) {
         // What came through a pipe is gone, unless it was spooled to a file.
-        Failure::Usage(what) if source.file().is_some() && lacks(source, |op| op != Op::Delete) => {
-            Failure::Failed(what)
-        }
+        Failure::Usage(what) if source.is_kept() && lacks(source, |op| op != Op::Delete) => Failure::Failed(what),
         failure => failure,
     }
 }
@@ -89,6 +103,7 @@ pub(crate) fn write_report(
     folder: &Path,
     command: &str,
     experiment: &Experiment,
+    metric: Metric,
     outcomes: &[Outcome],
 ) -> Result<(), Failure> {
     let counted = if experiment.gets_only { "gets" } else { "gets and sets" };
@@ -102,6 +117,7 @@ pub(crate) fn write_report(
         configuration: vec![("counted", counted.to_owned()), ("lifetimes", lifetimes)],
         seed: experiment.seed,
         weigh: experiment.weigh,
+        metric,
         outcomes,
     };
     let page = report.write(folder)?;

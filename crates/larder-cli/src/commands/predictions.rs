@@ -11,7 +11,7 @@ use larder_sim::{CellRecord, Collecting, Experiment, Lifetimes};
 use serde::Serialize;
 
 use super::train::{FAIR, policy, rate};
-use super::{failed, print_json, sizes};
+use super::{failed, print_json, sizes, tell_bad_rows};
 use crate::args::threads;
 use crate::failure::Failure;
 use crate::predictions_args::PredictionsArgs;
@@ -73,6 +73,7 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<(), Failure> {
         let bar = Bar::new(source.name());
         let outcome = experiment.collect(&mut source, &collecting, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
+        tell_bad_rows(&source);
         let mut records = Vec::new();
         for cell in &outcome.cells {
             let (record, examples) = (&cell.record, &cell.examples.later[..]);

@@ -2,9 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use larder_sim::{CellRecord, Outcome, Weigh};
+use larder_sim::{CellRecord, Metric, Outcome, Weigh};
 
-use super::{arms, command_line, failed, print_json, sizes, try_folder, write_report};
+use super::{arms, command_line, failed, print_json, sizes, try_folder, unless_read_enough, write_report};
 use crate::args::ReplayArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
@@ -25,16 +25,17 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&mut source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
-        if args.json {
-            print_json(outcome.cells.iter().map(|cell| &cell.record))?;
+        let printed = if args.json {
+            print_json(outcome.cells.iter().map(|cell| &cell.record))
         } else {
-            print_table(&outcome, experiment.weigh)?;
-        }
+            print_table(&outcome, experiment.weigh)
+        };
+        unless_read_enough(printed, args.report.is_some())?;
         summarise(&outcome);
         outcomes.push(outcome);
     }
     if let Some(folder) = &args.report {
-        write_report(folder, &command_line(), &experiment, &outcomes)?;
+        write_report(folder, &command_line(), &experiment, Metric::Requests, &outcomes)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use larder_sim::stats::{Histogram, Stats};
 
-use super::print_json;
+use super::{print_json, tell_bad_rows};
 use crate::args::StatsArgs;
 use crate::failure::Failure;
 use crate::needs::Needs;
@@ -24,6 +24,7 @@ pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
         let bar = Bar::new(source.name());
         let stats = Stats::collect(&mut source, &bar)?;
         bar.clear();
+        tell_bad_rows(&source);
         if args.json {
             print_json([&stats])?;
         } else {

@@ -13,7 +13,7 @@ use larder_sim::{Observer, Source, Stage, Survey};
 use larder_trace::{Request, key_number};
 use serde_json::{Value, json};
 
-use super::print_json;
+use super::{print_json, tell_bad_rows};
 use crate::args::WeighArg;
 use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
@@ -45,6 +45,7 @@ fn replayed(args: &ExplainArgs, trace: &str) -> Result<(), Failure> {
     let asked = Asked::find(args, &source, &bar)?;
     let answer = Answer::find(args, &policy, &asked, &source, &bar)?;
     bar.clear();
+    tell_bad_rows(&source);
     if args.json { print_json([answer.json()]) } else { Ok(answer.print(&mut io::stdout().lock())?) }
 }
 

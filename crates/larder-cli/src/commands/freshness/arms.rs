@@ -6,7 +6,7 @@ use larder_sim::freshness::{LifetimeArmRecord, LifetimeArms, LifetimeArmsRecord}
 
 use super::{failed, sources};
 use crate::args::FreshnessArgs;
-use crate::commands::print_json;
+use crate::commands::{print_json, tell_bad_rows};
 use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::table::{self, Style};
@@ -30,6 +30,7 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
         let bar = Bar::new(source.name());
         let records = run.run(&source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
+        tell_bad_rows(&source);
         if args.json { print_json(&records)? } else { records.iter().try_for_each(print)? }
     }
     Ok(())

@@ -9,7 +9,7 @@ use larder_sim::freshness::{FreshnessExperiment, FreshnessOutcome, synthetic};
 use larder_sim::{FreshnessReport, LEAST_OBJECTS, Source};
 use larder_trace::Carries;
 
-use super::{command_line, lacks, print_json, try_folder};
+use super::{command_line, lacks, print_json, tell_bad_rows, try_folder, unless_read_enough};
 use crate::args::FreshnessArgs;
 use crate::failure::Failure;
 use crate::needs::flows;
@@ -23,6 +23,9 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
     if !args.arms.is_empty() {
         return arms::run(args);
     }
+    if args.report.is_some() {
+        args.traces.require_distinct_names()?;
+    }
     try_folder(args.report.as_deref())?;
     let experiment = args.experiment();
     let mut outcomes = Vec::new();
@@ -32,11 +35,13 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
-        if args.json {
-            print_json(outcome.runs.iter().map(|run| &run.record))?;
+        tell_bad_rows(&source);
+        let printed = if args.json {
+            print_json(outcome.runs.iter().map(|run| &run.record))
         } else {
-            print_table(&experiment, &outcome)?;
-        }
+            print_table(&experiment, &outcome)
+        };
+        unless_read_enough(printed, args.report.is_some())?;
         if args.report.is_some() {
             sweeps.push(experiment.sweep(&source, &bar)?);
             bar.clear();

@@ -55,9 +55,7 @@ impl Material {
         // Half of a cell's examples are of each part of the trace, as near as that can be.
         let collecting = Collecting { most: (args.examples as usize).div_ceil(2), earlier: args.earlier };
         let (mut traces, mut cells) = (Vec::new(), Vec::<Replayed>::new());
-        for (number, (path, source)) in
-            args.traces.traces.iter().zip(args.traces.sources(args.weigh.into())?).enumerate()
-        {
+        for (path, source) in args.traces.traces.iter().zip(args.traces.sources(args.weigh.into())?) {
             let mut source = source?;
             let bar = Bar::new(source.name());
             let outcome = experiment.collect(&mut source, &collecting, &bar).map_err(|error| failed(error, &source))?;
@@ -71,8 +69,15 @@ impl Material {
                 let mut examples = cell.examples.earlier;
                 examples.extend(cell.examples.later);
                 if !known && cell.record.evictions > 0 && !examples.is_empty() {
-                    cells.push(Replayed { trace: number, cold: cold.record, examples, earlier });
+                    cells.push(Replayed { trace: traces.len(), cold: cold.record, examples, earlier });
                 }
+            }
+            if cells.len() == before {
+                tracing::warn!(
+                    trace = source.name(),
+                    "passed over: nothing had to leave at any size, so that there is nothing to learn"
+                );
+                continue;
             }
             let sha256 = source.file().map(file_hash).transpose()?;
             let examples = cells[before..].iter().map(|cell| cell.examples.len() as u64).sum();

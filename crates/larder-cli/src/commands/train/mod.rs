@@ -12,7 +12,7 @@ use larder_model::folder::{Contents, Metadata, sealed};
 use larder_model::{Card, Gain, HeldOut, Recipe, Settings};
 use larder_policy::learned::Prior;
 
-use super::{print_json, quoted, try_folder};
+use super::{print_json, quoted, try_folder, unless_read_enough};
 use crate::args::{HoldoutArg, TrainArgs, WeighArg};
 use crate::failure::Failure;
 use crate::table::{self, Style};
@@ -49,11 +49,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
         deciders: validation::DECIDERS.map(str::to_owned).to_vec(),
     };
     let refusal = card.refusal();
-    if args.json {
-        print_json([card_json(&card, refusal.as_deref())])?
-    } else {
-        print(&card)?
-    }
+    let printed = if args.json { print_json([card_json(&card, refusal.as_deref())]) } else { print(&card) };
+    unless_read_enough(printed, true)?;
     let contents = contents(args, folder, &card, &material, &whole)?;
     if args.check.is_some() {
         let differences = contents.differences(folder)?;
@@ -218,7 +215,7 @@ fn print(card: &Card) -> Result<(), Failure> {
     let signed = |share: f64| format!("{:+.2}%", share * 100.0);
     for Gain { on, mean, error, better, worse, worst } in card.gains() {
         let worst = format!("{} {} {}", worst.trace, worst.size, signed(worst.reduction));
-        let error = table::percent(error);
+        let error = error.map_or_else(|| "-".to_owned(), table::percent);
         table.add_row([on.to_owned(), signed(mean), error, better.to_string(), worse.to_string(), worst]);
     }
     let (examples, cells) = card.learned_from;
