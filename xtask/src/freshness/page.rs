@@ -43,7 +43,7 @@ serve more than that without knowing. Begin with what you have: `larder freshnes
 what a lifetime chosen yesterday really serves. If your application can say when a value changes, even for some of the
 writes, say so (`changed(key)`): half of the notices saves more than any estimator.
 
-A value that returns to what it was before the last change, or that differs at eight looks in a row of 50 ms and less, is taken
+A value that keeps returning to what it was before the last change, or that differs at eight looks in a row of 50 ms and less, is taken
 for one that says nothing: a page with the time in it, answers in turn. Such keys are reported by class and are no part of the
 objective. Whoever knows that a value changed says so (`Evidence::Changed`, a time of change), and it never is.
 
