@@ -371,7 +371,7 @@ its ghost's. What all arms suffer alike, a key that is hot, an hour that is busy
 | how sure is that, looked at once? | shards were assigned at random: Var τ = m/(m−1)·Σ(D−τn)²/(Σn)² |
 | … and looked at all the time? | an asymptotic confidence sequence over slices, merged until they no longer follow from one another (arXiv 2103.06476); never narrower than shards allow |
 | and a key with a third of the traffic? | the hottest keys, half a percent of all traffic each, are counted apart, each of them; their misses count by key, since a miss there is an eviction, however hot the key |
-| what of latency, loads, staleness? | permutation tests over shards, each beside its own past; staleness by audits of hits, with the wider of their interval and of how much shards differ |
+| what of latency, loads, staleness? | permutation tests over shards, each beside its own past; loads as a sum, so that a shard counts for what it loads; staleness by audits of hits, with the wider of their interval and of how much shards differ |
 | and of lifetimes? | `Control::ttl`: the control's values live so long; `Control::freshness`: they live by a share of their age, or by another objective, for which each part of the memory steers by itself. The cache's own lifetimes win by fewer loads while both are fresh enough, or by being fresh enough where the control is not |
 | and where no part runs the control? | what all shards hit more than their own ghosts; beside how much slices differ stands how much another sample of the keys might say else, by groups of keys or by shards, whichever differ more |
 | when is nothing said? | an arm below 32 shards, less than two turnovers of the capacity, fewer than 200 effective keys, a dominant key that is not in the head, a change in the arms' shares of traffic, slices that stay correlated, ghosts that are off by 0.1 points |
@@ -392,5 +392,7 @@ Where it falls short: where traffic comes in bursts, slices stay correlated, and
 point or more, and are then refused. A few treated shards see few requests: at 5 % of the shards a loss of three points takes a thousand treated
 requests to be sure of. And a policy that counts or learns loses what it remembers when it is swapped in; a rollout waits for it to settle.
 Few parts tell little of what another sample of the keys would say: the interval of a standing control of four parts whose ghosts see a quarter of the
-keys is more than a point wide.
+keys is more than a point wide. Permutations of few shards are never sure: one treated of 16 can double its loads and stay. A policy that is on everywhere
+has no other arm, so that its loads and times stand beside nothing and its hit ratio alone ends it. And nothing is kept over a restart: what was rolled
+back is tried again.
 ";

@@ -60,6 +60,11 @@ impl Arms {
         (0..self.treated.len()).filter(|&shard| self.arm(shard) == arm).count()
     }
 
+    /// Whether all shards are in the hold-out.
+    pub(crate) fn is_held(&self) -> bool {
+        self.order.is_empty()
+    }
+
     /// How many shards there are.
     pub fn shards(&self) -> usize {
         self.treated.len()

@@ -75,6 +75,12 @@ impl Settings {
         if !(self.holdout >= 0.0 && self.holdout < 1.0) {
             return wrong("the hold-out is not a share from 0 to below 1");
         }
+        if Arms::new(self.shards, self.holdout, 0).is_held() {
+            return wrong(&format!(
+                "a hold-out of {} keeps all {} shards: give it less, or more shards",
+                self.holdout, self.shards
+            ));
+        }
         if self.ramp.is_empty() || !self.ramp.iter().all(|&share| is_share(share)) || !self.ramp.is_sorted() {
             return wrong("the ramp is not a list of rising shares between 0 and 1");
         }
@@ -301,8 +307,11 @@ impl Experiment {
         }
     }
 
-    /// Takes the treatment off everywhere, now.
+    /// Takes the treatment off everywhere, now. Where it is off already, the cool-down ends when it would have.
     pub fn roll_back(&mut self, now: Time, breach: Breach) -> Event {
+        if let State::CoolingDown { until } = self.state {
+            return Event::RolledBack { breach, until };
+        }
         let factor = 1 << self.in_a_row.min(MOST_DOUBLINGS);
         let until = now.plus(self.settings.cool_down.saturating_mul(factor));
         self.rollbacks += 1;

@@ -108,16 +108,17 @@ impl Trial {
         Self { turnovers: self.turnovers, ..Self::new(self.arms.clone(), false) }
     }
 
-    /// Adds a slice, with what each shard counted, by shard.
+    /// Adds a slice, with what each shard counted, by shard. One without accesses does not count.
     pub fn push(&mut self, slice: &[ShardSlice]) {
         let burning = self.turnovers < self.burn_in;
         let treated = || (0..).zip(slice).filter(|(shard, _)| self.arms.arm(*shard) == Arm::Treatment);
         self.turnovers += treated().map(|(_, slice)| slice.turnovers).sum::<f64>() / treated().count().max(1) as f64;
-        if burning {
+        let requests: u64 = slice.iter().map(|slice| slice.accesses.requests).sum();
+        // Where nobody asked nothing was seen: counted, a quiet night would look like many slices that agree.
+        if burning || requests == 0 {
             return;
         }
         self.counted += 1;
-        let requests: u64 = slice.iter().map(|slice| slice.accesses.requests).sum();
         let mut sums = [ByArm::default(); 3];
         self.hottest = 0.0;
         for (shard, (tally, slice)) in self.shards.iter_mut().zip(slice).enumerate() {
@@ -131,7 +132,7 @@ impl Trial {
             }
             tally.add(slice);
             self.rate = slice.rate;
-            let share = slice.accesses.requests as f64 / requests.max(1) as f64;
+            let share = slice.accesses.requests as f64 / requests as f64;
             self.hottest = self.hottest.max(slice.hottest * share);
         }
         self.slices.push(&sums);
@@ -232,10 +233,13 @@ impl Trial {
             sum += one;
             sum
         });
-        let z = upper_quantile(tail);
-        let (rate, low, high) = all.share(z)?;
+        let (rate, low, high) = all.share(upper_quantile(tail))?;
         let ratio = Ratio::of(audited.iter().map(|one| Gain { hits: one.stale, size: one.stood_for() }));
-        let half = z * ratio.variance.sqrt();
+        // How much shards differ a single one does not tell.
+        let half = match ratio.clusters {
+            0 | 1 => 0.0,
+            many => student_quantile(tail, many as f64 - 1.0) * ratio.variance.sqrt(),
+        };
         let interval = Interval { low: low.min(rate - half).max(0.0), high: high.max(rate + half).min(1.0) };
         Some(StaleShare { rate, interval })
     }

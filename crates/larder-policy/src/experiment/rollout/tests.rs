@@ -240,6 +240,10 @@ fn a_person_can_roll_back_and_resume() {
     let now = host.now();
     host.experiment.roll_back(now, Breach::Asked);
     assert_eq!(host.treated(), 0);
+    let cooling = host.experiment.state();
+    // Asked twice, it is not off for twice as long.
+    host.experiment.roll_back(now, Breach::Asked);
+    assert_eq!((host.experiment.state(), host.experiment.rollbacks()), (cooling, 1));
     assert_eq!(host.run(5), []);
     host.experiment.resume();
     assert_eq!(host.experiment.state(), State::Baseline);
@@ -271,11 +275,44 @@ fn lost_requests_and_dominant_keys_are_no_base_for_a_conclusion() {
 }
 
 #[test]
+fn a_quiet_night_is_no_evidence() {
+    for seed in 0..20 {
+        let settings = Settings { adopted: true, holdout: 0.0, ..Settings::new(SHARDS, seed) };
+        let mut host = Host::with(Treated::default(), settings);
+        let quiet: Vec<_> = (0..SHARDS).map(|_| ShardSlice { turnovers: 0.5, ..ShardSlice::default() }).collect();
+        let mut events: Vec<_> = (0..200).filter_map(|_| host.experiment.end_slice(host.now(), &quiet)).collect();
+        for _ in 0..30 {
+            let mut slice: Vec<ShardSlice> = (0..SHARDS).map(|shard| host.shard(shard)).collect();
+            for slice in &mut slice {
+                // Half a percentage point for all shards together.
+                slice.hits.requests = slice.hits.requests - 70 + u64::from(host.rng.below(140));
+                slice.tail.hits = slice.hits;
+            }
+            host.slices += 1;
+            events.extend(host.experiment.end_slice(host.now(), &slice));
+        }
+        assert!(!events.iter().any(|event| matches!(event, Event::RolledBack { .. })), "{seed}: {events:?}");
+    }
+}
+
+#[test]
+fn one_treated_shard_that_is_stale_is_found() {
+    let settings = Settings { ramp: vec![0.01], ..Settings::new(SHARDS, 7) };
+    let mut host = Host::with(Treated { stale: 0.5, ..Treated::default() }, settings);
+    let events = host.run(200);
+    assert!(
+        events.iter().any(|(_, event)| matches!(event, Event::RolledBack { breach: Breach::Stale { .. }, .. })),
+        "{events:?}"
+    );
+}
+
+#[test]
 fn settings_out_of_range_are_refused() {
     let good = || Settings::new(SHARDS, 1);
     for bad in [
         Settings { shards: 1, ..good() },
         Settings { holdout: 1.0, ..good() },
+        Settings { shards: 1, holdout: 0.05, adopted: true, ..good() },
         Settings { ramp: vec![], ..good() },
         Settings { ramp: vec![0.5, 0.25], ..good() },
         Settings { alpha: 0.0, ..good() },
