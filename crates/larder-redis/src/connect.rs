@@ -9,6 +9,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, RedisResult, TlsMode, Value,
@@ -138,6 +139,11 @@ pub(crate) fn panicked() -> Error {
     )
 }
 
+/// A connection that is given up takes with it what it has not delivered: the system would go on trying, and an old write arrive after newer ones.
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_linger_time(Duration::ZERO)
+}
+
 fn with_login(info: &ConnectionInfo, Login { user, password }: &Login) -> ConnectionInfo {
     let mut settings = info.redis_settings().clone();
     if let Some(user) = user {
@@ -146,7 +152,7 @@ fn with_login(info: &ConnectionInfo, Login { user, password }: &Login) -> Connec
     if let Some(password) = password {
         settings = settings.set_password(password);
     }
-    info.clone().set_redis_settings(settings)
+    info.clone().set_redis_settings(settings).set_tcp_settings(tcp())
 }
 
 fn open(config: &RedisConfig, info: ConnectionInfo) -> RedisResult<Client> {
@@ -165,6 +171,7 @@ fn cluster(config: &RedisConfig, nodes: &[ConnectionInfo], login: &Login) -> Red
     let nodes = nodes.iter().map(|info| with_login(info, login));
     // Those known and those they name are asked one after the other: a silent one is not to take all the time there is.
     let builder = ClusterClientBuilder::new(nodes)
+        .tcp_settings(tcp())
         .connection_timeout(config.connect_within / 3)
         .response_timeout(config.answer_within)
         .overall_response_timeout(Some(config.connect_within))
@@ -188,7 +195,7 @@ async fn sentinel(
     let mut addresses: Vec<_> = nodes.iter().map(|node| node.addr().clone()).collect();
     fastrand::shuffle(&mut addresses);
     let mut builder = SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?;
-    builder = builder.set_client_to_redis_db(db);
+    builder = builder.set_client_to_redis_db(db).set_client_to_redis_tcp_settings(tcp());
     if let Some(user) = &login.user {
         builder = builder.set_client_to_redis_username(user);
     }

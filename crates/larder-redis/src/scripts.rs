@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use larder::remote::envelope::{FENCE, FORMATS, HAS_VERSION, KIND, Kind, MAGIC, VERSION};
+use larder::remote::envelope::{AS_OF, FENCE, FORMATS, HAS_VERSION, KIND, Kind, MAGIC, VERSION};
 use redis::{Cmd, cmd};
 
 /// A script, sent by its hash; by its text to a server that does not know it.
@@ -26,27 +26,35 @@ pub(crate) static PUT: LazyLock<Script> = LazyLock::new(|| {
 /// Keeps ARGV[1] for ARGV[2] ms, unless what is kept is an envelope of a newer version.
 pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| keep("is_older()"));
 
-/// Keeps ARGV[1] for ARGV[2] ms, unless an envelope is kept of which `refuses` holds. Versions are compared byte by byte: as numbers Lua would round
-/// them, and texts it compares as the server's language does.
+/// Keeps the mark ARGV[1] for ARGV[2] ms, unless what is kept is a later mark.
+pub(crate) static MARK: LazyLock<Script> = LazyLock::new(|| keep("is_earlier()"));
+
+/// Keeps ARGV[1] for ARGV[2] ms, unless an envelope is kept of which `refuses` holds. Versions and times are compared byte by byte: as numbers Lua would
+/// round them, and texts it compares as the server's language does.
 fn keep(refuses: &str) -> Script {
     let magic = quoted(&MAGIC);
     // Lua counts from 1 and includes the end.
     let (fence_end, from, to) = (FENCE.end, VERSION.start + 1, VERSION.end);
+    let (as_of, as_of_end) = (AS_OF.start + 1, AS_OF.end);
     let (oldest, newest) = FORMATS.into_inner();
     Script::new(format!(
         "local new, kept = ARGV[1], redis.pcall('GETRANGE', KEYS[1], 0, {to} - 1)
-local function has_version(head)
-    local format, flags = head:byte({length} + 1), head:byte({KIND} + 1)
-    return #head >= {to} and format >= {oldest} and format <= {newest} and flags % 4 ~= {mark}
-        and math.floor(flags / {HAS_VERSION}) % 2 == 1
+local function is_mark(head)
+    local format = head:byte({length} + 1)
+    if #head < {as_of_end} or format < {oldest} or format > {newest} then return nil end
+    return head:byte({KIND} + 1) % 4 == {mark}
 end
-local function is_older()
-    if not has_version(new) or not has_version(kept) then return false end
-    for at = {to}, {from}, -1 do
+local function has_version(head)
+    return #head >= {to} and is_mark(head) == false and math.floor(head:byte({KIND} + 1) / {HAS_VERSION}) % 2 == 1
+end
+local function is_less(from, to)
+    for at = to, from, -1 do
         if new:byte(at) ~= kept:byte(at) then return new:byte(at) < kept:byte(at) end
     end
     return false
 end
+local function is_older() return has_version(new) and has_version(kept) and is_less({from}, {to}) end
+local function is_earlier() return is_mark(new) and is_mark(kept) and is_less({as_of}, {as_of_end}) end
 if type(kept) == 'string' and #kept >= {fence_end} and kept:sub(1, {length}) == '{magic}' and new:sub(1, {length}) == '{magic}'
     and ({refuses}) then return 0 end
 redis.call('SET', KEYS[1], new, 'PX', ARGV[2])

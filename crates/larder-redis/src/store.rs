@@ -23,7 +23,7 @@ use crate::errors::{Action, action, translate};
 use crate::info::{ServerInfo, server_info};
 use crate::link::{Link, LinkState, keep};
 use crate::listen::{Ears, encode, listen};
-use crate::scripts::{Call, LEASE, PUT, RELEASE, Script, WRITE};
+use crate::scripts::{Call, LEASE, MARK, PUT, RELEASE, Script, WRITE};
 use crate::steer::{self, Decisions, Steer, SteeringState};
 
 /// So many values are read one by one: a key's, and the mark of its namespace or of a tag.
@@ -126,17 +126,23 @@ impl RedisStore {
     }
 
     /// Does `first` and then announces the notices; the answers to both. In this order, so that whoever hears of it reads the new state: on one
-    /// server the commands are carried out as they are written; in a cluster the second half waits for the first.
+    /// server the commands are carried out as they are written; in a cluster the second half waits for the first. Another attempt is announced
+    /// if it succeeds.
     async fn tell(&self, first: Vec<Cmd>, notices: &[Notice]) -> Result<(Answers, Answers), Error> {
+        let is_again = notices.iter().any(|notice| notice.is_again);
         let publish = |notice: &Notice| {
             let mut publish = cmd("PUBLISH");
             publish.arg(&self.link.config.channel).arg(encode(self.sender, &notice.what)?);
             Some(publish)
         };
-        let announcements: Vec<_> = notices.iter().filter_map(publish).collect();
-        if matches!(self.link.config.target, Target::Cluster(_)) {
-            return Ok((self.link.many(first).await?, self.link.many(announcements).await?));
+        if is_again || matches!(self.link.config.target, Target::Cluster(_)) {
+            let answers = self.link.many(first).await?;
+            let known = notices.iter().zip(&answers).filter(|(notice, answer)| !notice.is_again || answer.is_ok());
+            let announcements: Vec<_> = known.filter_map(|(notice, _)| publish(notice)).collect();
+            let told = if announcements.is_empty() { Vec::new() } else { self.link.many(announcements).await? };
+            return Ok((answers, told));
         }
+        let announcements: Vec<_> = notices.iter().filter_map(publish).collect();
         let many = first.len();
         let mut answers = self.link.many([first, announcements].concat()).await?;
         let told = answers.split_off(many);
@@ -291,12 +297,16 @@ impl RemoteStore for RedisStore {
             if let Some(steer) = &self.steer {
                 steer.written(notices);
             }
-            let sets = notices.iter().map(|Notice { instead, .. }| {
-                if version_of(&instead.bytes).is_some() {
+            let sets = notices.iter().map(|Notice { what, instead, .. }| {
+                let script = match what {
+                    Invalidation::Tag(_) | Invalidation::Clear(_) => Some(&MARK),
+                    _ => version_of(&instead.bytes).map(|_| &WRITE),
+                };
+                if let Some(script) = script {
                     let ttl = millis(instead.ttl);
                     let args = vec![&instead.bytes[..], ttl.as_bytes()];
-                    // By its text: few writes have versions, and their announcements go with them.
-                    return Call { script: &WRITE, keys: vec![&*instead.name], args }.by_text();
+                    // By its text: marks and versions are few, and their announcements go with them.
+                    return Call { script, keys: vec![&*instead.name], args }.by_text();
                 }
                 let mut set = cmd("SET");
                 set.arg(&*instead.name).arg(&instead.bytes[..]).arg("PX").arg(millis(instead.ttl));
@@ -308,7 +318,7 @@ impl RemoteStore for RedisStore {
             for (answer, notice) in kept.into_iter().zip(notices) {
                 match answer {
                     Ok(Value::Okay | Value::Int(1)) => {}
-                    // A newer version is kept: what this process has of the key is outdated as well.
+                    // A newer version is kept, or a later mark: what this process has is outdated as well.
                     Ok(Value::Int(0)) => _ = self.heard.send(notice.what.clone()),
                     Ok(_) => return Err(self.link.confused()),
                     // A full server can still forget, which is what matters of a key; the fence is lost. A mark has to be there.

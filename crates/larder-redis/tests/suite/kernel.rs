@@ -14,7 +14,7 @@ use std::time::Duration;
 use larder::{Cache, codec};
 use larder_redis::{RedisConfig, RedisStore};
 use support::server::{Server, is_required};
-use support::{RECOVERY, Service, eventually, name};
+use support::{RECOVERY, Service, entry, eventually, name};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -155,6 +155,21 @@ fn row_04_a_connection_whose_packets_are_swallowed() {
         drop(all);
         service.recovers(KEYS).await;
         service.was_prompt();
+
+        // What a connection took and could not deliver before it was given up does not arrive after what came later.
+        let all = Rules::add(&[server.port], "");
+        let written = name("written");
+        assert!(service.tier.write(&written, &entry("early", 10)).await.is_err());
+        eventually("the connection is given up", Duration::from_secs(4), async || !service.store.state().connected)
+            .await;
+        drop(all);
+        service.recovers(KEYS).await;
+        eventually("it is written", RECOVERY, async || service.tier.write(&written, &entry("late", 10)).await.is_ok())
+            .await;
+        // Longer than the system waits to try again what was lost so long.
+        sleep(Duration::from_secs(8)).await;
+        let kept: Vec<u8> = server.tell(&["GET", &written]).unwrap();
+        assert!(kept.windows(5).any(|part| part == b"late="), "{}", String::from_utf8_lossy(&kept));
     });
 }
 

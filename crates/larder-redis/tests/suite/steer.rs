@@ -281,7 +281,7 @@ async fn an_invalidation_keeps_its_mark() {
     let store = steered(&server, quick()).await;
     read(&store, 1).await;
     let bytes = Envelope::invalidated(1, Fence(7)).encode(&name(1), &Form::default()).unwrap();
-    let notice = Notice { what: Invalidation::Key(name(1)), instead: Item { name: name(1), bytes, ttl: LONG } };
+    let notice = Notice::new(Invalidation::Key(name(1)), Item { name: name(1), bytes, ttl: LONG });
     store.invalidate(&[notice]).await.unwrap();
     assert_eq!(store.steering().unwrap().keys, 0);
     // Loaded before: refused, and not taken for a key of ours.

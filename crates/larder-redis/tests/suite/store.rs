@@ -89,7 +89,7 @@ async fn a_lost_channel_is_reported_once_it_is_back() {
     assert_eq!(tokio::time::timeout(RECOVERY, heard.recv()).await.unwrap(), Ok(Invalidation::Lost));
     let what = Invalidation::Key(name("1"));
     let instead = Item { name: name("1"), bytes: "x".into(), ttl: LONG };
-    one.invalidate(&[Notice { what: what.clone(), instead }]).await.unwrap();
+    one.invalidate(&[Notice::new(what.clone(), instead)]).await.unwrap();
     assert_eq!(tokio::time::timeout(RECOVERY, heard.recv()).await.unwrap(), Ok(what));
 }
 

@@ -32,6 +32,8 @@ pub const KIND: usize = 5;
 pub const HAS_VERSION: u8 = 0b100;
 /// See [`HAS_VERSION`].
 pub const VERSION: Range<usize> = 64..72;
+/// Where these formats have the time a value was loaded at or a mark was made at.
+pub const AS_OF: Range<usize> = 32..40;
 
 const CRC: Range<usize> = 28..32;
 const HEADER: usize = 64;
@@ -154,16 +156,24 @@ pub fn fence_of(bytes: &[u8]) -> Option<Fence> {
 /// Whether these bytes, or the head of them, are an envelope of a [known format](FORMATS) with a value, or with word that there is none; not an
 /// invalidation.
 pub fn holds_value(bytes: &[u8]) -> bool {
-    let kind = bytes.get(KIND).map(|flags| flags & KIND_BITS);
-    bytes.starts_with(&MAGIC)
-        && bytes.get(MAGIC.len()).is_some_and(|format| FORMATS.contains(format))
-        && kind.is_some_and(|kind| kind != Kind::Invalidated as u8)
+    kind_of(bytes).is_some_and(|kind| kind != Kind::Invalidated as u8)
+}
+
+fn kind_of(bytes: &[u8]) -> Option<u8> {
+    let is_ours = bytes.starts_with(&MAGIC) && bytes.get(MAGIC.len()).is_some_and(|format| FORMATS.contains(format));
+    bytes.get(KIND).filter(|_| is_ours).map(|flags| flags & KIND_BITS)
 }
 
 /// The origin's version of the value in these bytes, or in the head of them, if it has one.
 pub fn version_of(bytes: &[u8]) -> Option<u64> {
     let has_version = holds_value(bytes) && bytes.get(KIND).is_some_and(|flags| flags & HAS_VERSION != 0);
     bytes.get(VERSION).filter(|_| has_version).map(|version| u64_at(version, 0))
+}
+
+/// When what was kept before was invalidated, if this is a mark of that.
+pub fn marked_at(bytes: &[u8]) -> Option<u64> {
+    let is_mark = kind_of(bytes) == Some(Kind::Invalidated as u8);
+    bytes.get(AS_OF).filter(|_| is_mark).map(|at| u64_at(at, 0))
 }
 
 /// A hash of a name that is the same in every process and release (XXH3, 64 bits).

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use self::models::Models;
 use self::registry::Addresses;
-use super::envelope::{fence_of, fingerprint, version_of};
+use super::envelope::{fence_of, fingerprint, marked_at, version_of};
 use super::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore};
 use crate::bounds::FOR_EVER;
 use crate::{Error, ErrorKind};
@@ -214,7 +214,7 @@ impl Shared {
         }
     }
 
-    /// Keeps an item, if its fence is the one now kept or nobody asks, and no newer version is.
+    /// Keeps an item, if its fence is the one now kept or nobody asks, and no newer version or later mark is.
     fn put(&self, item: &Item, fenced: bool) -> Outcome {
         let size = u32::try_from(item.name.len() + item.bytes.len() + OVERHEAD).unwrap_or(u32::MAX);
         let access = Access { size, op: Op::Set, ..Access::get(KeyHash(fingerprint(&item.name)), self.now()) };
@@ -224,7 +224,8 @@ impl Shared {
             Lookup::Hit(kept) if kept.name == item.name => {
                 let is_fenced = fence_of(&kept.bytes).is_some_and(|fence| Some(fence) != fence_of(&item.bytes));
                 let is_older = version_of(&item.bytes).is_some_and(|version| version_of(&kept.bytes) > Some(version));
-                if fenced && is_fenced || is_older {
+                let is_earlier = marked_at(&item.bytes).is_some_and(|at| marked_at(&kept.bytes) > Some(at));
+                if fenced && is_fenced || is_older || is_earlier {
                     return Outcome::Fenced;
                 }
                 None
@@ -336,7 +337,7 @@ impl RemoteStore for InProcess {
     fn invalidate<'a>(&'a self, notices: &'a [Notice]) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             self.travel().await?;
-            for Notice { what, instead } in notices {
+            for Notice { what, instead, .. } in notices {
                 if self.shared.put(instead, false) == Outcome::Fenced {
                     self.link.deliver(what);
                 }
@@ -455,7 +456,7 @@ mod tests {
             (store.clone(), store)
         };
         let send = async |text: &str| {
-            let notice = Notice { what: Invalidation::Key(text.into()), instead: item(text, 1) };
+            let notice = Notice::new(Invalidation::Key(text.into()), item(text, 1));
             store.invalidate(&[notice]).await.unwrap();
         };
         let heard = |listener: &mut broadcast::Receiver<Invalidation>| -> Vec<_> {

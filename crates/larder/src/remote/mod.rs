@@ -61,6 +61,16 @@ pub struct Notice {
     pub what: Invalidation,
     /// What is kept from now on.
     pub instead: Item,
+    /// Another attempt: the others hear of it once its item is kept, and not before. They would take each attempt that is refused for one more
+    /// invalidation, and forget what they loaded since.
+    pub is_again: bool,
+}
+
+impl Notice {
+    /// The first attempt.
+    pub fn new(what: Invalidation, instead: Item) -> Self {
+        Self { what, instead, is_again: false }
+    }
 }
 
 /// What became of items that were [put](RemoteStore::put); those not counted here were fenced.
@@ -120,7 +130,8 @@ pub trait RemoteStore: Send + Sync + 'static {
     fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<Filled, Error>>;
 
     /// Keeps each notice's item whatever was there, then tells the other processes, in this order. A store that fences keeps what is there if
-    /// that is a newer version, and tells this process too, which is to forget its own.
+    /// that is a newer version, and tells this process too, which is to forget its own; and of two marks of a tag or a namespace it keeps the later
+    /// ([`envelope::marked_at`]), whichever arrives last.
     fn invalidate<'a>(&'a self, notices: &'a [Notice]) -> BoxFuture<'a, Result<(), Error>>;
 
     /// What others invalidated, from now on, until the store closes. A process hears its own messages or not, as the store likes.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
 
-use super::envelope::{Envelope, Fence, Form, Kind, fence_of, version_of};
+use super::envelope::{Envelope, Fence, Form, Kind, fence_of, marked_at, version_of};
 use super::{Invalidation, Item, Name, Notice, RemoteStore, names};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -35,6 +35,7 @@ pub async fn conformance(make: impl AsyncFn() -> Arc<dyn RemoteStore>) {
     if can.fences {
         suite.fences().await;
         suite.keeps_the_newer_version().await;
+        suite.keeps_the_later_mark().await;
     }
     if can.leases {
         suite.leases().await;
@@ -200,7 +201,7 @@ impl Suite {
         // Whatever is no envelope of ours holds nobody up.
         let foreign = Item { name: name.clone(), bytes: Bytes::from_static(b"foreign"), ttl: LONG };
         let what = Invalidation::Key(name.clone());
-        self.two.invalidate(&[Notice { what, instead: foreign }]).await.expect("a well store keeps");
+        self.two.invalidate(&[Notice::new(what, foreign)]).await.expect("a well store keeps");
         assert!(put("ours", 0).await);
     }
 
@@ -214,7 +215,7 @@ impl Suite {
             Item { name: name.clone(), bytes, ttl: LONG }
         };
         let write = async |version, fence| {
-            let notice = Notice { what: Invalidation::Key(name.clone()), instead: item(version, fence) };
+            let notice = Notice::new(Invalidation::Key(name.clone()), item(version, fence));
             self.one.invalidate(&[notice]).await.expect("a well store keeps");
         };
         let kept = async || version_of(&self.get(&self.two, &name).await.expect("it was put"));
@@ -237,6 +238,21 @@ impl Suite {
         assert_eq!(kept().await, Some(old));
         self.one.invalidate(&[notice(&name, b"", 4)]).await.expect("a well store keeps");
         assert_eq!((kept().await, fill(Some(1), 4).await), (None, 1), "a mark is no version");
+    }
+
+    /// One that was put off is written after one that was not: what that outdates would come back.
+    async fn keeps_the_later_mark(&self) {
+        for what in [Invalidation::Tag(names::tag(&self.space, "t")), Invalidation::Clear(names::all(&self.space))] {
+            let (Invalidation::Tag(name) | Invalidation::Clear(name)) = &what else { continue };
+            // The greater, if it were read from the wrong end.
+            let (early, late) = (0x0100_0000_0000_00ff, 0x0200_0000_0000_0001);
+            for (at, kept) in [(late, late), (early, late), (late + 1, late + 1)] {
+                let bytes = Envelope::invalidated(at, Fence(at)).encode(name, &Form::default()).expect("it is small");
+                let notice = Notice::new(what.clone(), Item { name: name.clone(), bytes, ttl: LONG });
+                self.one.invalidate(&[notice]).await.expect("a well store keeps");
+                assert_eq!(marked_at(&self.get(&self.two, name).await.expect("it was kept")), Some(kept));
+            }
+        }
     }
 
     async fn leases(&self) {
@@ -262,7 +278,7 @@ fn item(name: &Name, bytes: &[u8], ttl: Duration) -> Item {
 
 fn notice(name: &Name, value: &[u8], fence: u64) -> Notice {
     let instead = Item { name: name.clone(), bytes: envelope(name, value, fence), ttl: LONG };
-    Notice { what: Invalidation::Key(name.clone()), instead }
+    Notice::new(Invalidation::Key(name.clone()), instead)
 }
 
 fn envelope(name: &Name, value: &[u8], fence: u64) -> Bytes {

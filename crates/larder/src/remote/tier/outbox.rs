@@ -108,10 +108,11 @@ impl Outbox {
         inner.pending.values().filter(|pending| pending.due).count()
     }
 
-    /// Those that are due.
+    /// Those that are due, for another attempt.
     pub(super) fn due(&self) -> Vec<Notice> {
         let inner = self.inner.lock();
-        inner.pending.values().filter(|pending| pending.due).map(|pending| pending.notice.clone()).collect()
+        let due = inner.pending.values().filter(|pending| pending.due);
+        due.map(|pending| Notice { is_again: true, ..pending.notice.clone() }).collect()
     }
 
     /// Puts what `clear` makes of their namespaces in the place of all that are due.
@@ -176,7 +177,7 @@ mod tests {
         let (Invalidation::Key(name) | Invalidation::Tag(name) | Invalidation::Clear(name)) = &what else { panic!() };
         let bytes = Envelope::invalidated(1, Fence(fence)).encode(name, &Form::default()).unwrap();
         let instead = Item { name: name.clone(), bytes, ttl: Duration::from_secs(1) };
-        Notice { what, instead }
+        Notice::new(what, instead)
     }
 
     #[test]

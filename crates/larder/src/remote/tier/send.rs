@@ -20,8 +20,9 @@ use crate::{Error, ErrorKind};
 const BATCH: usize = 64;
 /// How many bytes of values, so that they take no longer than a call may and reads behind them do not wait for long.
 const BATCH_BYTES: usize = 256 << 10;
-/// How long to wait after an invalidation failed though the breaker is closed.
+/// How long to wait after an invalidation failed though the breaker is closed: at first, and each time twice as long, up to the longest.
 const AGAIN: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Invalidations under way: put off if they are not done, however the attempt ends.
 struct Attempt<'a> {
@@ -74,7 +75,7 @@ impl Core {
         let mut attempt = Attempt { core: self, notices: &marks, done: false };
         // What cannot be kept is outdated all the same.
         let bytes = encoded?;
-        let notices = [Notice { what, instead: Item { name: name.clone(), bytes, ttl } }];
+        let notices = [Notice::new(what, Item { name: name.clone(), bytes, ttl })];
         self.gate.call(self.gate.until(), || self.store.invalidate(&notices)).await?;
         attempt.done = true;
         Ok(())
@@ -133,11 +134,11 @@ impl Core {
         };
         let bytes = Envelope::invalidated(self.store.now(), fence()).encode(name, &self.config.form)?;
         let instead = Item { name: name.clone(), bytes, ttl };
-        Ok(Notice { what, instead })
+        Ok(Notice::new(what, instead))
     }
 
-    /// Sends what waits until nothing does. False if invalidations could not be done.
-    async fn drain(&self) -> bool {
+    /// Sends what waits until nothing does. False if invalidations could not be done; the pause before the next attempt is then set.
+    async fn drain(&self, pause: &mut Duration) -> bool {
         let mut all_done = true;
         let mut next = Instant::now();
         loop {
@@ -145,8 +146,11 @@ impl Core {
             if Instant::now() >= next {
                 let Some(done) = self.announce_due().await else { return false };
                 all_done = done;
-                if !done {
-                    next = Instant::now() + AGAIN;
+                if done {
+                    *pause = AGAIN;
+                } else {
+                    next = Instant::now() + *pause;
+                    *pause = (*pause * 2).min(LONGEST_PAUSE);
                 }
             }
             let fills = self.outbox.take(BATCH, BATCH_BYTES);
@@ -168,6 +172,10 @@ impl Core {
             }
             if self.gate.breaker.state() == BreakerState::Open {
                 return None;
+            }
+            if batch.len() == 1 {
+                all_done = false;
+                continue;
             }
             // One that cannot be done, as where one primary of a cluster is down, does not hold up the others.
             let singly = join_all(batch.chunks(1).map(|one| self.announce(one))).await;
@@ -251,9 +259,10 @@ pub(super) async fn probe(core: Arc<Core>) {
 
 /// Sends fills, and invalidations that could not be done at once.
 pub(super) async fn send(core: Arc<Core>) {
+    let mut pause = AGAIN;
     loop {
         let woken = core.outbox.wake.notified();
-        if core.drain().await {
+        if core.drain(&mut pause).await {
             if core.outbox.is_idle() {
                 core.outbox.idle.notify_waiters();
             }
@@ -262,7 +271,7 @@ pub(super) async fn send(core: Arc<Core>) {
             // The probe wakes us.
             woken.await;
         } else {
-            sleep(AGAIN).await;
+            sleep(pause).await;
         }
     }
 }

@@ -120,7 +120,7 @@ async fn a_value_that_was_copied_to_another_name_is_replaced() {
     fill(&tier, &one, entry("x")).await;
     let bytes = store.get(std::slice::from_ref(&one)).await.unwrap().pop().unwrap().unwrap();
     let instead = Item { name: other.clone(), bytes, ttl: SECOND };
-    store.invalidate(&[Notice { what: Invalidation::Lost, instead }]).await.unwrap();
+    store.invalidate(&[Notice::new(Invalidation::Lost, instead)]).await.unwrap();
     assert!(tier.get(std::slice::from_ref(&other)).await.is_err(), "the link may mix up answers");
     assert_eq!(value(&tier, &other).await, None, "it does not");
     fill(&tier, &other, entry("y")).await;
@@ -134,7 +134,7 @@ async fn what_is_not_ours_or_not_whole_is_a_miss() {
     let (tier, name) = (tier(&store), names::key("users", "1"));
     let keep = async |bytes: Bytes| {
         let instead = Item { name: name.clone(), bytes, ttl: SECOND };
-        store.invalidate(&[Notice { what: Invalidation::Lost, instead }]).await.unwrap();
+        store.invalidate(&[Notice::new(Invalidation::Lost, instead)]).await.unwrap();
     };
     let mut envelope = Envelope::invalidated(tier.core.store.now(), Fence(0));
     envelope.kind = Kind::Value;
