@@ -375,7 +375,7 @@ its ghost's. What all arms suffer alike, a key that is hot, an hour that is busy
 | and of lifetimes? | `Control::ttl`: the control's values live so long; `Control::freshness`: they live by a share of their age, or by another objective, for which each part of the memory steers by itself. The cache's own lifetimes win by fewer loads while both are fresh enough, or by being fresh enough where the control is not |
 | and where no part runs the control? | what all shards hit more than their own ghosts; beside how much slices differ stands how much another sample of the keys might say else, by groups of keys or by shards, whichever differ more |
 | when is nothing said? | an arm below 32 shards, less than two turnovers of the capacity, fewer than 200 effective keys, a dominant key that is not in the head, a change in the arms' shares of traffic, slices that stay correlated, ghosts that are off by 0.1 points |
-| what ends a treatment? | hit ratio surely 0.5 points lower, loads 2 % or p99 5 % higher, stale answers over the objective, each at α = 0.01; or somebody's word |
+| what ends a treatment? | hit ratio surely 0.5 points lower, loads 2 % or p99 5 % higher, of lifetimes on trial answers staler than 1.2 times the objective, each at α = 0.01; or somebody's word. A quiet slice counts for nothing |
 
 `larder replay TRACE --arms learned,wtinylfu` runs the same code on a trace, next to the truth; `--rollout` rehearses the whole way into service and
 back, `--standing` the control beside a policy that is on everywhere; `--details` tells of every look and every shard, and [a
