@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod calls;
+mod clock;
 mod config;
 mod connect;
 mod errors;

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use larder::remote::ServerFigures;
@@ -13,6 +13,7 @@ use redis::{RedisError, RedisResult, Value, cmd};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::clock::ServerClock;
 use crate::config::{RedisConfig, Target};
 use crate::connect::{Conn, Failure, connect, panicked, silent};
 use crate::errors::{Action, action, translate};
@@ -23,8 +24,6 @@ const UNANSWERED: u32 = 3;
 const GIVEN_UP: Duration = Duration::from_millis(15);
 /// How often the same alert is repeated.
 const ALERT_EVERY: Duration = Duration::from_secs(60);
-/// A reading of the server's clock that took longer is too vague.
-const VAGUE: Duration = Duration::from_millis(50);
 /// A connection that lived so long earns a quick reconnect.
 const LIVED: Duration = Duration::from_secs(2);
 
@@ -81,8 +80,7 @@ struct State {
     /// Which connection it is, so that a late error cannot hurt a newer one.
     generation: u64,
     writes_paused_until: Option<Instant>,
-    /// What the server's clock said, and when.
-    clock: Option<(Instant, u64)>,
+    clock: ServerClock,
     last_error: Option<String>,
     /// What the server last said about itself, while it is asked.
     figures: Option<ServerFigures>,
@@ -161,15 +159,9 @@ impl Link {
         }
     }
 
-    /// The server's time in µs since the epoch: the last reading, moved on by a clock that nobody sets.
+    /// The server's time in µs since the epoch.
     pub(crate) fn now(&self) -> u64 {
-        match self.state.lock().clock {
-            Some((read, micros)) => micros.saturating_add(read.elapsed().as_micros() as u64),
-            None => {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-                since.map_or(0, |since| since.as_micros() as u64)
-            }
-        }
+        self.state.lock().clock.now(Instant::now())
     }
 
     pub(crate) fn state(&self) -> LinkState {
@@ -349,16 +341,13 @@ async fn ping(link: &Link, conn: &mut Conn) -> RedisResult<()> {
     question.arg(&nonce);
     let asked = Instant::now();
     let answers = conn.many(vec![question, cmd("TIME")]).await?;
-    let took = asked.elapsed();
+    let answered = Instant::now();
     for (answer, is_ping) in answers.into_iter().zip([true, false]) {
         match answer {
             Ok(Value::BulkString(text)) if is_ping && text == nonce.as_bytes() => {}
             Ok(Value::Array(time)) if !is_ping => {
                 if let Some(micros) = micros(&time) {
-                    let mut state = link.state.lock();
-                    if took <= VAGUE || state.clock.is_none() {
-                        state.clock = Some((asked + took / 2, micros));
-                    }
+                    link.state.lock().clock.read(asked, answered, micros);
                 }
             }
             Ok(_) => {

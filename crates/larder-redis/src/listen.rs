@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use larder::remote::{Invalidation, Name, names};
+use larder::{Error, ErrorKind};
+use redis::cmd;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -17,22 +19,31 @@ use crate::steer::{Steer, channels};
 
 /// How many bytes come before the name.
 const HEAD: usize = 9;
+/// What a message is: a key, a tag or a namespace that is no more, or only a sign that the channel carries.
+const KEY: u8 = b'K';
+const TAG: u8 = b'T';
+const CLEAR: u8 = b'C';
+const SIGN: u8 = b'S';
 
 /// A message: a letter for what it is, the sender, the name.
 pub(crate) fn encode(sender: u64, what: &Invalidation) -> Option<Vec<u8>> {
     let (letter, name) = match what {
-        Invalidation::Key(name) => (b'K', name),
-        Invalidation::Tag(name) => (b'T', name),
-        Invalidation::Clear(name) => (b'C', name),
+        Invalidation::Key(name) => (KEY, name),
+        Invalidation::Tag(name) => (TAG, name),
+        Invalidation::Clear(name) => (CLEAR, name),
         Invalidation::Lost => return None,
     };
-    Some([&[letter], &sender.to_le_bytes()[..], name.as_bytes()].concat())
+    Some(message(letter, sender, name))
+}
+
+fn message(letter: u8, sender: u64, name: &str) -> Vec<u8> {
+    [&[letter], &sender.to_le_bytes()[..], name.as_bytes()].concat()
 }
 
 /// The message another process sent. What cannot be read means that we do not know what was said.
 pub(crate) fn decode(sender: u64, message: &[u8]) -> Option<Invalidation> {
     let (Some(head), Some(name)) = (message.get(..HEAD), message.get(HEAD..)) else { return Some(Invalidation::Lost) };
-    if head[1..] == sender.to_le_bytes() {
+    if head[1..] == sender.to_le_bytes() || head[0] == SIGN {
         return None;
     }
     let Ok(name) = std::str::from_utf8(name) else { return Some(Invalidation::Lost) };
@@ -41,9 +52,9 @@ pub(crate) fn decode(sender: u64, message: &[u8]) -> Option<Invalidation> {
     }
     let name = Name::from(name);
     Some(match head[0] {
-        b'K' => Invalidation::Key(name),
-        b'T' => Invalidation::Tag(name),
-        b'C' => Invalidation::Clear(name),
+        KEY => Invalidation::Key(name),
+        TAG => Invalidation::Tag(name),
+        CLEAR => Invalidation::Clear(name),
         _ => Invalidation::Lost,
     })
 }
@@ -102,6 +113,7 @@ async fn hear(link: &Link, Ears { sender, heard, steer }: &Ears) -> Failure {
     link.counts.listening.store(1, Relaxed);
     let mut pings = interval(config.ping_every);
     pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut silence = Silence::Possible;
     loop {
         tokio::select! {
             message = stream.next() => match message {
@@ -110,6 +122,7 @@ async fn hear(link: &Link, Ears { sender, heard, steer }: &Ears) -> Failure {
                         steer.hear(message.get_payload_bytes());
                     }
                     _ => {
+                        silence = Silence::Broken;
                         if let Some(what) = decode(*sender, message.get_payload_bytes()) {
                             if let (Some(steer), Invalidation::Key(name)) = (steer, &what) {
                                 steer.gone(name);
@@ -120,12 +133,44 @@ async fn hear(link: &Link, Ears { sender, heard, steer }: &Ears) -> Failure {
                 },
                 None => return silent().into(),
             },
-            _ = pings.tick() => match timeout(config.answer_within, sink.ping::<redis::Value>()).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return translate(error).into(),
-                Err(_) => return silent().into(),
-            },
+            _ = pings.tick() => {
+                match timeout(config.answer_within, sink.ping::<redis::Value>()).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => return translate(error).into(),
+                    Err(_) => return silent().into(),
+                }
+                silence = match silence {
+                    Silence::Broken => Silence::Possible,
+                    Silence::Possible if link.sign(*sender).await => Silence::Asked,
+                    Silence::Possible => Silence::Possible,
+                    Silence::Asked => return deaf().into(),
+                };
+            }
         }
+    }
+}
+
+/// Whether the channel still carries what is published where the values are. A server that answers may be another by now: a node that was taken
+/// out of its cluster, a master whose address has moved on. Any message proves it, so that of many processes one gives a sign for all.
+enum Silence {
+    /// Something came since the last look.
+    Broken,
+    /// Nothing did.
+    Possible,
+    /// Nothing did, and a sign should have come by the next look.
+    Asked,
+}
+
+fn deaf() -> Error {
+    Error::new(ErrorKind::Remote, "what is published where the values are does not arrive on the channel")
+}
+
+impl Link {
+    /// Publishes a sign on the channel; whether the server took it.
+    async fn sign(&self, sender: u64) -> bool {
+        let mut publish = cmd("PUBLISH");
+        publish.arg(&self.config.channel).arg(message(SIGN, sender, ""));
+        self.many(vec![publish]).await.is_ok_and(|answers| answers.iter().all(Result::is_ok))
     }
 }
 

@@ -263,17 +263,14 @@ impl RemoteStore for RedisStore {
             };
             let not_admitted = keep.iter().filter(|keep| !**keep).count();
             let items: Vec<_> = items.iter().zip(keep).filter(|(_, keep)| *keep).map(|(item, _)| item).collect();
-            let mut underway = Underway { steer: self.steer.as_deref(), items, kept: Vec::new() };
-            let answers = self.send(&underway.items, &evict).await;
-            match (&answers, &self.steer) {
-                (Ok(answers), _) => {
+            let mut underway = Underway { steer: self.steer.as_deref(), items, kept: Vec::new(), evict };
+            let answers = self.send(&underway.items, &underway.evict).await;
+            match &answers {
+                Ok(answers) => {
                     underway.kept = answers.iter().map(|answer| matches!(answer, Ok(Value::Int(1)))).collect();
+                    underway.evict.clear();
                 }
-                (Err(_), Some(steer)) => {
-                    underway.kept = vec![false; underway.items.len()];
-                    steer.again(&evict);
-                }
-                (Err(_), None) => {}
+                Err(_) => underway.kept = vec![false; underway.items.len()],
             }
             drop(underway);
             let mut kept = 0;
@@ -402,6 +399,8 @@ struct Underway<'a> {
     items: Vec<&'a Item>,
     /// Whether the server keeps each, once it has said so.
     kept: Vec<bool>,
+    /// What has to leave for them, until that is done.
+    evict: Vec<Name>,
 }
 
 impl Drop for Underway<'_> {
@@ -410,6 +409,7 @@ impl Drop for Underway<'_> {
             // Who gave up waiting does not know; the server mostly has it.
             self.kept.resize(self.items.len(), true);
             steer.settled(self.items.iter().copied().zip(self.kept.iter().copied()));
+            steer.again(&self.evict);
         }
     }
 }

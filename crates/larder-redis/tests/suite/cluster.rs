@@ -14,6 +14,7 @@ use larder_redis::{RecordReader, RecordStream, RedisConfig, RedisStore};
 use support::cluster::{Cluster, PATIENCE};
 use support::{RECOVERY, Service, eventually, name};
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 const KEYS: u32 = 60;
 async fn store(config: RedisConfig) -> Arc<RedisStore> {
@@ -57,6 +58,34 @@ async fn conforms_and_survives_fail_over_and_resharding() {
     service.was_prompt();
 }
 
+/// A node that is taken out of the cluster answers whoever listens there, and tells nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_on_a_node_that_was_taken_out_finds_another() {
+    need_redis!();
+    let cluster = Cluster::start(4, 0).await;
+    cluster.reshard(3, 0, 16_384).await.unwrap();
+    let (out, other) = (&cluster.nodes[3], &cluster.nodes[0]);
+    let config = RedisConfig::cluster(&[&out.url(), &other.url()]).unwrap();
+    let channel = config.channel.clone();
+    let store = store(config).await;
+    eventually("it listens there", PATIENCE, async || {
+        if out.listeners(&channel) == 0 {
+            other.tell::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
+        }
+        out.listeners(&channel) == 1
+    })
+    .await;
+    let quiet = store.state().losses;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(store.state().losses, quiet, "the cluster carries signs from node to node");
+    cluster.forget(3);
+    eventually("it listens elsewhere", PATIENCE, async || {
+        out.listeners(&channel) == 0 && other.listeners(&channel) == 1 && store.state().listening
+    })
+    .await;
+    assert!(store.state().losses > quiet);
+}
+
 /// Row 7, MOVED: a node of a cluster taken for a single server. It answers for its own keys; the others are misses, and nothing runs hot.
 #[tokio::test]
 async fn row_07_a_cluster_taken_for_one_server_does_no_harm() {
@@ -66,7 +95,7 @@ async fn row_07_a_cluster_taken_for_one_server_does_no_harm() {
     eventually("it connects", RECOVERY, async || service.store.state().connected).await;
     for _ in 0..20 {
         service.pass(KEYS).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(50)).await;
     }
     assert!(service.store.state().connects <= 10, "{:?}", service.store.state());
     service.was_prompt();

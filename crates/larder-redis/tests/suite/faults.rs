@@ -193,6 +193,23 @@ async fn row_06_reset_closed_and_truncated() {
     service.was_prompt();
 }
 
+/// The address leads to another server, as after a fail-over, and the old one lives on: whoever listens there answers pings and hears nothing.
+#[tokio::test]
+async fn row_06_the_channel_stays_behind() {
+    need_redis!();
+    let (server, proxy, service) = behind_a_proxy().await;
+    let other = Server::start(&[]);
+    eventually("it listens", RECOVERY, async || server.listeners("larder") == 1).await;
+    proxy.lead_to(other.address());
+    let losses = service.store.state().losses;
+    server.tell::<()>(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+    service.recovers(KEYS).await;
+    assert_eq!((server.listeners("larder"), service.store.state().losses), (1, losses));
+    eventually("it listens where the values are", RECOVERY, async || other.listeners("larder") == 1).await;
+    assert_eq!(service.store.state().losses, losses + 1);
+    service.was_prompt();
+}
+
 #[tokio::test]
 async fn row_07_out_of_memory_stops_writes_and_keeps_reads() {
     need_redis!();

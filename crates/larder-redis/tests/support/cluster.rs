@@ -67,6 +67,14 @@ impl Cluster {
         found.len() == masters && found.iter().all(|&node| Self::is_well(&self.nodes[node]))
     }
 
+    /// The others know a node no more; it answers still, and thinks it knows them.
+    pub fn forget(&self, node: usize) {
+        let id = self.id(node);
+        for other in (0..self.nodes.len()).filter(|&other| other != node) {
+            self.nodes[other].tell::<()>(&["CLUSTER", "FORGET", &id]).unwrap();
+        }
+    }
+
     /// Moves so many slots, with what is in them.
     pub fn reshard(&self, from: usize, to: usize, slots: u32) -> tokio::task::JoinHandle<()> {
         let address = self.nodes[from].address().to_string();

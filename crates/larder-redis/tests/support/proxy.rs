@@ -52,6 +52,7 @@ enum Order {
 
 pub struct Proxy {
     pub address: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     way: Arc<Mutex<Way>>,
     orders: watch::Sender<Order>,
     accepted: Arc<Mutex<u32>>,
@@ -63,8 +64,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (way, orders) = (Arc::new(Mutex::new(Way::default())), watch::Sender::new(Order::Carry));
         let (address, accepted) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(0)));
-        let task = tokio::spawn(accept(listener, server, way.clone(), orders.clone(), accepted.clone()));
-        Self { address, way, orders, accepted, task }
+        let server = Arc::new(Mutex::new(server));
+        let task = tokio::spawn(accept(listener, server.clone(), way.clone(), orders.clone(), accepted.clone()));
+        Self { address, server, way, orders, accepted, task }
     }
 
     pub fn url(&self) -> String {
@@ -73,6 +75,11 @@ impl Proxy {
 
     pub fn set(&self, way: Way) {
         *self.way.lock() = way;
+    }
+
+    /// New connections lead to another server; those that exist stay.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.server.lock() = server;
     }
 
     pub fn accident(&self, next: Accident) {
@@ -106,7 +113,7 @@ impl Drop for Proxy {
 
 async fn accept(
     listener: TcpListener,
-    server: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     way: Arc<Mutex<Way>>,
     orders: watch::Sender<Order>,
     accepted: Arc<Mutex<u32>>,
@@ -117,7 +124,8 @@ async fn accept(
             let _ = client.set_zero_linger();
             continue;
         }
-        let Ok(server) = TcpStream::connect(server).await else { continue };
+        let to = *server.lock();
+        let Ok(server) = TcpStream::connect(to).await else { continue };
         let mut orders = orders.subscribe();
         orders.mark_unchanged();
         tokio::spawn(carry(client, server, way.clone(), orders));

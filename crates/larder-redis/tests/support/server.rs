@@ -157,6 +157,11 @@ impl Server {
         self.tell::<()>(&["CONFIG", "SET", name, value]).unwrap();
     }
 
+    /// How many connections listen to `channel`.
+    pub fn listeners(&self, channel: &str) -> u64 {
+        self.tell::<(String, u64)>(&["PUBSUB", "NUMSUB", channel]).unwrap().1
+    }
+
     /// How many times it was asked to carry out `command`.
     pub fn calls(&self, command: &str) -> u64 {
         let stats: String = self.tell(&["INFO", "commandstats"]).unwrap();

@@ -39,6 +39,11 @@ pub(super) fn marked(mark: &str) -> (&str, Option<&str>) {
     (space, mark[space.len()..].strip_prefix(TAG))
 }
 
+/// Whether a name is a mark's, and no key's.
+pub(super) fn is_mark(name: &str) -> bool {
+    name[namespace(name).len()..].starts_with('!')
+}
+
 /// The name of the lease on a key.
 pub fn lease(name: &str) -> Name {
     let space = namespace(name);
@@ -76,7 +81,10 @@ mod tests {
         let of_service = [models("users"), dashboards("users")];
         let marks = [all("users"), tag("users", "x"), tag("users", ""), lease("users:x"), lease("users:!all")];
         let marks = [&marks[..], &of_service].concat();
-        assert!(hostile.iter().all(|name| !marks.contains(name)));
+        assert!(
+            hostile.iter().all(|name| !marks.contains(name) && !is_mark(name))
+                && marks.iter().all(|name| is_mark(name))
+        );
         for name in hostile.iter().chain(&marks) {
             assert_eq!(namespace(name), "users");
         }

@@ -28,7 +28,15 @@ struct Inner {
     bytes: usize,
     /// Fills taken out and not yet answered.
     under_way: usize,
-    pending: HashMap<Name, Pending>,
+    pending: HashMap<Box<str>, Space>,
+}
+
+/// The invalidations of a namespace that are not done.
+#[derive(Default)]
+struct Space {
+    keys: HashMap<Name, Pending>,
+    /// Of tags, and of the whole.
+    marks: HashMap<Name, Pending>,
 }
 
 struct Pending {
@@ -82,16 +90,16 @@ impl Outbox {
             if let Some(fill) = inner.fills.remove(name) {
                 inner.bytes -= fill.envelope.payload.len();
             }
-            inner.pending.insert(name.clone(), Pending { notice: notice.clone(), due: false });
+            inner.put(Pending { notice: notice.clone(), due: false });
         }
     }
 
     /// They are done, unless a later one took the place.
     pub(super) fn done(&self, notices: &[Notice]) {
         let mut inner = self.inner.lock();
-        for Notice { instead, .. } in notices {
-            if inner.pending.get(&instead.name).is_some_and(|kept| same(&kept.notice.instead, instead)) {
-                inner.pending.remove(&instead.name);
+        for notice in notices {
+            if inner.find(notice).is_some() {
+                inner.remove(&notice.instead.name);
             }
         }
     }
@@ -99,33 +107,41 @@ impl Outbox {
     /// Their first attempt is over, and they are not done. How many are due now.
     pub(super) fn put_off(&self, notices: &[Notice]) -> usize {
         let mut inner = self.inner.lock();
-        for Notice { instead, .. } in notices {
-            if let Some(pending) = inner.pending.get_mut(&instead.name) {
-                pending.due |= same(&pending.notice.instead, instead);
+        for notice in notices {
+            if let Some(pending) = inner.find(notice) {
+                pending.due = true;
             }
         }
         self.wake.notify_one();
-        inner.pending.values().filter(|pending| pending.due).count()
+        inner.due().count()
     }
 
-    /// Those that are due, for another attempt.
-    pub(super) fn due(&self) -> Vec<Notice> {
-        let inner = self.inner.lock();
-        let due = inner.pending.values().filter(|pending| pending.due);
-        due.map(|pending| Notice { is_again: true, ..pending.notice.clone() }).collect()
+    /// Those that are due, for another attempt, each as `again` makes it.
+    pub(super) fn due(&self, again: impl Fn(&Notice) -> Notice) -> Vec<Notice> {
+        let mut inner = self.inner.lock();
+        let due = inner.due().map(|pending| {
+            pending.notice = Notice { is_again: true, ..again(&pending.notice) };
+            pending.notice.clone()
+        });
+        due.collect()
     }
 
     /// Puts what `clear` makes of their namespaces in the place of all that are due.
     pub(super) fn widen(&self, clear: impl Fn(Name) -> Result<Notice, Error>) -> Result<Vec<Notice>, Error> {
         let mut inner = self.inner.lock();
-        let due = inner.pending.iter().filter(|(_, pending)| pending.due);
-        let mut all: Vec<_> = due.map(|(name, _)| names::all(names::namespace(name))).collect();
-        all.sort_unstable();
-        all.dedup();
-        let wide = all.into_iter().map(clear).collect::<Result<Vec<_>, _>>()?;
-        let pending = |notice: &Notice| (notice.instead.name.clone(), Pending { notice: notice.clone(), due: true });
-        inner.pending.retain(|_, pending| !pending.due);
-        inner.pending.extend(wide.iter().map(pending));
+        let mut spaces: Vec<_> =
+            inner.due().map(|pending| names::namespace(&pending.notice.instead.name).to_owned()).collect();
+        spaces.sort_unstable();
+        spaces.dedup();
+        let wide = spaces.iter().map(|space| clear(names::all(space))).collect::<Result<Vec<_>, _>>()?;
+        inner.pending.retain(|_, space| {
+            space.keys.retain(|_, pending| !pending.due);
+            space.marks.retain(|_, pending| !pending.due);
+            !space.is_empty()
+        });
+        for notice in &wide {
+            inner.put(Pending { notice: notice.clone(), due: true });
+        }
         self.wake.notify_one();
         Ok(wide)
     }
@@ -133,18 +149,15 @@ impl Outbox {
     /// Whether an invalidation that is not done yet may concern the key.
     pub(super) fn covers(&self, name: &Name) -> bool {
         let inner = self.inner.lock();
-        if inner.pending.is_empty() {
-            return false;
-        }
-        let space = names::namespace(name);
-        inner.pending.contains_key(name)
-            || inner.pending.keys().any(|mark| mark.starts_with(space) && mark[space.len()..].starts_with('!'))
+        let space = inner.pending.get(names::namespace(name));
+        space.is_some_and(|space| !space.marks.is_empty() || space.keys.contains_key(name))
     }
 
     /// Fills, their bytes, and invalidations that wait.
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
         let inner = self.inner.lock();
-        (inner.fills.len() + inner.under_way, inner.bytes, inner.pending.len())
+        let pending = inner.pending.values().map(|space| space.keys.len() + space.marks.len()).sum();
+        (inner.fills.len() + inner.under_way, inner.bytes, pending)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -153,9 +166,43 @@ impl Outbox {
     }
 }
 
-/// Whether it is the very same invalidation: each has a fence of its own.
-fn same(one: &Item, other: &Item) -> bool {
-    one.bytes == other.bytes
+impl Inner {
+    fn put(&mut self, pending: Pending) {
+        let name = pending.notice.instead.name.clone();
+        self.pending.entry(names::namespace(&name).into()).or_default().of(&name).insert(name, pending);
+    }
+
+    /// The very same invalidation, if it waits: each has a fence of its own.
+    fn find(&mut self, notice: &Notice) -> Option<&mut Pending> {
+        let Item { name, bytes, .. } = &notice.instead;
+        let pending = self.pending.get_mut(names::namespace(name))?.of(name).get_mut(name)?;
+        (pending.notice.instead.bytes == *bytes).then_some(pending)
+    }
+
+    fn remove(&mut self, name: &Name) {
+        let of = names::namespace(name);
+        if let Some(space) = self.pending.get_mut(of) {
+            space.of(name).remove(name);
+            if space.is_empty() {
+                self.pending.remove(of);
+            }
+        }
+    }
+
+    fn due(&mut self) -> impl Iterator<Item = &mut Pending> {
+        let all = self.pending.values_mut().flat_map(|space| space.keys.values_mut().chain(space.marks.values_mut()));
+        all.filter(|pending| pending.due)
+    }
+}
+
+impl Space {
+    fn of(&mut self, name: &Name) -> &mut HashMap<Name, Pending> {
+        if names::is_mark(name) { &mut self.marks } else { &mut self.keys }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.marks.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -210,9 +257,9 @@ mod tests {
         assert_eq!(outbox.sizes(), (0, 0, 1), "what was loaded before is not sent");
         outbox.begin(std::slice::from_ref(&second));
         outbox.done(&[first]);
-        assert!(outbox.covers(&key) && !outbox.covers(&"a:2".into()) && outbox.due().is_empty());
+        assert!(outbox.covers(&key) && !outbox.covers(&"a:2".into()) && outbox.due(Notice::clone).is_empty());
         outbox.put_off(std::slice::from_ref(&second));
-        assert_eq!(outbox.due().len(), 1);
+        assert_eq!(outbox.due(Notice::clone).len(), 1);
         outbox.done(&[second]);
         assert!(!outbox.covers(&key) && outbox.is_idle());
     }
@@ -228,7 +275,7 @@ mod tests {
         let wide = outbox.widen(|name| Ok(notice(Invalidation::Clear(name), 3))).unwrap();
         let wide: Vec<_> = wide.iter().map(|notice| &*notice.instead.name).collect();
         assert_eq!(wide, ["a!all", "b!all"]);
-        assert!(outbox.covers(&"b:9".into()) && outbox.due().len() == 2);
+        assert!(outbox.covers(&"b:9".into()) && outbox.due(Notice::clone).len() == 2);
         assert!(outbox.covers(&"c:1".into()) && !outbox.covers(&"c:2".into()), "what is under way stays what it is");
     }
 }

@@ -220,5 +220,7 @@ pub(super) fn wrap(core: &Core, entry: &Entry, fence: Fence) -> (Envelope, Durat
         tags: entry.tags.clone(),
         fence,
     };
-    (envelope, keep_for.max(Duration::from_millis(1)))
+    // The fence of an invalidation lies with the value that took its place: what is still being loaded from before must find it.
+    let fenced_for = if fence == Fence::default() { Duration::ZERO } else { core.config.fence_for };
+    (envelope, keep_for.max(fenced_for).max(Duration::from_millis(1)))
 }

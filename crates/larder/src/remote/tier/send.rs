@@ -137,6 +137,15 @@ impl Core {
         Ok(Notice::new(what, instead))
     }
 
+    /// For another attempt: a mark is of when it is kept. When it was first tried, the store's clock may not have been known.
+    fn again(&self, notice: &Notice) -> Notice {
+        match notice.what {
+            Invalidation::Tag(_) | Invalidation::Clear(_) => self.notice(notice.what.clone()),
+            Invalidation::Key(_) | Invalidation::Lost => Ok(notice.clone()),
+        }
+        .unwrap_or_else(|_| notice.clone())
+    }
+
     /// Sends what waits until nothing does. False if invalidations could not be done; the pause before the next attempt is then set.
     async fn drain(&self, pause: &mut Duration) -> bool {
         let mut all_done = true;
@@ -166,7 +175,9 @@ impl Core {
     /// Sends the invalidations that are due. Whether all are done; `None` if the store rests.
     async fn announce_due(&self) -> Option<bool> {
         let mut all_done = true;
-        for batch in self.outbox.due().chunks(BATCH) {
+        let due = self.outbox.due(|notice| self.again(notice));
+        self.mark(&due);
+        for batch in due.chunks(BATCH) {
             if self.announce(batch).await {
                 continue;
             }

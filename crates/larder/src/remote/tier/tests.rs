@@ -98,6 +98,38 @@ async fn with_the_breaker_open_answers_are_prompt_and_it_closes_unaided() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_loaded_before_an_invalidation_is_refused_though_what_was_loaded_after_it_is_gone() {
+    let store = InProcess::new(1 << 20);
+    let (tier, name) = (tier(&store), names::key("users", "1"));
+    let late = ask(&tier, &name).await.fence.unwrap();
+    tier.invalidate(&[Invalidation::Key(name.clone())]).await.unwrap();
+    fill(&tier, &name, Entry { keep_for: SECOND, ..entry("new") }).await;
+    sleep(5 * SECOND).await;
+    assert_eq!(value(&tier, &name).await, None);
+    assert!(tier.fill(Fill { name: name.clone(), fence: late, entry: entry("old") }));
+    assert!(tier.flush(Instant::now() + SECOND).await);
+    assert_eq!((value(&tier, &name).await, tier.counts().fenced), (None, 1));
+    sleep(60 * SECOND).await;
+    assert_eq!(ask(&tier, &name).await.fence, Some(late), "nobody loads for that long");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_was_put_off_is_of_when_it_is_kept() {
+    let store = InProcess::new(1 << 20);
+    let (other, (tier, link)) = (tier(&store), breakable(&store));
+    let name = names::key("users", "1");
+    link.set_faults(down());
+    assert!(tier.invalidate(&[Invalidation::Tag(names::tag("users", "vip"))]).await.is_err());
+    sleep(5 * SECOND).await;
+    fill(&other, &name, Entry { tags: vec!["vip".into()], ..entry("x") }).await;
+    assert!(value(&other, &name).await.is_some());
+    link.set_faults(Faults::default());
+    sleep(10 * SECOND).await;
+    assert_eq!(tier.state().pending, 0);
+    assert_eq!((value(&other, &name).await, value(&tier, &name).await), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_keys_value_is_refused_and_the_link_distrusted() {
     let store = InProcess::new(1 << 20);
     let (tier, link) = breakable(&store);
