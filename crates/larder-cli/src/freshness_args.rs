@@ -155,15 +155,23 @@ fn parse_lifetimes(text: &str) -> Result<NamedLifetimes, String> {
 
 /// A share above 0 and below 1, as `1%` or `0.01`.
 pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
+    let share = share(text).filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| "give a share such as 1% or 0.01, above 0 and below 1".into())
+}
+
+/// A share from 0 to 1, as `50%` or `0.5`.
+fn parse_part(text: &str) -> Result<f64, String> {
+    share(text)
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "give a share such as 50% or 0.5, from 0 to 1".into())
+}
+
+fn share(text: &str) -> Option<f64> {
     let (number, scale) = match text.strip_suffix('%') {
         Some(number) => (number, 0.01),
         None => (text, 1.0),
     };
-    let share = number.trim().parse::<f64>().map(|number| number * scale);
-    share
-        .ok()
-        .filter(|share| *share > 0.0 && *share < 1.0)
-        .ok_or_else(|| "give a share such as 1% or 0.01, above 0 and below 1".into())
+    number.trim().parse::<f64>().ok().map(|number| number * scale)
 }
 
 /// A size of a cache that counts objects.
@@ -190,10 +198,4 @@ fn parse_evict(text: &str) -> Result<PolicySpec, String> {
 fn parse_rent(text: &str) -> Result<f64, String> {
     let rent = text.parse().ok().filter(|rent: &f64| rent.is_finite() && *rent >= 0.0);
     rent.ok_or_else(|| "give a number of loads of at least 0, such as 0.5".into())
-}
-
-/// A share from 0 to 1.
-fn parse_part(text: &str) -> Result<f64, String> {
-    let share = text.parse::<f64>();
-    share.ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "give a number from 0 to 1".into())
 }

@@ -23,7 +23,7 @@ impl ServerClock {
     pub(crate) fn now(&mut self, at: Instant) -> u64 {
         let Some(time) = self.goes(at) else {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            return since.map_or(0, |since| micros(since));
+            return since.map_or(0, micros);
         };
         if time < self.told && self.told - time <= WAITED_FOR {
             return self.told;

@@ -24,6 +24,8 @@ const UNANSWERED: u32 = 3;
 const GIVEN_UP: Duration = Duration::from_millis(15);
 /// How often the same alert is repeated.
 const ALERT_EVERY: Duration = Duration::from_secs(60);
+/// Within so long of giving up a connection for an answer, another such answer is not believed to be a connection's fault.
+const SUSPICION: Duration = Duration::from_secs(10);
 /// A connection that lived so long earns a quick reconnect.
 const LIVED: Duration = Duration::from_secs(2);
 
@@ -85,6 +87,8 @@ struct State {
     /// What the server last said about itself, while it is asked.
     figures: Option<ServerFigures>,
     alerted: Option<(String, Instant)>,
+    /// When a connection was last given up for an answer.
+    distrusted: Option<Instant>,
 }
 
 impl Link {
@@ -143,10 +147,19 @@ impl Link {
         self.state.lock().generation
     }
 
-    /// An answer was not the one to its question.
+    /// An answer was not the one to its question: the connection is given up. If the one before was too, a moment ago, what is kept may be to blame,
+    /// as where somebody renames keys: then a `PING` decides.
     pub(crate) fn distrust(&self) {
         self.counts.distrusted.fetch_add(1, Relaxed);
-        let generation = self.generation();
+        let generation = {
+            let mut state = self.state.lock();
+            if state.distrusted.is_some_and(|at| at.elapsed() < SUSPICION) {
+                self.look.notify_one();
+                return;
+            }
+            state.distrusted = Some(Instant::now());
+            state.generation
+        };
         self.give_up(generation, &"an answer was not the one to its question");
     }
 

@@ -31,6 +31,9 @@ pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Trace, Error> {
     options.check()?;
     let path = path.as_ref();
     if let Some(spec) = path.to_str().and_then(|p| p.strip_prefix("gen:")) {
+        if options.columns != Columns::default() {
+            return Err(Error::option("columns are mapped, and a generated trace has none: leave them out"));
+        }
         return Ok(Trace::new(trace_name(path), "generated", generate::reader(spec)?, options));
     }
     open_input(Input::open(path)?, options)

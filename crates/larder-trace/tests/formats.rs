@@ -286,6 +286,8 @@ fn columns_are_for_formats_that_map_them() {
     let error = read_as(format("lrb").sample, &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadOption, "{error}");
     assert!(error.to_string().contains("lrb has its own"), "{error}");
+    let options = Options { columns: Columns::parse("key=url").unwrap(), ..Options::default() };
+    assert_eq!(open("gen:zipf:keys=10", &options).unwrap_err().kind(), ErrorKind::BadOption);
 }
 
 #[test]

@@ -479,6 +479,22 @@ async fn row_09_what_is_not_ours_is_a_miss() {
     service.recovers(1).await;
 }
 
+/// Somebody renames keys of ours: each is another's value under a name, and the connection not to blame.
+#[tokio::test]
+async fn row_09_renamed_keys_cost_no_connection_each() {
+    need_redis!();
+    let server = Server::start(&[]);
+    let service = Service::new(&server.url());
+    service.warm(40).await;
+    let before = service.store.state();
+    for key in 0..20 {
+        server.tell::<()>(&["RENAME", &format!("test:{key}"), &format!("test:{}", key + 20)]).unwrap();
+    }
+    service.recovers(40).await;
+    let after = service.store.state();
+    assert!(after.distrusted - before.distrusted > 10 && after.connects - before.connects == 1, "{before:?} {after:?}");
+}
+
 #[tokio::test]
 async fn row_10_off_by_one_replies() {
     need_redis!();

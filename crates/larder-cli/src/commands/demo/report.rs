@@ -144,9 +144,14 @@ impl Outcome {
             let certain = if measured.is_certifiable { "" } else { ", and is still too wide to certify the objective" };
             format!("; its own interval {} the truth{certain}", if holds { "holds" } else { "misses" })
         });
-        let kept = if ours.stale_rate <= self.objective { "kept" } else { "missed" };
+        // It aims at the objective, not below: half of such short runs end a little above.
+        let verdict = match ours.stale_rate / self.objective {
+            ratio if ratio <= 1.0 => "kept",
+            ratio if ratio <= 1.1 => "came within a tenth of",
+            _ => "missed",
+        };
         lines.push(format!(
-            "larder {kept} the objective of {}: {} of reads were stale{measured}.",
+            "larder {verdict} the objective of {}: {} of reads were stale{measured}.",
             percent(self.objective),
             percent(ours.stale_rate)
         ));

@@ -75,6 +75,11 @@ fn failed(error: larder_sim::Error, source: &Source) -> Failure {
 }
 
 fn source(args: &FreshnessArgs, path: &str) -> Result<Source, Failure> {
+    let reading = &args.traces.reading;
+    if path.starts_with(SYNTHETIC) && (reading.limit.is_some() || reading.columns.is_some()) {
+        let what = "it is of one length and has no columns: leave out --limit and --columns";
+        return Err(Failure::Usage(format!("{path}: {what}")));
+    }
     let mut source = match path.strip_prefix(SYNTHETIC) {
         Some(family) => synthetic(family)?,
         None => args.traces.reading.source(path)?,

@@ -84,10 +84,16 @@ impl Core {
     pub(super) async fn invalidate(&self, what: &[Invalidation]) -> Result<(), Error> {
         let notices = what.iter().cloned().map(|what| self.notice(what)).collect::<Result<Vec<_>, _>>()?;
         self.remember(&notices);
-        let mut attempt = Attempt { core: self, notices: &notices, done: false };
-        self.gate.call(self.gate.until(), || self.store.invalidate(&notices)).await?;
-        attempt.done = true;
-        Ok(())
+        let attempts = notices.chunks(BATCH).map(|notices| Attempt { core: self, notices, done: false });
+        let mut failed = None;
+        // All of them from now on, so that those that are not reached are put off.
+        for mut attempt in attempts.collect::<Vec<_>>() {
+            match self.gate.call(self.gate.until(), || self.store.invalidate(attempt.notices)).await {
+                Ok(()) => attempt.done = true,
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// From now on, what is named is a miss here.
