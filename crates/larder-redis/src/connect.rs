@@ -8,11 +8,11 @@ use larder::{Error, ErrorKind};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, RedisResult, TlsMode, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, RedisResult, TlsMode, Value, cmd,
 };
 use tokio::time::timeout;
 
@@ -63,6 +63,17 @@ impl Conn {
             Self::Cluster(conn) => {
                 let to = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
                 conn.route_command(cmd, RoutingInfo::SingleNode(to)).await?.extract_error()
+            }
+        }
+    }
+
+    /// The clock that all processes go by: in a cluster that of the primary of the first slot, for nodes' clocks differ.
+    pub(crate) async fn time(&mut self) -> RedisResult<Value> {
+        match self {
+            Self::Node(_) => self.one(&cmd("TIME")).await,
+            Self::Cluster(conn) => {
+                let first = SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master));
+                conn.route_command(cmd("TIME"), RoutingInfo::SingleNode(first)).await?.extract_error()
             }
         }
     }

@@ -352,30 +352,42 @@ async fn ping(link: &Link, conn: &mut Conn) -> RedisResult<()> {
     let nonce = format!("{:016x}", fastrand::u64(..));
     let mut question = cmd("PING");
     question.arg(&nonce);
-    let asked = Instant::now();
-    let answers = conn.many(vec![question, cmd("TIME")]).await?;
-    let answered = Instant::now();
-    for (answer, is_ping) in answers.into_iter().zip([true, false]) {
-        match answer {
-            Ok(Value::BulkString(text)) if is_ping && text == nonce.as_bytes() => {}
-            Ok(Value::Array(time)) if !is_ping => {
-                if let Some(micros) = micros(&time) {
-                    link.state.lock().clock.read(asked, answered, micros);
-                }
+    let mut clock = conn.clone();
+    // The one primary of a cluster that has the clock may be down while the others answer.
+    let time = async {
+        let asked = Instant::now();
+        let answer = timeout(link.config.answer_within / 2, clock.time()).await;
+        (asked, Instant::now(), answer)
+    };
+    let (pong, (asked, answered, time)) = tokio::join!(conn.one(&question), time);
+    match pong {
+        Ok(Value::BulkString(text)) if text == nonce.as_bytes() => {}
+        Ok(_) => return Err(confused()),
+        Err(error) => bear(error)?,
+    }
+    match time {
+        Ok(Ok(Value::Array(time))) => {
+            if let Some(micros) = micros(&time) {
+                link.state.lock().clock.read(asked, answered, micros);
             }
-            Ok(_) => {
-                return Err(
-                    (redis::ErrorKind::UnexpectedReturnType, "an answer was not the one to its question").into()
-                );
-            }
-            // Whoever complains, lives; who does not know us, or is the wrong one, has to go.
-            Err(error) => match action(&error) {
-                Action::PauseWrites | Action::Wait | Action::Report => {}
-                _ => return Err(error),
-            },
         }
+        Ok(Ok(_)) => return Err(confused()),
+        Ok(Err(error)) if conn.is_one_node() => bear(error)?,
+        Ok(Err(_)) | Err(_) => {}
     }
     Ok(())
+}
+
+fn confused() -> RedisError {
+    (redis::ErrorKind::UnexpectedReturnType, "an answer was not the one to its question").into()
+}
+
+/// Whoever complains, lives; who does not know us, or is the wrong one, has to go.
+fn bear(error: RedisError) -> RedisResult<()> {
+    match action(&error) {
+        Action::PauseWrites | Action::Wait | Action::Report => Ok(()),
+        _ => Err(error),
+    }
 }
 
 /// Seconds and microseconds, as text.

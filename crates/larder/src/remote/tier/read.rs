@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::counts::{add, count};
 use super::{Core, Entry, Reply};
 use crate::remote::envelope::{Fence, fence_of};
-use crate::remote::{Envelope, Kind, Mismatch, Name, names};
+use crate::remote::{Envelope, Invalidation, Kind, Mismatch, Name, names};
 use crate::{Error, ErrorKind};
 
 /// How far two processes' readings of the store's clock may lie apart (µs). A value asked for within this after an invalidation
@@ -73,8 +73,14 @@ async fn ask(core: &Core, until: Instant, names: &[Name]) -> Result<Vec<Option<B
     if answers.len() == names.len() {
         return Ok(answers);
     }
-    core.store.distrust();
+    distrust(core);
     Err(Error::new(ErrorKind::Remote, "the remote tier gave more or fewer answers than were asked for"))
+}
+
+/// An answer was not the one to its question: neither were those before it, of which marks may have been learned.
+fn distrust(core: &Core) {
+    core.store.distrust();
+    core.marks.hear(&Invalidation::Lost);
 }
 
 /// The marks that matter to one call, each looked up once.
@@ -159,7 +165,7 @@ fn read(core: &Core, name: &Name, bytes: Bytes) -> Result<Option<Envelope>, Erro
     });
     if mismatch == Mismatch::Fingerprint && core.strangers.is_new(name) {
         tracing::error!("the remote tier answered with another key's value; its connection is dropped");
-        core.store.distrust();
+        distrust(core);
         return Err(Error::new(ErrorKind::Remote, "the remote tier answered with another key's value"));
     }
     Ok(None)

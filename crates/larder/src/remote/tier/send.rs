@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::counts::{add, count};
 use super::outbox::Queued;
@@ -152,25 +152,17 @@ impl Core {
         .unwrap_or_else(|_| notice.clone())
     }
 
-    /// Sends what waits until nothing does. False if invalidations could not be done; the pause before the next attempt is then set.
-    async fn drain(&self, pause: &mut Duration) -> bool {
-        let mut all_done = true;
-        let mut next = Instant::now();
+    /// Sends what waits until nothing does, but for invalidations that could not be done and are not to be tried yet. False if the store rests.
+    async fn drain(&self, again: &mut Again) -> bool {
         loop {
             // Those that are put off while fills are sent do not wait for the last fill.
-            if Instant::now() >= next {
+            if Instant::now() >= again.at {
                 let Some(done) = self.announce_due().await else { return false };
-                all_done = done;
-                if done {
-                    *pause = AGAIN;
-                } else {
-                    next = Instant::now() + *pause;
-                    *pause = (*pause * 2).min(LONGEST_PAUSE);
-                }
+                again.tried(done);
             }
             let fills = self.outbox.take(BATCH, BATCH_BYTES);
             if fills.is_empty() {
-                return all_done;
+                return true;
             }
             let many = fills.len();
             self.send_fills(fills).await;
@@ -274,21 +266,38 @@ pub(super) async fn probe(core: Arc<Core>) {
     }
 }
 
+/// When invalidations that could not be done are tried again.
+struct Again {
+    at: Instant,
+    /// Whether any are left.
+    waits: bool,
+    pause: Duration,
+}
+
+impl Again {
+    fn tried(&mut self, done: bool) {
+        self.waits = !done;
+        (self.at, self.pause) = match done {
+            true => (Instant::now(), AGAIN),
+            false => (Instant::now() + self.pause, (self.pause * 2).min(LONGEST_PAUSE)),
+        };
+    }
+}
+
 /// Sends fills, and invalidations that could not be done at once.
 pub(super) async fn send(core: Arc<Core>) {
-    let mut pause = AGAIN;
+    let mut again = Again { at: Instant::now(), waits: false, pause: AGAIN };
     loop {
         let woken = core.outbox.wake.notified();
-        if core.drain(&mut pause).await {
-            if core.outbox.is_idle() {
-                core.outbox.idle.notify_waiters();
-            }
-            woken.await;
-        } else if core.gate.breaker.state() == BreakerState::Open {
-            // The probe wakes us.
-            woken.await;
-        } else {
-            sleep(pause).await;
+        if core.drain(&mut again).await && again.waits {
+            // Fills of what answers do not wait for what does not.
+            _ = timeout_at(again.at, woken).await;
+            continue;
         }
+        // The probe wakes us where the store rests.
+        if core.outbox.is_idle() {
+            core.outbox.idle.notify_waiters();
+        }
+        woken.await;
     }
 }

@@ -1,9 +1,10 @@
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::*;
 use crate::ErrorKind;
-use crate::remote::{Envelope, Faults, InProcess, Item, Kind, Notice, names};
+use crate::remote::{Envelope, Faults, Filled, InProcess, Item, Kind, Notice, names};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -127,6 +128,49 @@ async fn a_mark_that_was_put_off_is_of_when_it_is_kept() {
     sleep(10 * SECOND).await;
     assert_eq!(tier.state().pending, 0);
     assert_eq!((value(&other, &name).await, value(&tier, &name).await), (None, None));
+}
+
+/// A store that takes values and refuses invalidations.
+struct Refuses(InProcess);
+
+impl RemoteStore for Refuses {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn get<'a>(&'a self, names: &'a [Name]) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
+        self.0.get(names)
+    }
+
+    fn put<'a>(&'a self, items: &'a [Item]) -> BoxFuture<'a, Result<Filled, Error>> {
+        self.0.put(items)
+    }
+
+    fn invalidate<'a>(&'a self, _: &'a [Notice]) -> BoxFuture<'a, Result<(), Error>> {
+        std::future::ready(Err(Error::new(ErrorKind::Overloaded, "it is full"))).boxed()
+    }
+
+    fn listen(&self) -> broadcast::Receiver<Invalidation> {
+        self.0.listen()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fills_do_not_wait_for_an_invalidation_that_cannot_be_done() {
+    let store = InProcess::new(1 << 20);
+    let tier = Tier::new(Arc::new(Refuses(store.clone())), TierConfig::default(), &Handle::current()).unwrap();
+    let [gone, new] = ["1", "2"].map(|key| names::key("users", key));
+    assert!(tier.invalidate(&[Invalidation::Key(gone)]).await.is_err());
+    // Meanwhile it is tried every two seconds.
+    for _ in 0..60 {
+        sleep(SECOND / 10).await;
+        assert_eq!(value(&tier, &new).await, None, "most calls are answered");
+    }
+    let tries = tier.counts().failed;
+    assert!(tier.fill(Fill { name: new.clone(), fence: Fence::default(), entry: entry("x") }));
+    settle().await;
+    assert!(value(&tier, &new).await.is_some());
+    assert_eq!((tier.counts().failed, tier.state().pending), (tries, 1));
 }
 
 #[tokio::test(start_paused = true)]
