@@ -363,7 +363,7 @@ const INTRODUCTION: &str = "\
 A hit is a property of the key, not of the request: the next request for a hot key hits whatever the policy. And the keys of an arm share one
 capacity. Statistics that count requests as if they were independent call two equal arms different in nearly every run. larder compares by
 *ghost pairs*: beside each shard runs a ghost of the control policy, without values, on the same accesses, and what counts is the shard's hits minus
-its ghost's. What all arms suffer alike, a key that is hot, an hour that is busy, falls out.
+its ghost's. In a service its loads take as long as the shard's. What all arms suffer alike, a key that is hot, an hour that is busy, falls out.
 
 | question | how it is answered |
 |---|---|

@@ -106,6 +106,17 @@ impl Probe {
         }
     }
 
+    /// Notes a hit where loads take time, on what took its cost, in µs, to load. A ghost that misses it has it that much later, and misses it till then:
+    /// did the ghost's loads take no time, all who wait for one of the shard's would be misses of the shard's policy alone.
+    #[inline]
+    pub fn hit(&mut self, access: &Access, given: Option<Duration>) {
+        self.note(access, true);
+        if let Some(place) = self.place(access.key) {
+            let ghost_hit = self.ghost.read(access, given);
+            self.compare(place, access, true, ghost_hit);
+        }
+    }
+
     /// Notes a get that the shard could not answer, before it is known whether and what it will store. Its size and cost are not
     /// known, and do not count.
     #[inline]

@@ -46,7 +46,7 @@ impl Gauge {
             end => end.map(|end| end.since(entry.as_of)),
         };
         let access = Access { size: entry.size, cost: entry.cost, ..*access };
-        self.probe.record(&access, true, given);
+        self.probe.hit(&access, given);
         self.sizes.record(&access, given);
     }
 

@@ -1,6 +1,8 @@
 //! Caches driven through slices by hand.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use larder_policy::admission::Admission;
@@ -9,8 +11,11 @@ use larder_policy::experiment::{Breach, Event, Won};
 use larder_policy::freshness::Audited;
 use larder_policy::{Access, Capacity, KeyHash, Policy, PolicySpec, Rng, Time};
 
+use tokio::sync::oneshot;
+
 use super::Control;
 use crate::report::ControlReport;
+use crate::sync::Mutex;
 use crate::{Builder, Cache, Clock, Fetched, Freshness, Options};
 
 const CAPACITY: u64 = 2000;
@@ -146,6 +151,46 @@ async fn the_gain_is_what_two_caches_differ_by() {
         missed += u32::from(!(control.low..=control.high).contains(&0.0));
     }
     assert!(missed <= 1, "{missed} of 6 intervals miss");
+}
+
+/// Reads through a loader that answers a thousand reads later.
+async fn with_slow_loads(policy: &str) -> ControlReport {
+    let mut service = Service::new(Control::beside("lru"), |builder| builder.policy(policy));
+    let under_way = Arc::new(Mutex::new(VecDeque::<(u32, oneshot::Sender<()>)>::new()));
+    for now in 0..160_000 {
+        while let Some((_, answer)) = under_way.lock().pop_front_if(|(due, _)| *due <= now) {
+            answer.send(()).unwrap();
+            tokio::task::yield_now().await;
+        }
+        let key = (service.rng.unit().powi(4) * service.keys) as u64;
+        let (cache, under_way) = (service.cache.clone(), under_way.clone());
+        let load = async move || {
+            let (answer, answered) = oneshot::channel();
+            under_way.lock().push_back((now + 1000, answer));
+            answered.await.unwrap();
+            Ok::<_, Infallible>(key)
+        };
+        tokio::spawn(async move { cache.get_with(&key, load).await });
+        // The reader opens the load, and the load begins.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        service.clock.advance(Duration::from_micros(100));
+        if now % 4000 == 3999 {
+            service.cache.inner.store.end_slice();
+        }
+    }
+    service.control()
+}
+
+#[tokio::test]
+async fn the_gain_is_right_where_many_wait_for_a_load() {
+    let control = with_slow_loads("lru").await;
+    assert_eq!((control.gain, control.low, control.high), (0.0, 0.0, 0.0));
+    for policy in ["s3fifo", "fifo"] {
+        let ours = with_slow_loads(policy).await;
+        let truth = ours.hit_ratio - control.hit_ratio;
+        assert!(truth.abs() > 0.01 && (ours.gain - truth).abs() < 0.005, "{policy}: {} for {truth}", ours.gain);
+    }
 }
 
 #[tokio::test]
