@@ -211,15 +211,19 @@ impl Ratio {
         Self { value, variance, clusters: count }
     }
 
+    /// Degrees of freedom of the variance, at least one.
+    pub(crate) fn df(self) -> f64 {
+        self.clusters.saturating_sub(1).max(1) as f64
+    }
+
     /// The variance, where there are few clusters at least what it would be if they differed as those of the `other` arm do; and its degrees of
     /// freedom.
     pub(crate) fn variance_beside(self, other: Self) -> (f64, f64) {
         let few = self.clusters < super::refusal::LEAST_SHARDS && self.clusters > 0;
         let alike = other.variance * other.clusters as f64 / self.clusters.max(1) as f64;
-        let own = self.clusters.saturating_sub(1).max(1) as f64;
         match few && alike > self.variance {
-            true => (alike, other.clusters.saturating_sub(1).max(1) as f64),
-            false => (self.variance, own),
+            true => (alike, other.df()),
+            false => (self.variance, self.df()),
         }
     }
 }

@@ -131,3 +131,6 @@ pub(crate) fn spent(alpha: f64, first: u64, slices: u64) -> f64 {
     let look = f64::from((slices.max(first).ilog2() - first.ilog2()) + 1);
     alpha / (look * (look + 1.0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What a policy gains where it is on everywhere, and there is no other arm to compare it with.
 
 use super::counts::ShardSlice;
-use super::effect::{Gain, Interval, Ratio};
+use super::effect::{Gain, Interval};
 use super::normal::student_quantile;
 use super::sequence::{Settled, anytime_width};
 
@@ -28,33 +28,22 @@ impl OwnGain {
     pub fn control(&self) -> f64 {
         (self.hit_ratio - self.estimate).clamp(0.0, 1.0)
     }
+}
 
-    /// The estimate with its interval: by how much slices differ, and beside that, independent of it, by how much another sample of the keys might
-    /// say else. Two splits tell of the latter, and the wider counts: groups of sampled keys, and shards, whose ghosts are each a little too
-    /// large or small for the keys they happen to see. Shards also differ because their keys do, which makes the interval too
-    /// wide rather than too narrow. Where ghosts see all keys there is no other sample.
-    pub(crate) fn new(
-        whole: Gain,
-        hit_ratio: f64,
-        (settled, counted): (Settled, u64),
-        samples: [Ratio; 2],
-        rate: f64,
-        (alpha, horizon): (f64, u64),
-    ) -> Self {
-        let estimate = whole.ratio();
-        let slices = settled.slices as f64;
-        let width = |df| anytime_width(slices, horizon as f64 / settled.width.max(1) as f64, alpha, df);
-        let by_slices = settled.standard_error * width((slices - 1.0).max(1.0));
-        // A split of the keys does not change with time, but which keys are asked for does, and so what is known of how much it matters: looked at
-        // again and again, few shards seem by chance to agree now and then. With half the level the interval holds the truth as often as it should.
-        let by_sample = samples.map(|ratio| {
-            let df = (ratio.clusters as f64 - 1.0).max(1.0);
-            ratio.variance.sqrt() * student_quantile(alpha / 4.0, df)
-        });
-        let by_sample = if rate < 1.0 { by_sample.into_iter().fold(0.0, f64::max) } else { 0.0 };
-        let anytime = Interval::around(estimate, by_slices.hypot(by_sample));
-        Self { estimate, hit_ratio, anytime, settled, counted }
-    }
+/// A variance, and its degrees of freedom.
+pub(crate) type Variance = (f64, f64);
+
+/// Half an interval of a gain over ghosts, looked at any time: by how much slices differ, and beside that, independent of it, by how much another
+/// `sample` of the keys might say else. Two splits tell of the latter, and the wider counts: groups of sampled keys, and shards, whose ghosts are
+/// each a little too large or small for the keys they happen to see.
+pub(crate) fn half_width(settled: Settled, sample: [Variance; 2], alpha: f64, horizon: u64) -> f64 {
+    let slices = settled.slices as f64;
+    let horizon = horizon as f64 / settled.width.max(1) as f64;
+    let by_slices = settled.standard_error * anytime_width(slices, horizon, alpha, (slices - 1.0).max(1.0));
+    // A split of the keys does not change with time, but which keys are asked for does, and so what is known of how much it matters: looked at
+    // again and again, few shards seem by chance to agree now and then. With half the level the interval holds the truth as often as it should.
+    let by_sample = sample.map(|(variance, df)| variance.sqrt() * student_quantile(alpha / 4.0, df));
+    by_slices.hypot(by_sample.into_iter().fold(0.0, f64::max))
 }
 
 /// Gained hits and accesses of the sampled keys outside the head, by group.
@@ -74,6 +63,15 @@ impl Groups {
         let group = &mut self.0[bits as usize % GROUPS];
         group.gained += i64::from(hit) - i64::from(ghost_hit);
         group.accesses += 1;
+    }
+
+    /// Spreads counts evenly over the groups.
+    #[cfg(test)]
+    pub(crate) fn count_many(&mut self, accesses: u64, gained: i64) {
+        for (at, group) in (0..).zip(&mut self.0) {
+            let part = |of: i64| (of + at).div_euclid(GROUPS as i64);
+            *group = Group { gained: part(gained), accesses: part(accesses as i64) as u64 };
+        }
     }
 
     pub(crate) fn add(&mut self, slice: &ShardSlice) {

@@ -5,7 +5,7 @@ use super::counts::{BUCKETS, ShardSlice, Weighed, Weighting};
 use super::effect::{ByArm, Effect, Gain, Interval, Ratio, Strata, sum_of_variances};
 use super::latencies::Latencies;
 use super::normal::{student_quantile, upper_quantile, upper_tail};
-use super::own::{Groups, OwnGain};
+use super::own::{Groups, OwnGain, Variance, half_width};
 use super::permutation::{Comparison, compare};
 use super::refusal::{self, Refusal};
 use super::sequence::{Settled, Slices, anytime_width};
@@ -13,6 +13,9 @@ use crate::freshness::Audited;
 
 /// Times of a shard before its 99th percentile says anything.
 const LEAST_TIMES: u64 = 100;
+/// Of fewer slices hardly anything is known of how they follow from one another: a guardrail must be this much surer then.
+const FEW_SLICES: usize = 20;
+const STRICTER: f64 = 5.0;
 
 /// The evidence under one assignment. Assignments never change within a trial.
 #[derive(Clone, Debug)]
@@ -181,13 +184,18 @@ impl Trial {
 
     /// What the treated shards gain over their own ghosts, whatever the others do, and why that says nothing yet, if anything.
     pub(crate) fn own_gain(&self, alpha: f64, horizon: u64) -> (OwnGain, Vec<Refusal>) {
-        let treated = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == Arm::Treatment);
-        let groups = treated.clone().flat_map(|(_, tally)| tally.groups.gains());
-        let samples = [Ratio::of(groups), Ratio::of(treated.map(|(_, tally)| tally.groups.whole()))];
-        let hit_ratio = self.hit_ratio(Arm::Treatment, Weighting::Requests);
         let settled = self.slices.settle_treated();
-        let whole = self.slices.total()[0].treated();
-        let gain = OwnGain::new(whole, hit_ratio, (settled, self.counted), samples, self.rate, (alpha, horizon));
+        // Shards also differ because their keys do, which makes the interval too wide rather than too narrow.
+        let shards = self.tail_gain(Arm::Treatment);
+        let half = half_width(settled, self.by_sample((shards.variance, shards.df())), alpha, horizon);
+        let estimate = self.slices.total()[0].treated().ratio();
+        let gain = OwnGain {
+            estimate,
+            hit_ratio: self.hit_ratio(Arm::Treatment, Weighting::Requests),
+            anytime: Interval::around(estimate, half),
+            settled,
+            counted: self.counted,
+        };
         let mut refusals = Vec::new();
         self.refuse_scant(self.turnovers, settled, &mut refusals);
         (gain, refusals)
@@ -200,13 +208,43 @@ impl Trial {
     }
 
     /// What the treated shards gain at most on their own traffic, surely at level 1 − `alpha` at all times: other shards are not spoken of, so that
-    /// it takes no more than the slices, and a few shards tell as soon as many.
+    /// a few shards tell as soon as many.
     pub(crate) fn own_gain_at_most(&self, alpha: f64, horizon: u64) -> f64 {
-        let settled = self.slices.settle_own();
-        let (slices, horizon) = (settled.slices as f64, horizon as f64 / settled.width as f64);
+        let settled = self.slices.settle_own().cautious();
+        // What harms much is sure of little evidence at any level.
+        let alpha = if settled.slices < FEW_SLICES { alpha / STRICTER } else { alpha };
         // One-sided: each tail of the interval has half.
-        let width = anytime_width(slices, horizon, 2.0 * alpha, (slices - 1.0).max(1.0));
-        self.slices.total()[0].own_effect() + settled.standard_error * width
+        let half = half_width(settled, self.by_sample(self.by_ghosts()), 2.0 * alpha, horizon);
+        self.slices.total()[0].own_effect() + half
+    }
+
+    /// The gain of an arm's sampled keys outside the head, by shard.
+    fn tail_gain(&self, arm: Arm) -> Ratio {
+        let shards = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == arm);
+        Ratio::of(shards.map(|(_, tally)| tally.groups.whole()))
+    }
+
+    /// What another sample of the keys might say else, by groups of the treated shards' keys and by shards. Where ghosts see all keys there is no other.
+    fn by_sample(&self, shards: Variance) -> [Variance; 2] {
+        if self.rate >= 1.0 {
+            return [(0.0, 1.0); 2];
+        }
+        let treated = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == Arm::Treatment);
+        let groups = Ratio::of(treated.flat_map(|(_, tally)| tally.groups.gains()));
+        [(groups.variance, groups.df()), shards]
+    }
+
+    /// How far ghosts are off in the arms' difference. Those of both arms are off alike, and the arm with more shards tells by how much: a few
+    /// treated shards alone would never be sure. A single shard tells nothing.
+    fn by_ghosts(&self) -> Variance {
+        let arms = [Arm::Treatment, Arm::Control].map(|arm| self.tail_gain(arm));
+        let more = if arms[0].clusters > arms[1].clusters { arms[0] } else { arms[1] };
+        if more.clusters < 2 {
+            return (0.0, 1.0);
+        }
+        let of_one = more.variance * more.clusters as f64;
+        let sampled = arms.iter().filter(|arm| arm.clusters > 0);
+        (sampled.map(|arm| of_one / arm.clusters as f64).sum(), more.df())
     }
 
     /// Compares what shards measured between the arms, each beside its own past where that is known of most. What is 0 in all of them was not counted by
