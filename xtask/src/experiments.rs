@@ -374,7 +374,7 @@ its ghost's. In a service its loads take as long as the shard's. What all arms s
 | what of latency, loads, staleness? | permutation tests over shards, each beside its own past; loads as a sum, so that a shard counts for what it loads; staleness by audits of hits, with the wider of their interval and of how much shards differ |
 | and of lifetimes? | `Control::ttl`: the control's values live so long; `Control::freshness`: they live by a share of their age, or by another objective, for which each part of the memory steers by itself. The cache's own lifetimes win by fewer loads while both are fresh enough, or by being fresh enough where the control is not |
 | and where no part runs the control? | what all shards hit more than their own ghosts; beside how much slices differ stands how much another sample of the keys might say else, by groups of keys or by shards, whichever differ more |
-| when is nothing said? | an arm below 32 shards, less than two turnovers of the capacity, fewer than 200 effective keys, a dominant key that is not in the head, a change in the arms' shares of traffic, slices that stay correlated, ghosts that are off by 0.1 points |
+| when is nothing said? | an arm below 32 shards, less than two turnovers of the capacity, fewer than 200 effective keys, a dominant key that is not in the head, a change in the arms' shares of traffic, slices that stay correlated, ghosts that are surely off by more than 0.1 points |
 | what ends a treatment? | hit ratio surely 0.5 points lower, loads 2 % or p99 5 % higher, of lifetimes on trial answers staler than 1.2 times the objective, each at α = 0.01; or somebody's word. A quiet slice counts for nothing |
 
 `larder replay TRACE --arms learned,wtinylfu` runs the same code on a trace, next to the truth; `--rollout` rehearses the whole way into service and
@@ -389,7 +389,7 @@ nothing; the tables below take policies with random choices, seeded differently 
 
 Where it falls short: where traffic comes in bursts, slices stay correlated, and the interval that may be looked at any time is wide or nothing is said
 (`cloudphysicsio`, `lirs-multi3` below), though the one for a single look is right about the sign. Ghosts of a few hundred objects are off by a tenth of a
-point or more, and are then refused. A few treated shards see few requests: at 5 % of the shards a loss of three points takes a thousand treated
+point or more, and are refused where that is sure. A few treated shards see few requests: at 5 % of the shards a loss of three points takes a thousand treated
 requests to be sure of. And a policy that counts or learns loses what it remembers when it is swapped in; a rollout waits for it to settle.
 Few parts tell little of what another sample of the keys would say: the interval of a standing control of four parts whose ghosts see a quarter of the
 keys is more than a point wide. Permutations of few shards are never sure: one treated of 16 can double its loads and stay. A policy that is on everywhere

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use larder_policy::experiment::{Ghost, Measures, Prices, Probe, SizeCurve, SizePoint, WhatIf, ghost_rate};
+use larder_policy::experiment::{
+    Arms, Ghost, Measures, Prices, Probe, SizeCurve, SizePoint, Trial, WhatIf, ghost_rate,
+};
 use larder_policy::ttl::Given;
 use larder_policy::{Access, Capacity, KeyHash, Op, Policy, PolicySpec, Rng, Time};
 use proptest::prelude::*;
@@ -82,6 +84,29 @@ fn a_key_with_30_percent_of_the_traffic_is_counted_in_the_head() {
         let most = if rate < 1.0 { 200_000 } else { 400_000 };
         assert!(probe.bytes() < most, "{}", probe.bytes());
     }
+}
+
+#[test]
+fn by_weight_nothing_is_told_where_weights_are_not_known() {
+    let is_weighed = |at_a_miss: bool| {
+        let capacity = Capacity::objects(100);
+        let mut probe = Probe::new(capacity, 1.0, false, 1, |capacity| policy("lru", capacity, 1)).unwrap();
+        for at in 0..200 {
+            let access = Access { size: 10, ..Access::get(KeyHash::mix(at % 50), Time(at)) };
+            if at >= 50 || at_a_miss {
+                probe.record(&access, at >= 50, None);
+            } else {
+                probe.miss(&Access { size: 1, ..access });
+                probe.fill(&access, None);
+            }
+        }
+        let mut trial = Trial::new(Arms::new(1, 0.0, 1), false);
+        trial.push(&[probe.end_slice(0, Measures::default())]);
+        let report = trial.report(0.05, 10, None);
+        assert_eq!(report.effect.control, 0.75);
+        report.weighed.is_some()
+    };
+    assert!(is_weighed(true) && !is_weighed(false));
 }
 
 #[test]

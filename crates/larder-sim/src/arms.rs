@@ -364,7 +364,7 @@ impl<'a> Hall<'a> {
     }
 
     fn look(&self, report: &Report) -> LookRecord {
-        let effect = &report.effects[0];
+        let effect = &report.effect;
         let [treatment, control] = self.truth(0);
         LookRecord {
             slice: report.slices,
@@ -413,6 +413,7 @@ impl<'a> Hall<'a> {
                 control_hit_ratio,
             }
         };
+        let effects = std::iter::once(&report.effect).chain(report.weighed.iter().flatten());
         ArmsRecord {
             trace: trace.to_owned(),
             treatment: self.run.treatment.to_string(),
@@ -423,7 +424,7 @@ impl<'a> Hall<'a> {
             requests: report.requests,
             slices: report.slices,
             ghost_rate: self.rate,
-            effects: report.effects.iter().enumerate().map(effect).collect(),
+            effects: effects.enumerate().map(effect).collect(),
             winner: report.better().map(|better| if better { "treatment" } else { "control" }),
             first_won: self.first_won,
             refusals: report.refusals.iter().map(ToString::to_string).collect(),

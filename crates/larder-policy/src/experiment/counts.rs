@@ -120,6 +120,8 @@ pub struct ShardSlice {
     pub tail: Trials,
     /// The share of the other keys that is sampled.
     pub rate: f64,
+    /// Whether the sizes and costs of all accesses are known.
+    pub is_weighed: bool,
     /// What was loaded, in units of the capacity's weight, by the capacity.
     pub turnovers: f64,
     /// The share of this shard's accesses that the hottest key outside the head surely has.
@@ -149,6 +151,7 @@ impl Default for ShardSlice {
             head_keys: 0,
             tail: Trials::default(),
             rate: 1.0,
+            is_weighed: true,
             turnovers: 0.0,
             hottest: 0.0,
             sketch: [0; BUCKETS],

@@ -167,6 +167,12 @@ impl ByArm {
             + head * (pull(self.treatment.head, part.treatment.head) - pull(self.control.head, part.control.head))
     }
 
+    /// The same of what the control seems to gain.
+    pub(crate) fn bias_pull(&self, part: &Self) -> f64 {
+        let Weights { head, tail } = self.weights();
+        tail * pull(self.control.tail, part.control.tail) + head * pull(self.control.head, part.control.head)
+    }
+
     /// What the treated shards gain over their ghosts, by access.
     pub(crate) fn treated(&self) -> Gain {
         self.treatment.whole()

@@ -118,9 +118,10 @@ impl Probe {
     }
 
     /// Notes a get that the shard could not answer, before it is known whether and what it will store. Its size and cost are not
-    /// known, and do not count.
+    /// known: by bytes and by cost nothing can be said of such a slice.
     #[inline]
     pub fn miss(&mut self, access: &Access) {
+        self.slice.is_weighed = false;
         self.note(access, false);
         if let Some(place) = self.place(access.key) {
             let ghost_hit = self.ghost.look(access);

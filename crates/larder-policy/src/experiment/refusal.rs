@@ -62,7 +62,7 @@ pub enum Refusal {
         /// How strongly.
         lag1: f64,
     },
-    /// The control gains more than 0.1 points over, or loses them to, its own ghosts: they do not stand for it.
+    /// The control surely gains more than 0.1 points over, or loses them to, its own ghosts: they do not stand for it.
     Biased {
         /// The gain, in hit ratio.
         gain: f64,

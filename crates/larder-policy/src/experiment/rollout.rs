@@ -7,7 +7,7 @@ use super::arms::{Arm, Arms};
 use super::counts::ShardSlice;
 use super::guardrails::{Breach, Guardrails, LEAST_ALPHA};
 use super::own::OwnGain;
-use super::refusal::{BIASED, Refusal};
+use super::refusal::Refusal;
 use super::trial::{Report, Trial};
 use super::watch::Watch;
 use crate::{Error, ErrorKind, Time};
@@ -338,8 +338,7 @@ impl Experiment {
         }
         // Ghosts that do not stand for the control would judge the treatment wrongly.
         let Settings { alpha, horizon, .. } = self.settings;
-        let gain = self.baseline.effects(alpha, horizon)[0].bias;
-        self.biased = (gain.abs() > BIASED).then_some(Refusal::Biased { gain });
+        self.biased = self.baseline.biased(alpha, horizon);
         if self.biased.is_some() {
             self.baseline = Trial::new(self.arms.clone(), false);
             return None;
@@ -403,7 +402,7 @@ impl Experiment {
             return self.measured.better_lifetimes(self.past(), guardrails.stale?, alpha);
         }
         let report = self.measured.findings(alpha, horizon, self.past());
-        let effect = report.effects[0].estimate;
+        let effect = report.effect.estimate;
         Some(if report.better()? { Ok(Won::HitRatio { effect }) } else { Err(Breach::Worse { effect }) })
     }
 

@@ -71,6 +71,12 @@ impl Slices {
         self.settle_pulls(self.sums.iter().map(|sums| whole.own_pull(&sums[0])).collect())
     }
 
+    /// The same for what the control seems to gain.
+    pub(crate) fn settle_bias(&self) -> Settled {
+        let whole = self.total()[0];
+        self.settle_pulls(self.sums.iter().map(|sums| whole.bias_pull(&sums[0])).collect())
+    }
+
     /// The same for what the treated shards gain, whatever the others do.
     pub(crate) fn settle_treated(&self) -> Settled {
         let whole = self.total()[0];

@@ -30,6 +30,8 @@ pub struct Trial {
     hottest: f64,
     /// The share of the keys that ghosts see.
     rate: f64,
+    /// Whether sizes and costs are known of all that counts.
+    is_weighed: bool,
 }
 
 /// Picks the head or the tail.
@@ -64,8 +66,10 @@ pub struct StaleShare {
 /// What a trial says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// The effect on the hit ratio: by requests, by bytes, by cost.
-    pub effects: [Effect; 3],
+    /// The effect on the hit ratio, by requests.
+    pub effect: Effect,
+    /// By bytes and by cost, where the host knew the size and cost of all it counted: [`Probe::miss`](super::Probe::miss) does not.
+    pub weighed: Option<[Effect; 2]>,
     /// Slices counted after the burn-in.
     pub slices: u64,
     /// Accesses counted after the burn-in.
@@ -93,7 +97,7 @@ pub struct Report {
 impl Report {
     /// Whether the treatment is better, as far as requests go: `None` where that is open or may not be said.
     pub fn better(&self) -> Option<bool> {
-        let interval = self.effects[0].anytime;
+        let interval = self.effect.anytime;
         (self.refusals.is_empty() && interval.excludes_zero()).then_some(interval.low > 0.0)
     }
 }
@@ -103,7 +107,8 @@ impl Trial {
     pub fn new(arms: Arms, burn_in: bool) -> Self {
         let shards = vec![Tally::default(); arms.shards()];
         let burn_in = if burn_in { refusal::BURN_IN } else { 0.0 };
-        Self { arms, burn_in, turnovers: 0.0, shards, slices: Slices::default(), counted: 0, hottest: 0.0, rate: 1.0 }
+        let (turnovers, slices, counted, hottest, rate) = (0.0, Slices::default(), 0, 0.0, 1.0);
+        Self { arms, burn_in, turnovers, shards, slices, counted, hottest, rate, is_weighed: true }
     }
 
     /// The same trial as if it had only just become warm.
@@ -135,6 +140,7 @@ impl Trial {
             }
             tally.add(slice);
             self.rate = slice.rate;
+            self.is_weighed &= slice.is_weighed;
             let share = slice.accesses.requests as f64 / requests as f64;
             self.hottest = self.hottest.max(slice.hottest * share);
         }
@@ -164,22 +170,26 @@ impl Trial {
     /// The report without what takes permutations to know: cheap enough for each slice.
     pub(crate) fn findings(&self, alpha: f64, horizon: u64, before: Option<&Self>) -> Report {
         let settled = self.slices.settle(0);
-        let mut report = Report {
-            effects: self.effects(alpha, horizon),
+        let mut refusals = self.refuse_arms(before);
+        self.refuse_scant(self.turnovers, settled, &mut refusals);
+        refusals.extend(self.biased(alpha, horizon));
+        let totals = self.slices.total();
+        let effect = |at: usize| self.effect(at, &totals[at], alpha, horizon);
+        Report {
+            effect: effect(0),
+            weighed: self.is_weighed.then(|| [effect(1), effect(2)]),
             slices: self.counted,
             requests: self.shards.iter().map(|tally| tally.accesses.requests).sum(),
             settled,
             turnovers: self.turnovers,
             effective_keys: self.effective_keys(),
-            head_share: self.slices.total()[0].head_share(),
+            head_share: totals[0].head_share(),
             origin_loads: None,
             p99: None,
             stale: self.stale_share(Arm::Treatment, alpha / 2.0),
             control_stale: self.stale_share(Arm::Control, alpha / 2.0),
-            refusals: Vec::new(),
-        };
-        report.refusals = self.refusals(&report, before);
-        report
+            refusals,
+        }
     }
 
     /// What the treated shards gain over their own ghosts, whatever the others do, and why that says nothing yet, if anything.
@@ -199,12 +209,6 @@ impl Trial {
         let mut refusals = Vec::new();
         self.refuse_scant(self.turnovers, settled, &mut refusals);
         (gain, refusals)
-    }
-
-    /// The effects alone.
-    pub(crate) fn effects(&self, alpha: f64, horizon: u64) -> [Effect; 3] {
-        let totals = self.slices.total();
-        [0, 1, 2].map(|at| self.effect(at, &totals[at], alpha, horizon))
     }
 
     /// What the treated shards gain at most on their own traffic, surely at level 1 − `alpha` at all times: other shards are not spoken of, so that
@@ -282,15 +286,28 @@ impl Trial {
         Some(StaleShare { rate, interval })
     }
 
+    /// The control's gain over its own ghosts, where that is surely too much for them to stand for it.
+    pub(crate) fn biased(&self, alpha: f64, horizon: u64) -> Option<Refusal> {
+        let total = self.slices.total()[0];
+        let variances = weighed_strata(&total).map(|(weight, stratum)| {
+            let ratio = self.ratio(0, Arm::Control, stratum);
+            (weight * weight * ratio.variance, ratio.df())
+        });
+        let (variance, df) = sum_of_variances(&variances);
+        let half = half_of_arms(self.slices.settle_bias(), (variance.sqrt(), df), alpha, horizon);
+        let gain = total.bias();
+        (gain.abs() - half > refusal::BIASED).then_some(Refusal::Biased { gain })
+    }
+
+    /// An arm's gain in a stratum over its shards. `at` is the place of the weighting.
+    fn ratio(&self, at: usize, arm: Arm, stratum: Stratum) -> Ratio {
+        let shards = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == arm);
+        Ratio::of(shards.map(|(_, tally)| stratum(&tally.strata[at])))
+    }
+
     fn effect(&self, at: usize, total: &ByArm, alpha: f64, horizon: u64) -> Effect {
-        let ratio = |arm: Arm, stratum: Stratum| {
-            let shards = self.shards.iter().enumerate().filter(|(shard, _)| self.arms.arm(*shard) == arm);
-            Ratio::of(shards.map(|(_, tally)| stratum(&tally.strata[at])))
-        };
-        let weights = total.weights();
-        let strata: [(f64, Stratum); 2] = [(weights.tail, |strata| strata.tail), (weights.head, |strata| strata.head)];
-        let variances = strata.map(|(weight, stratum)| {
-            let (treatment, control) = (ratio(Arm::Treatment, stratum), ratio(Arm::Control, stratum));
+        let variances = weighed_strata(total).map(|(weight, stratum)| {
+            let [treatment, control] = [Arm::Treatment, Arm::Control].map(|arm| self.ratio(at, arm, stratum));
             let of = |one: Ratio, other: Ratio| {
                 let (variance, df) = one.variance_beside(other);
                 (weight * weight * variance, df)
@@ -301,12 +318,7 @@ impl Trial {
         let shard_error = variance.sqrt();
         let settled = self.slices.settle(at);
         let (estimate, slice_error) = (total.effect(), settled.standard_error);
-        let by_slices = (settled.slices as f64 - 1.0).max(1.0);
-        let slices = settled.slices as f64;
-        let horizon = horizon as f64 / settled.width as f64;
-        let width = |df| anytime_width(slices, horizon, alpha, df);
-        // Slices show what changes with time, shards what a split biases in all slices alike.
-        let half = (slice_error * width(by_slices)).max(shard_error * width(by_shards));
+        let half = half_of_arms(settled, (shard_error, by_shards), alpha, horizon);
         let weighting = Weighting::ALL[at];
         Effect {
             weighting,
@@ -357,16 +369,6 @@ impl Trial {
         (error > 0.0).then(|| 2.0 * upper_tail(moved.abs() / error))
     }
 
-    fn refusals(&self, report: &Report, before: Option<&Self>) -> Vec<Refusal> {
-        let mut refusals = self.refuse_arms(before);
-        self.refuse_scant(report.turnovers, report.settled, &mut refusals);
-        let gain = report.effects[0].bias;
-        if gain.abs() > refusal::BIASED {
-            refusals.push(Refusal::Biased { gain });
-        }
-        refusals
-    }
-
     /// Why the arms cannot be compared, whatever is compared.
     pub fn refuse_arms(&self, before: Option<&Self>) -> Vec<Refusal> {
         let few = [Arm::Treatment, Arm::Control].into_iter().filter_map(|arm| {
@@ -396,6 +398,20 @@ impl Trial {
             refusals.push(Refusal::Autocorrelated { lag1: settled.lag1 });
         }
     }
+}
+
+/// The tail and the head, with their weights.
+fn weighed_strata(total: &ByArm) -> [(f64, Stratum); 2] {
+    let weights = total.weights();
+    [(weights.tail, |strata| strata.tail), (weights.head, |strata| strata.head)]
+}
+
+/// Half an interval of what the arms say, looked at any time: slices show what changes with time, shards what a split biases in all slices alike.
+fn half_of_arms(settled: Settled, (shard_error, df): (f64, f64), alpha: f64, horizon: u64) -> f64 {
+    let slices = settled.slices as f64;
+    let horizon = horizon as f64 / settled.width as f64;
+    let width = |df| anytime_width(slices, horizon, alpha, df);
+    (settled.standard_error * width((slices - 1.0).max(1.0))).max(shard_error * width(df))
 }
 
 impl Default for Tally {

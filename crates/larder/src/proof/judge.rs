@@ -165,7 +165,7 @@ impl Judge {
         };
         let words =
             |refusals: Vec<larder_policy::experiment::Refusal>| refusals.iter().map(ToString::to_string).collect();
-        let (effect, alpha) = (report.effects[0], self.alpha);
+        let (effect, alpha) = (report.effect, self.alpha);
         let arms = (treated > 0 && treated < self.runs.len()).then(|| ArmsReport {
             hit_ratio: effect.treatment,
             control_hit_ratio: effect.control,
