@@ -495,7 +495,7 @@ fn arms_of_lifetimes_are_told_next_to_the_truth() {
         for key in ["change", "within", "p_more", "p_less", "truth"] {
             assert!(!record["loads"][key].is_null(), "{key}: {record}");
         }
-        assert!(record["refusals"][0].as_str().unwrap().contains("2 shards, and needs 32"), "{record}");
+        assert!(record["refusals"][0].as_str().unwrap().contains("2 shards, and needs 8"), "{record}");
         assert!(record["winner"].is_null() && record["open"].is_null(), "{record}");
         // Of values that change every 970 s, one that lives for 40 s is read four times: one load and three hits.
         assert!((record["control_arm"]["true_loads_per_read"].as_f64().unwrap() - 0.25).abs() < 0.02, "{record}");

@@ -180,9 +180,9 @@ fn a_rollout_has_a_course() {
 
 #[test]
 fn too_little_is_refused_with_the_reason() {
-    let record = ArmsRun { shards: 16, ..arms("clock", "lru", 1) }.run(&mut zipf("1.0", 20_000, 1), &()).unwrap();
+    let record = ArmsRun { shards: 8, ..arms("clock", "lru", 1) }.run(&mut zipf("1.0", 20_000, 1), &()).unwrap();
     assert_eq!(record.winner, None);
-    assert!(record.refusals.iter().any(|reason| reason.contains("8 shards")), "{:?}", record.refusals);
+    assert!(record.refusals.iter().any(|reason| reason.contains("4 shards")), "{:?}", record.refusals);
     let record = arms("clock", "lru", 1).run(&mut zipf("1.0", 1000, 1), &()).unwrap();
     assert!(record.refusals.iter().any(|reason| reason.contains("equal keys")), "{:?}", record.refusals);
     let oracle = arms("belady", "lru", 1).run(&mut zipf("1.0", 1000, 1), &()).unwrap_err();

@@ -216,6 +216,6 @@ fn lifetimes_as_arms_are_told_apart_as_the_truth_has_them() {
     let beside = LifetimeArms { shards: 2, slices: 8, ..arms(ttl(100), objective(0.05)) };
     let record = beside.run(&source(), &()).unwrap().remove(0);
     assert!((record.fresh_enough - 0.06).abs() < 1e-12, "{record:#?}");
-    let few = LifetimeArms { shards: 16, ..arms(objective(0.1), ttl(100)) }.run(&source(), &()).unwrap().remove(0);
-    assert!(few.winner.is_none() && few.refusals[0].contains("8 shards, and needs 32"), "{few:#?}");
+    let few = LifetimeArms { shards: 8, ..arms(objective(0.1), ttl(100)) }.run(&source(), &()).unwrap().remove(0);
+    assert!(few.winner.is_none() && few.refusals[0].contains("4 shards, and needs 8"), "{few:#?}");
 }

@@ -2,6 +2,9 @@
 
 use super::counts::{ShardSlice, Weighting};
 
+/// Clusters whose own differences are trusted alone.
+const MANY: usize = 32;
+
 /// A range in which an effect lies, in hit ratio (0.01 is one percentage point).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Interval {
@@ -225,7 +228,7 @@ impl Ratio {
     /// The variance, where there are few clusters at least what it would be if they differed as those of the `other` arm do; and its degrees of
     /// freedom.
     pub(crate) fn variance_beside(self, other: Self) -> (f64, f64) {
-        let few = self.clusters < super::refusal::LEAST_SHARDS && self.clusters > 0;
+        let few = self.clusters < MANY && self.clusters > 0;
         let alike = other.variance * other.clusters as f64 / self.clusters.max(1) as f64;
         match few && alike > self.variance {
             true => (alike, other.df()),

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::arms::Arm;
 
-/// Shards an arm needs.
-pub(crate) const LEAST_SHARDS: usize = 32;
+/// Shards an arm needs. With Student's quantiles two equal arms of 8 are called different no more often than two of 32, be their shards as unequal
+/// and their gains as skewed as they may; below that, unequal ones are.
+pub(crate) const LEAST_SHARDS: usize = 8;
 /// Turnovers of the treatment's capacity that are burn-in.
 pub(crate) const BURN_IN: f64 = 2.0;
 /// Slices, after merging.
@@ -25,7 +26,7 @@ pub(crate) const BIASED: f64 = 0.001;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// An arm has fewer than 32 shards.
+    /// An arm has fewer than 8 shards.
     FewShards {
         /// Which.
         arm: Arm,

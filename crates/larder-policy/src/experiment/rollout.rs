@@ -7,7 +7,7 @@ use super::arms::{Arm, Arms};
 use super::counts::ShardSlice;
 use super::guardrails::{Breach, Guardrails, LEAST_ALPHA};
 use super::own::OwnGain;
-use super::refusal::Refusal;
+use super::refusal::{LEAST_SHARDS, Refusal};
 use super::trial::{Report, Trial};
 use super::watch::Watch;
 use crate::{Error, ErrorKind, Time};
@@ -84,6 +84,13 @@ impl Settings {
         if self.ramp.is_empty() || !self.ramp.iter().all(|&share| is_share(share)) || !self.ramp.is_sorted() {
             return wrong("the ramp is not a list of rising shares between 0 and 1");
         }
+        let least = self.least_arm();
+        if least < LEAST_SHARDS {
+            return wrong(&format!(
+                "a ramp on {} shards leaves an arm with {least}, and each needs {LEAST_SHARDS}: nothing would ever be concluded; give it more shards",
+                self.shards
+            ));
+        }
         if ![self.alpha, alpha].into_iter().all(|alpha| alpha > 0.0 && alpha < 0.5) {
             return wrong("alpha is not between 0 and 0.5");
         }
@@ -100,6 +107,14 @@ impl Settings {
             return wrong("lifetimes on trial need a share of answers that may be stale");
         }
         Ok(())
+    }
+
+    /// Shards of the smaller arm where a ramp ends; of as many as one likes where there is none, and nothing is concluded from arms.
+    fn least_arm(&self) -> usize {
+        let Some(&share) = self.ramp.last().filter(|_| !self.adopted) else { return usize::MAX };
+        let mut arms = Arms::new(self.shards, self.holdout, self.seed);
+        arms.treat(share);
+        arms.count(Arm::Treatment).min(arms.count(Arm::Control))
     }
 }
 

@@ -23,6 +23,7 @@ struct Treated {
 
 struct Host {
     experiment: Experiment,
+    shards: usize,
     rng: Rng,
     slices: u64,
     treated: Treated,
@@ -41,10 +42,10 @@ impl Host {
 
     fn with(treated: Treated, settings: Settings) -> Self {
         let guardrails = Guardrails { stale: Some(0.01), ..Guardrails::default() };
-        let seed = settings.seed;
+        let (seed, shards) = (settings.seed, settings.shards);
         let experiment = Experiment::new(Settings { guardrails, ..settings }).unwrap();
         let (control_stale, control_gain, noise) = (0.0, 0.0, 4.0);
-        Self { experiment, rng: Rng::new(seed), slices: 0, treated, control_stale, control_gain, noise }
+        Self { experiment, shards, rng: Rng::new(seed), slices: 0, treated, control_stale, control_gain, noise }
     }
 
     fn shard(&mut self, shard: usize) -> ShardSlice {
@@ -58,7 +59,7 @@ impl Host {
         let accesses = weighed(REQUESTS as f64);
         let (hits, ghost_hits) = (weighed(700.0 + gain + wobble(noise)), weighed(700.0));
         // Shards differ, and each stays what it is.
-        let own = 1.0 + shard as f64 / SHARDS as f64;
+        let own = 1.0 + shard as f64 / self.shards as f64;
         let found = weighed(200.0 * (0.005 + stale) + wobble(1.0)).requests as f64;
         let mut measures = Measures {
             origin_loads: weighed(300.0 * own * (1.0 + loads) + wobble(5.0)).requests,
@@ -82,7 +83,7 @@ impl Host {
 
     /// One slice; what happened, and in which slice.
     fn step(&mut self) -> Option<(u64, Event)> {
-        let slice: Vec<ShardSlice> = (0..SHARDS).map(|shard| self.shard(shard)).collect();
+        let slice: Vec<ShardSlice> = (0..self.shards).map(|shard| self.shard(shard)).collect();
         self.slices += 1;
         let event = self.experiment.end_slice(self.now(), &slice)?;
         Some((self.slices, event))
@@ -97,7 +98,7 @@ impl Host {
     }
 
     fn treated(&self) -> usize {
-        (0..SHARDS).filter(|&shard| self.experiment.arm(shard) == Arm::Treatment).count()
+        (0..self.shards).filter(|&shard| self.experiment.arm(shard) == Arm::Treatment).count()
     }
 }
 
@@ -115,6 +116,20 @@ fn a_better_policy_climbs_and_is_adopted_but_for_the_hold_out() {
     assert_eq!((host.experiment.state(), host.treated()), (State::Adopted, SHARDS - 4));
     let report = host.experiment.report();
     assert!(report.refusals.contains(&Refusal::FewShards { arm: Arm::Control, shards: 4 }), "{:?}", report.refusals);
+}
+
+#[test]
+fn sixteen_shards_are_enough_for_a_conclusion() {
+    for seed in 0..5 {
+        let end = |treated: Treated| Host::with(treated, Settings::new(16, seed)).run(300).pop();
+        let better = end(Treated { gain: 5.0, ..Treated::default() });
+        assert!(matches!(better, Some((_, Event::Adopted { .. }))), "{better:?}");
+        let equal = end(Treated::default());
+        assert!(matches!(equal, Some((_, Event::Ramped { .. }))), "{equal:?}");
+    }
+    // And too few are told so at once.
+    let error = Experiment::new(Settings::new(8, 1)).err().unwrap().to_string();
+    assert!(error.contains("8 shards") && error.contains("concluded"), "{error}");
 }
 
 #[test]
@@ -300,7 +315,7 @@ fn a_quiet_night_is_no_evidence() {
 
 #[test]
 fn one_treated_shard_that_is_stale_is_found() {
-    let settings = Settings { ramp: vec![0.01], ..Settings::new(SHARDS, 7) };
+    let settings = Settings { ramp: vec![0.01, 0.5], step: u64::MAX, ..Settings::new(SHARDS, 7) };
     let mut host = Host::with(Treated { stale: 0.5, ..Treated::default() }, settings);
     let events = host.run(200);
     assert!(
