@@ -7,6 +7,8 @@ use super::normal::{student_quantile, upper_quantile};
 const MOST: usize = 512;
 /// Merged slices below which no more are merged.
 const LEAST_MERGED: usize = 10;
+/// Slices that half of them must be.
+const LEAST_HALF: usize = 8;
 /// Slices are merged until their lag-1 autocorrelation is below this.
 const WHITE: f64 = 0.1;
 
@@ -57,6 +59,12 @@ impl Slices {
     /// The sums over all slices.
     pub(crate) fn total(&self) -> [ByArm; 3] {
         merged(&self.sums)
+    }
+
+    /// The later half of them, once that is enough to be looked at alone.
+    pub(crate) fn later_half(&self) -> Option<Self> {
+        let later = &self.sums[self.sums.len() / 2..];
+        (later.len() >= LEAST_HALF).then(|| Self { sums: later.to_vec(), ..*self })
     }
 
     /// Merges slices until they are nearly uncorrelated. `weighting` is its place among all.

@@ -16,6 +16,8 @@ const LEAST_TIMES: u64 = 100;
 /// Of fewer slices hardly anything is known of how they follow from one another: a guardrail must be this much surer then.
 const FEW_SLICES: usize = 20;
 const STRICTER: f64 = 5.0;
+/// And where it looks at the later half of them.
+const LATER: f64 = 20.0;
 
 /// The evidence under one assignment. Assignments never change within a trial.
 #[derive(Clone, Debug)]
@@ -214,12 +216,17 @@ impl Trial {
     /// What the treated shards gain at most on their own traffic, surely at level 1 − `alpha` at all times: other shards are not spoken of, so that
     /// a few shards tell as soon as many.
     pub(crate) fn own_gain_at_most(&self, alpha: f64, horizon: u64) -> f64 {
-        let settled = self.slices.settle_own().cautious();
-        // What harms much is sure of little evidence at any level.
-        let alpha = if settled.slices < FEW_SLICES { alpha / STRICTER } else { alpha };
-        // One-sided: each tail of the interval has half.
-        let half = half_width(settled, self.by_sample(self.by_ghosts()), 2.0 * alpha, horizon);
-        self.slices.total()[0].own_effect() + half
+        let sample = self.by_sample(self.by_ghosts());
+        let at_most = |slices: &Slices, alpha: f64| {
+            let settled = slices.settle_own().cautious();
+            // What harms much is sure of little evidence at any level.
+            let alpha = if settled.slices < FEW_SLICES { alpha / STRICTER } else { alpha };
+            // One-sided: each tail of the interval has half.
+            slices.total()[0].own_effect() + half_width(settled, sample, 2.0 * alpha, horizon)
+        };
+        let whole = at_most(&self.slices, alpha);
+        // Harm grows as a cache fills, and what was before it makes the slices differ: the later half of them may be surer than all.
+        self.slices.later_half().map_or(whole, |later| whole.min(at_most(&later, alpha / LATER)))
     }
 
     /// The gain of an arm's sampled keys outside the head, by shard.
