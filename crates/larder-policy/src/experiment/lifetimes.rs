@@ -23,8 +23,8 @@ impl Trial {
         if slices < LEAST_SLICES || !slices.is_power_of_two() || !self.refuse_arms(before).is_empty() {
             return None;
         }
-        // Half of it for either way to be wrong.
-        let alpha = spent(alpha, LEAST_SLICES, slices) / 2.0;
+        // A third for each claim that may be wrong: the control is stale, loads are fewer, loads are more. Who is stale passes as fresh with a third, too.
+        let alpha = spent(alpha, LEAST_SLICES, slices) / 3.0;
         let [ours, control] = [Arm::Treatment, Arm::Control].map(|arm| self.stale_share(arm, alpha));
         let (ours, control) = (ours?, control?);
         if ours.interval.high > most {
