@@ -130,6 +130,7 @@ struct Standing {
     gain: f64,
     anytime: [f64; 2],
     truth: f64,
+    looks: u64,
     first_missed: Option<u64>,
     refusals: Vec<String>,
 }
@@ -285,22 +286,25 @@ fn standing_controls(larder: &Larder<'_>, page: &mut String) -> Result<()> {
     page.push_str(
         "\n## Standing controls\n\nIn a service a policy that learns is on everywhere, and only ghosts of its control say what it gains (`--standing`). How often \
          that interval holds the truth, both policies replayed with all shards: at the end, and at every look of up to 180 at which something \
-         might have been said; 95 % are meant, and in brackets is where the share lies with 95 % after so many runs (Wilson 1927).\n\n\
-         | workload | policy, control | runs | truth, mean | off by, mean | width, mean | covered at the end | covered at every look | refused |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|\n",
+         might have been said; 95 % are meant, and in brackets is where the share lies with 95 % after so many runs (Wilson 1927). \
+         Covered at every look is of the runs that had such a look: silent are those that had none. Refused: at the end nothing would have been said.\n\n\
+         | workload | policy, control | runs | truth, mean | off by, mean | width, mean | covered at the end | covered at every look | silent | refused |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for &(workload, arms, seeds) in STANDING {
         let records: Vec<Standing> = larder.repeat(workload, &[arms, "--standing"], seeds)?;
         let mean = |of: fn(&Standing) -> f64| records.iter().map(of).sum::<f64>() / records.len().max(1) as f64;
+        let (spoke, silent): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.looks > 0);
         let _ = writeln!(
             page,
-            "| {} | {arms} | {seeds} | {} | {:.2} | {:.2} | {} | {} | {} |",
+            "| {} | {arms} | {seeds} | {} | {:.2} | {:.2} | {} | {} | {} | {} |",
             workload.name,
             points(mean(|record| record.truth)),
             mean(|record| (record.gain - record.truth).abs()) * 100.0,
             mean(|record| record.anytime[1] - record.anytime[0]) * 100.0,
             share_within(&records, |record| !excludes(record.anytime, record.truth)),
-            share_within(&records, |record| record.first_missed.is_none()),
+            share_within(&spoke, |record| record.first_missed.is_none()),
+            silent.len(),
             share(&records, |record| !record.refusals.is_empty()),
         );
     }
@@ -339,9 +343,12 @@ fn share<T>(records: &[T], of: impl Fn(&T) -> bool) -> String {
     format!("{:.1} %", count as f64 * 100.0 / records.len().max(1) as f64)
 }
 
-/// A share with Wilson's interval of 95 %.
+/// A share with Wilson's interval of 95 %; nothing where there are no runs.
 fn share_within<T>(records: &[T], of: impl Fn(&T) -> bool) -> String {
-    let (runs, z2) = (records.len().max(1) as f64, 1.96f64.powi(2));
+    if records.is_empty() {
+        return "–".to_owned();
+    }
+    let (runs, z2) = (records.len() as f64, 1.96f64.powi(2));
     let share = records.iter().filter(|record| of(record)).count() as f64 / runs;
     let middle = share + z2 / (2.0 * runs);
     let half = (z2 * (share * (1.0 - share) / runs + z2 / (4.0 * runs * runs))).sqrt();

@@ -35,6 +35,8 @@ pub struct StandingRecord {
     pub anytime: [f64; 2],
     /// The truth: the control with all shards, on the same accesses.
     pub truth: f64,
+    /// Looks at which something might be concluded.
+    pub looks: u64,
     /// The slice that counts after which the interval did not hold the truth so far for the first time, looked at in each where something might
     /// be concluded.
     pub first_missed: Option<u64>,
@@ -96,6 +98,7 @@ impl ArmsRun {
             gain: 0.0,
             anytime: [0.0; 2],
             truth: 0.0,
+            looks: 0,
             first_missed: None,
             refusals: Vec::new(),
         };
@@ -152,8 +155,11 @@ impl StandingRecord {
         self.anytime = [gain.anytime.low, gain.anytime.high];
         self.truth = (sum(|truth| truth.treatment) - sum(|truth| truth.control)) / accesses;
         let misses = self.truth < gain.anytime.low || self.truth > gain.anytime.high;
-        if misses && refusals.is_empty() && self.first_missed.is_none() {
-            self.first_missed = Some(gain.counted);
+        if refusals.is_empty() {
+            self.looks += 1;
+            if misses {
+                self.first_missed.get_or_insert(gain.counted);
+            }
         }
         self.refusals = refusals.iter().map(ToString::to_string).collect();
     }
@@ -192,6 +198,8 @@ mod tests {
     fn intervals_hold_the_truth_at_every_look() {
         for (arms, runs) in [(["lru", "lru"], 40), (["s3fifo", "lru"], 20), (["lru", "s3fifo"], 20)] {
             let records: Vec<_> = (0..runs).map(|seed| stand(arms, seed)).collect();
+            // A run that never said anything would cover everything.
+            assert!(records.iter().all(|record| record.looks > 0), "{arms:?}");
             let is_missed = |record: &&StandingRecord| record.first_missed.is_some();
             let missed = records.iter().filter(is_missed).count();
             // Of 40, 5 % are 2; three standard deviations are 4.
