@@ -158,7 +158,8 @@ async fn with_slow_loads(policy: &str) -> ControlReport {
     let mut service = Service::new(Control::beside("lru"), |builder| builder.policy(policy));
     let under_way = Arc::new(Mutex::new(VecDeque::<(u32, oneshot::Sender<()>)>::new()));
     for now in 0..160_000 {
-        while let Some((_, answer)) = under_way.lock().pop_front_if(|(due, _)| *due <= now) {
+        let next = || under_way.lock().pop_front_if(|(due, _)| *due <= now);
+        while let Some((_, answer)) = next() {
             answer.send(()).unwrap();
             tokio::task::yield_now().await;
         }
