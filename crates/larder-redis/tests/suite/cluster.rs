@@ -78,6 +78,8 @@ async fn a_listener_on_a_node_that_was_taken_out_finds_another() {
     let quiet = store.state().losses;
     sleep(Duration::from_secs(3)).await;
     assert_eq!(store.state().losses, quiet, "the cluster carries signs from node to node");
+    let clocks = cluster.nodes.iter().filter(|node| node.calls("time") > 0).count();
+    assert_eq!(clocks, 1, "all processes go by the clock of one node");
     cluster.forget(3);
     eventually("it listens elsewhere", PATIENCE, async || {
         out.listeners(&channel) == 0 && other.listeners(&channel) == 1 && store.state().listening
