@@ -1,6 +1,6 @@
 //! Many keys in one go: one look each, one question to the remote tier, one call of the loader.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -11,7 +11,7 @@ use crate::cache::Inner;
 use crate::fetched::{Fetched, Found, Tier};
 use crate::flight::Flight;
 use crate::key::Key;
-use crate::load::{Offer, Target, tier_of};
+use crate::load::{Landing, Offer, Target, tier_of};
 use crate::remote::Name;
 use crate::shared::Seen;
 use crate::store::Step;
@@ -28,6 +28,8 @@ struct Awaited<K, V> {
     hash: KeyHash,
     timer: Timer,
     flight: Arc<Flight<K, V>>,
+    /// Whether it is loaded here.
+    leads: bool,
     stale: Option<Found<Option<V>>>,
 }
 
@@ -41,8 +43,26 @@ where
         keys: Vec<K>,
         load: BulkLoad<K, V>,
     ) -> Result<HashMap<K, V>, Error> {
+        let mut answers = HashMap::with_capacity(keys.len());
+        let mut keys = self.hashed(keys)?;
+        let mut load = Some(load);
+        while !keys.is_empty() {
+            let (awaited, led) = self.look_up(keys, &mut answers);
+            if let Some(load) = load.take_if(|_| !led.is_empty()) {
+                self.depart_many(led, load);
+            }
+            keys = self.gather(awaited, load.is_some(), &mut answers).await?;
+        }
+        Ok(answers)
+    }
+
+    /// Each key once, with its hash. Two looks at a key, with an invalidation between them, would open two loads of it.
+    fn hashed(&self, keys: Vec<K>) -> Result<Vec<(K, KeyHash)>, Error> {
+        let mut known = HashSet::with_capacity_and_hasher(keys.len(), ahash::RandomState::new());
+        let are_first: Vec<bool> = keys.iter().map(|key| known.insert(key)).collect();
+        let keys = keys.into_iter().zip(are_first).filter(|(_, is_first)| *is_first);
         // Before any load is opened, which has to be begun and ended then.
-        let hashed = keys.into_iter().map(|key| {
+        keys.map(|(key, _)| {
             let hash = match self.shared {
                 Some(_) => {
                     let text = key.text();
@@ -52,46 +72,64 @@ where
                 None => self.store.hasher.hash(&key),
             };
             Ok((key, hash))
-        });
-        let keys: Vec<_> = hashed.collect::<Result<_, Error>>()?;
-        let mut answers = HashMap::with_capacity(keys.len());
-        let mut awaited = Vec::new();
-        let mut led = Vec::new();
+        })
+        .collect()
+    }
+
+    /// Answers what memory can answer; the others are to be waited for, and some of them to be loaded. These are landings at once: the user's
+    /// code may panic on the way.
+    #[expect(clippy::type_complexity, reason = "two lists")]
+    fn look_up(
+        self: &Arc<Self>,
+        keys: Vec<(K, KeyHash)>,
+        answers: &mut HashMap<K, V>,
+    ) -> (Vec<Awaited<K, V>>, Vec<Landing<K, V>>) {
+        let (mut awaited, mut led) = (Vec::new(), Vec::new());
         for (key, hash) in keys {
-            if answers.contains_key(&key) {
-                continue;
-            }
             match self.store.step(&key, hash, true) {
                 Step::Serve(found) => answers.extend(found.value.map(|value| (key, value))),
                 Step::Renew(found, renewal) => {
-                    led.extend(renewal.map(|(flight, audit)| Target { hash, flight, audit }));
+                    led.extend(renewal.map(|(flight, audit)| self.landing(Target { hash, flight, audit })));
                     answers.extend(found.value.map(|value| (key, value)));
                 }
                 Step::Wait { timer, flight, leads, stale } => {
                     if leads {
-                        led.push(Target { hash, flight: flight.clone(), audit: None });
+                        led.push(self.landing(Target { hash, flight: flight.clone(), audit: None }));
                     }
-                    awaited.push(Awaited { hash, timer, flight, stale });
+                    awaited.push(Awaited { hash, timer, flight, leads, stale });
                 }
                 // Another key of the same hash is being loaded; so few that one after the other will do.
                 Step::Nothing => {
                     let flight = Flight::for_miss(key, 0, true);
-                    led.push(Target { hash, flight: flight.clone(), audit: None });
-                    awaited.push(Awaited { hash, timer: Timer::start(&self.store.clock), flight, stale: None });
+                    led.push(self.landing(Target { hash, flight: flight.clone(), audit: None }));
+                    let timer = Timer::start(&self.store.clock);
+                    awaited.push(Awaited { hash, timer, flight, leads: true, stale: None });
                 }
             }
         }
-        if !led.is_empty() {
-            self.depart_many(led, load);
-        }
-        let began = Instant::now();
+        (awaited, led)
+    }
+
+    /// Waits for the answers. What comes back is to be looked up again: others led its load, and it panicked, which is nothing to who can
+    /// load it.
+    async fn gather(
+        &self,
+        awaited: Vec<Awaited<K, V>>,
+        may_load: bool,
+        answers: &mut HashMap<K, V>,
+    ) -> Result<Vec<(K, KeyHash)>, Error> {
+        let (began, mut again) = (Instant::now(), Vec::new());
         // What is led here lands in turn: who waits for the last is woken once.
-        for Awaited { hash, timer, flight, stale } in awaited.into_iter().rev() {
+        for Awaited { hash, timer, flight, leads, stale } in awaited.into_iter().rev() {
             let until = began + self.store.rules.patience(stale.is_some());
             let answer = timeout_at(until, flight.answer()).await;
             self.store.waited(hash, timer, answer.as_ref().map_or(Tier::Origin, tier_of));
             let found = match (answer, stale) {
                 (Ok(Ok(found)), _) => found,
+                (Ok(Err(error)), _) if error.kind() == ErrorKind::Panicked && may_load && !leads => {
+                    again.push((flight.key.clone(), hash));
+                    continue;
+                }
                 (_, Some(found)) => {
                     self.store.count(hash, |counts| counts.stale += 1);
                     found
@@ -101,16 +139,15 @@ where
             };
             answers.extend(found.value.map(|value| (flight.key.clone(), value)));
         }
-        Ok(answers)
+        Ok(again)
     }
 
-    fn depart_many(self: &Arc<Self>, targets: Vec<Target<K, V>>, load: BulkLoad<K, V>) {
+    fn depart_many(self: &Arc<Self>, landings: Vec<Landing<K, V>>, load: BulkLoad<K, V>) {
         let inner = self.clone();
         let names = match &self.shared {
-            Some(shared) => shared.names(targets.iter().map(|target| target.flight.key.text())),
+            Some(shared) => shared.names(landings.iter().map(|landing| landing.target.flight.key.text())),
             None => Vec::new(),
         };
-        let landings: Vec<_> = targets.into_iter().map(|target| self.landing(target)).collect();
         self.runtime.spawn(async move {
             let mut waiting = Vec::new();
             let mut seen = inner.ask_remote(names).await.into_iter();

@@ -212,6 +212,30 @@ async fn a_write_that_nobody_knows_the_end_of_leaves_no_old_value_here_or_elsewh
     assert_eq!(there.get_with("k", origin()).await.unwrap(), 0);
 }
 
+/// A value whose clones panic when they are told to.
+struct Fragile(Arc<AtomicBool>);
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(!self.0.load(Ordering::SeqCst), "as told");
+        Self(self.0.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_amid_many_keys_leaves_no_load_behind() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let cache = Cache::<u64, Fragile>::builder().capacity(10).build().unwrap();
+    cache.insert(2, Fragile(panics.clone())).await.unwrap();
+    panics.store(true, Ordering::SeqCst);
+    let load = async |_: Vec<u64>| Ok::<HashMap<u64, Fragile>, Infallible>(HashMap::new());
+    let many = std::panic::AssertUnwindSafe(cache.get_many_with([1, 2], load)).catch_unwind().await;
+    assert!(many.is_err());
+    panics.store(false, Ordering::SeqCst);
+    let value = Fragile(panics);
+    cache.get_with(&1, || async { Ok::<_, Infallible>(value) }).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_stale_keys_wait_once_for_an_origin_that_hangs() {
     let clock = Clock::manual(Time(1_795_000_000_000_000));

@@ -133,6 +133,7 @@ async fn many_keys_are_loaded_by_one_call() {
     // That there is no 4 is remembered as well.
     assert_eq!(cache.get_many_with([4, 3], load).await.unwrap().len(), 1);
     assert_eq!(*calls.lock(), [vec![1, 3, 4]]);
+    assert_eq!(cache.stats().counts.coalesced, 0, "a key that is named twice is looked up once");
 }
 
 #[tokio::test]
@@ -203,12 +204,18 @@ async fn when_a_load_panics_the_next_who_waits_loads() {
         let cache = cache.clone();
         async move { cache.get_with(&1, || async { Ok::<_, Infallible>("second".to_owned()) }).await }
     });
+    let waits_with_others = tokio::spawn({
+        let cache = cache.clone();
+        let load = async |_| Ok::<_, Infallible>(HashMap::from([(1, "second".to_owned())]));
+        async move { cache.get_many_with([1], load).await }
+    });
     settle().await;
     go.notify_one();
     settle().await;
     go.notify_one();
     assert_eq!(panics.await.unwrap().unwrap_err().kind(), ErrorKind::Panicked);
     assert_eq!(waits.await.unwrap().unwrap(), "second");
+    assert_eq!(waits_with_others.await.unwrap().unwrap(), HashMap::from([(1, "second".to_owned())]));
     assert_eq!(cache.local(&1).as_deref(), Some("second"));
     cache.validate();
 }
