@@ -21,6 +21,7 @@ impl Folder {
     /// `Storage`: it cannot be made or opened, or another process has it.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let failed = |error| storage(path, error);
+        let holders = holders(path);
         fs::create_dir_all(path).map_err(failed)?;
         let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
@@ -31,8 +32,8 @@ impl Folder {
             TryLockError::Error(error) => storage(path, error),
         })?;
         let folder = Self { path: path.to_owned(), handle: File::open(path).map_err(failed)?, _lock: lock };
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        for holder in &holders {
+            File::open(holder).and_then(|holder| holder.sync_all()).map_err(|error| storage(holder, error))?;
         }
         for leftover in folder.names()?.iter().filter(|name| name.ends_with(".new")) {
             fs::remove_file(folder.path(leftover)).map_err(failed)?;
@@ -75,6 +76,15 @@ impl Folder {
     }
 }
 
+/// The folders to be synced when `path` is there, lest a power cut takes it: the one it lies in, and those in which folders on the way to
+/// it are still to be made.
+fn holders(path: &Path) -> Vec<&Path> {
+    let steps = || path.ancestors().filter(|step| !step.as_os_str().is_empty());
+    let missing = steps().take_while(|step| !step.exists()).count();
+    let holders = steps().take(missing.max(1)).filter_map(Path::parent);
+    holders.map(|holder| if holder.as_os_str().is_empty() { Path::new(".") } else { holder }).collect()
+}
+
 /// The names of a folder's files, in order.
 pub(super) fn names(path: &Path) -> Result<Vec<String>, Error> {
     let failed = |error| storage(path, error);
@@ -89,4 +99,20 @@ pub(super) fn names(path: &Path) -> Result<Vec<String>, Error> {
 /// The error of a disk, with the file it is about.
 pub(super) fn storage(path: &Path, error: io::Error) -> Error {
     Error::caused(ErrorKind::Storage, format!("{}: {error}", path.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_that_gets_a_new_one_is_synced() {
+        let root = tempfile::tempdir().unwrap();
+        let [a, b, c] = ["a", "a/b", "a/b/c"].map(|path| root.path().join(path));
+        assert_eq!(holders(&c), [&b, &a, root.path()]);
+        Folder::open(&c).unwrap();
+        assert_eq!(holders(&c), [&b], "a start before may have been cut off");
+        assert_eq!(holders(Path::new("no-such-folder")), [Path::new(".")]);
+        assert_eq!(holders(Path::new("/")), [Path::new(""); 0]);
+    }
 }
