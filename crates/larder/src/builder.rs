@@ -442,7 +442,8 @@ where
             segment
         });
         let built_at = self.clock.now();
-        let hasher = KeyHasher::new(self.seed, self.remote.is_some());
+        let is_named = self.remote.is_some() || matches!(self.writes, Writes::Behind(_));
+        let hasher = KeyHasher::new(self.seed, is_named);
         let store = Store::new(segments, hasher, self.clock, self.rules, self.weigher, self.digest, self.recorder)
             .judged(judge);
         let runtime = Home::find()?;
@@ -464,9 +465,6 @@ where
             }),
             None => None,
         };
-        if let Some(shared) = &shared {
-            self.writes.tell_again(&shared.tier, &namespace);
-        }
         let sharing = self.models.map(|models| Exchange::new(models, self.sharing, &namespace)).transpose()?;
         let patience = store.rules.hard_timeout.min(store.rules.load_timeout);
         let limits = Limits::new(self.loads, self.load_limit, patience);
@@ -490,6 +488,7 @@ where
             weigh: capacity.weigh,
             built_at,
         });
+        crate::writes::heed(&inner);
         crate::upkeep::start(&inner, TICK);
         Ok(Cache { inner })
     }

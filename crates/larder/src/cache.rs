@@ -11,8 +11,9 @@ use std::time::Duration;
 use larder_policy::experiment::Event;
 use larder_policy::{Time, Weigh};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use crate::behind::CLOSING;
 use crate::builder::Builder;
 use crate::bulk::Loaded;
 use crate::codec::Codec;
@@ -220,6 +221,11 @@ where
     /// As there.
     pub async fn insert_with(&self, key: K, value: V, options: Options) -> Result<(), Error> {
         self.open()?;
+        self.keep(key, value, options).await
+    }
+
+    /// Keeps what was written, whether or not the cache is closed by now.
+    pub(crate) async fn keep(&self, key: K, value: V, options: Options) -> Result<(), Error> {
         let inner = &*self.inner;
         let hash = inner.store.hasher.hash(&key);
         let Some(shared) = &inner.shared else {
@@ -389,7 +395,11 @@ where
         self.inner.is_closed.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + within.min(bounds::FOR_EVER);
         let written = match &self.inner.writes {
-            Writes::Behind(log) => log.shutdown(within).await.is_ok_and(|left| left == 0),
+            Writes::Behind(log) => {
+                // What the sink gets until then, so that there is time left to close the log.
+                let for_sink = within.saturating_sub(CLOSING.min(within / 2));
+                timeout_at(deadline, log.shutdown(for_sink)).await.is_ok_and(|left| left.is_ok_and(|left| left == 0))
+            }
             Writes::Through(_) | Writes::Nowhere => true,
         };
         let sent = match &self.inner.shared {

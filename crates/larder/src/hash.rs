@@ -13,7 +13,7 @@ pub(crate) struct KeyHasher {
     secret: ahash::RandomState,
     /// For labels, which are shown: whoever knew the hashes themselves might flood a table.
     shown: siphasher::sip::SipHasher24,
-    /// Where other processes name keys by their texts, these are what is hashed.
+    /// Where other processes or a write-behind log name keys by their texts, these are what is hashed.
     by_text: bool,
 }
 

@@ -455,13 +455,13 @@ where
         segment.forget(hash, now, |own| own.borrow() == key)
     }
 
-    /// Another process says so, and names the key by its text.
-    pub(crate) fn forget_text(&self, text: &str) {
+    /// Somebody says so who names the key by its text; `count` says who.
+    pub(crate) fn forget_text(&self, text: &str, count: impl FnOnce(&mut Counts)) {
         let hash = self.hasher.hash_text(text);
         let now = self.clock.now();
         self.floors.raise(hash, now);
         let mut segment = self.segment(hash);
-        segment.counts.heard += 1;
+        count(&mut segment.counts);
         let value = segment.forget(hash, now, |own| own.text() == text);
         drop(segment);
         drop(value);

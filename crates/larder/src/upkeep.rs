@@ -104,7 +104,7 @@ where
         let Some(inner) = inner.upgrade() else { return };
         let Some(shared) = &inner.shared else { return };
         match Heard::of(&message, &shared.namespace) {
-            Heard::Key(text) => inner.store.forget_text(text),
+            Heard::Key(text) => inner.store.forget_text(text, |counts| counts.heard += 1),
             Heard::Tag(tag) => inner.store.remove_tag(&tag.into()),
             Heard::Clear => {
                 inner.store.clear();

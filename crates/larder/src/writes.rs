@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::ready;
 use larder_policy::KeyHash;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::behind::{Behind, Sink, Write};
+use crate::behind::{Behind, Hearer, News, Sink, Write};
 use crate::cache::{Cache, Inner};
 use crate::fetched::{Fetched, Options};
 use crate::key::Key;
-use crate::remote::{Invalidation, Name, Tier, names};
+use crate::remote::{Invalidation, Name, names};
 use crate::{Error, ErrorKind};
 
 /// Where writes go.
@@ -26,30 +27,50 @@ pub(crate) enum Writes {
 }
 
 impl Writes {
-    /// Until the sink has a write, other processes may load what the origin had before it and keep that in the remote tier: once it has, they are
-    /// told again. Of values this is only done where what was written to the tier itself may be gone by now.
-    pub(crate) fn tell_again(&self, tier: &Arc<Tier>, namespace: &str) {
-        let Self::Behind(log) = self else { return };
-        let (tier, namespace) = (Arc::downgrade(tier), namespace.to_owned());
-        log.tell(Arc::new(move |writes: &[Write], waited_long: bool| {
-            let own = writes.iter().filter(|write| names::namespace(&write.name) == namespace);
-            let outdated = own.filter(|write| waited_long || write.value.is_none());
-            let all: Vec<_> = outdated.map(|write| Invalidation::Key(write.name.clone())).collect();
-            let tier = tier.upgrade();
-            async move {
-                let Some(tier) = tier else { return };
-                for some in all.chunks(AT_ONCE) {
-                    // What cannot be told now is remembered and told later.
-                    let _ = tier.invalidate(some).await;
-                }
-            }
-            .boxed()
-        }));
+    /// How many writes the log's sink has refused.
+    fn refusals(&self) -> u64 {
+        match self {
+            Self::Behind(log) => log.refusals(),
+            Self::Through(_) | Self::Nowhere => 0,
+        }
     }
 }
 
-/// How many keys are told of in one call.
-const AT_ONCE: usize = 64;
+/// Sees to it that the other processes, and this one, do not keep what the log's sink has made untrue or refused.
+pub(crate) fn heed<K, V>(inner: &Arc<Inner<K, V>>)
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    let Writes::Behind(log) = &inner.writes else { return };
+    let hears = Arc::downgrade(inner);
+    let hearer: Hearer = Arc::new(move |news: &News| {
+        let Some(inner) = hears.upgrade() else { return ready(()).boxed() };
+        let own = |name: &&Name| names::namespace(name) == inner.namespace;
+        for name in news.refused.iter().filter(own) {
+            let text = name.get(inner.namespace.len() + 1..).unwrap_or_default();
+            inner.store.forget_text(text, |counts| counts.removals += 1);
+        }
+        let all = news.outdated.iter().chain(&news.refused).filter(own);
+        let all: Vec<_> = all.map(|name| Invalidation::Key(name.clone())).collect();
+        // Not the cache itself: its end is not put off.
+        let tier = inner.shared.as_ref().map(|shared| shared.tier.clone()).filter(|_| !all.is_empty());
+        async move {
+            if let Some(tier) = tier {
+                // What cannot be told now is remembered and told later.
+                let _ = tier.invalidate(&all).await;
+            }
+        }
+        .boxed()
+    });
+    let mut missed = log.tell(hearer);
+    // The first step is taken before anybody reads: what is told is a miss here from then on.
+    let _timers = inner.runtime.handle().enter();
+    if (&mut missed).now_or_never().is_none() {
+        inner.runtime.spawn(missed);
+    }
+}
+
 /// Lanes that keys are told apart by.
 const LANES: usize = 1024;
 
@@ -93,9 +114,14 @@ where
         let codec = self.inner.codec.as_ref().ok_or_else(nowhere)?;
         let bytes = codec.encode(&value)?;
         let _turn = self.inner.turns.take(self.inner.store.hasher.hash(&key)).await;
+        let refusals = self.inner.writes.refusals();
         let written = self.write(&key, Some(bytes)).await?;
-        let kept = self.insert_with(key.clone(), value, options).await;
-        written.settle();
+        // Even if the cache was closed meanwhile: it is written.
+        let kept = self.keep(key.clone(), value, options).await;
+        // If it was refused before it was kept, nobody would forget it any more.
+        if self.inner.writes.refusals() == refusals {
+            written.settle();
+        }
         match kept {
             // It is written; that the remote tier cannot hold it, which has only forgotten what it had, does not undo that.
             Err(error) if error.kind() == ErrorKind::Codec => {

@@ -11,12 +11,14 @@ use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::hearers::News;
 use super::pending::{Batch, Next};
 use super::writer::Command;
 use super::{Options, Shared, Sink, Write};
 use crate::{Error, ErrorKind};
 
-/// What was kept of a write elsewhere, besides the log, may be gone after this.
+/// What was kept of a write elsewhere, besides the log, may be gone after this. Until the sink has a write, other processes may load what
+/// the origin had before it and keep that: once it has, they are told again. Of values this is only done where they waited for longer.
 const LONG: Duration = Duration::from_secs(5);
 
 /// Whether the flusher goes on.
@@ -98,14 +100,18 @@ impl Flusher {
             }
         }
         self.park(&refused).await;
-        let hearers = self.shared.hearers.lock().clone();
-        for hearer in hearers {
-            hearer(&batch.writes, batch.waited() > LONG).await;
-        }
         let counters = &self.shared.counters;
+        // Before anybody is told: who keeps what it wrote looks here afterwards.
+        counters.dead.fetch_add(refused.len() as u64, Relaxed);
+        let waited_long = batch.waited(LONG);
+        let outdated = batch.writes.iter().filter(|write| waited_long || write.value.is_none());
+        let news = News {
+            outdated: outdated.map(|write| write.name.clone()).collect(),
+            refused: refused.iter().map(|(write, _)| write.name.clone()).collect(),
+        };
+        self.shared.hearers.tell(&news, batch.recovered()).await;
         counters.flushed.fetch_add((batch.writes.len() - refused.len()) as u64, Relaxed);
         counters.coalesced.fetch_add(batch.coalesced(), Relaxed);
-        counters.dead.fetch_add(refused.len() as u64, Relaxed);
         // Fails only if the thread is gone; then the sink is offered the batch again, which does no harm.
         let _ = self.log.send(Command::Acknowledge(batch.last()));
         self.shared.pending.done(batch);

@@ -61,6 +61,7 @@ mod folder;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod gate;
+mod hearers;
 mod identity;
 mod log;
 mod options;
@@ -75,6 +76,7 @@ mod tests;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -87,6 +89,8 @@ pub use self::stats::Stats;
 
 use self::flusher::{Flusher, Stop};
 use self::gate::{Gate, closed};
+use self::hearers::Hearers;
+pub(crate) use self::hearers::{Hearer, News};
 use self::log::Log;
 use self::pending::{Entry, Pending};
 use self::recover::Recovered;
@@ -94,11 +98,10 @@ use self::stats::Counters;
 use self::writer::{Append, Command, Writer};
 use crate::bounds::FOR_EVER;
 use crate::remote::Name;
-use crate::sync::Mutex;
 use crate::{Error, ErrorKind};
 
 /// How long the last checkpoint may take after a shutdown's deadline.
-const CLOSING: Duration = Duration::from_secs(1);
+pub(crate) const CLOSING: Duration = Duration::from_secs(1);
 
 /// One write, as the sink gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,12 +154,8 @@ struct Handle {
 struct Shared {
     pending: Pending,
     counters: Counters,
-    /// Who is to hear of writes that the sink has got, before the log answers for their keys no more.
-    hearers: Mutex<Vec<Hearer>>,
+    hearers: Hearers,
 }
-
-/// Told of writes, and whether one of them waited for long.
-type Hearer = Arc<dyn Fn(&[Write], bool) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Behind {
     /// Opens the log in `folder`, or makes one, and begins to give the sink what is in it. Needs a tokio runtime with its timer.
@@ -176,7 +175,7 @@ impl Behind {
         let shared = Arc::new(Shared {
             pending: Pending::default(),
             counters: Counters::new(&recovered),
-            hearers: Mutex::default(),
+            hearers: Hearers::default(),
         });
         shared.pending.push(entries(recovered, &gate), log.durable());
 
@@ -216,9 +215,14 @@ impl Behind {
         self.0.shared.pending.latest(name)
     }
 
-    /// From now on `hearer` is told of what the sink has got.
-    pub(crate) fn tell(&self, hearer: Hearer) {
-        self.0.shared.hearers.lock().push(hearer);
+    /// From now on `hearer` is told what becomes of writes. What comes back is to be run: it tells what it missed since the log was opened.
+    pub(crate) fn tell(&self, hearer: Hearer) -> BoxFuture<'static, ()> {
+        self.0.shared.hearers.add(hearer)
+    }
+
+    /// How many writes the sink has refused; counted before anybody is told.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.0.shared.counters.dead.load(Ordering::Relaxed)
     }
 
     /// What has been done so far, and what is outstanding.
@@ -284,6 +288,6 @@ fn entries(recovered: Recovered, gate: &Arc<Gate>) -> impl Iterator<Item = Entry
     let since = Instant::now();
     recovered.writes.into_iter().map(move |write| {
         let bytes = record::length(write.name.len(), write.value.as_ref().map_or(0, Bytes::len));
-        Entry { write, bytes, since, _room: gate.admit(bytes) }
+        Entry { write, bytes, since, is_recovered: true, _room: gate.admit(bytes) }
     })
 }

@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) write: Write,
     pub(super) bytes: usize,
     pub(super) since: Instant,
+    /// An earlier process left it: nobody knows for how long it has waited.
+    pub(super) is_recovered: bool,
     /// Given back with the entry.
     pub(super) _room: Room,
 }
@@ -156,9 +158,14 @@ impl Batch {
         self.entries.last().map_or(0, |entry| entry.write.sequence)
     }
 
-    /// For how long the first has waited.
-    pub(super) fn waited(&self) -> Duration {
-        self.entries.first().map_or(Duration::ZERO, |entry| entry.since.elapsed())
+    /// Whether the first has waited for longer than `long`, or may have.
+    pub(super) fn waited(&self, long: Duration) -> bool {
+        self.entries.first().is_some_and(|entry| entry.is_recovered || entry.since.elapsed() > long)
+    }
+
+    /// The names of what an earlier process left.
+    pub(super) fn recovered(&self) -> impl Iterator<Item = Name> {
+        self.entries.iter().filter(|entry| entry.is_recovered).map(|entry| entry.write.name.clone())
     }
 
     /// Writes of which a later one in the batch makes another call needless.

@@ -143,7 +143,7 @@ impl Writer {
             let bytes = append.bytes();
             let Append { name, value, room, reply } = append;
             replies.push((sequence, reply));
-            Entry { write: Write { sequence, name, value }, bytes, since, _room: room }
+            Entry { write: Write { sequence, name, value }, bytes, since, is_recovered: false, _room: room }
         });
         self.shared.pending.push(entries, self.log.durable());
         for (sequence, reply) in replies {

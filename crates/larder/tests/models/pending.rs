@@ -50,7 +50,7 @@ impl Log {
         let sequence = *log;
         let value = Some(Bytes::copy_from_slice(&sequence.to_le_bytes()));
         let write = Write { sequence, name: name.into(), value };
-        let entry = Entry { write, bytes: 1, since: std::time::Instant::now(), _room: room };
+        let entry = Entry { write, bytes: 1, since: std::time::Instant::now(), is_recovered: false, _room: room };
         if self.fault == Fault::NotTold && sequence == 1 {
             // On the way to the sink, and looked up by nobody.
             self.sink.lock().insert(name.to_owned(), 0);

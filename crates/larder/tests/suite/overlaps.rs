@@ -212,6 +212,27 @@ async fn a_write_that_nobody_knows_the_end_of_leaves_no_old_value_here_or_elsewh
     assert_eq!(there.get_with("k", origin()).await.unwrap(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_written_while_the_cache_closes_is_kept_here_and_elsewhere() {
+    let (store, sink) = (Arc::new(InProcess::new(1 << 20)), Late::default());
+    let process = || shared(&Arc::new(InProcess::clone(&store))).write_through(sink.clone()).build().unwrap();
+    let (here, there) = (process(), process());
+    let put = |value| {
+        let here = here.clone();
+        async move { here.put("k".to_owned(), value).await }
+    };
+    put(1).await.unwrap();
+    let late = tokio::spawn(put(2));
+    sleep(SECOND / 2).await;
+    assert!(here.close(SECOND / 4).await);
+    late.await.unwrap().unwrap();
+    assert_eq!(put(3).await.unwrap_err().kind(), ErrorKind::Closed);
+    let unasked = || async { Err::<u64, _>(io::Error::other("the origin is not asked")) };
+    for cache in [&here, &there] {
+        assert_eq!(cache.get_with("k", unasked).await.unwrap(), 2);
+    }
+}
+
 /// A value whose clones panic when they are told to.
 struct Fragile(Arc<AtomicBool>);
 

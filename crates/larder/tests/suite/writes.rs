@@ -20,6 +20,8 @@ struct Database(Arc<Table>);
 struct Table {
     rows: Mutex<std::collections::BTreeMap<String, String>>,
     fails: AtomicBool,
+    /// What it is to be given it never takes.
+    refuses: AtomicBool,
 }
 
 impl Database {
@@ -37,6 +39,9 @@ impl Sink for Database {
         async move {
             if self.0.fails.load(Ordering::SeqCst) {
                 return Err(Error::new(ErrorKind::Sink, "the database is down"));
+            }
+            if self.0.refuses.load(Ordering::SeqCst) {
+                return Err(Error::new(ErrorKind::Codec, "against a rule"));
             }
             let mut rows = self.0.rows.lock();
             for Write { name, value, .. } in batch {
@@ -121,7 +126,7 @@ async fn a_write_behind_is_read_back_before_the_origin_has_it_and_survives_a_res
     assert_eq!(cache.get_with("7", old).await.unwrap_err().kind(), ErrorKind::NotFound);
     let load = |_| async { Ok::<_, Infallible>(std::collections::HashMap::<String, String>::new()) };
     assert_eq!(cache.get_many_with([text("1"), text("7")], load).await.unwrap().len(), 1);
-    assert!(!cache.close(Duration::from_millis(50)).await, "the sink takes nothing");
+    assert!(!cache.close(Duration::from_secs(1)).await, "the sink takes nothing");
     assert_eq!(cache.put(text("x"), text("y")).await.unwrap_err().kind(), ErrorKind::Closed);
     drop(cache);
     database.fail(false);
@@ -165,6 +170,108 @@ async fn what_is_deleted_behind_does_not_come_back_by_the_remote_tier() {
         let gone = cache.get_with("1", load(&database)).await;
         assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
     }
+}
+
+/// What others loaded while this process was down is from before the writes that it left: they are told, whether the sink gets these before
+/// the cache is there or after.
+#[tokio::test]
+async fn what_a_process_left_in_its_log_outdates_what_others_loaded_meanwhile() {
+    for is_first in [true, false] {
+        let (folder, database) = (tempfile::tempdir().unwrap(), Database::default());
+        let options = behind::Options { retry_first: Duration::from_millis(5), ..Default::default() };
+        let open = || Behind::open(folder.path(), options.clone(), Arc::new(database.clone()));
+        database.0.rows.lock().insert(text("users:1"), text("old"));
+        database.fail(true);
+        let before = builder().write_behind(open().await.unwrap()).build().unwrap();
+        before.put(text("1"), text("new")).await.unwrap();
+        assert!(!before.close(Duration::from_secs(1)).await);
+        drop(before);
+
+        let store = Arc::new(InProcess::new(1 << 20));
+        let there = builder().remote(Arc::new(InProcess::clone(&store)), codec::Plain).build().unwrap();
+        let load = |database: &Database| {
+            let row = database.row("users:1").unwrap();
+            move || async move { Ok::<_, Infallible>(row) }
+        };
+        assert_eq!(there.get_with("1", load(&database)).await.unwrap(), "old");
+        let log = open().await.unwrap();
+        let build = || builder().remote(store.clone(), codec::Plain).write_behind(log.clone()).build().unwrap();
+        let here = is_first.then(build);
+        database.fail(false);
+        let flushed = async {
+            while log.pending("users:1").is_some() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), flushed).await.unwrap();
+        let here = here.unwrap_or_else(build);
+        assert_eq!(here.get_with("1", load(&database)).await.unwrap(), "new", "{is_first}");
+        until_not(&there, "old").await;
+        assert_eq!(there.get_with("1", load(&database)).await.unwrap(), "new", "{is_first}");
+    }
+}
+
+/// Returns once the cache holds something else for `1`, of which word is on its way.
+async fn until_not(cache: &Cache<String, String>, value: &str) {
+    let wait = async {
+        while cache.local("1").is_some_and(|held| held == value) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_sink_refuses_is_forgotten_here_and_elsewhere() {
+    for is_shared in [true, false] {
+        let (folder, database) = (tempfile::tempdir().unwrap(), Database::default());
+        let options = behind::Options { retry_first: Duration::from_millis(5), ..Default::default() };
+        let log = Behind::open(folder.path(), options, Arc::new(database.clone())).await.unwrap();
+        let store = InProcess::new(1 << 20);
+        let process = || match is_shared {
+            true => builder().remote(store.clone(), codec::Plain),
+            false => builder(),
+        };
+        let (here, there) = (process().write_behind(log.clone()).build().unwrap(), process().build().unwrap());
+        let old = || async { Ok::<_, Infallible>(text("old")) };
+        database.fail(true);
+        here.put(text("1"), text("new")).await.unwrap();
+        assert_eq!(there.get_with("1", old).await.unwrap(), if is_shared { "new" } else { "old" });
+        database.0.refuses.store(true, Ordering::SeqCst);
+        database.fail(false);
+        let refused = async {
+            while log.pending("users:1").is_some() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
+        assert_eq!((log.stats().dead_lettered, here.local("1")), (1, None));
+        until_not(&there, "new").await;
+        for cache in [&here, &there] {
+            assert_eq!(cache.get_with("1", old).await.unwrap(), "old");
+        }
+    }
+}
+
+/// The clock stands still: time passes only where everybody waits.
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn closing_takes_no_longer_than_it_may_though_the_disk_hangs() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), Database::default());
+    let options = behind::Options { checkpoint_interval: Duration::from_secs(3600), ..Default::default() };
+    let log = Behind::open(folder.path(), options, Arc::new(database.clone())).await.unwrap();
+    let cache = builder().write_behind(log.clone()).build().unwrap();
+    // Who opens it to write waits for who reads it.
+    let checkpoint = folder.path().join("checkpoint.new");
+    assert!(std::process::Command::new("mkfifo").arg(&checkpoint).status().unwrap().success());
+    cache.put(text("1"), text("Ada")).await.unwrap();
+    while log.pending("users:1").is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (within, began) = (Duration::from_secs(5), tokio::time::Instant::now());
+    assert!(!cache.close(within).await);
+    assert!(began.elapsed() <= within + Duration::from_millis(1), "{:?}", began.elapsed());
+    drop(std::fs::File::open(&checkpoint));
 }
 
 /// A remote tier that keeps what it has whatever is written: a replica that lags.
