@@ -5,7 +5,8 @@
 //! magic 8 | version 4 | sequence 8 | crc 4
 //! ```
 
-use std::{fs, io};
+use std::fs;
+use std::io::{self, Write as _};
 
 use super::folder::{Folder, storage};
 use super::{OnDamage, options::way_out, record};
@@ -36,9 +37,18 @@ pub(super) fn read(folder: &Folder, on_damage: OnDamage) -> Result<u64, Error> {
     }
 }
 
-/// Stores it, durable.
+/// Stores it, durable. A full disk has no room for a new file, and without a checkpoint no finished segment could be deleted: it would stay
+/// full. There the old one is written over, which lies in one sector: a disk writes that in full or not at all.
 pub(super) fn write(folder: &Folder, sequence: u64) -> io::Result<()> {
-    folder.publish(NAME, &format(sequence)).map(drop)
+    let bytes = format(sequence);
+    match folder.publish(NAME, &bytes) {
+        Err(full) if matches!(full.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            let mut old = fs::File::options().write(true).open(folder.path(NAME)).map_err(|_| full)?;
+            old.write_all(&bytes)?;
+            old.sync_data()
+        }
+        published => published.map(drop),
+    }
 }
 
 fn format(sequence: u64) -> Vec<u8> {

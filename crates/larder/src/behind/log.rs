@@ -74,7 +74,9 @@ impl Log {
             buffer: Vec::new(),
         };
         log.acknowledge(acked);
-        log.tidy();
+        if let Err(error) = log.tidy() {
+            tracing::warn!(%error, "write-behind: a finished segment cannot be removed; tried again later");
+        }
         Ok((log, recovered))
     }
 
@@ -154,15 +156,14 @@ impl Log {
     /// Stores what the sink has, and deletes the segments that hold nothing else.
     ///
     /// # Errors
-    /// `Storage`: it is not stored; after a crash the sink would be offered more again.
+    /// `Storage`: it is not stored, and after a crash the sink would be offered more again; or a segment cannot be deleted.
     pub(super) fn checkpoint(&mut self) -> Result<(), Error> {
         if self.is_behind() {
             let stored = checkpoint::write(&self.folder, self.acked);
             stored.map_err(|error| storage(&self.folder.path("checkpoint"), error))?;
             self.checkpointed = self.acked;
         }
-        self.tidy();
-        Ok(())
+        self.tidy()
     }
 
     /// Keeps writes that the sink refuses, durable, in a file of their own.
@@ -177,20 +178,18 @@ impl Log {
     }
 
     /// Deletes segments of which the checkpoint says that the sink has all. The newest stays: its name holds the sequence.
-    fn tidy(&mut self) {
+    fn tidy(&mut self) -> Result<(), Error> {
         while self.segments.get(1).is_some_and(|second| second.first <= self.checkpointed + 1) {
-            let Some(Segment { first, damaged }) = self.segments.front() else { return };
+            let Some(Segment { first, damaged }) = self.segments.front() else { break };
             let path = self.folder.path(&segment::name(*first, "log"));
             let gone = match damaged {
                 true => fs::rename(&path, self.folder.path(&segment::name(*first, "damaged"))),
                 false => fs::remove_file(&path),
             };
-            if let Err(error) = gone {
-                tracing::warn!(path = %path.display(), %error, "write-behind: a finished segment cannot be removed");
-                return;
-            }
+            gone.map_err(|error| storage(&path, error))?;
             self.segments.pop_front();
         }
+        Ok(())
     }
 
     /// Sees to it that there is a segment whose end can be written on, and begins the next one if this one is full.

@@ -48,15 +48,19 @@ pub(super) struct Writer {
     options: Arc<Options>,
     shared: Arc<Shared>,
     commands: Receiver<Command>,
+    /// What came after the appends of the last group.
+    left_over: Option<Command>,
     /// When the next sync is due, if anything was written since the last.
     sync_at: Option<Instant>,
     /// When the next checkpoint is due, if the sink has more than the last one says.
     checkpoint_at: Option<Instant>,
+    /// The last checkpoint failed: the next one waits until it is due, whatever it would free.
+    is_stuck: bool,
 }
 
 impl Writer {
     pub(super) fn new(log: Log, options: Arc<Options>, shared: Arc<Shared>, commands: Receiver<Command>) -> Self {
-        Self { log, options, shared, commands, sync_at: None, checkpoint_at: None }
+        Self { log, options, shared, commands, left_over: None, sync_at: None, checkpoint_at: None, is_stuck: false }
     }
 
     /// Serves until it is stopped or nobody is left to ask.
@@ -68,47 +72,16 @@ impl Writer {
         self.checkpoint();
     }
 
-    /// Waits for commands and does all that are there; appends that follow each other are one group.
+    /// Waits for a command and does it; appends that are there and follow each other are one group. No more than that: under a load that
+    /// never lets up there is always another command, and what is due must be done all the same.
     fn serve(&mut self) -> ControlFlow<()> {
-        let due = [self.sync_at, self.checkpoint_at].into_iter().flatten().min();
-        let first = match due {
-            None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => self.commands.recv_timeout(due.saturating_duration_since(Instant::now())),
-        };
-        let mut command = match first {
+        let command = match self.next() {
             Ok(command) => command,
             Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
             Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
         };
-        let (mut group, mut bytes) = (Vec::new(), 0);
-        loop {
-            match command {
-                Command::Append(append) => {
-                    bytes += append.bytes();
-                    group.push(append);
-                }
-                other => {
-                    self.commit(std::mem::take(&mut group));
-                    self.obey(other)?;
-                }
-            }
-            match self.commands.try_recv() {
-                Ok(next) if bytes < GROUP_BYTES => command = next,
-                Ok(next) => {
-                    self.commit(std::mem::take(&mut group));
-                    bytes = 0;
-                    command = next;
-                }
-                Err(_) => break,
-            }
-        }
-        self.commit(group);
-        ControlFlow::Continue(())
-    }
-
-    fn obey(&mut self, command: Command) -> ControlFlow<()> {
         match command {
-            Command::Append(append) => self.commit(vec![append]),
+            Command::Append(append) => self.commit_with(append),
             Command::Acknowledge(sequence) => {
                 self.log.acknowledge(sequence);
                 self.checkpoint_at.get_or_insert_with(|| Instant::now() + self.options.checkpoint_interval);
@@ -124,11 +97,38 @@ impl Writer {
         ControlFlow::Continue(())
     }
 
+    /// The next command, unless something is due before there is one.
+    fn next(&mut self) -> Result<Command, RecvTimeoutError> {
+        if let Some(command) = self.left_over.take() {
+            return Ok(command);
+        }
+        match [self.sync_at, self.checkpoint_at].into_iter().flatten().min() {
+            None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => self.commands.recv_timeout(due.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    /// Commits an append together with those that are there already.
+    fn commit_with(&mut self, first: Append) {
+        let (mut bytes, mut group) = (first.bytes(), vec![first]);
+        while bytes < GROUP_BYTES {
+            match self.commands.try_recv() {
+                Ok(Command::Append(append)) => {
+                    bytes += append.bytes();
+                    group.push(append);
+                }
+                Ok(other) => {
+                    self.left_over = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.commit(group);
+    }
+
     /// Writes a group, durable at once, and only then tells those who wait.
     fn commit(&mut self, group: Vec<Append>) {
-        if group.is_empty() {
-            return;
-        }
         let writes: Vec<_> = group.iter().map(|append| (&append.name, append.value.as_ref())).collect();
         let first = match self.log.append(&writes) {
             Ok(first) => first,
@@ -161,7 +161,7 @@ impl Writer {
         if self.sync_at.is_some_and(|at| at <= now) {
             self.sync();
         }
-        if self.checkpoint_at.is_some_and(|at| at <= now) || self.log.is_wasteful() {
+        if self.checkpoint_at.is_some_and(|at| at <= now) || self.log.is_wasteful() && !self.is_stuck {
             self.checkpoint();
         }
     }
@@ -182,9 +182,11 @@ impl Writer {
 
     fn checkpoint(&mut self) {
         self.checkpoint_at = None;
-        if let Err(error) = self.log.checkpoint() {
+        let stored = self.log.checkpoint();
+        self.is_stuck = stored.is_err();
+        if let Err(error) = stored {
             self.shared.counters.failed_syncs.fetch_add(1, Relaxed);
-            tracing::warn!(%error, "write-behind: no checkpoint; tried again later");
+            tracing::warn!(%error, "write-behind: no checkpoint, or a finished segment stays; tried again later");
             self.checkpoint_at = Some(Instant::now() + self.options.checkpoint_interval);
         }
     }
@@ -193,5 +195,47 @@ impl Writer {
 impl Append {
     fn bytes(&self) -> usize {
         record::length(self.name.len(), self.value.as_ref().map_or(0, Bytes::len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gate::Gate;
+    use super::super::pending::Pending;
+    use super::super::stats::Counters;
+    use super::*;
+
+    fn writer(folder: &tempfile::TempDir, options: Options) -> (Writer, std::sync::mpsc::Sender<Command>) {
+        let options = Arc::new(options);
+        let (log, recovered) = Log::open(folder.path(), &options).unwrap();
+        let (pending, counters) = (Pending::default(), Counters::new(&recovered));
+        let shared = Arc::new(Shared { pending, counters, hearers: Default::default() });
+        let (commands, receiver) = std::sync::mpsc::channel();
+        (Writer::new(log, options, shared, receiver), commands)
+    }
+
+    fn append(commands: &std::sync::mpsc::Sender<Command>, bytes: usize) {
+        let room = Gate::new(&Options::default()).admit(bytes);
+        let (value, reply) = (Some(vec![7; bytes].into()), oneshot::channel().0);
+        commands.send(Command::Append(Append { name: "k".into(), value, room, reply })).unwrap();
+    }
+
+    #[test]
+    fn what_is_due_is_done_though_commands_never_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, commands) = writer(&folder, Options { segment_bytes: 1, ..Options::default() });
+        (0..3).for_each(|_| append(&commands, GROUP_BYTES));
+        commands.send(Command::Acknowledge(2)).unwrap();
+        (0..5).for_each(|_| append(&commands, GROUP_BYTES));
+        drop(commands);
+        let first = folder.path().join(super::super::segment::name(1, "log"));
+        loop {
+            assert!(writer.serve().is_continue());
+            writer.keep_time();
+            if !first.exists() {
+                break;
+            }
+        }
+        assert!(writer.shared.pending.size().0 < 8, "what the sink has is deleted while there is more to do");
     }
 }

@@ -12,6 +12,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -102,6 +103,7 @@ fn child_process() {
             "append coalesced" => append_many(&folder, true, u64::MAX).await,
             "append some" => append_many(&folder, false, 100).await,
             "file size" => run_out_of(Resource::Fsize, 6000, &folder).await,
+            "full disk" => fill_the_disk(&folder).await,
             "descriptors" => run_out_of(Resource::Nofile, 0, &folder).await,
             other => panic!("what is {other}?"),
         }
@@ -162,6 +164,46 @@ async fn run_out_of(resource: Resource, amount: u64, folder: &Path) {
     }
     assert_eq!((failed, acknowledged), (3, 57), "the limit is reached, and left when there is space again");
     assert_eq!(behind.stats().failed, 3);
+}
+
+/// A sink that is down.
+struct Down(AtomicBool);
+
+impl Sink for Down {
+    fn write<'a>(&'a self, _: &'a [Write]) -> BoxFuture<'a, Result<(), Error>> {
+        let is_down = self.0.load(SeqCst);
+        async move { if is_down { Err(Error::new(ErrorKind::Sink, "down")) } else { Ok(()) } }.boxed()
+    }
+}
+
+/// Appends until the disk is full, and until it takes more again, once the sink has what is there.
+async fn fill_the_disk(folder: &Path) {
+    let sink = Arc::new(Down(AtomicBool::new(false)));
+    let short = Duration::from_millis(5);
+    let options = Options { segment_bytes: 20_000, retry_first: short, retry_longest: short, ..options(false) };
+    let behind = Behind::open(folder.join("log"), options, sink.clone()).await.unwrap();
+    let append = || behind.append("k".into(), Some(vec![7; 1000].into()));
+    append().await.unwrap();
+    while !folder.join("log/checkpoint").exists() {
+        tokio::time::sleep(short).await;
+    }
+    sink.0.store(true, SeqCst);
+    let error = loop {
+        if let Err(error) = append().await {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
+    // What is left of it is another's.
+    let mut other = File::create(folder.join("other")).unwrap();
+    while other.write_all(&[7; 4096]).is_ok() {}
+    sink.0.store(false, SeqCst);
+    let taken = async {
+        while append().await.is_err() {
+            tokio::time::sleep(short).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("it takes more");
 }
 
 /// What a folder's log still holds is given to its sink; then everything the sink ever got.
@@ -286,6 +328,23 @@ fn kill_minus_nine_loses_no_last_write_of_a_key() {
 #[test]
 fn a_full_disk_fails_appends_and_loses_nothing() {
     denied("file size");
+}
+
+/// A full disk is left full by nothing but what the sink does not have yet.
+#[test]
+fn a_full_disk_takes_more_once_the_sink_has_what_is_there() {
+    const MOUNT: [&str; 6] =
+        ["-r", "-m", "sh", "-c", "mount -t tmpfs -o size=256k tmpfs \"$LARDER_FOLDER\" && exec \"$@\"", "sh"];
+    let folder = tempfile::tempdir().unwrap();
+    if !support::works("unshare", &["-r", "-m", "mount", "-t", "tmpfs", "tmpfs", folder.path().to_str().unwrap()]) {
+        return;
+    }
+    let inner = child("full disk", folder.path());
+    let mut command = Command::new("unshare");
+    command.args(MOUNT).arg(inner.get_program()).args(inner.get_args());
+    command.env("LARDER_CHILD", "full disk").env("LARDER_FOLDER", folder.path()).stdout(Stdio::piped());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
