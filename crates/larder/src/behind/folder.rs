@@ -113,6 +113,6 @@ mod tests {
         Folder::open(&c).unwrap();
         assert_eq!(holders(&c), [&b], "a start before may have been cut off");
         assert_eq!(holders(Path::new("no-such-folder")), [Path::new(".")]);
-        assert_eq!(holders(Path::new("/")), [Path::new(""); 0]);
+        assert!(holders(Path::new("/")).is_empty());
     }
 }
