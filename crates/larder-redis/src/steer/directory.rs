@@ -47,9 +47,16 @@ pub(super) enum Room {
     Stays,
 }
 
+/// A name, and when its life in the Redis ends, if that is known.
+#[derive(Debug)]
+struct Known {
+    name: Name,
+    end: Option<Time>,
+}
+
 pub(super) struct Directory {
-    shard: Shard<Name>,
-    evicted: Vec<Evicted<Name>>,
+    shard: Shard<Known>,
+    evicted: Vec<Evicted<Known>>,
     /// Slots a resident may lie in.
     slots: usize,
 }
@@ -62,7 +69,20 @@ impl Directory {
     }
 
     pub(super) fn holds(&self, name: &str) -> bool {
-        self.shard.peek(hash(name)).is_some_and(|known| **known == *name)
+        self.shard.peek(hash(name)).is_some_and(|known| *known.name == *name)
+    }
+
+    /// When the life of `name` ends, if it is here and that is known.
+    pub(super) fn end(&self, name: &str) -> Option<Time> {
+        self.shard.peek(hash(name)).filter(|known| *known.name == *name)?.end
+    }
+
+    /// The life of `name` ends then, if it is here.
+    pub(super) fn ends(&mut self, name: &str, end: Time) {
+        if let Some(known) = self.shard.peek_mut(hash(name)).filter(|known| *known.name == *name) {
+            known.end = Some(end);
+            self.shard.expire_at(hash(name), end);
+        }
     }
 
     /// The Redis has `name`, which was read. Whether it was unknown until now and is adopted.
@@ -91,13 +111,14 @@ impl Directory {
     }
 
     fn store(&mut self, name: &Name, access: &Access, ttl: Option<Duration>) -> Filled {
-        if self.shard.peek(access.key).is_some_and(|known| known != name) {
+        if self.shard.peek(access.key).is_some_and(|known| known.name != *name) {
             return Filled::Unknown;
         }
         let Lookup::Miss(miss) = self.shard.lookup(access) else { return Filled::Stored };
         let mut plan = self.shard.plan(access, miss, ttl);
         plan.ttl = plan.ttl.or(ttl);
-        let inserted = self.shard.insert(access, name.clone(), &plan, &mut self.evicted);
+        let known = Known { name: name.clone(), end: plan.ttl.map(|ttl| access.at.plus(ttl)) };
+        let inserted = self.shard.insert(access, known, &plan, &mut self.evicted);
         self.slots = self.slots.max(self.shard.len());
         match inserted {
             Inserted::Refused(..) => Filled::Refused,
@@ -128,7 +149,7 @@ impl Directory {
     /// Keeps only names that are wanted.
     pub(super) fn retain(&mut self, wanted: impl Fn(KeyHash, &Name) -> bool) {
         let unwanted: Vec<_> =
-            self.shard.iter().filter(|&(key, name)| !wanted(key, name)).map(|(key, _)| key).collect();
+            self.shard.iter().filter(|&(key, known)| !wanted(key, &known.name)).map(|(key, _)| key).collect();
         for key in unwanted {
             self.shard.remove(key);
         }
@@ -147,23 +168,24 @@ impl Directory {
 
     /// Those that have to leave the Redis, since the last call. What has expired leaves by itself, if the server agrees.
     pub(super) fn victims(&mut self) -> impl Iterator<Item = Name> {
-        self.evicted.drain(..).filter(|evicted| evicted.why == Removal::Evicted).map(|evicted| evicted.value)
+        self.evicted.drain(..).filter(|evicted| evicted.why == Removal::Evicted).map(|evicted| evicted.value.name)
     }
 
     /// Up to `many` names at random.
     pub(super) fn sample(&self, many: usize) -> Vec<Name> {
         let tries = (0..4 * many).map(|_| fastrand::usize(..self.slots.max(1)) as u32);
         let keys = tries.filter_map(|slot| self.shard.resident_at(Slot(slot)));
-        keys.filter_map(|key| self.shard.peek(key).cloned()).take(many).collect()
+        keys.filter_map(|key| Some(self.shard.peek(key)?.name.clone())).take(many).collect()
     }
 
     /// Every name, in no order that means anything.
     pub(super) fn names(&self) -> Vec<Name> {
-        self.shard.iter().map(|(_, name)| name.clone()).collect()
+        self.shard.iter().map(|(_, known)| known.name.clone()).collect()
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = KeyHash> {
-        self.shard.iter().map(|(key, _)| key)
+    /// Every key, and when its life ends, if that is known.
+    pub(super) fn lives(&self) -> impl Iterator<Item = (KeyHash, Option<Time>)> {
+        self.shard.iter().map(|(key, known)| (key, known.end))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -86,7 +86,7 @@ impl Steering {
 #[non_exhaustive]
 pub struct SteeringState {
     /// Whether it steers, in a cluster each primary. If not: it is switched off, the server has no limit, the guard or one of the other
-    /// processes objects, or the server's memory is not known yet.
+    /// processes objects, others' keys press too much, or the server's memory is not known yet.
     pub steers: bool,
     /// Names in the directory.
     pub keys: usize,

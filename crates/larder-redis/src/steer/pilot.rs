@@ -9,7 +9,7 @@ use larder::remote::{Item, Name, envelope, names};
 use larder_policy::{Op, PolicySpec, Time};
 
 use super::directory::{Directory, Filled, Room, access, hash, namespace_of_key, weight};
-use super::guard::Guard;
+use super::guard::{Guard, Seen};
 use super::limit::{Limit, Verdict};
 use super::peers::{Event, Hello, Kind, Peers};
 use super::{Steering, SteeringState};
@@ -69,6 +69,8 @@ pub(super) struct Pilot {
     learning: bool,
     /// Bytes filled since then.
     learned: u64,
+    /// Whether others press so much that the server is left alone.
+    alone: bool,
     counts: SteeringState,
 }
 
@@ -101,13 +103,19 @@ impl Pilot {
             moving: false,
             learning: true,
             learned: 0,
+            alone: false,
             counts: SteeringState::default(),
         }
     }
 
     /// Whether we would steer if nobody objects.
     fn wants(&self) -> bool {
-        self.on && self.limited && !self.learning && !self.guard.as_ref().is_some_and(Guard::retreats)
+        self.on && self.limited && self.has_limit() && !self.guard.as_ref().is_some_and(Guard::retreats)
+    }
+
+    /// Whether the directory's limit is one to steer by, and to compare with.
+    fn has_limit(&self) -> bool {
+        !self.learning && !self.alone
     }
 
     fn steers(&self) -> bool {
@@ -167,14 +175,20 @@ impl Pilot {
         if !self.concerns(name) {
             return;
         }
-        // A mark in a value's place, or somebody else's value, is not to be steered.
+        // A mark in a value's place, or somebody else's value, is not to be steered; whoever put it there took the value out.
+        let is_other = bytes.is_some();
         let Some(bytes) = bytes.filter(|bytes| envelope::holds_value(bytes)) else {
             // Somebody else's fill of it may just be on its way.
-            if !self.filling.contains_key(name)
-                && let Some(directory) = &mut self.directory
+            if self.filling.contains_key(name) {
+                return;
+            }
+            if let Some(directory) = &mut self.directory
                 && directory.lost(name)
             {
                 self.counts.lost += 1;
+            }
+            if is_other {
+                self.gone(name);
             }
             return;
         };
@@ -188,9 +202,10 @@ impl Pilot {
     fn hit(&mut self, name: &Name, weight: u32, now: Time) {
         let (room, steers) = (self.room(), self.steers());
         let Some(directory) = &mut self.directory else { return };
+        let (seen, end) = (if directory.holds(name) { Seen::Hit } else { Seen::Adopted }, directory.end(name));
         self.counts.adopted += u64::from(directory.hit(name, weight, now, room));
         self.take_victims(steers);
-        self.note(name, weight, true, now);
+        self.note(name, weight, end, seen, now);
     }
 
     /// What to do about a fill: whether to send it.
@@ -230,17 +245,21 @@ impl Pilot {
     }
 
     fn filled(&mut self, name: &Name, weight: u32, ttl: Option<Duration>, now: Time) -> Filled {
-        let steers = self.steers();
+        let (steers, end) = (self.steers(), ttl.map(|ttl| now.plus(ttl)));
         let Some(directory) = &mut self.directory else { return Filled::Unknown };
-        // What was missed is not there any more: this is a second fill of the same miss.
+        // What was missed is not there any more: this is a second fill of the same miss, or it is loaded before its end.
         if directory.holds(name) {
             directory.hit(name, weight, now, Room::Stays);
+            if let Some(end) = end {
+                directory.ends(name, end);
+                self.guard.iter_mut().for_each(|guard| guard.ends(hash(name), end));
+            }
             return Filled::Stored;
         }
         let filled = directory.fill(name, weight, ttl, now);
         self.counts.refused += u64::from(steers && filled == Filled::Refused);
         let full = self.take_victims(steers);
-        self.note(name, weight, false, now);
+        self.note(name, weight, end, Seen::Miss, now);
         if full {
             self.mind_guard(now);
         }
@@ -264,19 +283,24 @@ impl Pilot {
         any
     }
 
-    fn note(&mut self, name: &Name, weight: u32, hit: bool, now: Time) {
-        if let Some(guard) = &mut self.guard {
-            guard.note(&access(name, weight, now, Op::Get), hit);
+    /// What the server evicts while there is no limit is none of our doing.
+    fn note(&mut self, name: &Name, weight: u32, end: Option<Time>, seen: Seen, now: Time) {
+        let has_limit = self.has_limit();
+        if let Some(guard) = self.guard.as_mut().filter(|_| has_limit) {
+            guard.note(&access(name, weight, now, Op::Get), end, seen);
         }
     }
 
     /// A guard from the first eviction on, and another one where the size has changed much.
     fn mind_guard(&mut self, now: Time) {
-        let Some(directory) = self.directory.as_ref().filter(|_| self.config.guard && self.limited) else { return };
+        let Some(directory) = self.directory.as_ref().filter(|_| self.config.guard && self.limited && self.has_limit())
+        else {
+            return;
+        };
         let (limit, objects) = (directory.limit(), directory.len());
         if self.guard.as_ref().is_none_or(|guard| guard.is_outgrown(objects)) {
             self.counts.retreats += self.guard.as_ref().map_or(0, Guard::count);
-            self.guard = Guard::new(&self.control, limit, objects, self.id, directory.keys(), now);
+            self.guard = Guard::new(&self.control, limit, objects, self.id, directory.lives(), now);
         }
     }
 
@@ -286,9 +310,14 @@ impl Pilot {
             return;
         }
         match self.peers.owner(hash(name)) {
-            None => _ = self.directory.as_mut().map(|directory| directory.gone(name)),
+            None => self.forget(name),
             Some(owner) => self.tell(owner, &Event { kind: Kind::Gone, weight: 0, ttl: None, name: name.clone() }),
         }
+    }
+
+    fn forget(&mut self, name: &Name) {
+        self.directory.iter_mut().for_each(|directory| _ = directory.gone(name));
+        self.guard.iter_mut().for_each(|guard| guard.gone(hash(name)));
     }
 
     fn tell(&mut self, owner: u64, event: &Event) {
@@ -323,7 +352,7 @@ impl Pilot {
                     self.evicted.push(name.clone());
                 }
             }
-            Kind::Gone => _ = self.directory.as_mut().map(|directory| directory.gone(name)),
+            Kind::Gone => self.forget(name),
         }
     }
 
@@ -363,8 +392,10 @@ impl Pilot {
         let ours = self.directory.as_ref().map_or(0, Directory::used).saturating_add(self.peers.used());
         let since = now.since(self.asked.replace(now).unwrap_or(now));
         self.learned += std::mem::take(&mut self.filled);
-        let Verdict { limit, evicted } = self.limit.read(info, ours, since);
-        self.limited = limit.is_some();
+        // Without a scan nobody finds what moved but who reads it.
+        let known = !self.learning && !(self.moving && self.config.scan > 0);
+        let Verdict { limit, evicted, alone } = self.limit.read(info, ours, known, since);
+        (self.limited, self.alone) = (limit.is_some(), alone);
         (self.maxmemory, self.keys) = (info.maxmemory, info.keys);
         self.counts.evicted_by_server += evicted;
         self.learn(info);
@@ -382,6 +413,7 @@ impl Pilot {
         if self.sweep || self.learning || strangers < self.strangers {
             self.strangers = strangers;
         }
+        let has_limit = self.has_limit();
         match &mut self.directory {
             Some(directory) => {
                 directory.tick(now);
@@ -391,8 +423,10 @@ impl Pilot {
                 if limit.abs_diff(directory.limit()) as f64 > STEADY * directory.limit() as f64 {
                     directory.resize(limit);
                 }
-                if let Some(guard) = &mut self.guard {
-                    guard.resize(directory.limit());
+                match &mut self.guard {
+                    Some(guard) if has_limit => guard.pass(directory.limit(), now),
+                    Some(guard) => guard.rest(),
+                    None => {}
                 }
             }
             None => self.directory = Some(Directory::new(&self.config.policy, limit, self.id)),
@@ -519,79 +553,4 @@ impl Pilot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const VALUE: usize = 1_000;
-
-    fn item(key: u64) -> Item {
-        let name = names::key("test", &key.to_string());
-        Item { name, bytes: vec![0; VALUE].into(), ttl: Duration::from_secs(60) }
-    }
-
-    fn filled(pilot: &mut Pilot, keys: std::ops::Range<u64>) {
-        for item in keys.map(item) {
-            assert!(pilot.fill(&item, Time(0)));
-            pilot.settled(&item, true);
-        }
-    }
-
-    #[test]
-    fn learning_ends_with_a_scan_whatever_the_server_evicts_meanwhile() {
-        let mut pilot = Pilot::new(Steering::default(), 1);
-        // Somebody else's keys, and a server that is full once there are as many of ours.
-        let full = ServerInfo { used_memory: 1 << 20, maxmemory: 1 << 20, keys: 1_000, ..ServerInfo::default() };
-        pilot.read(&ServerInfo { keys: 500, ..full }, Time(0));
-        filled(&mut pilot, 0..500);
-        assert!(std::mem::take(&mut pilot.sweep), "a new namespace is looked for");
-        // Far more are filled than it keeps, which hides the strangers …
-        filled(&mut pilot, 500..2_000);
-        pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(1));
-        assert!(!pilot.steers());
-        // … until those that were evicted are found to be gone.
-        let gone: Vec<_> = (0..1_500).map(|key| item(key).name).collect();
-        pilot.missing(&gone);
-        pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(2));
-        assert!(pilot.swept(), "it was waited for");
-        pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(3));
-        assert!(pilot.steers());
-    }
-
-    #[test]
-    fn a_namespace_that_comes_later_switches_steering_off_only_where_it_may_be_most_of_the_keys() {
-        for (keys, steers) in [(1_300, true), (10_000, false)] {
-            let mut pilot = Pilot::new(Steering::default(), 1);
-            let info = ServerInfo { maxmemory: 1 << 30, keys: 1_000, ..ServerInfo::default() };
-            pilot.read(&info, Time(0));
-            filled(&mut pilot, 0..1_000);
-            assert!(pilot.begins_sweep() && pilot.swept());
-            pilot.read(&ServerInfo { keys, ..info }, Time(1));
-            let new = names::key("later", "1");
-            pilot.seen(&new, None, Time(2));
-            pilot.read(&ServerInfo { keys, ..info }, Time(3));
-            assert_eq!(pilot.steers(), steers, "{keys}");
-            assert_eq!(pilot.room(), Room::Grows);
-            assert!(pilot.begins_sweep(), "its keys are looked for");
-            // Yet another one meanwhile does not begin it all anew, once most is known.
-            filled(&mut pilot, 1_000..keys);
-            pilot.seen(&names::key("last", "1"), None, Time(4));
-            assert!(pilot.swept() != steers && pilot.steers());
-            assert!(pilot.begins_sweep());
-        }
-    }
-
-    #[test]
-    fn what_a_scan_finds_late_is_not_taken_from_a_peer() {
-        let mut pilot = Pilot::new(Steering::default(), 1);
-        pilot.read(&ServerInfo { maxmemory: 1 << 20, ..ServerInfo::default() }, Time(0));
-        let names: Vec<_> = (0..100).map(|key| item(key).name).collect();
-        assert_eq!(pilot.unknown(names.iter().map(|name| &**name)).len(), 0, "of a namespace that is not in use");
-        assert!(pilot.concerns(&names[0]));
-        let unknown = pilot.unknown(names.iter().map(|name| &**name));
-        assert_eq!(unknown.len(), 100);
-        pilot.greeted(Hello { id: 2, used: 0, steers: true, node: None }, Time(1));
-        unknown.iter().for_each(|name| pilot.found(name, VALUE, None, Time(2)));
-        let ours = names.iter().filter(|name| pilot.peers.owner(hash(name)).is_none()).count();
-        assert!(ours > 0 && ours < 100 && pilot.state().keys == ours, "{ours}, {:?}", pilot.state());
-    }
-}
+mod tests;

@@ -1,0 +1,162 @@
+use super::*;
+
+const VALUE: usize = 1_000;
+
+fn item(key: u64) -> Item {
+    let name = names::key("test", &key.to_string());
+    Item { name, bytes: vec![0; VALUE].into(), ttl: Duration::from_secs(60) }
+}
+
+fn filled(pilot: &mut Pilot, keys: std::ops::Range<u64>) {
+    for item in keys.map(item) {
+        assert!(pilot.fill(&item, Time(0)));
+        pilot.settled(&item, true);
+    }
+}
+
+#[test]
+fn learning_ends_with_a_scan_whatever_the_server_evicts_meanwhile() {
+    let mut pilot = Pilot::new(Steering::default(), 1);
+    // Somebody else's keys, and a server that is full once there are as many of ours.
+    let full = ServerInfo { used_memory: 1 << 20, maxmemory: 1 << 20, keys: 1_000, ..ServerInfo::default() };
+    pilot.read(&ServerInfo { keys: 500, ..full }, Time(0));
+    filled(&mut pilot, 0..500);
+    assert!(std::mem::take(&mut pilot.sweep), "a new namespace is looked for");
+    // Far more are filled than it keeps, which hides the strangers …
+    filled(&mut pilot, 500..2_000);
+    pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(1));
+    assert!(!pilot.steers());
+    // … until those that were evicted are found to be gone.
+    let gone: Vec<_> = (0..1_500).map(|key| item(key).name).collect();
+    pilot.missing(&gone);
+    pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(2));
+    assert!(pilot.swept(), "it was waited for");
+    pilot.read(&ServerInfo { evicted_keys: 1_500, ..full }, Time(3));
+    assert!(pilot.steers());
+}
+
+#[test]
+fn a_namespace_that_comes_later_switches_steering_off_only_where_it_may_be_most_of_the_keys() {
+    for (keys, steers) in [(1_300, true), (10_000, false)] {
+        let mut pilot = Pilot::new(Steering::default(), 1);
+        let info = ServerInfo { maxmemory: 1 << 30, keys: 1_000, ..ServerInfo::default() };
+        pilot.read(&info, Time(0));
+        filled(&mut pilot, 0..1_000);
+        assert!(pilot.begins_sweep() && pilot.swept());
+        pilot.read(&ServerInfo { keys, ..info }, Time(1));
+        let new = names::key("later", "1");
+        pilot.seen(&new, None, Time(2));
+        pilot.read(&ServerInfo { keys, ..info }, Time(3));
+        assert_eq!(pilot.steers(), steers, "{keys}");
+        assert_eq!(pilot.room(), Room::Grows);
+        assert!(pilot.begins_sweep(), "its keys are looked for");
+        // Yet another one meanwhile does not begin it all anew, once most is known.
+        filled(&mut pilot, 1_000..keys);
+        pilot.seen(&names::key("last", "1"), None, Time(4));
+        assert!(pilot.swept() != steers && pilot.steers());
+        assert!(pilot.begins_sweep());
+    }
+}
+
+#[test]
+fn what_a_scan_finds_late_is_not_taken_from_a_peer() {
+    let mut pilot = Pilot::new(Steering::default(), 1);
+    pilot.read(&ServerInfo { maxmemory: 1 << 20, ..ServerInfo::default() }, Time(0));
+    let names: Vec<_> = (0..100).map(|key| item(key).name).collect();
+    assert_eq!(pilot.unknown(names.iter().map(|name| &**name)).len(), 0, "of a namespace that is not in use");
+    assert!(pilot.concerns(&names[0]));
+    let unknown = pilot.unknown(names.iter().map(|name| &**name));
+    assert_eq!(unknown.len(), 100);
+    pilot.greeted(Hello { id: 2, used: 0, steers: true, node: None }, Time(1));
+    unknown.iter().for_each(|name| pilot.found(name, VALUE, None, Time(2)));
+    let ours = names.iter().filter(|name| pilot.peers.owner(hash(name)).is_none()).count();
+    assert!(ours > 0 && ours < 100 && pilot.state().keys == ours, "{ours}, {:?}", pilot.state());
+}
+
+/// One that steers a server of `room` bytes, all of whose keys it knows, and has pushed many out of it.
+fn steering(room: u64) -> (Pilot, ServerInfo) {
+    let mut pilot = Pilot::new(Steering::default().policy("lru").unwrap(), 1);
+    let info = ServerInfo { maxmemory: room, ..ServerInfo::default() };
+    pilot.read(&info, Time(0));
+    assert!(pilot.swept());
+    pilot.read(&info, Time(0));
+    for key in 1_000..2_000 {
+        let item = item(key);
+        pilot.fill(&item, Time(0));
+        pilot.settled(&item, true);
+    }
+    assert!(pilot.guard.is_some() && pilot.steers());
+    (pilot, info)
+}
+
+#[test]
+fn what_ends_or_is_written_is_no_reason_to_retreat() {
+    const MINUTE: u64 = 61_000_000;
+    let is_marked = envelope::Envelope::invalidated(1, envelope::Fence(1));
+    for case in 0..5 {
+        let (mut pilot, _) = steering(500 * VALUE as u64);
+        for (round, key) in (0..60).flat_map(|round| (0..100).map(move |key| (round, key))) {
+            let now = Time(if case == 0 { round * MINUTE } else { 1 + round });
+            let item = item(key);
+            match case {
+                1 => pilot.gone(&item.name),
+                2 => {
+                    let event = Event { kind: Kind::Gone, weight: 0, ttl: None, name: item.name.clone() };
+                    pilot.told(&event, now);
+                }
+                3 => {
+                    let mark = is_marked.encode(&item.name, &envelope::Form::default()).unwrap();
+                    pilot.seen(&item.name, Some(&mark), now);
+                }
+                // Those are lost indeed.
+                4 => pilot.missing(std::slice::from_ref(&item.name)),
+                _ => {}
+            }
+            pilot.seen(&item.name, None, now);
+            pilot.fill(&item, now);
+            pilot.settled(&item, true);
+        }
+        assert_eq!(pilot.state().retreats > 0, case == 4, "case {case}: {:?}", pilot.state());
+    }
+}
+
+#[test]
+fn what_the_server_evicts_while_we_learn_is_not_held_against_steering() {
+    let (mut pilot, info) = steering(500 * VALUE as u64);
+    pilot.read(&ServerInfo { keys: 10_000, ..info }, Time(1));
+    pilot.seen(&names::key("later", "1"), None, Time(1));
+    assert!(!pilot.steers(), "most keys are unknown");
+    for round in 0..60 {
+        pilot.read(&ServerInfo { keys: 10_000, ..info }, Time(2 + round));
+        for item in (0..100).map(item) {
+            pilot.missing(std::slice::from_ref(&item.name));
+            pilot.fill(&item, Time(2 + round));
+            pilot.settled(&item, true);
+        }
+    }
+    pilot.sweep = false;
+    assert!(pilot.swept());
+    pilot.read(&info, Time(100));
+    assert!(pilot.steers() && pilot.state().retreats == 0, "{:?}", pilot.state());
+}
+
+#[test]
+fn a_server_full_of_others_keys_is_left_alone_until_some_are_ours() {
+    let mut pilot = Pilot::new(Steering::default(), 1);
+    let full = ServerInfo { used_memory: 1 << 20, maxmemory: 1 << 20, keys: 100, ..ServerInfo::default() };
+    pilot.read(&full, Time(0));
+    filled(&mut pilot, 0..1);
+    assert!(pilot.begins_sweep() && pilot.swept());
+    pilot.read(&full, Time(1));
+    assert!(!pilot.steers() && !pilot.hello(None).steers);
+    // Redis makes room for them.
+    filled(&mut pilot, 1..2);
+    assert!(!pilot.wants_reading(), "a fill is no reason to ask");
+    filled(&mut pilot, 2..500);
+    pilot.read(&full, Time(2));
+    assert!(pilot.state().used > 500 * VALUE as u64 && !pilot.steers());
+    // No more of them for an hour.
+    pilot.read(&full, Time(3_601_000_000));
+    pilot.read(&full, Time(7_202_000_000));
+    assert!(pilot.steers(), "{:?}", pilot.state());
+}
