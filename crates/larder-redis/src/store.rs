@@ -57,8 +57,7 @@ impl RedisStore {
     /// [`ErrorKind::Config`](larder::ErrorKind::Config): a setting is out of its limits. Nothing is said yet of the server.
     pub fn new(config: RedisConfig, runtime: &Handle) -> Result<Self, Error> {
         let (sender, heard) = (fastrand::u64(..), broadcast::Sender::new(CHANNEL));
-        let is_cluster = matches!(config.target, Target::Cluster(_));
-        let steer = config.steering.clone().map(|steering| Arc::new(Steer::new(steering, sender, is_cluster)));
+        let steer = config.steering.clone().map(|steering| Arc::new(Steer::new(steering, sender, &config.target)));
         let link = Arc::new(Link::new(config)?);
         let ears = Ears { sender, heard: heard.clone(), steer: steer.clone() };
         let mut tasks = vec![

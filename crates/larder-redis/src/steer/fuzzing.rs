@@ -5,13 +5,14 @@ use larder::remote::Name;
 use larder_policy::Time;
 
 use super::Steering;
-use super::peers::{Event, Hello, Kind};
+use super::peers::{Event, Hello, Kind, served};
 use super::pilot::Pilot;
 use crate::{ServerInfo, SteeringState};
 
 /// What a peer says each second.
 pub fn hello(id: u64, used: u64) -> Vec<u8> {
-    Hello { id, used, steers: true, node: None }.encode()
+    let serves = ["users", "other"].map(|namespace| served(0, namespace)).into();
+    Hello { id, used, keys: used / 1_000, steers: true, node: None, serves }.encode()
 }
 
 /// What a peer says of hits on these names.
@@ -34,7 +35,7 @@ pub fn steer<'a>(
     value: &Bytes,
     messages: impl Iterator<Item = &'a [u8]>,
 ) -> SteeringState {
-    let mut pilot = Pilot::new(steering.clone(), 1);
+    let mut pilot = Pilot::new(steering.clone(), 1, 0);
     pilot.read(info, Time(0));
     pilot.seen(name, Some(value), Time(0));
     for (message, second) in messages.zip(1..) {

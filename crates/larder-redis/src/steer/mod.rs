@@ -35,6 +35,8 @@ use nodes::{Node, Nodes, SlotMap};
 use peers::{Event, Hello};
 use pilot::Pilot;
 
+use crate::config::Target;
+
 pub(crate) use keep::{evict, keep};
 pub(crate) use nodes::Place;
 pub(crate) use peers::channels;
@@ -146,6 +148,8 @@ pub(crate) struct Steer {
     pub(crate) config: Steering,
     /// Who we are to the peers.
     pub(crate) id: u64,
+    /// Where the keys are; a cluster has one database.
+    db: i64,
     start: Instant,
     nodes: RwLock<Nodes>,
 }
@@ -159,9 +163,15 @@ pub(crate) struct Decisions {
 }
 
 impl Steer {
-    pub(crate) fn new(config: Steering, id: u64, is_cluster: bool) -> Self {
-        let nodes = if is_cluster { Nodes::cluster() } else { Nodes::one(Pilot::new(config.clone(), id)) };
-        Self { config, id, start: Instant::now(), nodes: RwLock::new(nodes) }
+    pub(crate) fn new(config: Steering, id: u64, target: &Target) -> Self {
+        let db = match target {
+            Target::Single(info) => info.redis_settings().db(),
+            Target::Sentinel { db, .. } => *db,
+            Target::Cluster(_) => 0,
+        };
+        let is_cluster = matches!(target, Target::Cluster(_));
+        let nodes = if is_cluster { Nodes::cluster() } else { Nodes::one(Pilot::new(config.clone(), id, db)) };
+        Self { config, id, db, start: Instant::now(), nodes: RwLock::new(nodes) }
     }
 
     fn now(&self) -> Time {
@@ -258,7 +268,7 @@ impl Steer {
 
     /// Follows a cluster whose slots lie like this.
     fn locate(&self, map: SlotMap) {
-        let changed = self.nodes.write().locate(map, || Pilot::new(self.config.clone(), self.id));
+        let changed = self.nodes.write().locate(map, || Pilot::new(self.config.clone(), self.id, self.db));
         for node in changed {
             let nodes = self.nodes.read();
             node.with(|pilot| pilot.owns(|name| nodes.has(&node, name)));

@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn pilot() -> Pilot {
-        let mut pilot = Pilot::new(Steering::default(), 1);
+        let mut pilot = Pilot::new(Steering::default(), 1, 0);
         pilot.read(&ServerInfo { maxmemory: 1 << 30, ..ServerInfo::default() }, Time(0));
         pilot
     }

@@ -1,24 +1,29 @@
 //! The processes that steer one Redis: each key belongs to one of them, and the others tell that one what they see.
 //!
 //! ```text
-//! CHANNEL!steer       'H' id 8 | bytes in the directory 8 | steers 1 | in a cluster, of which node 8
+//! CHANNEL!steer       'N' id 8 | bytes in the directory 8 | names in it 8 | flags 1: 1 steers, 2 names a node
+//!                     | in a cluster, of which node 8 | what is served, 8 each: a hash of database and namespace
 //!                     each second, and who hears nothing for 3.5 s forgets
 //! CHANNEL!steer:ID    { kind 1 | weight 4 | seconds to live 4, 0 unknown | length of the name 2 | name } …
 //! ```
 //! Integers are little-endian. The owner is found by rendezvous hashing (Thaler, Ravishankar, "Using Name-Based Mappings to Increase Hit
-//! Rates", 1998), so a process that comes or goes moves only the keys it gets or had.
+//! Rates", 1998), so a process that comes or goes moves only the keys it gets or had. Only who serves a key's namespace owns it: nobody else would look for it.
+//! A hello that does not say what is served ('H') is nobody's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use larder::remote::{Name, names};
 use larder_policy::{KeyHash, Time};
 
+use super::directory::hash;
+
 /// How long a silent process counts.
 const SILENT: Duration = Duration::from_millis(3500);
-const HELLO: u8 = b'H';
-const HELLO_BYTES: usize = 18;
-const WITH_NODE: usize = HELLO_BYTES + 8;
+const HELLO: u8 = b'N';
+const HELLO_BYTES: usize = 26;
+const STEERS: u8 = 1;
+const WITH_NODE: u8 = 2;
 const HEAD: usize = 11;
 
 /// What a process saw of a key it does not own.
@@ -75,33 +80,47 @@ impl Event {
 }
 
 /// What is said each second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
     pub(super) id: u64,
     /// What the sender's directory holds, in bytes.
     pub(super) used: u64,
+    /// And how many names.
+    pub(super) keys: u64,
     /// Whether it steers, or leaves the server alone.
     pub(super) steers: bool,
     /// Which node of a cluster that is about.
     pub(super) node: Option<u64>,
+    /// Which namespaces it serves: [`served`] of each.
+    pub(super) serves: BTreeSet<u64>,
+}
+
+/// What a namespace of a database is called in a hello.
+pub(super) fn served(db: i64, namespace: &str) -> u64 {
+    hash(&format!("{db}/{namespace}")).0
 }
 
 impl Hello {
     pub(super) fn encode(&self) -> Vec<u8> {
+        let flags = u8::from(self.steers) * STEERS + u8::from(self.node.is_some()) * WITH_NODE;
         let mut out = vec![HELLO];
-        out.extend(self.id.to_le_bytes());
-        out.extend(self.used.to_le_bytes());
-        out.push(self.steers.into());
-        out.extend(self.node.iter().flat_map(|node| node.to_le_bytes()));
+        [self.id, self.used, self.keys].iter().for_each(|number| out.extend(number.to_le_bytes()));
+        out.push(flags);
+        self.node.iter().chain(&self.serves).for_each(|number| out.extend(number.to_le_bytes()));
         out
     }
 
     pub(super) fn decode(message: &[u8]) -> Option<Self> {
-        if message.first() != Some(&HELLO) || !matches!(message.len(), HELLO_BYTES | WITH_NODE) {
+        let (head, rest) = message.split_at_checked(HELLO_BYTES)?;
+        let (numbers, []) = rest.as_chunks::<8>() else { return None };
+        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        if head[0] != HELLO || head[25] > STEERS | WITH_NODE {
             return None;
         }
-        let number = |at: usize| Some(u64::from_le_bytes(message.get(at..at + 8)?.try_into().ok()?));
-        Some(Self { id: number(1)?, used: number(9)?, steers: message[17] != 0, node: number(HELLO_BYTES) })
+        let number = |at: usize| Some(u64::from_le_bytes(head.get(at..at + 8)?.try_into().ok()?));
+        let node = if head[25] & WITH_NODE > 0 { Some(numbers.next()?) } else { None };
+        let steers = head[25] & STEERS > 0;
+        Some(Self { id: number(1)?, used: number(9)?, keys: number(17)?, steers, node, serves: numbers.collect() })
     }
 }
 
@@ -117,9 +136,14 @@ impl Peers {
         Self { me, others: BTreeMap::new() }
     }
 
-    /// Whether that was somebody new.
+    /// Whether that was somebody new, or says that more is served than before.
     pub(super) fn heard(&mut self, hello: Hello, now: Time) -> bool {
-        hello.id != self.me && self.others.insert(hello.id, (hello, now)).is_none()
+        if hello.id == self.me {
+            return false;
+        }
+        let is_known = self.others.get(&hello.id).is_some_and(|(known, _)| known.serves == hello.serves);
+        self.others.insert(hello.id, (hello, now));
+        !is_known
     }
 
     /// Forgets who is silent; whether anybody was.
@@ -129,10 +153,11 @@ impl Peers {
         self.others.len() < before
     }
 
-    /// Whose key it is: `None` for ours.
-    pub(super) fn owner(&self, key: KeyHash) -> Option<u64> {
+    /// Whose key it is, of those who serve its namespace: `None` for ours.
+    pub(super) fn owner(&self, served: u64, key: KeyHash) -> Option<u64> {
         let score = |id: u64| (KeyHash::mix(id ^ key.0).0, id);
-        let best = self.others.keys().copied().max_by_key(|&id| score(id))?;
+        let serving = self.others.values().filter(|(hello, _)| hello.serves.contains(&served));
+        let best = serving.map(|(hello, _)| hello.id).max_by_key(|&id| score(id))?;
         (score(best) > score(self.me)).then_some(best)
     }
 
@@ -144,6 +169,23 @@ impl Peers {
     /// What the others' directories hold.
     pub(super) fn used(&self) -> u64 {
         self.others.values().fold(0, |used, (hello, _)| used.saturating_add(hello.used))
+    }
+
+    /// How many names are in them.
+    pub(super) fn keys(&self) -> u64 {
+        self.others.values().fold(0, |keys, (hello, _)| keys.saturating_add(hello.keys))
+    }
+
+    /// What we may have of `limit` bytes for all, having `used`: as much as everybody may, and what the others leave. Those that serve
+    /// different namespaces want different amounts.
+    pub(super) fn share(&self, limit: u64, used: u64) -> u64 {
+        let (even, all) = (limit / self.count(), used.saturating_add(self.used()));
+        let above = self.others.values().filter(|(hello, _)| hello.used > even).count() as u64 + u64::from(used > even);
+        let share = match limit.checked_sub(all) {
+            Some(free) => used + free / self.count(),
+            None => used.saturating_sub((all - limit) / above.max(1)),
+        };
+        share.max(even)
     }
 
     /// Whether one of the others leaves the server alone: the room it no longer frees must not be taken from those that do.
@@ -164,7 +206,7 @@ mod tests {
     use super::*;
 
     fn hello(id: u64) -> Hello {
-        Hello { id, used: id * 10, steers: true, node: None }
+        Hello { id, used: id * 10, keys: id, steers: true, node: None, serves: [1].into() }
     }
 
     #[test]
@@ -179,11 +221,11 @@ mod tests {
         let three = peers(&ids[..3], 11);
         let (mut owned, mut moved) = ([0; 4], 0);
         for key in (0..4_000).map(KeyHash::mix) {
-            let owners: Vec<_> = (0..4).filter(|&at| all[at].owner(key).is_none()).collect();
+            let owners: Vec<_> = (0..4).filter(|&at| all[at].owner(1, key).is_none()).collect();
             let [owner] = owners[..] else { panic!("{key:?} has the owners {owners:?}") };
             owned[owner] += 1;
-            assert!((0..4).all(|at| at == owner || all[at].owner(key) == Some(ids[owner])));
-            moved += u32::from(owner != 3 && three.owner(key) != all[0].owner(key));
+            assert!((0..4).all(|at| at == owner || all[at].owner(1, key) == Some(ids[owner])));
+            moved += u32::from(owner != 3 && three.owner(1, key) != all[0].owner(1, key));
         }
         // Five standard deviations of a binomial(4000, 1/4) are 137.
         assert!(owned.iter().all(|&count: &i32| count.abs_diff(1000) < 137), "{owned:?}");
@@ -195,9 +237,39 @@ mod tests {
         let mut peers = Peers::new(1);
         assert!(peers.heard(hello(2), Time(0)) && !peers.heard(hello(2), Time(0)) && !peers.heard(hello(1), Time(0)));
         assert!(peers.heard(Hello { steers: false, ..hello(3) }, Time(3_000_000)));
-        assert_eq!((peers.count(), peers.used(), peers.objects()), (3, 50, true));
+        assert_eq!((peers.count(), peers.used(), peers.keys(), peers.objects()), (3, 50, 5, true));
         assert!(!peers.forget(Time(3_500_000)) && peers.forget(Time(4_000_000)));
         assert_eq!((peers.count(), peers.used()), (2, 30));
+    }
+
+    #[test]
+    fn only_who_serves_it_owns_a_key() {
+        assert!(served(0, "users") != served(1, "users") && served(0, "users") != served(0, "orders"));
+        let mut peers = Peers::new(1);
+        assert!(peers.heard(Hello { serves: BTreeSet::new(), ..hello(2) }, Time(0)));
+        let owned = |peers: &Peers, served| (0..100).filter(|&key| peers.owner(served, KeyHash(key)).is_none()).count();
+        assert_eq!((owned(&peers, 1), owned(&peers, 5)), (100, 100));
+        assert!(peers.heard(hello(2), Time(1)), "it has met a namespace");
+        assert!((1..100).contains(&owned(&peers, 1)) && owned(&peers, 5) == 100);
+    }
+
+    #[test]
+    fn who_wants_little_leaves_the_rest_and_gets_more_when_it_wants_more() {
+        let share = |used: u64, other: u64| {
+            let mut peers = Peers::new(1);
+            peers.heard(Hello { used: other, ..hello(2) }, Time(0));
+            peers.share(1_000, used)
+        };
+        assert_eq!(Peers::new(1).share(1_000, 2_000), 1_000);
+        assert_eq!((share(0, 0), share(500, 500), share(900, 900)), (500, 500, 500));
+        // Both fill what they may, the other up to what it wants.
+        for (wanted, expected) in [(100, 900), (400, 600), (2_000, 500)] {
+            let (mut ours, mut others) = (0_u64, 0_u64);
+            for _ in 0..100 {
+                (ours, others) = (share(ours, others), share(others, ours).min(wanted));
+            }
+            assert!(ours.abs_diff(expected) < 10, "{wanted}: {ours} and {others}");
+        }
     }
 
     proptest! {
@@ -226,12 +298,18 @@ mod tests {
     #[test]
     fn a_hello_is_heard_and_noise_is_not() {
         for node in [None, Some(u64::MAX - 8)] {
-            let said = Hello { steers: false, node, ..hello(7) };
+            let said = Hello { steers: node.is_some(), node, serves: (1..4).collect(), ..hello(7) };
             let message = said.encode();
             assert_eq!(Hello::decode(&message), Some(said));
             assert_eq!(Hello::decode(&message[1..]), None);
             assert_eq!(Hello::decode(&message[..message.len() - 1]), None);
         }
         assert_eq!(Hello::decode(&[0; HELLO_BYTES]), None);
+        // Of a release that did not say what it serves, in a cluster or not.
+        for length in [18, 26] {
+            let mut old = vec![1; length];
+            old[0] = b'H';
+            assert!(Hello::decode(&old).is_none() && Event::decode(&old).count() == 0);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! All that is known and decided, under one lock; nothing here waits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ahash::HashMap;
@@ -11,7 +11,7 @@ use larder_policy::{Op, PolicySpec, Time};
 use super::directory::{Directory, Filled, Room, access, hash, namespace_of_key, weight};
 use super::guard::{Guard, Seen};
 use super::limit::{Limit, Verdict};
-use super::peers::{Event, Hello, Kind, Peers};
+use super::peers::{Event, Hello, Kind, Peers, served};
 use super::{Steering, SteeringState};
 use crate::info::ServerInfo;
 
@@ -31,6 +31,7 @@ const STEADY: f64 = 0.002;
 pub(super) struct Pilot {
     config: Steering,
     id: u64,
+    db: i64,
     directory: Option<Directory>,
     limit: Limit,
     guard: Option<Guard>,
@@ -56,8 +57,8 @@ pub(super) struct Pilot {
     /// Bytes filled since the memory was asked for.
     filled: u64,
     asked: Option<Time>,
-    /// The namespaces we serve; no name outside them is ever touched.
-    namespaces: BTreeSet<String>,
+    /// The namespaces we serve, and what the peers call them; no name outside them is ever touched.
+    namespaces: BTreeMap<String, u64>,
     /// Whether keys of ours may be unknown, and whether many of the directory's may be gone.
     pub(super) sweep: bool,
     pub(super) verify: bool,
@@ -75,11 +76,12 @@ pub(super) struct Pilot {
 }
 
 impl Pilot {
-    pub(super) fn new(config: Steering, id: u64) -> Self {
+    pub(super) fn new(config: Steering, id: u64, db: i64) -> Self {
         let control = config.policy.clone();
         Self {
             config,
             id,
+            db,
             directory: None,
             limit: Limit::default(),
             guard: None,
@@ -96,7 +98,7 @@ impl Pilot {
             waiting: 0,
             filled: 0,
             asked: None,
-            namespaces: BTreeSet::new(),
+            namespaces: BTreeMap::new(),
             sweep: true,
             verify: false,
             steered: false,
@@ -139,8 +141,8 @@ impl Pilot {
 
     fn concerns(&mut self, name: &str) -> bool {
         let Some(namespace) = namespace_of_key(name) else { return false };
-        if !self.namespaces.contains(namespace) {
-            self.namespaces.insert(namespace.to_owned());
+        if !self.namespaces.contains_key(namespace) {
+            self.namespaces.insert(namespace.to_owned(), served(self.db, namespace));
             self.met_namespace();
         }
         true
@@ -165,9 +167,14 @@ impl Pilot {
         self.keys.saturating_sub(self.known())
     }
 
-    /// Names in the directories of all processes, about.
+    /// Names in the directories of all processes.
     fn known(&self) -> u64 {
-        self.directory.as_ref().map_or(0, Directory::len) as u64 * self.peers.count()
+        self.peers.keys().saturating_add(self.directory.as_ref().map_or(0, Directory::len) as u64)
+    }
+
+    /// Which of the peers owns `name`, of a namespace that we serve; `None` if we do.
+    fn owner(&self, name: &str) -> Option<u64> {
+        owner(&self.namespaces, &self.peers, name)
     }
 
     /// What the Redis had under `name`.
@@ -193,7 +200,7 @@ impl Pilot {
             return;
         };
         let weight = weight(name, bytes.len());
-        match self.peers.owner(hash(name)) {
+        match self.owner(name) {
             None => self.hit(name, weight, now),
             Some(owner) => self.tell(owner, &Event { kind: Kind::Hit, weight, ttl: None, name: name.clone() }),
         }
@@ -215,7 +222,7 @@ impl Pilot {
         }
         let weight = weight(name, bytes.len());
         self.filled += u64::from(weight);
-        if self.peers.owner(hash(name)).is_some() {
+        if self.owner(name).is_some() {
             return true;
         }
         self.filling.insert(name.clone(), false);
@@ -229,7 +236,7 @@ impl Pilot {
     /// A fill has arrived, or may have; `kept` says whether the server keeps it.
     pub(super) fn settled(&mut self, Item { name, bytes, ttl }: &Item, kept: bool) {
         let leaves = self.filling.remove(name).unwrap_or(false);
-        match self.peers.owner(hash(name)) {
+        match self.owner(name) {
             _ if !kept => self.gone(name),
             None if leaves => {
                 self.counts.evicted += 1;
@@ -309,7 +316,7 @@ impl Pilot {
         if !self.concerns(name) {
             return;
         }
-        match self.peers.owner(hash(name)) {
+        match self.owner(name) {
             None => self.forget(name),
             Some(owner) => self.tell(owner, &Event { kind: Kind::Gone, weight: 0, ttl: None, name: name.clone() }),
         }
@@ -330,16 +337,23 @@ impl Pilot {
 
     /// A peer says that it is there.
     pub(super) fn greeted(&mut self, hello: Hello, now: Time) {
-        if self.peers.heard(hello, now) {
-            self.owners_changed();
+        if !self.peers.heard(hello, now) {
+            return;
+        }
+        if let Some(directory) = &mut self.directory {
+            let before = directory.len();
+            directory.retain(|_, name| owner(&self.namespaces, &self.peers, name).is_none());
+            if directory.len() < before {
+                (self.sweep, self.moving) = (true, true);
+            }
         }
     }
 
     /// What a peer saw of a key that is ours.
     pub(super) fn told(&mut self, Event { kind, weight, ttl, name }: &Event, now: Time) {
         // Only of namespaces that are ours too, and no longer ours if owners have just changed.
-        let known = self.namespaces.contains(names::namespace(name)) && self.concerns(name);
-        if !known || self.peers.owner(hash(name)).is_some() {
+        let known = self.namespaces.contains_key(names::namespace(name)) && self.concerns(name);
+        if !known || self.owner(name).is_some() {
             return;
         }
         match kind {
@@ -354,13 +368,6 @@ impl Pilot {
             }
             Kind::Gone => self.forget(name),
         }
-    }
-
-    fn owners_changed(&mut self) {
-        if let Some(directory) = &mut self.directory {
-            directory.retain(|key, _| self.peers.owner(key).is_none());
-        }
-        (self.sweep, self.moving) = (true, true);
     }
 
     /// Other slots than before are served here: of the names known, those of which `is_ours` says so.
@@ -386,20 +393,20 @@ impl Pilot {
     /// What the server says of its memory.
     pub(super) fn read(&mut self, info: &ServerInfo, now: Time) {
         if self.peers.forget(now) {
-            self.owners_changed();
+            (self.sweep, self.moving) = (true, true);
         }
-        let processes = self.peers.count();
-        let ours = self.directory.as_ref().map_or(0, Directory::used).saturating_add(self.peers.used());
+        let used = self.directory.as_ref().map_or(0, Directory::used);
+        let ours = used.saturating_add(self.peers.used());
         let since = now.since(self.asked.replace(now).unwrap_or(now));
         self.learned += std::mem::take(&mut self.filled);
         // Without a scan nobody finds what moved but who reads it.
-        let known = !self.learning && !(self.moving && self.config.scan > 0);
+        let known = !(self.learning || self.moving && self.config.scan > 0);
         let Verdict { limit, evicted, alone } = self.limit.read(info, ours, known, since);
         (self.limited, self.alone) = (limit.is_some(), alone);
         (self.maxmemory, self.keys) = (info.maxmemory, info.keys);
         self.counts.evicted_by_server += evicted;
         self.learn(info);
-        let limit = limit.filter(|_| !self.learning).map_or(UNLIMITED, |limit| (limit / processes).max(1));
+        let limit = limit.filter(|_| !self.learning).map_or(UNLIMITED, |limit| self.peers.share(limit, used).max(1));
         let control = if info.evicts_by_use { "redis-lfu" } else { "lru" };
         if self.control.as_str() != control
             && let Ok(control) = control.parse()
@@ -467,8 +474,8 @@ impl Pilot {
     pub(super) fn unknown<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Name> {
         let Some(directory) = &self.directory else { return Vec::new() };
         let is_ours = |name: &&str| {
-            namespace_of_key(name).is_some_and(|namespace| self.namespaces.contains(namespace))
-                && self.peers.owner(hash(name)).is_none()
+            namespace_of_key(name).is_some_and(|namespace| self.namespaces.contains_key(namespace))
+                && self.owner(name).is_none()
                 && !directory.holds(name)
         };
         names.filter(is_ours).map(Name::from).collect()
@@ -477,7 +484,7 @@ impl Pilot {
     /// A value of ours that was found on the server.
     pub(super) fn found(&mut self, name: &Name, bytes: usize, ttl: Option<Duration>, now: Time) {
         // Whose it is may have changed since it was asked for.
-        if self.peers.owner(hash(name)).is_some() {
+        if self.owner(name).is_some() {
             return;
         }
         let (room, steers) = (self.room(), self.steers());
@@ -530,9 +537,10 @@ impl Pilot {
 
     /// What the peers hear of us, at `node` of a cluster.
     pub(super) fn hello(&self, node: Option<u64>) -> Hello {
-        let used = self.directory.as_ref().map_or(0, Directory::used);
+        let (used, keys) = self.directory.as_ref().map_or((0, 0), |known| (known.used(), known.len() as u64));
+        let serves = self.namespaces.values().copied().collect();
         // Without a limit on the server there is nothing to object to.
-        Hello { id: self.id, used, steers: self.wants() || !self.limited, node }
+        Hello { id: self.id, used, keys, steers: self.wants() || !self.limited, node, serves }
     }
 
     pub(super) fn state(&mut self) -> SteeringState {
@@ -550,6 +558,10 @@ impl Pilot {
             ..self.counts
         }
     }
+}
+
+fn owner(namespaces: &BTreeMap<String, u64>, peers: &Peers, name: &str) -> Option<u64> {
+    peers.owner(*namespaces.get(names::namespace(name))?, hash(name))
 }
 
 #[cfg(test)]

@@ -249,6 +249,26 @@ async fn two_processes_share_the_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_on_one_server_know_all_their_keys() {
+    need_redis!();
+    let server = full_server("100mb");
+    let (users, orders) = (steered(&server, quick()).await, steered(&server, quick()).await);
+    eventually("they know each other", RECOVERY, async || {
+        users.steering().unwrap().processes == 2 && orders.steering().unwrap().processes == 2
+    })
+    .await;
+    for key in 0..400 {
+        for (store, namespace) in [(&users, "users"), (&orders, "orders")] {
+            store.put(&[item(&names::key(namespace, &key.to_string()))]).await.unwrap();
+        }
+    }
+    eventually("each has those of its namespace", RECOVERY, async || {
+        (users.steering().unwrap().keys, orders.steering().unwrap().keys) == (400, 400)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn switched_off_the_server_decides() {
     need_redis!();
     let server = full_server(FULL);

@@ -16,7 +16,7 @@ fn filled(pilot: &mut Pilot, keys: std::ops::Range<u64>) {
 
 #[test]
 fn learning_ends_with_a_scan_whatever_the_server_evicts_meanwhile() {
-    let mut pilot = Pilot::new(Steering::default(), 1);
+    let mut pilot = Pilot::new(Steering::default(), 1, 0);
     // Somebody else's keys, and a server that is full once there are as many of ours.
     let full = ServerInfo { used_memory: 1 << 20, maxmemory: 1 << 20, keys: 1_000, ..ServerInfo::default() };
     pilot.read(&ServerInfo { keys: 500, ..full }, Time(0));
@@ -38,7 +38,7 @@ fn learning_ends_with_a_scan_whatever_the_server_evicts_meanwhile() {
 #[test]
 fn a_namespace_that_comes_later_switches_steering_off_only_where_it_may_be_most_of_the_keys() {
     for (keys, steers) in [(1_300, true), (10_000, false)] {
-        let mut pilot = Pilot::new(Steering::default(), 1);
+        let mut pilot = Pilot::new(Steering::default(), 1, 0);
         let info = ServerInfo { maxmemory: 1 << 30, keys: 1_000, ..ServerInfo::default() };
         pilot.read(&info, Time(0));
         filled(&mut pilot, 0..1_000);
@@ -60,22 +60,22 @@ fn a_namespace_that_comes_later_switches_steering_off_only_where_it_may_be_most_
 
 #[test]
 fn what_a_scan_finds_late_is_not_taken_from_a_peer() {
-    let mut pilot = Pilot::new(Steering::default(), 1);
+    let mut pilot = Pilot::new(Steering::default(), 1, 0);
     pilot.read(&ServerInfo { maxmemory: 1 << 20, ..ServerInfo::default() }, Time(0));
     let names: Vec<_> = (0..100).map(|key| item(key).name).collect();
     assert_eq!(pilot.unknown(names.iter().map(|name| &**name)).len(), 0, "of a namespace that is not in use");
     assert!(pilot.concerns(&names[0]));
     let unknown = pilot.unknown(names.iter().map(|name| &**name));
     assert_eq!(unknown.len(), 100);
-    pilot.greeted(Hello { id: 2, used: 0, steers: true, node: None }, Time(1));
+    pilot.greeted(Hello { serves: pilot.hello(None).serves, ..peer() }, Time(1));
     unknown.iter().for_each(|name| pilot.found(name, VALUE, None, Time(2)));
-    let ours = names.iter().filter(|name| pilot.peers.owner(hash(name)).is_none()).count();
+    let ours = names.iter().filter(|name| pilot.owner(name).is_none()).count();
     assert!(ours > 0 && ours < 100 && pilot.state().keys == ours, "{ours}, {:?}", pilot.state());
 }
 
 /// One that steers a server of `room` bytes, all of whose keys it knows, and has pushed many out of it.
 fn steering(room: u64) -> (Pilot, ServerInfo) {
-    let mut pilot = Pilot::new(Steering::default().policy("lru").unwrap(), 1);
+    let mut pilot = Pilot::new(Steering::default().policy("lru").unwrap(), 1, 0);
     let info = ServerInfo { maxmemory: room, ..ServerInfo::default() };
     pilot.read(&info, Time(0));
     assert!(pilot.swept());
@@ -142,7 +142,7 @@ fn what_the_server_evicts_while_we_learn_is_not_held_against_steering() {
 
 #[test]
 fn a_server_full_of_others_keys_is_left_alone_until_some_are_ours() {
-    let mut pilot = Pilot::new(Steering::default(), 1);
+    let mut pilot = Pilot::new(Steering::default(), 1, 0);
     let full = ServerInfo { used_memory: 1 << 20, maxmemory: 1 << 20, keys: 100, ..ServerInfo::default() };
     pilot.read(&full, Time(0));
     filled(&mut pilot, 0..1);
@@ -159,4 +159,26 @@ fn a_server_full_of_others_keys_is_left_alone_until_some_are_ours() {
     pilot.read(&full, Time(3_601_000_000));
     pilot.read(&full, Time(7_202_000_000));
     assert!(pilot.steers(), "{:?}", pilot.state());
+}
+
+/// Who steers beside us, and serves nothing yet.
+fn peer() -> Hello {
+    Hello { id: 2, used: 0, keys: 0, steers: true, node: None, serves: [].into() }
+}
+
+#[test]
+fn a_peer_that_serves_other_namespaces_or_another_database_owns_none_of_our_keys() {
+    let mut pilot = Pilot::new(Steering::default(), 1, 0);
+    pilot.read(&ServerInfo { maxmemory: 1 << 30, ..ServerInfo::default() }, Time(0));
+    filled(&mut pilot, 0..100);
+    pilot.greeted(Hello { serves: [served(0, "others"), served(1, "test")].into(), used: 1_000, ..peer() }, Time(1));
+    filled(&mut pilot, 100..200);
+    assert_eq!((pilot.state().keys, pilot.state().processes, pilot.peers.used()), (200, 2, 1_000));
+    assert!(pilot.take_events().is_empty());
+    // It meets ours as well.
+    pilot.greeted(Hello { serves: [served(0, "test")].into(), ..peer() }, Time(2));
+    let left = pilot.state().keys;
+    assert!(left > 0 && left < 200, "{left} of 200");
+    filled(&mut pilot, 200..300);
+    assert!(!pilot.take_events().is_empty());
 }
