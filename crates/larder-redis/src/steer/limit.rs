@@ -54,7 +54,7 @@ impl Limit {
         self.evicted = None;
     }
 
-    /// What to make of `info`, `since` after the last one, when our keys take `ours` bytes, if they are all `known`.
+    /// What to make of `info`, `since` after the last one, when our keys take `ours` bytes, if they are all `known` and steered.
     pub(super) fn read(&mut self, info: &ServerInfo, ours: u64, known: bool, since: Duration) -> Verdict {
         // A counter that fell is that of a new server.
         let evicted = self.evicted.map_or(0, |before| info.evicted_keys.saturating_sub(before));
@@ -65,6 +65,9 @@ impl Limit {
         }
         if info.maxmemory == 0 {
             return Verdict { limit: None, evicted, alone: false };
+        }
+        if !known {
+            self.alone = None;
         }
         // What Redis evicts while it is left alone is not for want of a margin.
         if self.alone.is_none() {

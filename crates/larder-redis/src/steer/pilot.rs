@@ -399,8 +399,9 @@ impl Pilot {
         let ours = used.saturating_add(self.peers.used());
         let since = now.since(self.asked.replace(now).unwrap_or(now));
         self.learned += std::mem::take(&mut self.filled);
-        // Without a scan nobody finds what moved but who reads it.
-        let known = !(self.learning || self.moving && self.config.scan > 0);
+        // Without a scan nobody finds what moved but who reads it. Of a server that is left alone for another reason what we have says nothing.
+        let unknown = self.learning || self.namespaces.is_empty() || self.moving && self.config.scan > 0;
+        let known = !unknown && (self.steered || self.alone);
         let Verdict { limit, evicted, alone } = self.limit.read(info, ours, known, since);
         (self.limited, self.alone) = (limit.is_some(), alone);
         (self.maxmemory, self.keys) = (info.maxmemory, info.keys);

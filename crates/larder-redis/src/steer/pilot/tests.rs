@@ -148,6 +148,10 @@ fn a_server_full_of_others_keys_is_left_alone_until_some_are_ours() {
     filled(&mut pilot, 0..1);
     assert!(pilot.begins_sweep() && pilot.swept());
     pilot.read(&full, Time(1));
+    // While it was not steered the server kept what it liked: what is there is looked for once more, and then it is plain whose the room is.
+    assert!(pilot.steers() && pilot.begins_sweep());
+    pilot.swept();
+    pilot.read(&full, Time(1));
     assert!(!pilot.steers() && !pilot.hello(None).steers);
     // Redis makes room for them.
     filled(&mut pilot, 1..2);
