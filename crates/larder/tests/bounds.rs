@@ -180,13 +180,15 @@ async fn a_builder_told_nonsense_says_so_or_builds_a_cache_that_works() {
         ("hold-out", |b, at| set(b, |b| b.control(Control::beside("lru").holdout(float(at))))),
         ("ttl", |b, at| set(b, |b| b.freshness(objective()).control(Control::beside("lru").ttl(time(at))))),
         ("cool_down", |b, at| set(b, |b| b.control(Control::beside("lru").with(|s| s.cool_down = time(at))))),
-        ("alpha", |b, at| set(b, |b| b.control(Control::beside("lru").ramped().with(|s| s.alpha = float(at))))),
+        ("alpha", |b, at| {
+            set(b, |b| b.segments(16).control(Control::beside("lru").ramped().with(|s| s.alpha = float(at))))
+        }),
         ("ramp", |b, at| {
-            set(b, |b| b.control(Control::beside("lru").ramped().with(|s| s.ramp = vec![float(at), 0.5])))
+            set(b, |b| b.segments(16).control(Control::beside("lru").ramped().with(|s| s.ramp = vec![float(at), 0.5])))
         }),
         ("baseline", |b, at| {
             set(b, |b| {
-                b.control(Control::beside("lru").ramped().with(|s| {
+                b.segments(16).control(Control::beside("lru").ramped().with(|s| {
                     (s.baseline, s.step, s.horizon) = (NUMBERS[at % 6], NUMBERS[at % 6], NUMBERS[at % 6]);
                 }))
             });

@@ -84,13 +84,6 @@ impl Settings {
         if self.ramp.is_empty() || !self.ramp.iter().all(|&share| is_share(share)) || !self.ramp.is_sorted() {
             return wrong("the ramp is not a list of rising shares between 0 and 1");
         }
-        let least = self.least_arm();
-        if least < LEAST_SHARDS {
-            return wrong(&format!(
-                "a ramp on {} shards leaves an arm with {least}, and each needs {LEAST_SHARDS}: nothing would ever be concluded; give it more shards",
-                self.shards
-            ));
-        }
         if ![self.alpha, alpha].into_iter().all(|alpha| alpha > 0.0 && alpha < 0.5) {
             return wrong("alpha is not between 0 and 0.5");
         }
@@ -105,6 +98,13 @@ impl Settings {
         }
         if self.lifetimes && stale.is_none() {
             return wrong("lifetimes on trial need a share of answers that may be stale");
+        }
+        let least = self.least_arm();
+        if least < LEAST_SHARDS {
+            return wrong(&format!(
+                "a ramp on {} shards leaves an arm with {least}, and each needs {LEAST_SHARDS}: nothing would ever be concluded; give it more shards",
+                self.shards
+            ));
         }
         Ok(())
     }
