@@ -425,16 +425,18 @@ fn arms_are_told_next_to_the_truth() {
     let table = text(&run(&args).stdout);
     assert!(table.contains("clock against lru") && table.contains("No conclusion: "), "{table}");
 
-    let found = records(&[&args[..], &["--rollout", "--json"]].concat());
+    let rollout =
+        ["replay", TRACE, "--arms", "clock,lru", "--rollout", "--capacity", "5%", "--shards", "16", "--slices", "20"];
+    let found = records(&[&rollout[..], &["--json"]].concat());
     assert_eq!(found[0]["slices"], 20);
     assert_eq!(found[0]["events"][0]["event"], "ramped");
-    assert!(text(&run(&[&args[..], &["--rollout"]].concat()).stdout).contains("clock in place of lru"));
+    assert!(text(&run(&rollout).stdout).contains("clock in place of lru"));
 
     assert!(found[0].get("looks").is_none() && found[0].get("course").is_none());
     let found = records(&[&args[..], &["--json", "--details"]].concat());
     assert_eq!(found[0]["by_shard"].as_array().unwrap().len(), 8);
     assert_eq!(found[0]["looks"].as_array().unwrap().len() as u64, found[0]["slices"].as_u64().unwrap());
-    let found = records(&[&args[..], &["--rollout", "--json", "--details"]].concat());
+    let found = records(&[&rollout[..], &["--json", "--details"]].concat());
     assert_eq!(found[0]["course"].as_array().unwrap().len(), 20);
 
     for wrong in [
