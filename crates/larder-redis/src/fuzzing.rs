@@ -20,7 +20,7 @@ pub fn server_info(text: &str) -> ServerInfo {
     info::parse(text)
 }
 
-/// What a message on the channel says; none if it is our own.
+/// What a message on the channel says; none if it is our own, or only a sign.
 pub fn announcement(sender: u64, message: &[u8]) -> Option<Invalidation> {
     listen::decode(sender, message)
 }

@@ -40,10 +40,10 @@ fn message(letter: u8, sender: u64, name: &str) -> Vec<u8> {
     [&[letter], &sender.to_le_bytes()[..], name.as_bytes()].concat()
 }
 
-/// The message another process sent. What cannot be read means that we do not know what was said.
+/// The message another process sent, if it says something. What cannot be read means that we do not know what was said.
 pub(crate) fn decode(sender: u64, message: &[u8]) -> Option<Invalidation> {
     let (Some(head), Some(name)) = (message.get(..HEAD), message.get(HEAD..)) else { return Some(Invalidation::Lost) };
-    if head[1..] == sender.to_le_bytes() || head[0] == SIGN {
+    if head[1..] == sender.to_le_bytes() || head[0] == SIGN && name.is_empty() {
         return None;
     }
     let Ok(name) = std::str::from_utf8(name) else { return Some(Invalidation::Lost) };
@@ -195,8 +195,9 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_a_loss() {
         let long = [&b"K12345678"[..], &[b'x'; 600]].concat();
-        for message in [&b""[..], b"K", b"X12345678name", b"K12345678\xff", &long] {
+        for message in [&b""[..], b"K", b"X12345678name", b"S12345678x", b"K12345678\xff", &long] {
             assert_eq!(decode(7, message), Some(Invalidation::Lost), "{message:?}");
         }
+        assert_eq!(decode(7, &message(SIGN, 8, "")), None);
     }
 }
