@@ -12,7 +12,7 @@ use crate::{ServerInfo, SteeringState};
 /// What a peer says each second.
 pub fn hello(id: u64, used: u64) -> Vec<u8> {
     let serves = ["users", "other"].map(|namespace| served(0, namespace)).into();
-    Hello { id, used, keys: used / 1_000, steers: true, node: None, serves }.encode()
+    Hello { id, used, keys: used / 1_000, steers: true, knows_all: true, node: None, serves }.encode()
 }
 
 /// What a peer says of hits on these names.

@@ -1,7 +1,7 @@
 //! The processes that steer one Redis: each key belongs to one of them, and the others tell that one what they see.
 //!
 //! ```text
-//! CHANNEL!steer       'N' id 8 | bytes in the directory 8 | names in it 8 | flags 1: 1 steers, 2 names a node
+//! CHANNEL!steer       'N' id 8 | bytes in the directory 8 | names in it 8 | flags 1: 1 steers, 2 names a node, 4 knows all its keys
 //!                     | in a cluster, of which node 8 | what is served, 8 each: a hash of database and namespace
 //!                     each second, and who hears nothing for 3.5 s forgets
 //! CHANNEL!steer:ID    { kind 1 | weight 4 | seconds to live 4, 0 unknown | length of the name 2 | name } …
@@ -24,6 +24,7 @@ const HELLO: u8 = b'N';
 const HELLO_BYTES: usize = 26;
 const STEERS: u8 = 1;
 const WITH_NODE: u8 = 2;
+const KNOWS_ALL: u8 = 4;
 const HEAD: usize = 11;
 
 /// What a process saw of a key it does not own.
@@ -89,6 +90,8 @@ pub(super) struct Hello {
     pub(super) keys: u64,
     /// Whether it steers, or leaves the server alone.
     pub(super) steers: bool,
+    /// Whether what it holds is all that it owns.
+    pub(super) knows_all: bool,
     /// Which node of a cluster that is about.
     pub(super) node: Option<u64>,
     /// Which namespaces it serves: [`served`] of each.
@@ -102,7 +105,8 @@ pub(super) fn served(db: i64, namespace: &str) -> u64 {
 
 impl Hello {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let flags = u8::from(self.steers) * STEERS + u8::from(self.node.is_some()) * WITH_NODE;
+        let flags = [(self.steers, STEERS), (self.node.is_some(), WITH_NODE), (self.knows_all, KNOWS_ALL)];
+        let flags = flags.into_iter().map(|(is_set, flag)| u8::from(is_set) * flag).sum();
         let mut out = vec![HELLO];
         [self.id, self.used, self.keys].iter().for_each(|number| out.extend(number.to_le_bytes()));
         out.push(flags);
@@ -114,13 +118,14 @@ impl Hello {
         let (head, rest) = message.split_at_checked(HELLO_BYTES)?;
         let (numbers, []) = rest.as_chunks::<8>() else { return None };
         let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
-        if head[0] != HELLO || head[25] > STEERS | WITH_NODE {
+        if head[0] != HELLO || head[25] > STEERS | WITH_NODE | KNOWS_ALL {
             return None;
         }
         let number = |at: usize| Some(u64::from_le_bytes(head.get(at..at + 8)?.try_into().ok()?));
         let node = if head[25] & WITH_NODE > 0 { Some(numbers.next()?) } else { None };
-        let steers = head[25] & STEERS > 0;
-        Some(Self { id: number(1)?, used: number(9)?, keys: number(17)?, steers, node, serves: numbers.collect() })
+        let [steers, knows_all] = [STEERS, KNOWS_ALL].map(|flag| head[25] & flag > 0);
+        let (id, used, keys) = (number(1)?, number(9)?, number(17)?);
+        Some(Self { id, used, keys, steers, knows_all, node, serves: numbers.collect() })
     }
 }
 
@@ -192,6 +197,11 @@ impl Peers {
     pub(super) fn objects(&self) -> bool {
         self.others.values().any(|(hello, _)| !hello.steers)
     }
+
+    /// Whether none of the others still looks for keys of its own.
+    pub(super) fn know_all(&self) -> bool {
+        self.others.values().all(|(hello, _)| hello.knows_all)
+    }
 }
 
 /// The channel of all, and that of one.
@@ -206,7 +216,7 @@ mod tests {
     use super::*;
 
     fn hello(id: u64) -> Hello {
-        Hello { id, used: id * 10, keys: id, steers: true, node: None, serves: [1].into() }
+        Hello { id, used: id * 10, keys: id, steers: true, knows_all: true, node: None, serves: [1].into() }
     }
 
     #[test]
@@ -298,7 +308,8 @@ mod tests {
     #[test]
     fn a_hello_is_heard_and_noise_is_not() {
         for node in [None, Some(u64::MAX - 8)] {
-            let said = Hello { steers: node.is_some(), node, serves: (1..4).collect(), ..hello(7) };
+            let said =
+                Hello { steers: node.is_some(), knows_all: node.is_none(), node, serves: (1..4).collect(), ..hello(7) };
             let message = said.encode();
             assert_eq!(Hello::decode(&message), Some(said));
             assert_eq!(Hello::decode(&message[1..]), None);

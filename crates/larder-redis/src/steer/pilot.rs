@@ -290,10 +290,16 @@ impl Pilot {
         any
     }
 
-    /// What the server evicts while there is no limit is none of our doing.
+    /// Whether what the server answers says how we steer, or how long a retreat lasts yet.
+    fn is_judged(&self) -> bool {
+        let retreats = self.guard.as_ref().is_some_and(Guard::retreats);
+        self.has_limit() && self.on && (retreats || !self.peers.objects())
+    }
+
+    /// What the server evicts while we do not steer is none of our doing.
     fn note(&mut self, name: &Name, weight: u32, end: Option<Time>, seen: Seen, now: Time) {
-        let has_limit = self.has_limit();
-        if let Some(guard) = self.guard.as_mut().filter(|_| has_limit) {
+        let is_judged = self.is_judged();
+        if let Some(guard) = self.guard.as_mut().filter(|_| is_judged) {
             guard.note(&access(name, weight, now, Op::Get), end, seen);
         }
     }
@@ -388,6 +394,12 @@ impl Pilot {
 
     pub(super) fn switch(&mut self, on: bool) {
         self.on = on;
+        self.steered &= on;
+    }
+
+    /// Whether all that is ours is in our directory. Without a scan nobody finds what moved but who reads it.
+    fn knows_all(&self) -> bool {
+        !(self.learning || self.namespaces.is_empty() || self.moving && self.config.scan > 0)
     }
 
     /// What the server says of its memory.
@@ -399,9 +411,8 @@ impl Pilot {
         let ours = used.saturating_add(self.peers.used());
         let since = now.since(self.asked.replace(now).unwrap_or(now));
         self.learned += std::mem::take(&mut self.filled);
-        // Without a scan nobody finds what moved but who reads it. Of a server that is left alone for another reason what we have says nothing.
-        let unknown = self.learning || self.namespaces.is_empty() || self.moving && self.config.scan > 0;
-        let known = !unknown && (self.steered || self.alone);
+        // Of a server that is left alone for another reason, if only since a moment ago, what we have says nothing.
+        let known = self.knows_all() && self.peers.know_all() && (self.steered && self.steers() || self.alone);
         let Verdict { limit, evicted, alone } = self.limit.read(info, ours, known, since);
         (self.limited, self.alone) = (limit.is_some(), alone);
         (self.maxmemory, self.keys) = (info.maxmemory, info.keys);
@@ -421,7 +432,7 @@ impl Pilot {
         if self.sweep || self.learning || strangers < self.strangers {
             self.strangers = strangers;
         }
-        let has_limit = self.has_limit();
+        let is_judged = self.is_judged();
         match &mut self.directory {
             Some(directory) => {
                 directory.tick(now);
@@ -432,7 +443,7 @@ impl Pilot {
                     directory.resize(limit);
                 }
                 match &mut self.guard {
-                    Some(guard) if has_limit => guard.pass(directory.limit(), now),
+                    Some(guard) if is_judged => guard.pass(directory.limit(), now),
                     Some(guard) => guard.rest(),
                     None => {}
                 }
@@ -541,7 +552,9 @@ impl Pilot {
         let (used, keys) = self.directory.as_ref().map_or((0, 0), |known| (known.used(), known.len() as u64));
         let serves = self.namespaces.values().copied().collect();
         // Without a limit on the server there is nothing to object to.
-        Hello { id: self.id, used, keys, steers: self.wants() || !self.limited, node, serves }
+        // Nor is anything amiss with the keys of who serves none.
+        let knows_all = self.knows_all() || self.namespaces.is_empty();
+        Hello { id: self.id, used, keys, steers: self.wants() || !self.limited, knows_all, node, serves }
     }
 
     pub(super) fn state(&mut self) -> SteeringState {

@@ -141,6 +141,56 @@ fn what_the_server_evicts_while_we_learn_is_not_held_against_steering() {
 }
 
 #[test]
+fn what_the_server_evicts_while_we_are_switched_off_or_a_peer_objects_says_nothing_of_us() {
+    for objects in [false, true] {
+        let room = 500 * VALUE as u64;
+        let (mut pilot, info) = steering(room);
+        pilot.begins_sweep();
+        pilot.swept();
+        let full = ServerInfo { used_memory: room, keys: 300, ..info };
+        let ours = pilot.directory.as_ref().unwrap().names();
+        pilot.read(&full, Time(1));
+        let switch = |pilot: &mut Pilot, on: bool, now| match objects {
+            true => pilot.greeted(Hello { steers: on, ..peer() }, now),
+            false => pilot.switch(on),
+        };
+        switch(&mut pilot, false, Time(2));
+        // Most of ours are gone before the memory is read again; a full server is no pressure of others.
+        pilot.missing(&ours[100..]);
+        pilot.read(&full, Time(3));
+        assert!(!pilot.alone && !pilot.steers());
+        for round in 0..60 {
+            for item in (0..100).map(item) {
+                pilot.missing(std::slice::from_ref(&item.name));
+                pilot.fill(&item, Time(4 + round));
+                pilot.settled(&item, true);
+            }
+        }
+        switch(&mut pilot, true, Time(100));
+        pilot.read(&full, Time(101));
+        assert!(pilot.steers() && pilot.state().retreats == 0, "{objects}: {:?}", pilot.state());
+    }
+}
+
+#[test]
+fn what_a_peer_does_not_know_yet_is_not_taken_for_pressure() {
+    for knows_all in [true, false] {
+        let room = 500 * VALUE as u64;
+        let (mut pilot, info) = steering(room);
+        pilot.read(&info, Time(0));
+        let most = pilot.directory.as_ref().unwrap().used();
+        let serves = pilot.hello(None).serves;
+        pilot.greeted(Hello { serves, used: most / 10, knows_all, ..peer() }, Time(1));
+        assert!(pilot.begins_sweep());
+        pilot.swept();
+        let gone: Vec<_> = pilot.directory.as_ref().unwrap().names().split_off(100);
+        pilot.missing(&gone);
+        pilot.read(&ServerInfo { used_memory: room, ..info }, Time(2));
+        assert_eq!(pilot.alone, knows_all);
+    }
+}
+
+#[test]
 fn a_server_full_of_others_keys_is_left_alone_until_some_are_ours() {
     let mut pilot = Pilot::new(Steering::default(), 1, 0);
     let full = ServerInfo { used_memory: 1 << 20, maxmemory: 1 << 20, keys: 100, ..ServerInfo::default() };
@@ -167,7 +217,7 @@ fn a_server_full_of_others_keys_is_left_alone_until_some_are_ours() {
 
 /// Who steers beside us, and serves nothing yet.
 fn peer() -> Hello {
-    Hello { id: 2, used: 0, keys: 0, steers: true, node: None, serves: [].into() }
+    Hello { id: 2, used: 0, keys: 0, steers: true, knows_all: true, node: None, serves: [].into() }
 }
 
 #[test]
