@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use larder::{Clock, Counts, Error, ErrorKind, Fetched, Found, Key, Refresh, Rules, StaleRate, Tier, Time};
-use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Loaded, Subject};
+use larder::{Clock, Counts, Error, Fetched, Found, Key, Refresh, Rules, StaleRate, Tier, Time};
+use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Handle, Loaded, Subject};
 use larder_policy::{Access, Capacity, KeyHash, Op, PolicySpec};
 use moka::ops::compute;
 use parking_lot::Mutex;
@@ -15,47 +15,12 @@ use crate::directory::Directory;
 use crate::fences::{Fences, Ticket};
 use crate::held::Held;
 use crate::looks::Looks;
+use crate::outcome::{Judged, Landed, Passed, Standing};
 use crate::rings::{Place, Rings};
 use crate::stats::{Capabilities, Stats};
 
 pub(crate) type Digest<V> = Box<dyn Fn(&V) -> u64 + Send + Sync>;
 pub(crate) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u32 + Send + Sync>;
-
-/// What to do with a value that moka holds.
-#[derive(Debug)]
-pub(crate) enum Judged {
-    Serve,
-    /// Serve it, and load it anew meanwhile.
-    Renew(Option<Audit>),
-    /// Load it anew first.
-    Reload,
-}
-
-/// Why a load leaves nothing in moka.
-pub(crate) enum Passed<V> {
-    /// Its value was not let in, or a write overtook it: it is for the readers alone.
-    Unkept(Held<V>),
-    Failed(Error),
-    /// The entry to be loaded anew has left meanwhile.
-    Gone,
-}
-
-/// What has come of a load of a key that moka did not hold. It goes to its reader, and to those who waited for it, as moka's error: values
-/// come from moka alike whether it held them or somebody was waited for.
-pub(crate) struct Landed<V> {
-    key: KeyHash,
-    ticket: Ticket,
-    brought: Result<Held<V>, Passed<V>>,
-}
-
-/// An entry of moka's beside the one a reader saw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Same,
-    /// Somebody has loaded or written it meanwhile.
-    Newer,
-    Gone,
-}
 
 pub(crate) struct Core<K, V> {
     rules: Rules,
@@ -96,13 +61,21 @@ pub(crate) struct Began {
 }
 
 /// How a value came.
-enum Origin {
+enum Origin<'a> {
     /// Loaded, for moka had none.
     Missed,
     /// Loaded in place of what moka has.
-    Renewed(Option<Audit>),
+    Renewed(&'a mut Option<Audit>),
     /// By the service, or ahead of traffic.
     Given,
+}
+
+/// How long a value is good for, and what it weighs: not at all, for one that no cache keeps.
+#[derive(Default)]
+struct Kept {
+    size: u32,
+    handle: Option<Handle>,
+    lifetime: Duration,
 }
 
 impl<K, V> Core<K, V> {
@@ -145,13 +118,16 @@ impl<K, V> Core<K, V> {
             return match engine.lock().read(subject, now, true) {
                 Decision::Serve => Judged::Serve,
                 Decision::Audit(audit) => Judged::Renew(Some(audit)),
-                // Its last load failed a moment ago.
+                // Its last load failed a moment ago, while it was fresh.
                 _ if now < held.retry_at => Judged::Serve,
                 Decision::ServeAndRefresh => Judged::Renew(None),
                 Decision::Load => self.outdated(),
             };
         }
-        if now < held.renew_from || now < held.retry_at {
+        if now < held.renew_from {
+            Judged::Serve
+        } else if now < held.retry_at {
+            self.stands_in(held);
             Judged::Serve
         } else if now < held.fresh_until {
             Judged::Renew(None)
@@ -166,10 +142,20 @@ impl<K, V> Core<K, V> {
     pub(crate) fn may_serve(&self, held: &Held<V>, now: Time) -> bool {
         self.hit(held, now);
         let may = now < held.fresh_until.max(held.retry_at);
-        if !may {
-            self.outdated();
+        match may {
+            true => self.stands_in(held),
+            false => _ = self.outdated(),
         }
         may
+    }
+
+    /// What is served beyond its time, for the origin fails, is no hit.
+    #[inline]
+    fn stands_in(&self, held: &Held<V>) {
+        if held.is_stale() {
+            self.outdated();
+            self.count(|counts| counts.stale += 1);
+        }
     }
 
     #[inline]
@@ -336,8 +322,9 @@ impl<K: Key, V: Clone> Core<K, V> {
         }
     }
 
-    /// A load of a key that moka holds, as `seen`, has ended: what to do in moka, and what to tell readers if that removes it. The audit it
-    /// was for is taken if the origin answered.
+    /// A load of a key that moka holds, as `seen`, has ended: what to do in moka, and what to tell readers if that removes it. Where a write
+    /// to it has overtaken the load, or to a key that shares its fence, what moka has stays as it is. The audit it was for is taken if the
+    /// origin answered.
     pub(crate) fn renewed(
         &self,
         key: &K,
@@ -349,11 +336,9 @@ impl<K: Key, V: Clone> Core<K, V> {
     ) -> Result<compute::Op<Held<V>>, Passed<V>> {
         let error = match loaded {
             Ok(fetched) => {
-                let audit = audit.take();
-                self.count(|counts| counts.audits += u64::from(audit.is_some()));
                 return match self.brought(key, began, fetched, Origin::Renewed(audit)) {
                     Ok(held) => Ok(compute::Op::Put(held)),
-                    Err(Passed::Failed(absent)) => {
+                    Err(Passed::Failed(absent)) if self.fences.admit(seen.key, began.ticket) => {
                         *failure = Some(absent);
                         Ok(compute::Op::Remove)
                     }
@@ -364,24 +349,41 @@ impl<K: Key, V: Clone> Core<K, V> {
         };
         self.count(|counts| counts.load_errors += 1);
         let now = self.clock.now();
-        // The engine knows the hard maximum of the key's own prefix.
-        let is_within_most = match (&self.engine, seen.subject()) {
-            (Some(engine), Some(subject)) => engine.lock().failed(subject, now).is_served(),
-            _ => now < seen.as_of.plus(self.rules.freshness.most()),
-        };
-        if now >= seen.fresh_until {
-            if !is_within_most || now >= seen.fresh_until.plus(self.rules.stale_if_error) {
-                *failure = Some(error);
-                return Ok(compute::Op::Remove);
+        let end = self.last_end(seen, now);
+        let is_kept = self.fences.admit(seen.key, began.ticket);
+        if now >= seen.fresh_until.max(end) {
+            if !is_kept {
+                return Err(Passed::Failed(error));
             }
-            tracing::debug!(%error, "a stale value is kept");
-            self.count(|counts| counts.stale += 1);
+            *failure = Some(error);
+            return Ok(compute::Op::Remove);
         }
-        // It was written meanwhile, or a key that shares its fence was: what moka has stays as it is.
-        if !self.fences.admit(seen.key, began.ticket) {
-            return Ok(compute::Op::Nop);
+        tracing::debug!(%error, "what is there is kept");
+        let pausing = seen.pausing(now, self.rules.error_pause, end, began.ticket);
+        if is_kept { Ok(compute::Op::Put(pausing)) } else { Err(Passed::Unkept(pausing)) }
+    }
+
+    /// Until when a value may be served while the origin fails, as it does now.
+    fn last_end(&self, held: &Held<V>, now: Time) -> Time {
+        let most = match (&self.engine, held.subject()) {
+            (Some(engine), Some(subject)) => {
+                let mut engine = engine.lock();
+                // The engine knows the hard maximum of the key's own prefix.
+                if engine.failed(subject, now).is_served() { engine.most(subject) } else { Duration::ZERO }
+            }
+            _ => self.rules.freshness.most(),
+        };
+        held.fresh_until.plus(self.rules.stale_if_error).min(held.as_of.plus(most))
+    }
+
+    /// What a reader gets who waited for a value to be loaded anew.
+    pub(crate) fn reloaded(&self, held: Held<V>) -> Found<V> {
+        let now = self.clock.now();
+        if !held.is_stale() {
+            return held.found(Tier::Origin, now);
         }
-        Ok(compute::Op::Put(seen.pausing(now, self.rules.error_pause, began.ticket)))
+        self.count(|counts| counts.stale += 1);
+        held.found(Tier::Local, now)
     }
 
     /// The service has written a value to the origin, and is about to put it into moka.
@@ -399,7 +401,7 @@ impl<K: Key, V: Clone> Core<K, V> {
 
     fn given(&self, key: &K, value: V, op: Op, began: Began) -> Held<V> {
         let evidence = self.digest.as_ref().map_or(Evidence::Unknown, |digest| Evidence::Digest(digest(&value)));
-        let held = self.hold(key, value, began, evidence, None, &Origin::Given);
+        let held = self.hold(key, value, began, evidence, None, Origin::Given);
         if let Some(directory) = &self.directory {
             let access = Access { key: held.key, at: began.at, size: held.size, cost: 0, op };
             directory.admit(&self.rings, &access);
@@ -432,24 +434,32 @@ impl<K: Key, V: Clone> Core<K, V> {
     }
 
     /// Takes in what a load brought, if it may be kept.
-    fn brought(&self, key: &K, began: Began, fetched: Fetched<V>, origin: Origin) -> Result<Held<V>, Passed<V>> {
+    fn brought(&self, key: &K, began: Began, fetched: Fetched<V>, origin: Origin<'_>) -> Result<Held<V>, Passed<V>> {
         let took = micros(self.clock.now().since(began.at));
         self.count(|counts| {
             counts.loads += 1;
             counts.load_micros += u64::from(took);
         });
         let (evidence, ttl) = (fetched.evidence(self.digest.as_deref()), fetched.ttl());
+        // The engine must not take for loaded what moka will not have.
+        let is_kept = self.fences.admit(self.hash(key), began.ticket);
+        if is_kept && let Origin::Renewed(Some(_)) = origin {
+            self.count(|counts| counts.audits += 1);
+        }
         let Some(value) = fetched.into_value() else {
             self.count(|counts| counts.absent += 1);
-            self.learn_absent(key, began, &origin);
+            if is_kept {
+                self.learn_absent(key, began, origin);
+            }
             return Err(Passed::Failed(Error::not_found()));
         };
-        let held = self.hold(key, value, began, evidence, ttl, &origin);
-        if !self.fences.admit(held.key, began.ticket) {
+        if !is_kept {
             self.count(|counts| counts.fenced += 1);
-            return Err(Passed::Unkept(held));
+            return Err(Passed::Unkept(self.held(key, value, began, Kept::default())));
         }
-        if let (Some(directory), Origin::Missed) = (&self.directory, &origin) {
+        let is_missed = matches!(origin, Origin::Missed);
+        let held = self.hold(key, value, began, evidence, ttl, origin);
+        if let Some(directory) = self.directory.as_ref().filter(|_| is_missed) {
             let access = Access { key: held.key, at: self.clock.now(), size: held.size, cost: took, op: Op::Get };
             if !directory.admit(&self.rings, &access) {
                 self.count(|counts| counts.refused += 1);
@@ -460,14 +470,14 @@ impl<K: Key, V: Clone> Core<K, V> {
     }
 
     /// The origin answers, and has nothing: of what moka had before, that is a change too.
-    fn learn_absent(&self, key: &K, began: Began, origin: &Origin) {
+    fn learn_absent(&self, key: &K, began: Began, origin: Origin<'_>) {
         let Some(engine) = &self.engine else { return };
         let (hash, now) = (self.hash(key), self.clock.now());
         let mut engine = engine.lock();
         engine.recovered();
         if let Origin::Renewed(audit) = origin {
             let subject = engine.subject_by(hash, 1, || key.text());
-            engine.loaded(subject, now, Loaded { audit: *audit, ..Loaded::new(began.at, Evidence::Changed) });
+            engine.loaded(subject, now, Loaded { audit: audit.take(), ..Loaded::new(began.at, Evidence::Changed) });
         }
     }
 
@@ -479,13 +489,12 @@ impl<K: Key, V: Clone> Core<K, V> {
         began: Began,
         evidence: Evidence,
         ttl: Option<Duration>,
-        origin: &Origin,
+        origin: Origin<'_>,
     ) -> Held<V> {
-        let (hash, now) = (self.hash(key), self.clock.now());
-        let Began { at: as_of, ticket } = began;
         let size = self.weigher.as_ref().map_or(1, |weigh| weigh(key, &value));
         let (handle, lifetime) = match &self.engine {
             Some(engine) => {
+                let (hash, now, as_of) = (self.hash(key), self.clock.now(), began.at);
                 let mut engine = engine.lock();
                 let subject = engine.subject_by(hash, size, || key.text());
                 engine.recovered();
@@ -494,7 +503,7 @@ impl<K: Key, V: Clone> Core<K, V> {
                 }
                 let mut load = Loaded::new(as_of, evidence);
                 if let Origin::Renewed(audit) = origin {
-                    load.audit = *audit;
+                    load.audit = audit.take();
                 }
                 // A lifetime that the loader gave is the longest, and then no read needs the engine.
                 let lifetimes = engine.loaded(subject, now, load);
@@ -506,6 +515,12 @@ impl<K: Key, V: Clone> Core<K, V> {
             }
         };
         let lifetime = ttl.map_or(lifetime, |ttl| ttl.min(lifetime));
+        self.held(key, value, began, Kept { size, handle, lifetime })
+    }
+
+    fn held(&self, key: &K, value: V, Began { at: as_of, ticket }: Began, kept: Kept) -> Held<V> {
+        let Kept { size, handle, lifetime } = kept;
+        let (hash, now) = (self.hash(key), self.clock.now());
         let fresh_until = as_of.plus(lifetime);
         let renew_from = match self.rules.refresh {
             _ if self.engine.is_some() => fresh_until,
@@ -534,17 +549,6 @@ impl<K, V> Drop for Renewal<K, V> {
     fn drop(&mut self) {
         self.core.renewals.lock().remove(&self.key);
         self.core.forgo(self.subject, self.audit);
-    }
-}
-
-impl<V: Clone> Passed<V> {
-    /// What a reader gets whose load this was, or who waited for it.
-    pub(crate) fn answer(&self, now: Time) -> Result<Found<V>, Error> {
-        match self {
-            Self::Unkept(held) => Ok(held.clone().found(Tier::Origin, now)),
-            Self::Failed(error) => Err(error.clone()),
-            Self::Gone => Err(Error::new(ErrorKind::Loader, "the entry left while it was loaded anew")),
-        }
     }
 }
 

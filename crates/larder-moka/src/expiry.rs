@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use larder::Clock;
+
 use crate::fences::Fences;
 use crate::held::Held;
 
@@ -14,8 +16,9 @@ const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// It never returns `None`, which to moka means 'for ever'. What it returns is a ceiling: twice the lifetime foreseen at the load,
 /// so that the next load soon after still finds the old value to compare with, or as long as a stale value may be of use while the
 /// origin fails; and never beyond the objective's hard maximum. Whether a value is still fresh is decided at the read, by the
-/// plug-in's own [`Clock`](larder::Clock), for moka's clock cannot be set. So code that reads the moka cache itself may see
-/// values up to the ceiling.
+/// plug-in's own [`Clock`], for moka's clock cannot be set. So code that reads the moka cache itself may see values up to the
+/// ceiling. It counts from the load: what is put back because the next load failed gets what is left of it. A `time_to_live` of
+/// moka's own begins anew then.
 #[derive(Clone)]
 pub struct Expiry {
     pub(crate) fences: Arc<Fences>,
@@ -23,6 +26,7 @@ pub struct Expiry {
     pub(crate) stale_if_error: Duration,
     /// Lifetimes are learned, which takes old values to compare with.
     pub(crate) learns: bool,
+    pub(crate) clock: Clock,
 }
 
 impl Expiry {
@@ -36,7 +40,8 @@ impl Expiry {
         let lifetime = held.lifetime();
         let beyond = if self.learns { self.stale_if_error.max(lifetime) } else { self.stale_if_error };
         // A prefix may have a greater maximum than the whole.
-        lifetime.saturating_add(beyond).min(self.most.max(lifetime)).min(FAR)
+        let ceiling = lifetime.saturating_add(beyond).min(self.most.max(lifetime));
+        ceiling.saturating_sub(self.clock.now().since(held.as_of)).min(FAR)
     }
 }
 
@@ -88,7 +93,13 @@ mod tests {
     #[test]
     fn moka_drops_what_a_write_overtook_on_its_way_in() {
         let hour = Duration::from_secs(3600);
-        let expiry = Expiry { fences: Arc::new(Fences::new()), most: hour, stale_if_error: hour, learns: true };
+        let expiry = Expiry {
+            fences: Arc::new(Fences::new()),
+            most: hour,
+            stale_if_error: hour,
+            learns: true,
+            clock: Clock::manual(Time(0)),
+        };
         let moka = moka::sync::Cache::builder().expire_after(expiry.clone()).build();
         let before = expiry.fences.ticket();
         expiry.fences.raise(KeyHash(1));
@@ -99,13 +110,24 @@ mod tests {
         assert!(moka.get(&()).is_none());
     }
 
+    #[test]
+    fn what_is_put_back_gets_what_is_left() {
+        let (hour, clock) = (Duration::from_secs(3600), Clock::manual(Time(0)));
+        let fences = Arc::new(Fences::new());
+        let expiry = Expiry { fences, most: hour, stale_if_error: Duration::ZERO, learns: false, clock: clock.clone() };
+        let loaded = held(expiry.fences.ticket(), 0, 3_600_000_000);
+        clock.advance(hour - hour / 60);
+        let paused = loaded.pausing(clock.now(), hour, loaded.fresh_until, loaded.ticket);
+        assert_eq!((expiry.ceiling(&paused), paused.retry_at), (hour / 60, loaded.fresh_until));
+    }
+
     proptest! {
         #[test]
         fn a_ceiling_is_finite_and_within_its_bounds(
-            as_of: u64, fresh_until: u64, most: u64, beyond: u64, learns: bool, left: Option<u64>, is_void: bool,
+            as_of: u64, fresh_until: u64, most: u64, beyond: u64, learns: bool, left: Option<u64>, is_void: bool, aged: u64,
         ) {
             let (most, stale_if_error) = (Duration::from_micros(most), Duration::from_micros(beyond));
-            let expiry = Expiry { fences: Arc::new(Fences::new()), most, stale_if_error, learns };
+            let expiry = Expiry { fences: Arc::new(Fences::new()), most, stale_if_error, learns, clock: Clock::manual(Time(aged)) };
             let held = held(expiry.fences.ticket(), as_of, fresh_until);
             if is_void {
                 expiry.fences.raise(held.key);
@@ -117,10 +139,11 @@ mod tests {
             let read = expiry.expire_after_read(&1, &held, now, left, now);
             prop_assert!(read.is_some() && (left.is_none() || read == left));
             let ceiling = created.unwrap();
-            prop_assert!(ceiling <= most.max(held.lifetime()) && ceiling <= FAR);
+            let age = Time(aged).since(held.as_of);
+            prop_assert!(ceiling <= most.max(held.lifetime()).saturating_sub(age) && ceiling <= FAR);
             match is_void {
                 true => prop_assert_eq!(ceiling, Duration::ZERO),
-                false => prop_assert!(ceiling >= held.lifetime().min(FAR)),
+                false => prop_assert!(ceiling >= held.lifetime().saturating_sub(age).min(FAR)),
             }
             prop_assert!(now.checked_add(ceiling).is_some());
         }

@@ -47,14 +47,15 @@ impl<V> Held<V> {
         self.retry_at > self.fresh_until
     }
 
-    /// The same once a load has failed that began with `ticket`, and nobody is to try again for a while.
-    pub(crate) fn pausing(&self, now: Time, pause: Duration, ticket: Ticket) -> Self
+    /// The same once a load has failed that began with `ticket`, and nobody is to try again for a while: up to `end` at most, for then it is
+    /// of no use any more.
+    pub(crate) fn pausing(&self, now: Time, pause: Duration, end: Time, ticket: Ticket) -> Self
     where
         V: Clone,
     {
-        let until = now.plus(pause);
         // It is not served for longer for having failed while it was fresh.
-        let retry_at = if now < self.fresh_until { until.min(self.fresh_until) } else { until };
+        let end = if now < self.fresh_until { self.fresh_until } else { end };
+        let retry_at = now.plus(pause).min(end);
         Self { retry_at, ticket, ..self.clone() }
     }
 

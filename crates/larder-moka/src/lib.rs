@@ -14,6 +14,7 @@ pub mod future;
 mod held;
 mod load;
 mod looks;
+mod outcome;
 mod plugin;
 mod rings;
 mod stats;

@@ -13,6 +13,11 @@ use crate::core::{Core, Digest, Setup, Weigher};
 use crate::expiry::Expiry;
 use crate::fences::Fences;
 
+/// More entries than this are not expected without a weigher.
+const MOST_OBJECTS: u64 = 1 << 26;
+/// So many are expected then.
+const BYTES_OBJECTS: u64 = 1 << 20;
+
 /// What looks after one moka cache: build it, give its [`expiry`](Self::expiry) to the moka builder, and attach the cache with
 /// [`future::Cache::attach`](crate::future::Cache::attach) or [`sync::Cache::attach`](crate::sync::Cache::attach).
 ///
@@ -58,6 +63,7 @@ impl<K: Key + Clone, V> Plugin<K, V> {
             most: self.rules.freshness.most(),
             stale_if_error: self.rules.stale_if_error,
             learns: self.rules.freshness.fixed().is_none(),
+            clock: self.clock.clone(),
         }
     }
 
@@ -66,7 +72,7 @@ impl<K: Key + Clone, V> Plugin<K, V> {
         let Self { rules, admission, digest, weigher, clock, seed, fences } = self;
         let capacity = capacity.map(|limit| limit.min(MOST_CAPACITY)).map(|limit| match weigher {
             Some(_) => Capacity::bytes(limit),
-            None => Capacity::objects(limit),
+            None => Capacity::objects(objects_of(limit)),
         });
         let objects = capacity.and_then(Capacity::most_objects);
         let most_keys = Engine::keys_beside(objects);
@@ -154,7 +160,8 @@ impl<K: Key + Clone, V> Builder<K, V> {
         Self { admission: Some(policy.into()), ..self }
     }
 
-    /// What entries weigh, where moka has a weigher: the same, for moka does not tell.
+    /// What entries weigh, where moka has a weigher: the same, for moka does not tell. Without it, a `max_capacity` in bytes would be
+    /// taken for a number of entries; one above 2²⁶ is not, and a warning says so.
     #[must_use]
     pub fn weigh(self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
         Self { weigher: Some(Box::new(weigh)), ..self }
@@ -184,6 +191,16 @@ impl<K: Key + Clone, V> Builder<K, V> {
     }
 }
 
+/// How many entries moka may hold where no weigher is known. Larger numbers are bytes, most likely, and remembering four keys for each of
+/// them would remember all keys there ever were.
+fn objects_of(limit: u64) -> u64 {
+    if limit <= MOST_OBJECTS {
+        return limit;
+    }
+    tracing::warn!(limit, "taken for bytes: what entries weigh is for the plug-in's builder to say too, by `weigh`");
+    BYTES_OBJECTS
+}
+
 fn parse(policy: &str) -> Result<PolicySpec, Error> {
     let spec: PolicySpec = policy.parse()?;
     if spec.eviction().needs_oracle {
@@ -196,6 +213,12 @@ fn parse(policy: &str) -> Result<PolicySpec, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_capacity_of_bytes_is_not_taken_for_objects() {
+        assert_eq!(objects_of(10_000_000), 10_000_000);
+        assert_eq!(objects_of(256 << 20), 1 << 20);
+    }
 
     #[test]
     fn wrong_settings_are_named() {

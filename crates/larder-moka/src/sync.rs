@@ -10,8 +10,9 @@ use larder_policy::freshness::Audit;
 use moka::Entry;
 use moka::ops::compute::{CompResult, Op};
 
-use crate::core::{Core, Judged, Landed, Passed, Standing};
+use crate::core::Core;
 use crate::load::{Once, said};
+use crate::outcome::{Judged, Landed, Passed, Standing};
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
 /// Renewals at once, each on a thread of its own while it lasts.
@@ -117,8 +118,8 @@ where
                 }
                 Judged::Reload => match self.reload(key, &held, &mut load) {
                     Err(Passed::Gone) => {}
-                    Err(passed) => return passed.answer(self.core.clock.now()),
-                    Ok(held) => return Ok(held.found(Tier::Origin, self.core.clock.now())),
+                    Ok(held) | Err(Passed::Unkept(held)) => return Ok(self.core.reloaded(held)),
+                    Err(Passed::Failed(error)) => return Err(error),
                 },
             }
         }

@@ -11,10 +11,14 @@ pub(super) enum Command<'a> {
     Get(&'a [u8]),
     /// `MGET`.
     GetMany(Vec<&'a [u8]>),
-    /// `SET`, with the lifetime the caller gave.
+    /// `SET`, `SETEX` or `PSETEX`, with the lifetime the caller gave.
     Set { key: &'a [u8], value: &'a [u8], given: Option<Duration> },
     /// `DEL` or `UNLINK`.
     Delete(Vec<&'a [u8]>),
+    /// `WATCH`: what is read until the transaction is what it depends on.
+    Watch,
+    /// `UNWATCH`, `EXEC` or `DISCARD`.
+    Unwatch,
 }
 
 impl Command<'_> {
@@ -22,6 +26,7 @@ impl Command<'_> {
         match self {
             Self::GetMany(keys) | Self::Delete(keys) => keys,
             Self::Get(key) | Self::Set { key, .. } => std::slice::from_ref(key),
+            Self::Watch | Self::Unwatch => &[],
         }
     }
 }
@@ -48,10 +53,21 @@ pub(super) fn parse(cmd: &Cmd) -> Option<Command<'_>> {
             };
             Some(Command::Set { key, value, given })
         }
+        5 if is("SETEX") => set_for(b"EX", args),
+        6 if is("PSETEX") => set_for(b"PX", args),
+        5 if is("WATCH") => Some(Command::Watch),
+        7 if is("UNWATCH") || is("DISCARD") => Some(Command::Unwatch),
+        4 if is("EXEC") => Some(Command::Unwatch),
         3 if is("DEL") => Some(Command::Delete(args.collect::<Option<_>>()?)),
         6 if is("UNLINK") => Some(Command::Delete(args.collect::<Option<_>>()?)),
         _ => None,
     }
+}
+
+fn set_for<'a>(unit: &[u8], mut args: impl Iterator<Item = Option<&'a [u8]>>) -> Option<Command<'a>> {
+    let (key, number, value) = (args.next()??, args.next()??, args.next()??);
+    let given = Some(lifetime(unit, number)?);
+    args.next().is_none().then_some(Command::Set { key, value, given })
 }
 
 fn lifetime(unit: &[u8], number: &[u8]) -> Option<Duration> {
@@ -63,16 +79,11 @@ fn lifetime(unit: &[u8], number: &[u8]) -> Option<Duration> {
     }
 }
 
-/// The same `SET`, with this lifetime.
-pub(super) fn with_lifetime(cmd: &Cmd, ttl: Duration) -> Cmd {
-    let mut with = Cmd::new();
-    for arg in cmd.args_iter().take(3) {
-        if let Arg::Simple(bytes) = arg {
-            with.arg(bytes);
-        }
-    }
+/// `cmd`, which sets `key` to `value`, with this lifetime.
+pub(super) fn with_lifetime(cmd: &Cmd, key: &[u8], value: &[u8], ttl: Duration) -> Cmd {
+    let mut with = redis::cmd("SET");
     // 1 ms at least, for Redis refuses 0.
-    with.arg("PX").arg(ttl.as_millis().clamp(1, 1 << 48).to_string());
+    with.arg(key).arg(value).arg("PX").arg(ttl.as_millis().clamp(1, 1 << 48).to_string());
     with.set_no_response(cmd.is_no_response());
     with
 }
@@ -100,6 +111,12 @@ mod tests {
         assert_eq!(parse(&make(&["SET", "k", "v"])), set(None));
         assert_eq!(parse(&make(&["SET", "k", "v", "ex", "5"])), set(Some(Duration::from_secs(5))));
         assert_eq!(parse(&make(&["SET", "k", "v", "PX", "5"])), set(Some(Duration::from_millis(5))));
+        assert_eq!(parse(&make(&["SETEX", "k", "5", "v"])), set(Some(Duration::from_secs(5))));
+        assert_eq!(parse(&make(&["psetex", "k", "5", "v"])), set(Some(Duration::from_millis(5))));
+        assert_eq!(parse(&make(&["WATCH", "k"])), Some(Command::Watch));
+        for end in ["unwatch", "EXEC", "DISCARD"] {
+            assert_eq!(parse(&make(&[end])), Some(Command::Unwatch));
+        }
         for other in [
             &["SET", "k", "v", "NX"][..],
             &["SET", "k", "v", "KEEPTTL"],
@@ -109,7 +126,9 @@ mod tests {
             &["SET", "k", "v", "NX", "EX", "5"],
             &["SET", "k"],
             &["GET"],
-            &["SETEX", "k", "5", "v"],
+            &["SETEX", "k", "five", "v"],
+            &["PSETEX", "k", "5"],
+            &["SETEX", "k", "5", "v", "w"],
             &["EVAL", "return redis.call('SET', 'k', 'v')", "0"],
             &["HGET", "h", "f"],
         ] {
@@ -121,11 +140,12 @@ mod tests {
     #[test]
     fn a_lifetime_is_added_or_replaced() {
         let expected = make(&["SET", "k", "v", "PX", "1500"]).get_packed_command();
-        for before in [&["SET", "k", "v"][..], &["SET", "k", "v", "EX", "9"]] {
-            assert_eq!(with_lifetime(&make(before), Duration::from_millis(1500)).get_packed_command(), expected);
+        for before in [&["SET", "k", "v"][..], &["SET", "k", "v", "EX", "9"], &["SETEX", "k", "9", "v"]] {
+            let with = with_lifetime(&make(before), b"k", b"v", Duration::from_millis(1500));
+            assert_eq!(with.get_packed_command(), expected);
         }
         assert_eq!(
-            with_lifetime(&make(&["SET", "k", ""]), Duration::ZERO).get_packed_command(),
+            with_lifetime(&make(&["SET", "k", ""]), b"k", b"", Duration::ZERO).get_packed_command(),
             make(&["SET", "k", "", "PX", "1"]).get_packed_command()
         );
     }

@@ -48,6 +48,8 @@ pub(super) struct Mind {
 struct Inner {
     engine: Engine,
     known: HashMap<KeyHash, Known>,
+    /// When a transaction that has not begun yet began to read. Whose is not known: those who share a connection watch for each other.
+    watched: Option<Time>,
     state: LearnedState,
 }
 
@@ -79,13 +81,19 @@ impl Mind {
         let inner = Inner {
             engine: Engine::new(config.freshness.clone(), hasher.hash_one(0)).with_most_keys(MOST),
             known: HashMap::default(),
+            watched: None,
             state: LearnedState::default(),
         };
         Self { config, hasher, clock: Clock::system(), inner: Mutex::new(inner) }
     }
 
     pub(super) fn concerns(&self, command: &Command<'_>) -> bool {
-        command.keys().iter().any(|key| self.is_ours(key))
+        matches!(command, Command::Watch | Command::Unwatch) || command.keys().iter().any(|key| self.is_ours(key))
+    }
+
+    /// A transaction is on its way, or none is to come.
+    pub(super) fn unwatch(&self) {
+        self.inner.lock().watched = None;
     }
 
     pub(super) fn state(&self) -> LearnedState {
@@ -159,6 +167,8 @@ impl Mind {
                     forgo(&mut inner.engine, known.and_then(|known| known.check));
                 }
             }
+            (Command::Watch, Value::Okay) => self.inner.lock().watched = Some(now),
+            (Command::Unwatch, _) => self.unwatch(),
             // What a SET says was learned when its lifetime was chosen.
             _ => {}
         }
@@ -190,7 +200,9 @@ impl Mind {
         let Some(audit) = inner.engine.served(subject, now, is_own) else { return };
         // One check of a key at a time: whoever loads answers for both otherwise, and another reader waits for it.
         let is_pending = known.and_then(|known| known.check.as_ref()).is_some_and(|check| is_recent(check.since, now));
-        if is_pending || !may_audit || !self.config.audits {
+        // Who watches and goes away without a word is not waited for.
+        let is_watched = inner.watched.is_some_and(|since| is_recent(since, now));
+        if is_pending || is_watched || !may_audit || !self.config.audits {
             inner.engine.forgo(subject, audit);
             return;
         }
@@ -438,6 +450,23 @@ mod tests {
     fn audited(mind: &Mind) -> (f64, f64) {
         let audited = mind.inner.lock().engine.audited();
         (audited.drawn, audited.answered)
+    }
+
+    #[test]
+    fn what_a_transaction_depends_on_is_not_audited() {
+        let (mind, now) = (mind(), Time(SECOND));
+        let said = |command, at| mind.learn_at(at, &command, &mut Value::Okay, true);
+        said(Command::Watch, now);
+        for _ in 0..100_000 {
+            let mut answer = hit();
+            mind.learn_at(now, &get(b"page:1"), &mut answer, true);
+            assert_eq!(answer, hit());
+        }
+        said(Command::Unwatch, now);
+        drawn(&mind, now, b"page:2");
+        // Nor is a watch for ever whose end nobody saw.
+        said(Command::Watch, now);
+        drawn(&mind, now.plus(LOADING), b"page:3");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct LearnedConfig {
     /// What becomes of lifetimes the caller gives.
     pub given: Given,
     /// Whether a small share of hits may be answered as a miss, so that the caller loads the value and the share of outdated reads is
-    /// measured and not assumed. Never within a transaction.
+    /// measured and not assumed. Never within a transaction, nor between a `WATCH` and what ends it.
     pub audits: bool,
 }
 
@@ -66,11 +66,11 @@ impl LearnedConfig {
     }
 }
 
-/// A connection of redis-rs (multiplexed, managed, cluster; anything asynchronous) that learns from `GET`, `MGET` and `SET` how keys
-/// change, and gives a `SET` without a lifetime the `PX` that keeps outdated reads within the objective.
+/// A connection of redis-rs (multiplexed, managed, cluster; anything asynchronous) that learns from `GET`, `MGET`, `SET`, `SETEX` and
+/// `PSETEX` how keys change, and gives a `SET` without a lifetime the `PX` that keeps outdated reads within the objective.
 ///
 /// `SET` with `NX` or `XX` is left alone, for locks are made of it. Everything else passes through unchanged: other keys, other commands,
-/// Lua scripts and what they do, `SETEX` and `PSETEX`.
+/// Lua scripts and what they do.
 ///
 /// Clones share what is learned.
 #[derive(Clone, Debug)]
@@ -116,6 +116,9 @@ impl<C: ConnectionLike + Send> ConnectionLike for Learned<C> {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
+        if pipeline.is_transaction() {
+            self.mind.unwatch();
+        }
         let commands: Vec<_> =
             pipeline.cmd_iter().map(|cmd| parse(cmd).filter(|command| self.mind.concerns(command))).collect();
         if commands.iter().all(Option::is_none) {
@@ -158,6 +161,7 @@ impl<C> Learned<C> {
     /// The command as it is sent: a `SET` with its lifetime, everything else as it is.
     fn outgoing<'a>(&self, cmd: &'a Cmd, command: &Command<'_>) -> Cow<'a, Cmd> {
         let Command::Set { key, value, given } = command else { return Cow::Borrowed(cmd) };
-        self.mind.lifetime(key, value, *given).map_or(Cow::Borrowed(cmd), |ttl| Cow::Owned(with_lifetime(cmd, ttl)))
+        let ttl = self.mind.lifetime(key, value, *given);
+        ttl.map_or(Cow::Borrowed(cmd), |ttl| Cow::Owned(with_lifetime(cmd, key, value, ttl)))
     }
 }
