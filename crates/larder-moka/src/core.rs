@@ -376,6 +376,11 @@ impl<K: Key, V: Clone> Core<K, V> {
         held.fresh_until.plus(self.rules.stale_if_error).min(held.as_of.plus(most))
     }
 
+    /// What a reader saw has left, and he looks again: as one read, of which it is counted how that ends.
+    pub(crate) fn looks_again(&self) {
+        self.count(|counts| counts.misses = counts.misses.saturating_sub(1));
+    }
+
     /// What a reader gets who waited for a value to be loaded anew.
     pub(crate) fn reloaded(&self, held: Held<V>) -> Found<V> {
         let now = self.clock.now();

@@ -122,7 +122,7 @@ where
                     return Ok(held.found(Tier::Local, now));
                 }
                 Judged::Reload => match self.reload(key, &held, &mut load).await {
-                    Err(Passed::Gone) => {}
+                    Err(Passed::Gone) => self.core.looks_again(),
                     Ok(held) | Err(Passed::Unkept(held)) => return Ok(self.core.reloaded(held)),
                     Err(Passed::Failed(error)) => return Err(error),
                 },

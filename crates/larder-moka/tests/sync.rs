@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::convert::Infallible;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
@@ -11,20 +11,18 @@ use larder_moka::{Clock, Freshness, Held, Key, Plugin, Prewarmed, Refresh, sync}
 use larder_policy::Time;
 use moka::policy::EvictionPolicy;
 
-type Cache<K = u64> = sync::Cache<K, u64>;
+/// moka's own hashes have a secret, by which keys share counts in its sketch now and then.
+type Fixed = BuildHasherDefault<DefaultHasher>;
+type Cache<K = u64> = sync::Cache<K, u64, Fixed>;
 
-fn attach<K: Key + Clone>(
-    plugin: larder_moka::Builder<K, u64>,
-    capacity: u64,
-    policy: EvictionPolicy,
-) -> sync::Cache<K, u64> {
+fn attach<K: Key + Clone>(plugin: larder_moka::Builder<K, u64>, capacity: u64, policy: EvictionPolicy) -> Cache<K> {
     let plugin = plugin.build().unwrap();
     let moka = moka::sync::Cache::<K, Held<u64>>::builder()
         .max_capacity(capacity)
         .eviction_policy(policy)
         .expire_after(plugin.expiry())
-        .build();
-    sync::Cache::attach(moka, plugin)
+        .build_with_hasher(Fixed::default());
+    Cache::attach(moka, plugin)
 }
 
 fn policies() -> [EvictionPolicy; 2] {
@@ -87,7 +85,7 @@ fn a_load_that_a_change_overtook_never_stays() {
     never_stays(attach(Plugin::builder(), 100, EvictionPolicy::lru()));
     // Of a moka that was built without its expiry.
     never_stays(Cache::attach(
-        moka::sync::Cache::builder().max_capacity(100).build(),
+        moka::sync::Cache::builder().max_capacity(100).build_with_hasher(Fixed::default()),
         Plugin::builder().build().unwrap(),
     ));
 }
@@ -135,7 +133,11 @@ fn whoever_asks_after_a_change_does_not_join_a_load_on_its_way_in() {
         1
     };
     let plugin = Plugin::builder().build().unwrap();
-    let moka = moka::sync::Cache::builder().max_capacity(100).weigher(weigher).expire_after(plugin.expiry()).build();
+    let moka = moka::sync::Cache::builder()
+        .max_capacity(100)
+        .weigher(weigher)
+        .expire_after(plugin.expiry())
+        .build_with_hasher(Fixed::default());
     let cache = Cache::attach(moka, plugin);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| cache.get_with(&1, || ok(1)).unwrap());
@@ -159,7 +161,7 @@ fn a_write_that_a_change_overtook_never_stays() {
         own.get().unwrap().changed(key);
         1
     };
-    let moka = moka::sync::Cache::builder().max_capacity(100).weigher(weigher).build();
+    let moka = moka::sync::Cache::builder().max_capacity(100).weigher(weigher).build_with_hasher(Fixed::default());
     let cache = cache.get_or_init(|| Cache::attach(moka, Plugin::builder().build().unwrap()));
     cache.insert(1, 1);
     assert_eq!(cache.get(&1), None);
@@ -187,7 +189,7 @@ fn what_is_prewarmed_is_kept() {
     }
     plain.moka().run_pending_tasks();
     let kept = newcomers().filter(|(key, _)| plain.moka().contains_key(key)).count();
-    // moka hashes with a secret of its own: a stranger may share the counts of a known key.
+    // A stranger may share the counts of a known key.
     assert!(kept <= 5, "moka refuses strangers, and kept {kept}");
     for policy in policies() {
         let cache = hot(policy);
@@ -291,5 +293,5 @@ fn only_what_moka_can_do_is_claimed() {
     // Without a bound there is nothing to decide.
     let plugin = builder().build().unwrap();
     let unbounded = moka::sync::Cache::builder().expire_after(plugin.expiry()).build();
-    assert!(!Cache::attach(unbounded, plugin).capabilities().admission);
+    assert!(!sync::Cache::attach(unbounded, plugin).capabilities().admission);
 }

@@ -153,7 +153,7 @@ impl RedisConfig {
             answer_within: Duration::from_millis(500),
             ping_every: Duration::from_secs(1),
             backoff: Duration::from_millis(50),
-            longest_backoff: Duration::from_secs(5),
+            longest_backoff: Duration::from_secs(3),
             write_pause: Duration::from_secs(1),
             #[cfg(feature = "metrics")]
             metrics: None,

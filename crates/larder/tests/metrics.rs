@@ -76,7 +76,8 @@ fn cache(name: &str, log: Behind, recorder: Arc<Recorder>) -> Cache<String, u64>
         .prices(Prices { gib_hour: 32.0, load: 0.001, entry_bytes: 1 << 20 })
         .remote(store.clone(), codec::MessagePack)
         .share_models(store)
-        .sharing(Sharing { look: Duration::from_millis(500), ..Sharing::default() })
+        // Published once: the clock leaps ahead while threads of the system write their files.
+        .sharing(Sharing { look: Duration::from_millis(500), publish: Duration::MAX, ..Sharing::default() })
         .loader(|key: String| async move {
             match key.len() {
                 10 => Err(io::Error::other("too long")),
@@ -97,7 +98,8 @@ async fn a_scrape_says_what_the_report_says() {
     let folder = tempfile::tempdir().unwrap();
     let log = Behind::open(folder.path(), larder::behind::Options::default(), Arc::new(Database(AtomicU32::new(0))));
     let log = log.await.unwrap();
-    let recording = Recorder::create(folder.path().join("seen.csv"), recorder::Options::default()).unwrap();
+    let options = recorder::Options { queue: 1 << 20, ..Default::default() };
+    let recording = Recorder::create(folder.path().join("seen.csv"), options).unwrap();
     let recording = Arc::new(recording);
     let cache = cache("scraped", log.clone(), recording.clone());
     let mut errors = 0;

@@ -120,7 +120,6 @@ fn row_03_a_thin_link() {
         service.keep_large_values().await;
         must("tc qdisc add dev lo root tbf rate 160kbit burst 3000 latency 300ms");
         service.large_values_open_the_breaker().await;
-        service.was_prompt();
         must("tc qdisc del dev lo root");
         service.recovers(KEYS).await;
     });
@@ -137,14 +136,14 @@ fn row_04_a_connection_whose_packets_are_swallowed() {
         let ports = clients.split_whitespace().filter_map(|field| field.strip_prefix("addr=127.0.0.1:"));
         // Nobody asks: the supervisor finds out by itself, and a new connection is another one.
         let one = Rules::add(&ports.map(|port| port.parse().unwrap()).collect::<Vec<_>>(), "");
-        eventually("it is rebuilt", Duration::from_secs(3), async || service.store.state().connects > connects).await;
+        eventually("it is rebuilt", RECOVERY, async || service.store.state().connects > connects).await;
         service.recovers(KEYS).await;
         assert!(Rules::swallowed() > 0);
         drop(one);
 
         // Nothing gets through at all, so that nothing can be rebuilt either.
         let all = Rules::add(&[server.port], "");
-        eventually("the connection is given up", Duration::from_secs(4), async || {
+        eventually("the connection is given up", RECOVERY, async || {
             service.pass(5).await;
             !service.store.state().connected
         })
@@ -154,14 +153,12 @@ fn row_04_a_connection_whose_packets_are_swallowed() {
         assert!(asked.is_err(), "there is nobody to ask");
         drop(all);
         service.recovers(KEYS).await;
-        service.was_prompt();
 
         // What a connection took and could not deliver before it was given up does not arrive after what came later.
         let all = Rules::add(&[server.port], "");
         let written = name("written");
         assert!(service.tier.write(&written, &entry("early", 10)).await.is_err());
-        eventually("the connection is given up", Duration::from_secs(4), async || !service.store.state().connected)
-            .await;
+        eventually("the connection is given up", RECOVERY, async || !service.store.state().connected).await;
         drop(all);
         service.recovers(KEYS).await;
         eventually("it is written", RECOVERY, async || service.tier.write(&written, &entry("late", 10)).await.is_ok())
@@ -208,7 +205,6 @@ fn row_05_lost_packets() {
         let swallowed = Rules::swallowed();
         println!("{swallowed} packets were lost; {:?}", service.tier.counts());
         assert!(swallowed > 20, "{swallowed} packets were lost");
-        service.was_prompt();
         drop(lossy);
         service.recovers(KEYS).await;
     });

@@ -14,14 +14,14 @@ use larder::{Cache, Control, ModelStore, Sharing};
 use larder_redis::{RedisConfig, RedisStore};
 use support::proxy::{Proxy, Way};
 use support::server::Server;
-use support::{RECOVERY, eventually};
+use support::{RECOVERY, eventually, unhurried};
 use tokio::runtime::Handle;
 
 const LOOK: Duration = Duration::from_millis(50);
 const KEY: &str = "shared!models";
 
-async fn connected(url: &str) -> Arc<RedisStore> {
-    let store = Arc::new(RedisStore::new(RedisConfig::single(url).unwrap(), &Handle::current()).unwrap());
+async fn connected(config: RedisConfig) -> Arc<RedisStore> {
+    let store = Arc::new(RedisStore::new(config, &Handle::current()).unwrap());
     eventually("it connects", RECOVERY, async || store.state().connected).await;
     store
 }
@@ -33,7 +33,7 @@ fn cache(store: Arc<RedisStore>) -> Cache<u64, u64> {
         .segments(1)
         .control(Control::none())
         .share_models(store)
-        .sharing(Sharing { look: LOOK, publish: LOOK, lease: LOOK * 20 })
+        .sharing(Sharing { look: LOOK, publish: LOOK, lease: LOOK * 60 })
         .build()
         .unwrap()
 }
@@ -53,20 +53,20 @@ fn sharing(cache: &Cache<u64, u64>) -> SharingReport {
 async fn conforms() {
     need_redis!();
     let server = Server::start(&[]);
-    conformance(async || connected(&server.url()).await as Arc<dyn ModelStore>).await;
+    conformance(async || connected(unhurried(&server.url())).await as Arc<dyn ModelStore>).await;
     server.tell::<()>(&["SCRIPT", "FLUSH"]).unwrap();
-    conformance(async || connected(&server.url()).await as Arc<dyn ModelStore>).await;
+    conformance(async || connected(unhurried(&server.url())).await as Arc<dyn ModelStore>).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_21_a_model_damaged_in_the_redis_is_refused_and_the_old_one_stays() {
     need_redis!();
     let server = Server::start(&[]);
-    let one = cache(connected(&server.url()).await);
+    let one = cache(connected(unhurried(&server.url())).await);
     work(&one, 20_000).await;
     eventually("it publishes", RECOVERY, async || sharing(&one).published > 0).await;
     drop(one);
-    let two = cache(connected(&server.url()).await);
+    let two = cache(connected(unhurried(&server.url())).await);
     eventually("the other takes it over", RECOVERY, async || sharing(&two).adopted == 1).await;
     let before = sharing(&two);
 
@@ -126,10 +126,10 @@ async fn row_23_a_publisher_that_loses_its_redis_harms_no_read_and_another_takes
     need_redis!();
     let server = Server::start(&[]);
     let proxy = Proxy::before(server.address()).await;
-    let one = cache(connected(&proxy.url()).await);
+    let one = cache(connected(RedisConfig::single(&proxy.url()).unwrap()).await);
     work(&one, 20_000).await;
     eventually("it publishes", RECOVERY, async || sharing(&one).published > 0).await;
-    let two = cache(connected(&server.url()).await);
+    let two = cache(connected(unhurried(&server.url())).await);
     work(&two, 20_000).await;
     assert!(!sharing(&two).leads);
     // It stalls in the middle of things: nothing comes through, nothing is refused.
@@ -167,7 +167,7 @@ fn told(child: Child) -> Vec<String> {
 #[ignore = "a part of another test, which runs it in processes of its own"]
 async fn instance_process() {
     let kind = std::env::var("LARDER_INSTANCE").expect("run by another test");
-    let cache = cache(connected(&std::env::var("LARDER_REDIS").unwrap()).await);
+    let cache = cache(connected(unhurried(&std::env::var("LARDER_REDIS").unwrap())).await);
     if kind == "fresh" {
         eventually("it takes over", RECOVERY, async || sharing(&cache).adopted > 0).await;
     } else {

@@ -9,15 +9,15 @@ use std::time::Duration;
 use larder::registry::testing::conformance;
 use larder::remote::{RemoteStore, names};
 use larder::{ErrorKind, Registry};
-use larder_redis::{RedisConfig, RedisStore};
+use larder_redis::RedisStore;
 use support::server::Server;
-use support::{LONG, RECOVERY, eventually};
+use support::{LONG, RECOVERY, eventually, unhurried};
 use tokio::runtime::Handle;
 
 const KEY: &str = "users!dashboards";
 
 async fn connected(url: &str) -> Arc<RedisStore> {
-    let store = Arc::new(RedisStore::new(RedisConfig::single(url).unwrap(), &Handle::current()).unwrap());
+    let store = Arc::new(RedisStore::new(unhurried(url), &Handle::current()).unwrap());
     eventually("it connects", RECOVERY, async || store.state().connected).await;
     store
 }

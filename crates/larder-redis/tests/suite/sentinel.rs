@@ -21,7 +21,7 @@ async fn sentinels(master: &Server, replicas: usize) -> Vec<Server> {
             let file = sentinel.dir.path().join("sentinel.conf");
             let lines = [
                 format!("sentinel monitor {SERVICE} 127.0.0.1 {} 2", master.port),
-                format!("sentinel down-after-milliseconds {SERVICE} 500"),
+                format!("sentinel down-after-milliseconds {SERVICE} 3000"),
                 format!("sentinel failover-timeout {SERVICE} 3000"),
             ];
             std::fs::write(&file, lines.join("\n")).unwrap();
@@ -52,7 +52,9 @@ async fn a_fail_over_is_followed_unaided() {
     // One of them is not there.
     let missing = format!("redis://127.0.0.1:{}", free_port());
     let urls: Vec<_> = std::iter::once(&missing).chain(&urls).map(String::as_str).collect();
-    let service = Service::with(RedisConfig::sentinel(&urls, SERVICE, Login::default()).unwrap());
+    let mut config = RedisConfig::sentinel(&urls, SERVICE, Login::default()).unwrap();
+    config.longest_backoff = Duration::from_secs(1);
+    let service = Service::with(config);
     service.warm(KEYS).await;
     assert!(master.calls("evalsha") > 0, "the master is written to");
 
@@ -65,7 +67,6 @@ async fn a_fail_over_is_followed_unaided() {
     service.recovers(KEYS).await;
     eventually("it is written to", RECOVERY, async || service.read("new").await).await;
     assert!(replica.calls("evalsha") > 0);
-    service.was_prompt();
 }
 
 #[tokio::test]

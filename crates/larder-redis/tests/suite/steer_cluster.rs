@@ -10,7 +10,7 @@ use larder_redis::{RedisConfig, RedisStore};
 use support::cluster::{Cluster, PATIENCE};
 use support::full::{evicted, ours, quick, read, try_read};
 use support::server::Server;
-use support::{RECOVERY, eventually};
+use support::{RECOVERY, eventually, patient};
 use tokio::runtime::Handle;
 
 const STRANGERS: u64 = 400;
@@ -160,14 +160,14 @@ async fn hits(store: &RedisStore) -> u32 {
 async fn a_steered_cluster_hits_no_less_than_one_left_alone() {
     need_redis!();
     let cluster = Cluster::with(3, 0, &["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]).await;
-    let alone = store(cluster.config());
+    let alone = store(patient(cluster.config()));
     connected(&alone).await;
     let native = hits(&alone).await;
     drop(alone);
     for node in &cluster.nodes {
         node.tell::<()>(&["FLUSHALL"]).unwrap();
     }
-    let steered = store(cluster.config().steered(quick()));
+    let steered = store(patient(cluster.config()).steered(quick()));
     connected(&steered).await;
     steers(&steered).await;
     let with = hits(&steered).await;
@@ -176,7 +176,7 @@ async fn a_steered_cluster_hits_no_less_than_one_left_alone() {
     assert!(state.evicted + state.refused > 2_500, "{state:?}");
 
     // Another process: each key is in the directory of one of them.
-    let other = store(cluster.config().steered(quick()));
+    let other = store(patient(cluster.config()).steered(quick()));
     connected(&other).await;
     steers(&other).await;
     for key in 0..50 {

@@ -4,12 +4,11 @@
 use crate::{need_redis, support};
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use larder::remote::{Invalidation, Item, Notice, RemoteStore, testing};
 use larder_redis::{RedisConfig, RedisStore};
 use support::server::Server;
-use support::{LONG, RECOVERY, Service, eventually, name};
+use support::{LONG, RECOVERY, Service, eventually, name, unhurried};
 use tokio::runtime::Handle;
 
 async fn connected(config: RedisConfig) -> Arc<RedisStore> {
@@ -22,7 +21,7 @@ async fn connected(config: RedisConfig) -> Arc<RedisStore> {
 async fn conforms() {
     need_redis!();
     let server = Server::start(&[]);
-    let make = async || connected(RedisConfig::single(&server.url()).unwrap()).await as Arc<dyn RemoteStore>;
+    let make = async || connected(unhurried(&server.url())).await as Arc<dyn RemoteStore>;
     testing::conformance(make).await;
     // A server that has forgotten the scripts is told them again.
     server.tell::<()>(&["SCRIPT", "FLUSH"]).unwrap();
@@ -33,7 +32,7 @@ async fn conforms() {
 async fn a_batch_is_one_round_trip() {
     need_redis!();
     let server = Server::start(&[]);
-    let service = Service::new(&server.url());
+    let service = Service::unhurried(&server.url());
     service.warm(50).await;
     let names: Vec<_> = (0..50).map(|key| name(&key.to_string())).collect();
     let before = server.calls("mget");
@@ -46,7 +45,7 @@ async fn a_batch_is_one_round_trip() {
 async fn everything_kept_has_a_lifetime() {
     need_redis!();
     let server = Server::start(&[]);
-    let service = Service::new(&server.url());
+    let service = Service::unhurried(&server.url());
     service.warm(5).await;
     service.tier.invalidate(&[Invalidation::Key(name("0"))]).await.unwrap();
     let keys: Vec<String> = server.tell(&["KEYS", "*"]).unwrap();
@@ -61,7 +60,7 @@ async fn everything_kept_has_a_lifetime() {
 async fn the_time_is_the_servers() {
     need_redis!();
     let server = Server::start(&[]);
-    let store = connected(RedisConfig::single(&server.url()).unwrap()).await;
+    let store = connected(unhurried(&server.url())).await;
     let (seconds, micros): (u64, u64) = server.tell(&["TIME"]).unwrap();
     assert!(store.now().abs_diff(seconds * 1_000_000 + micros) < 1_000_000);
 }
@@ -70,7 +69,7 @@ async fn the_time_is_the_servers() {
 async fn the_server_tells_its_figures() {
     need_redis!();
     let server = Server::start(&["--maxmemory", "100mb"]);
-    let store = connected(RedisConfig::single(&server.url()).unwrap()).await;
+    let store = connected(unhurried(&server.url())).await;
     let info = store.server().await.unwrap();
     assert_eq!(info.maxmemory, 100 << 20);
     assert!(info.used_memory > 0 && info.connected_clients >= 2);
@@ -80,10 +79,7 @@ async fn the_server_tells_its_figures() {
 async fn a_lost_channel_is_reported_once_it_is_back() {
     need_redis!();
     let server = Server::start(&[]);
-    let (one, two) = (
-        connected(RedisConfig::single(&server.url()).unwrap()).await,
-        connected(RedisConfig::single(&server.url()).unwrap()).await,
-    );
+    let (one, two) = (connected(unhurried(&server.url())).await, connected(unhurried(&server.url())).await);
     let mut heard = two.listen();
     server.tell::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
     assert_eq!(tokio::time::timeout(RECOVERY, heard.recv()).await.unwrap(), Ok(Invalidation::Lost));
@@ -97,7 +93,7 @@ async fn a_lost_channel_is_reported_once_it_is_back() {
 async fn dropping_it_closes_its_connections() {
     need_redis!();
     let server = Server::start(&[]);
-    let store = connected(RedisConfig::single(&server.url()).unwrap()).await;
+    let store = connected(unhurried(&server.url())).await;
     let clients = async || {
         let list: String = server.tell(&["CLIENT", "LIST"]).unwrap();
         list.lines().count()
@@ -105,5 +101,5 @@ async fn dropping_it_closes_its_connections() {
     // The one that asks is listed too.
     assert_eq!(clients().await, 3);
     drop(store);
-    eventually("they are closed", Duration::from_secs(5), async || clients().await == 1).await;
+    eventually("they are closed", RECOVERY, async || clients().await == 1).await;
 }

@@ -17,7 +17,7 @@ use larder::{Error, ErrorKind};
 use larder_redis::{RedisConfig, StreamOptions, StreamSink};
 use support::proxy::{Accident, Proxy};
 use support::server::Server;
-use support::{RECOVERY, eventually};
+use support::{RECOVERY, eventually, unhurried};
 use tokio::runtime::Handle;
 
 const STREAM: &str = "writes";
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ROUNDS: usize = 9;
 
 fn sink(url: &str, options: StreamOptions) -> Arc<StreamSink> {
-    Arc::new(StreamSink::new(RedisConfig::single(url).unwrap(), STREAM, options, &Handle::current()).unwrap())
+    Arc::new(StreamSink::new(unhurried(url), STREAM, options, &Handle::current()).unwrap())
 }
 
 /// Small batches, late checkpoints: much is sent again.
@@ -100,7 +100,8 @@ fn child_process() {
 #[test]
 fn killed_writers_and_servers_lose_nothing_and_repeat_nothing() {
     need_redis!();
-    let mut server = Server::start(&["--appendonly", "yes"]);
+    // What it has acknowledged is on its disk.
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = BTreeMap::new();
     for round in 0..ROUNDS {
@@ -112,8 +113,11 @@ fn killed_writers_and_servers_lose_nothing_and_repeat_nothing() {
             .spawn()
             .unwrap();
         let stdout = child.stdout.take().unwrap();
-        let reader =
-            std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).collect::<Vec<_>>());
+        let (says, said) = std::sync::mpsc::channel();
+        let tell = move |_: &String| _ = says.send(());
+        let reader = std::thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).inspect(tell).collect::<Vec<_>>()
+        });
         let length = || entries(&server).len();
         let before = length();
         // Until something of this round has arrived, and a while more.
@@ -124,6 +128,9 @@ fn killed_writers_and_servers_lose_nothing_and_repeat_nothing() {
             std::thread::sleep(Duration::from_millis(10));
         }
         assert!(length() > before, "nothing arrives in round {round}");
+        for _ in 0..20 {
+            said.recv_timeout(PATIENCE).unwrap();
+        }
         std::thread::sleep(Duration::from_millis(fastrand::u64(..150)));
         if round % 3 == 1 {
             server.kill();

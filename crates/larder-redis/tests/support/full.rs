@@ -7,10 +7,11 @@ use larder::remote::envelope::{Envelope, Fence, Form, Kind};
 use larder::remote::{Item, Name, RemoteStore, names};
 use larder_redis::{RedisStore, Steering};
 
-use super::LONG;
 use super::server::Server;
 
 const SIZE: usize = 2_000;
+/// Longer than any test takes.
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 pub fn quick() -> Steering {
     let mut steering = Steering::default();
@@ -33,7 +34,7 @@ fn envelope(name: &str, fence: Fence) -> Envelope {
 
 pub fn item(name: &Name) -> Item {
     let bytes = envelope(name, Fence(0)).encode(name, &Form::default()).unwrap();
-    Item { name: name.clone(), bytes, ttl: LONG }
+    Item { name: name.clone(), bytes, ttl: HOUR }
 }
 
 /// Reads a key, loads it if need be; whether it was there.

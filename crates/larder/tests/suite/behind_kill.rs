@@ -210,7 +210,7 @@ async fn fill_the_disk(folder: &Path) {
 fn finish(folder: &Path, coalesce: bool) -> Vec<(u64, String, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let behind = Behind::open(folder.join("log"), options(coalesce), Lines::open(folder)).await.unwrap();
+        let behind = support::reopen(&folder.join("log"), options(coalesce), Lines::open(folder)).await;
         assert_eq!(behind.stats().lost, 0);
         assert_eq!(behind.shutdown(PATIENCE).await.unwrap(), 0);
     });
@@ -226,15 +226,23 @@ fn kill(times: usize, coalesce: bool) {
         let what = if coalesce { "append coalesced" } else { "append" };
         let mut child = child(what, folder.path()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
+        let (begins, begun) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
             let mut text = String::new();
             let mut stdout = BufReader::new(stdout);
-            while stdout.read_line(&mut text).unwrap() > 0 {}
+            while stdout.read_line(&mut text).unwrap() > 0 {
+                if parse(&text).next().is_some() {
+                    let _ = begins.send(());
+                }
+            }
             text
         });
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // Every fourth dies while it opens the log; the others after up to a fifth of a second.
+        // Every fourth dies while it opens the log; the others up to a fifth of a second later.
         let most = if round % 4 == 3 { 15_000 } else { 200_000 };
+        if round % 4 < 3 {
+            begun.recv_timeout(PATIENCE).unwrap();
+        }
         std::thread::sleep(Duration::from_micros((seed >> 33) % most));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -12,6 +12,8 @@ use larder::remote::{Faults, InProcess};
 use larder::{Cache, Consistency, Error, ErrorKind, Options, codec};
 use parking_lot::Mutex;
 
+use crate::support::reopen;
+
 /// A database of one table.
 #[derive(Clone, Default)]
 struct Database(Arc<Table>);
@@ -130,7 +132,7 @@ async fn a_write_behind_is_read_back_before_the_origin_has_it_and_survives_a_res
     assert_eq!(cache.put(text("x"), text("y")).await.unwrap_err().kind(), ErrorKind::Closed);
     drop(cache);
     database.fail(false);
-    let log = Behind::open(folder.path(), options, Arc::new(database.clone())).await.unwrap();
+    let log = reopen(folder.path(), options, Arc::new(database.clone())).await;
     let cache = builder().write_behind(log).build().unwrap();
     assert!(cache.close(Duration::from_secs(5)).await);
     assert_eq!((database.row("users:299"), database.row("users:7")), (Some(text("v299")), None));
@@ -179,10 +181,10 @@ async fn what_a_process_left_in_its_log_outdates_what_others_loaded_meanwhile() 
     for is_first in [true, false] {
         let (folder, database) = (tempfile::tempdir().unwrap(), Database::default());
         let options = behind::Options { retry_first: Duration::from_millis(5), ..Default::default() };
-        let open = || Behind::open(folder.path(), options.clone(), Arc::new(database.clone()));
+        let open = || reopen(folder.path(), options.clone(), Arc::new(database.clone()));
         database.0.rows.lock().insert(text("users:1"), text("old"));
         database.fail(true);
-        let before = builder().write_behind(open().await.unwrap()).build().unwrap();
+        let before = builder().write_behind(open().await).build().unwrap();
         before.put(text("1"), text("new")).await.unwrap();
         assert!(!before.close(Duration::from_secs(1)).await);
         drop(before);
@@ -194,7 +196,7 @@ async fn what_a_process_left_in_its_log_outdates_what_others_loaded_meanwhile() 
             move || async move { Ok::<_, Infallible>(row) }
         };
         assert_eq!(there.get_with("1", load(&database)).await.unwrap(), "old");
-        let log = open().await.unwrap();
+        let log = open().await;
         let build = || builder().remote(store.clone(), codec::Plain).write_behind(log.clone()).build().unwrap();
         let here = is_first.then(build);
         database.fail(false);

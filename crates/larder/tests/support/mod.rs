@@ -2,7 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use larder::behind::{Behind, Options, Sink};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether the long form of a test is asked for.
 pub fn soak() -> bool {
@@ -30,6 +37,21 @@ pub fn works(tool: &str, trial: &[&str]) -> bool {
 /// Whether a process can be killed at its system calls.
 pub fn can_trace() -> bool {
     works("strace", &["-qq", "-o", "/dev/null", "true"])
+}
+
+/// Opens a log again whose lock may be held a little longer: by its last thread, or by the child of another test that has not become
+/// another program yet.
+pub async fn reopen(folder: &Path, options: Options, sink: Arc<dyn Sink>) -> Behind {
+    let from = Instant::now();
+    loop {
+        match Behind::open(folder, options.clone(), sink.clone()).await {
+            Ok(behind) => return behind,
+            Err(error) => {
+                assert!(error.to_string().contains("another process") && from.elapsed() < PATIENCE, "{error}")
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// This test binary again, running its ignored test `child`; `kill -9` as one of its threads enters the system call `step` for the
