@@ -181,11 +181,11 @@ fn instances_that_register_in_a_redis_come_and_go() {
     server.freeze();
     eventually("it is said", || page.report()["registry"].is_string());
     std::thread::sleep(LOOK * 6);
-    assert_eq!(page.followed(), [joining.address.clone()]);
+    assert_eq!(page.followed(), [joining.address.as_str()]);
     eventually("it is still seen", || page.shown() == [joining.id()]);
     server.thaw();
     eventually("it is looked up again", || page.report()["registry"].is_null());
-    assert_eq!(page.followed(), [joining.address.clone()]);
+    assert_eq!(page.followed(), [joining.address.as_str()]);
     eventually("it is seen again", || page.shown() == [joining.id()]);
 
     // A page that is told of addresses, and the same in a terminal.
