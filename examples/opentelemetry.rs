@@ -73,6 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::Instant;
 
     use axum::Router;
     use axum::body::Bytes;
@@ -82,7 +83,8 @@ mod tests {
     use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
-    use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point};
+    use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value::AsInt;
+    use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
     use opentelemetry_proto::tonic::trace::v1::Span;
     use prost::Message;
 
@@ -113,6 +115,24 @@ mod tests {
         }
     }
 
+    fn named<'a>(metrics: &'a [Metric], name: &str) -> Option<&'a Metric> {
+        metrics.iter().rfind(|metric| metric.name == name)
+    }
+
+    /// How many gets had this result.
+    fn gets(metrics: &[Metric], result: &str) -> Option<i64> {
+        let Data::Sum(gets) = named(metrics, "larder_gets_total")?.data.as_ref()? else { panic!("no sum") };
+        assert!(gets.is_monotonic);
+        let wanted = [("cache", "squares"), ("tier", "l1"), ("arm", "policy"), ("result", result)];
+        let mut points = gets.data_points.iter();
+        let point =
+            points.find(|point| wanted.iter().all(|(name, value)| label(&point.attributes, name) == Some(value)));
+        match point?.value? {
+            AsInt(gets) => Some(gets),
+            other => panic!("{other:?} is no count"),
+        }
+    }
+
     fn label<'a>(labels: &'a [KeyValue], name: &str) -> Option<&'a str> {
         let label = labels.iter().find(|label| label.key == name)?;
         match label.value.as_ref()?.value.as_ref()? {
@@ -129,29 +149,31 @@ mod tests {
         for number in [2, 3, 3] {
             assert_eq!(answer(&cache, number).await.unwrap(), number * number);
         }
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        let is_told = |metrics: &[Metric]| {
+            let names = ["larder_load_duration_seconds", "larder_entries"];
+            [gets(metrics, "hit"), gets(metrics, "miss")] == [Some(1), Some(2)]
+                && names.iter().all(|name| named(metrics, name).is_some())
+        };
+        // Caches tell their metrics once a second.
+        let until = Instant::now() + Duration::from_secs(60);
+        while !is_told(&collector.0.lock().unwrap().0) {
+            assert!(Instant::now() < until, "{:#?}", collector.0.lock().unwrap().0);
+            let meters = telemetry.meters.clone();
+            let _ = tokio::task::spawn_blocking(move || meters.force_flush()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         tokio::task::spawn_blocking(|| telemetry.end()).await.unwrap().unwrap();
         let (metrics, spans) = &*collector.0.lock().unwrap();
 
-        let metric = |name: &str| metrics.iter().rfind(|metric| metric.name == name).unwrap();
-        let Some(Data::Sum(gets)) = &metric("larder_gets_total").data else { panic!("no sum") };
-        let of = |result: &str| {
-            let wanted = [("cache", "squares"), ("tier", "l1"), ("arm", "policy"), ("result", result)];
-            let mut points = gets.data_points.iter();
-            let point =
-                points.find(|point| wanted.iter().all(|(name, value)| label(&point.attributes, name) == Some(value)));
-            point.unwrap().value.unwrap()
-        };
-        assert!(gets.is_monotonic);
-        assert_eq!([of("hit"), of("miss")], [1, 2].map(number_data_point::Value::AsInt));
+        let metric = |name: &str| named(metrics, name).unwrap();
         let Some(Data::Histogram(loads)) = &metric("larder_load_duration_seconds").data else { panic!("no histogram") };
         let known = CATALOGUE.iter().find(|metric| metric.name == "larder_load_duration_seconds").unwrap();
         assert_eq!((loads.data_points[0].count, &loads.data_points[0].explicit_bounds), (2, &known.kind.bounds()));
         assert_eq!(metric(known.name).description, known.help);
         assert_eq!([known.name, "larder_entries"].map(|name| metric(name).unit.as_str()), ["s", ""]);
 
-        let named = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();
-        let (requests, loads) = (named("request"), named("load"));
+        let called = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();
+        let (requests, loads) = (called("request"), called("load"));
         assert_eq!((requests.len(), loads.len()), (3, 2));
         for load in loads {
             let request = requests.iter().find(|request| request.span_id == load.parent_span_id).unwrap();

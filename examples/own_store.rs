@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use larder::remote::envelope::fingerprint;
 use larder::remote::{Capabilities, Filled, Invalidation, Item, Name, Notice, RemoteStore};
-use larder::{Cache, Error, ErrorKind, codec};
+use larder::{Builder, Cache, Error, ErrorKind, codec};
 use tokio::sync::broadcast;
 use tokio::task::spawn_blocking;
 
@@ -113,9 +113,9 @@ impl RemoteStore for Folder {
     }
 }
 
-/// A cache whose second tier outlives it.
-fn cache(folder: &Path) -> Result<Cache<u32, String>, Error> {
-    Cache::builder().name("squares").capacity(1000).remote(Folder(folder.to_owned()), codec::Plain).build()
+/// For a cache whose second tier outlives it.
+fn builder(folder: &Path) -> Builder<u32, String> {
+    Cache::builder().name("squares").capacity(1000).remote(Folder(folder.to_owned()), codec::Plain)
 }
 
 async fn square(cache: &Cache<u32, String>, number: u32) -> Result<String, Error> {
@@ -130,7 +130,7 @@ async fn square(cache: &Cache<u32, String>, number: u32) -> Result<String, Error
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     for process in ["the first process", "another process"] {
-        let cache = cache(folder.path())?;
+        let cache = builder(folder.path()).build()?;
         println!("{process}: {}", square(&cache, 12).await?);
         cache.close(Duration::from_secs(1)).await;
     }
@@ -141,6 +141,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use larder::remote::TierConfig;
 
     use super::*;
 
@@ -156,10 +158,13 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn another_process_finds_what_the_first_has_loaded() {
         let folder = tempfile::tempdir().unwrap();
-        let first = cache(folder.path()).unwrap();
+        // Longer than a busy machine takes: what comes too late is loaded or left out.
+        let tier = || TierConfig { deadline: Duration::from_secs(10), ..TierConfig::default() };
+        let cache = || builder(folder.path()).tier(tier()).build().unwrap();
+        let first = cache();
         assert_eq!(square(&first, 12).await.unwrap(), "144");
         assert!(first.close(Duration::from_secs(10)).await);
-        let other = cache(folder.path()).unwrap();
+        let other = cache();
         assert_eq!(other.get(&12).await.as_deref(), Some("144"));
         assert_eq!(other.stats().counts.remote_hits, 1);
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
 FOLDER = Path(__file__).parent
@@ -60,7 +60,7 @@ def execute(path):
         client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources, config=over)
         try:
             client.execute()
-        except CellExecutionError as failure:
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
             error = re.sub(r"\x1b\[[0-9;]*m", "", str(failure))
     return notebook, error, time.monotonic() - start
 

@@ -29,7 +29,9 @@ async function numbers(page, cache) {
     for (;;) {
       const frame = await (await fetch("report")).json();
       if (String(frame.at) === document.documentElement.dataset.at) {
-        return { raw: raw(), report: frame.caches.find((cache) => cache.id === id).report };
+        // An instance elsewhere that was slow to answer is there again in a later one.
+        const cache = frame.caches.find((cache) => cache.id === id);
+        if (cache) return { raw: raw(), report: cache.report };
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -101,7 +103,8 @@ test("every panel says something, and nothing is wrong on the console", async ()
   assert.equal(await page.locator(".empty:visible").count(), 1, "only the question for a key is empty");
   assert.match(await page.locator("#sentence").textContent(), /stale/);
   assert.match(await page.locator("#twice").textContent(), /twice the memory: [\d.]+\s%/);
-  assert.match(await page.locator("#remote dd").first().textContent(), /closed/);
+  // On a busy machine the breaker may rest for a while.
+  await page.waitForFunction(() => /closed/.test(document.querySelector("#remote dd").textContent));
   assert.ok((await page.locator("#trial dd").count()) >= 5);
   assert.match(await page.locator("#model").textContent(), /On duty\d+ of \d+ parts/);
   assert.deepEqual(wrong, []);
@@ -228,10 +231,10 @@ test("a size for a hit ratio, and what it costs", async () => {
 test("a key explains itself, and no key is shown in clear", async () => {
   const { page, context, wrong } = await openPage(browser, service.origin);
   await page.waitForSelector("#hot .key");
-  const label = await page.locator("#hot .key").first().getAttribute("data-key");
   await page.locator("#hot .key").first().click();
   await page.waitForSelector("#told .adds");
-  assert.match(await page.locator("#told h3").first().textContent(), new RegExp(label));
+  // Whichever it was: keys change places.
+  assert.match(await page.locator("#told h3").first().textContent(), new RegExp(await page.inputValue("#key")));
   const [terms, sum] = await page.evaluate(() => {
     const number = (cell) => Number(cell.textContent.replace("−", "-"));
     return [[...document.querySelectorAll("#told tbody .number")].map(number), number(document.querySelector("#told tfoot .number"))];

@@ -2,15 +2,19 @@
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
 mod everything;
+#[path = "../../larder-redis/tests/support/server.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the servers of another crate's tests")]
+mod server;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use server::free_port;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,10 +33,6 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Whether a program is here. Where the tests are required to run, its absence is a failure.
@@ -160,7 +160,7 @@ fn every_panel_has_data() {
     let has_redis = installed("redis-server");
     let folder = tempfile::tempdir().unwrap();
     let service_port = free_port();
-    let _service = everything::serve(([127, 0, 0, 1], service_port).into(), &folder.path().join("log"));
+    let service = everything::serve(([127, 0, 0, 1], service_port).into(), &folder.path().join("log"));
     let expressions: Vec<_> =
         expressions().into_iter().filter(|(_, text)| has_redis || !text.contains("larder_redis_")).collect();
     assert!(expressions.len() > 30);
@@ -176,6 +176,7 @@ fn every_panel_has_data() {
         if missing.is_empty() {
             break text;
         }
+        service.check();
         assert!(Instant::now() < until, "never scraped: {missing:?}");
         std::thread::sleep(Duration::from_millis(500));
     };
@@ -206,6 +207,7 @@ fn every_panel_has_data() {
     let until = Instant::now() + PATIENCE;
     let mut waiting = expressions;
     while !waiting.is_empty() {
+        service.check();
         assert!(Instant::now() < until, "no data for {waiting:#?}");
         std::thread::sleep(Duration::from_secs(1));
         waiting.retain(|(_, expression)| !has_data(&server, expression));

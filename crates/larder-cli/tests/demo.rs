@@ -1,4 +1,4 @@
-//! The demonstration, run for a second: its figures fit together, and with the truth.
+//! The demonstration, run for a second or a little longer: its figures fit together, and with the truth.
 #![allow(clippy::unwrap_used)] // helpers outside #[test] functions; a failure is a failed test
 
 #[path = "../../larder-redis/tests/support/server.rs"]
@@ -23,26 +23,35 @@ fn command(options: &[&str]) -> Command {
 }
 
 fn demo(options: &[&str]) -> Value {
-    outcome(command(options).args(["--json", "--seconds", "1", "--rate", "4000"]))
+    outcome(options, &[], |_| true)
 }
 
-/// What a run prints for scripts, checked.
-fn outcome(command: &mut Command) -> Value {
-    let output = command.output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    // On a busy machine a Redis may rest for a while.
-    let is_clean = errors.lines().all(|line| line.is_empty() || line.contains("the remote tier rests"));
-    assert!(output.status.success() && is_clean, "{errors}");
-    let mut outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let arms = outcome["arms"].as_array_mut().unwrap();
+/// What a run prints for scripts, checked: of a longer one where the machine was too busy for there to be much to check.
+fn outcome(options: &[&str], environment: &[(&str, &str)], is_enough: impl Fn(&Value) -> bool) -> Value {
+    let runs = [1, 2, 4, 8, 16, 32].into_iter().map(|seconds| run(options, environment, seconds));
+    let has_read = |outcome: &Value| {
+        let ours = &outcome["arms"][0];
+        number(&ours["reads"]) >= 200 && number(&ours["second_tier"]["reads"]) > 0
+    };
+    let mut enough = runs.filter(|outcome| has_read(outcome) && is_enough(outcome));
+    let outcome = enough.next().expect("in half a minute there is enough to check");
+    let arms = outcome["arms"].as_array().unwrap();
     assert_eq!(
         arms.iter().map(|arm| arm["arm"].as_str().unwrap()).collect::<Vec<_>>(),
         ["larder", "lru-tuned", "lru-300s"]
     );
-    for arm in arms {
-        check(arm);
-    }
+    arms.iter().for_each(check);
     outcome
+}
+
+fn run(options: &[&str], environment: &[(&str, &str)], seconds: u64) -> Value {
+    let mut command = command(options);
+    command.args(["--json", "--rate", "4000", "--seconds", &seconds.to_string()]).envs(environment.iter().copied());
+    // A busy machine's Redis may rest for a while or lose what it announced, and it is logged; a panic is told all the same.
+    let output = command.env("LARDER_LOG", "off").output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn number(value: &Value) -> u64 {
@@ -52,7 +61,6 @@ fn number(value: &Value) -> u64 {
 /// What holds for every arm of every run.
 fn check(arm: &Value) {
     let reads = number(&arm["reads"]);
-    assert!(reads > 0, "{arm:#}");
     assert_eq!(number(&arm["errors"]), 0, "{arm:#}");
     let tiers = ["memory", "second_tier", "origin"].map(|tier| number(&arm[tier]["reads"]));
     assert_eq!(tiers.iter().sum::<u64>(), reads, "{arm:#}");
@@ -64,18 +72,21 @@ fn check(arm: &Value) {
 
 #[test]
 fn the_engines_interval_reaches_the_truth_and_the_control_is_another_way() {
-    let outcome = demo(&[]);
+    let interval = |outcome: &Value| {
+        let measured = &outcome["arms"][0]["measured"];
+        Some([measured["low"].as_f64()?, measured["high"].as_f64()?])
+    };
+    // As soon as something was measured.
+    let outcome = outcome(&[], &[], |outcome| interval(outcome).is_some_and(|[low, high]| high - low < 1.0));
     assert_eq!((number(&outcome["seed"]), &outcome["processes"]), (1, &2.into()));
     assert!(number(&outcome["changes"]) > 0);
     let arms = outcome["arms"].as_array().unwrap();
     assert_eq!(arms[0]["policy"], "learned");
-    let measured = &arms[0]["measured"];
-    let [low, high] = ["low", "high"].map(|end| measured[end].as_f64().unwrap());
+    let [low, high] = interval(&outcome).unwrap();
     let truth = arms[0]["stale_rate"].as_f64().unwrap();
     // An interval of 95 % may miss the truth, but not by its own width.
     let width = high - low;
     assert!((low - width..=high + width).contains(&truth), "{truth} is far from {low} to {high}");
-    assert!(width < 1.0, "something was measured");
     for control in &arms[1..] {
         assert!(control["policy"] == "lru" && control["measured"].is_null(), "{control:#}");
     }
@@ -93,7 +104,7 @@ fn a_trace_of_ones_own_is_sent_with_its_writes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("own.csv");
     let rows: String =
-        (0..2000).map(|row| format!("{row},{},1,{}\n", row % 37, ["get", "get", "set"][row % 3])).collect();
+        (0..2001).map(|row| format!("{row},{},1,{}\n", row % 37, ["get", "get", "set"][row % 3])).collect();
     std::fs::write(&path, format!("time,key,size,op\n{rows}")).unwrap();
     // No network: some thousand reads within the second, so that the writes are many.
     let outcome = demo(&["--trace", path.to_str().unwrap(), "--origin-delay", "0s", "--remote-delay", "0s"]);
@@ -112,9 +123,8 @@ fn a_trace_without_reads_is_refused() {
 #[test]
 fn without_a_redis_server_the_second_tier_lives_in_the_process_and_it_says_so() {
     let nowhere = tempfile::tempdir().unwrap();
-    let outcome = outcome(command(&["--json", "--seconds", "1", "--rate", "4000"]).env("PATH", nowhere.path()));
+    let outcome = outcome(&[], &[("PATH", nowhere.path().to_str().unwrap())], |_| true);
     assert_eq!((&outcome["second_tier"], outcome["remote_delay_ms"].as_f64()), (&"in process".into(), Some(1.0)));
-    assert!(number(&outcome["arms"][0]["second_tier"]["reads"]) > 0, "{outcome:#}");
     let output = command(&["--seconds", "1", "--rate", "400"]).env("PATH", nowhere.path()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("within this process, 1ms away, for there is no redis-server on the path"), "{told}");
@@ -135,15 +145,14 @@ fn a_redis_is_reached_over_tls() {
     server.run();
     server.login_with("hunter2");
     let url = format!("rediss://:hunter2@localhost:{port}");
-    let options = ["--redis", &url, "--json", "--seconds", "1", "--rate", "4000"];
+    let options = ["--redis", &url];
     // Nobody vouches for it.
-    let output = command(&options).output().unwrap();
+    let output = command(&options).arg("--json").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("certificate") && !told.contains("hunter2"), "{told}");
-    let outcome = outcome(command(&options).env("SSL_CERT_FILE", &certificate));
+    let outcome = outcome(&options, &[("SSL_CERT_FILE", &certificate)], |_| true);
     assert_eq!(outcome["second_tier"], "redis");
-    assert!(number(&outcome["arms"][0]["second_tier"]["reads"]) > 0, "{outcome:#}");
     assert!(server.tell::<u64>(&["DBSIZE"]).unwrap() > 0, "its rows are in the server that was named");
 }
 
@@ -157,12 +166,12 @@ fn tls_takes_a_build_that_speaks_it() {
 
 #[test]
 fn a_redis_that_is_not_there_is_named() {
-    // Nothing listens on the port of a socket that is gone.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let output = command(&["--redis", &format!("redis://ann:secret@{free}")]).output().unwrap();
+    // A port that the system hands out to nobody.
+    let nobody = "127.0.0.1:1";
+    let output = command(&["--redis", &format!("redis://ann:secret@{nobody}")]).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(told.contains(&format!("no way to the Redis at {free}")) && !told.contains("secret"), "{told}");
+    assert!(told.contains(&format!("no way to the Redis at {nobody}")) && !told.contains("secret"), "{told}");
     assert_eq!(told.lines().count(), 2, "each link complains: {told}");
     for (wrong, says) in [
         (&["--redis", "http://x"][..], "redis://"),

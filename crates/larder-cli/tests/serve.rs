@@ -22,9 +22,9 @@ use serde_json::Value;
 use server::Server;
 
 const PASSWORD: &str = "hunter2";
-/// How often instances renew what they registered.
-const LOOK: Duration = Duration::from_millis(200);
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How often instances renew what they registered, which lasts for five times as long: longer than a busy machine lets one wait.
+const LOOK: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process that is killed where a test fails.
 struct Process {
@@ -158,8 +158,10 @@ fn instances_that_register_in_a_redis_come_and_go() {
         killed.followed() == [ended.address.clone()] && ended.followed() == [killed.address.clone()]
     });
     // What is asked about a key is asked of the instance; actions stay with it.
-    let told = page.ask(&format!("GET /explain?cache={}&key=mine", killed.id()));
-    assert!(told.0 == 200 && told.1.contains(r#""is_resident":true"#), "{told:?}");
+    eventually("it explains", || {
+        let (status, told) = page.ask(&format!("GET /explain?cache={}&key=mine", killed.id()));
+        status == 200 && told.contains(r#""is_resident":true"#)
+    });
     let (status, why) = page.ask(&format!("POST /roll-back?cache={}", killed.id()));
     assert_eq!(status, 403, "{why}");
 
@@ -168,7 +170,7 @@ fn instances_that_register_in_a_redis_come_and_go() {
     killed.signal("KILL");
     let left = sorted(vec![ended.address.clone(), joining.address.clone()]);
     eventually("who is killed is forgotten", || page.followed() == left);
-    assert_eq!(page.shown(), sorted(vec![ended.id(), joining.id()]));
+    eventually("those left are seen", || page.shown() == sorted(vec![ended.id(), joining.id()]));
     eventually("by the other instances too", || ended.followed() == [joining.address.clone()]);
     // Its standard input ends, and it says where it was no longer.
     drop(ended.child.stdin.take());
@@ -179,19 +181,25 @@ fn instances_that_register_in_a_redis_come_and_go() {
     server.freeze();
     eventually("it is said", || page.report()["registry"].is_string());
     std::thread::sleep(LOOK * 6);
-    assert_eq!(page.shown(), [joining.id()]);
+    assert_eq!(page.followed(), [joining.address.as_str()]);
+    eventually("it is still seen", || page.shown() == [joining.id()]);
     server.thaw();
     eventually("it is looked up again", || page.report()["registry"].is_null());
-    assert_eq!(page.shown(), [joining.id()]);
+    assert_eq!(page.followed(), [joining.address.as_str()]);
+    eventually("it is seen again", || page.shown() == [joining.id()]);
 
     // A page that is told of addresses, and the same in a terminal.
     let listed = Process::page(&[&format!("http://{}/#token=ab", joining.address), "127.0.0.1:1"]);
     eventually("it is followed by its address", || listed.shown() == [joining.id()]);
-    let unreached =
-        listed.report()["peers"].as_array().unwrap().iter().find(|peer| peer["address"] == "127.0.0.1:1").cloned();
-    assert!(unreached.unwrap()["error"].is_string());
-    let top = larder(&["top", &page.address, "--count", "1"]);
-    assert!(String::from_utf8_lossy(&top.stdout).contains(&joining.id()), "{top:?}");
+    eventually("the other is not reached", || {
+        let report = listed.report();
+        let mut peers = report["peers"].as_array().unwrap().iter();
+        peers.any(|peer| peer["address"] == "127.0.0.1:1" && peer["error"].is_string())
+    });
+    eventually("a terminal tells the same", || {
+        let top = larder(&["top", &page.address, "--count", "1"]);
+        String::from_utf8_lossy(&top.stdout).contains(&joining.id())
+    });
     let mut page = page;
     page.signal("INT");
     assert!(page.child.wait().unwrap().success(), "Ctrl-C is a good end");
@@ -226,8 +234,8 @@ fn refused(options: &[&str]) -> (i32, String) {
 
 #[test]
 fn what_cannot_be_served_is_said() {
-    let free = server::free_port();
-    let nobody = format!("redis://ann:{PASSWORD}@127.0.0.1:{free}");
+    // At a port that the system hands out to nobody.
+    let nobody = format!("redis://ann:{PASSWORD}@127.0.0.1:1");
     for (options, status, part) in [
         (&["serve"][..], 2, "INSTANCE"),
         (&["serve", &nobody], 2, "--namespace NAME is missing"),

@@ -23,6 +23,8 @@ use serde_json::Value;
 use server::Server;
 
 const PASSWORD: &str = "hunter2";
+/// The most rows of a recorder's batch.
+const BATCH: u64 = 4096;
 
 fn command(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
@@ -56,9 +58,17 @@ fn streaming(config: RedisConfig, stream: &str) -> Recorder {
 }
 
 fn record<'a>(recorder: &Recorder, rows: impl Iterator<Item = &'a Request>) {
+    let mut recorded = 0;
     for row in rows {
         let (at, size, op) = (row.at.0, row.size, row.op);
         recorder.record(&Event { key: row.key.into(), at, size, op, ttl: None, cost: row.cost });
+        recorded += 1;
+    }
+    // The end waits for a while only: until then but one batch is left.
+    let until = Instant::now() + Duration::from_secs(60);
+    while recorder.recorded().written + BATCH <= recorded {
+        assert!(Instant::now() < until, "{:?} of {recorded} rows", recorder.recorded());
+        std::thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(recorder.finish().unwrap().dropped, 0);
 }

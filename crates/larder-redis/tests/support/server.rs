@@ -1,7 +1,9 @@
 //! A `redis-server` of our own, on a free port of the loopback interface.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair};
@@ -41,11 +43,14 @@ macro_rules! need_redis {
     };
 }
 
-/// Below the ports the system hands out by itself, so that nobody takes it meanwhile, and low enough for a cluster's bus, 10000 above.
+/// Below the ports the system hands out by itself, so that nobody takes it meanwhile, and a cluster's bus, 10000 above, is nobody's port.
 pub fn free_port() -> u16 {
+    // Whoever was handed one may not listen there yet.
+    static HANDED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
-        let port = fastrand::u16(10_000..22_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+        let port = fastrand::u16(10_000..20_000);
+        let is_free = [port, port + 10_000].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        if is_free && HANDED.lock().unwrap().insert(port) {
             return port;
         }
     }
