@@ -2,16 +2,19 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::fetched::{Fetched, Found, Options};
 use crate::key::Key;
+use crate::limits::PERMIT;
 use crate::loader::BoxError;
 use crate::{Error, ErrorKind};
 
 /// A cache for threads that may wait; from [`Cache::blocking`]. Inside a runtime of several threads its calls make room for other
-/// tasks; inside one of a single thread they fail with [`ErrorKind::Config`], since they would stop it.
+/// tasks; inside one of a single thread they fail with [`ErrorKind::Config`], since they would stop it. So do they, after ten seconds, where the
+/// cache was built in a runtime of a single thread that nobody runs meanwhile.
 #[derive(Debug)]
 pub struct Blocking<'a, K, V>
 where
@@ -194,12 +197,17 @@ where
     }
 }
 
-/// Loads on a thread that may wait.
+/// Loads on a thread that may wait. It cannot be cut short: where it is given up, it keeps its place among the loads until it ends.
 async fn aside<T, E>(load: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Error>
 where
     T: Send + 'static,
     E: Into<BoxError> + Send + 'static,
 {
+    let permit = PERMIT.try_with(Arc::clone).ok();
+    let load = move || {
+        let _permit = permit;
+        load()
+    };
     match tokio::task::spawn_blocking(load).await {
         Ok(loaded) => loaded.map_err(Error::from_loader),
         Err(error) => Err(Error::caused(ErrorKind::Panicked, "the loader panicked", error)),

@@ -177,13 +177,15 @@ where
         Self { capacity: Some(Capacity::objects(entries)), ..self }
     }
 
-    /// At most so many bytes, up to a PiB, an entry's being what [`weigh`](Self::weigh) says.
+    /// At most so many bytes, up to a PiB, an entry's being what [`weigh`](Self::weigh) says. An entry that weighs more than one of the
+    /// [segments](Self::segments) holds is not kept.
     #[must_use]
     pub fn capacity_bytes(self, bytes: u64, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
         Self { capacity: Some(Capacity::bytes(bytes)), ..self }.weigh(weigh)
     }
 
-    /// What an entry weighs where the capacity is in bytes: key and value, as the allocator sees them.
+    /// What an entry weighs where the capacity is in bytes: key and value, as the allocator sees them. That the origin has no such value weighs as
+    /// much as the key's text and an entry's own bytes.
     #[must_use]
     pub fn weigh(self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
         Self { weigher: Some(Arc::new(weigh)), ..self }
@@ -363,8 +365,8 @@ where
         Self { key_rules, ..self }
     }
 
-    /// In how many parts the memory is locked; a power of two up to 1024. By the number of processors unless said otherwise, and at least 64 where a
-    /// [`Control`] keeps some of them.
+    /// In how many parts the memory is locked, each with its share of the capacity; a power of two up to 1024, and no more than the capacity. By the
+    /// number of processors unless said otherwise, and at least 64 where a [`Control`] keeps some of them.
     #[must_use]
     pub fn segments(self, segments: usize) -> Self {
         Self { segments: Some(segments), ..self }
@@ -382,7 +384,9 @@ where
         Self { seed: Some(seed), ..self }
     }
 
-    /// The cache. Its tasks run in the tokio runtime this is called in, or in a small one of its own.
+    /// The cache. Its tasks run in the tokio runtime this is called in, or in a small one of its own. It loads nothing any more once that runtime
+    /// has ended: one that is to outlive it, as in a `static`, is built outside of any. Reads may be awaited under any executor; what a remote
+    /// tier, a log or a sink is told, in a tokio runtime.
     ///
     /// # Errors
     /// [`ErrorKind::Config`], saying which setting is wrong.
@@ -414,6 +418,11 @@ where
             Some(count) => return Err(wrong(format!("{count} segments: their number must be a power of two"))),
             None => self.control.segments().unwrap_or(0).max(default_segments(capacity)),
         };
+        // One of nothing at all keeps nothing, and is told so by a test or to switch it off.
+        if capacity.limit > 0 && capacity.limit < count as u64 {
+            let what = "some would keep nothing: give fewer segments or more capacity";
+            return Err(wrong(format!("a capacity of {} in {count} segments: {what}", capacity.limit)));
+        }
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let learns = self.own_policy.is_none() && spec.eviction().learns;
         let own = self.own_policy;

@@ -45,13 +45,13 @@ where
     ) -> Result<HashMap<K, V>, Error> {
         let mut answers = HashMap::with_capacity(keys.len());
         let mut keys = self.hashed(keys)?;
-        let mut load = Some(load);
+        let (mut load, began) = (Some(load), Instant::now());
         while !keys.is_empty() {
             let (awaited, led) = self.look_up(keys, &mut answers);
             if let Some(load) = load.take_if(|_| !led.is_empty()) {
                 self.depart_many(led, load);
             }
-            keys = self.gather(awaited, load.is_some(), &mut answers).await?;
+            keys = self.gather(awaited, began, load.is_some(), &mut answers).await?;
         }
         Ok(answers)
     }
@@ -98,13 +98,6 @@ where
                     }
                     awaited.push(Awaited { hash, timer, flight, leads, stale });
                 }
-                // Another key of the same hash is being loaded; so few that one after the other will do.
-                Step::Nothing => {
-                    let flight = Flight::for_miss(key, 0, true);
-                    led.push(self.landing(Target { hash, flight: flight.clone(), audit: None }));
-                    let timer = Timer::start(&self.store.clock);
-                    awaited.push(Awaited { hash, timer, flight, leads: true, stale: None });
-                }
             }
         }
         (awaited, led)
@@ -115,18 +108,19 @@ where
     async fn gather(
         &self,
         awaited: Vec<Awaited<K, V>>,
+        began: Instant,
         may_load: bool,
         answers: &mut HashMap<K, V>,
     ) -> Result<Vec<(K, KeyHash)>, Error> {
-        let (began, mut again) = (Instant::now(), Vec::new());
+        let mut again = Vec::new();
         // What is led here lands in turn: who waits for the last is woken once.
         for Awaited { hash, timer, flight, leads, stale } in awaited.into_iter().rev() {
             let until = began + self.store.rules.patience(stale.is_some());
-            let answer = timeout_at(until, flight.answer()).await;
+            let answer = self.runtime.timed(|| timeout_at(until, flight.answer())).await;
             self.store.waited(hash, timer, answer.as_ref().map_or(Tier::Origin, tier_of));
             let found = match (answer, stale) {
                 (Ok(Ok(found)), _) => found,
-                (Ok(Err(error)), _) if error.kind() == ErrorKind::Panicked && may_load && !leads => {
+                (Ok(Err(error)), None) if error.kind() == ErrorKind::Panicked && may_load && !leads => {
                     again.push((flight.key.clone(), hash));
                     continue;
                 }

@@ -282,7 +282,8 @@ where
         self.remove(key).await.map(drop)
     }
 
-    /// Removes every entry that carries a tag, in both tiers, here and in the other processes.
+    /// Removes every entry that carries a tag, in both tiers, here and in the other processes. None is served from now on; an entry's memory is given
+    /// back when its key is read, or when it is evicted or at its end.
     ///
     /// # Errors
     /// None of today's; the remote tier is told later where it cannot be reached.
@@ -307,7 +308,8 @@ where
         }
     }
 
-    /// Changes the capacity, in the unit it was given in and up to as much as can be given. Entries that no longer fit leave at once.
+    /// Changes the capacity, in the unit it was given in and up to as much as can be given. Entries that no longer fit leave at once. Each
+    /// [segment](Builder::segments) has its share: of a capacity below their number, some keep nothing.
     pub fn resize(&self, capacity: u64) {
         self.inner.store.resize(capacity.min(bounds::MOST_CAPACITY));
     }

@@ -47,7 +47,7 @@ pub enum Decided {
     Admitted,
     /// Its value was not kept: all candidates to leave are worth more.
     Refused,
-    /// Its value was not kept: it weighs more than the whole capacity.
+    /// Its value was not kept: it weighs more than a segment's share of the capacity.
     TooHeavy,
     /// It left for somebody worth more.
     Evicted,

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use larder_policy::KeyHash;
+use larder_policy::{KeyHash, Time};
 use tokio::sync::Notify;
 
 use crate::Error;
 use crate::fetched::Found;
 use crate::hash::Hashed;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// The answer of a load: a value, or that the origin has none.
 pub(crate) type Answer<V> = Result<Found<Option<V>>, Error>;
@@ -27,8 +28,25 @@ pub(crate) struct Flight<K, V> {
     unheard: AtomicBool,
     /// The key was written or invalidated since it began: its answer is not kept, and nobody joins it any more.
     fenced: AtomicBool,
+    /// Those it answers, where somebody records them.
+    pub(crate) reads: Mutex<Reads>,
     answer: OnceLock<Answer<V>>,
     landed: Notify,
+}
+
+/// Reads that a load answers, and what is known of its value.
+pub(crate) struct Reads {
+    pub(crate) at: Vec<Time>,
+    pub(crate) size: u32,
+    /// In µs; 0 where nobody asked the origin.
+    pub(crate) cost: u32,
+    pub(crate) ttl: Option<Duration>,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self { at: Vec::new(), size: 1, cost: 0, ttl: None }
+    }
 }
 
 impl<K, V: Clone> Flight<K, V> {
@@ -44,8 +62,8 @@ impl<K, V: Clone> Flight<K, V> {
 
     fn new(key: K, generation: u32, loads: bool, renews: bool, unheard: bool) -> Arc<Self> {
         let (unheard, fenced) = (AtomicBool::new(unheard), AtomicBool::new(false));
-        let (answer, landed) = (OnceLock::new(), Notify::new());
-        Arc::new(Self { key, generation, loads, renews, unheard, fenced, answer, landed })
+        let (reads, answer, landed) = (Mutex::new(Reads::default()), OnceLock::new(), Notify::new());
+        Arc::new(Self { key, generation, loads, renews, unheard, fenced, reads, answer, landed })
     }
 
     // Every access to the flags is made under the shard's lock, so they need no ordering of their own.

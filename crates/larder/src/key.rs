@@ -9,6 +9,8 @@ use crate::{Error, ErrorKind};
 /// A key of a cache. Its text names it in the remote tier, in objectives and classes ('what stands before the first `:`'),
 /// and wherever the key is recorded, where it is hashed first.
 ///
+/// `Eq`, `Clone` and the text of a key, and `Clone` of a value, run under a lock of the cache and must not call it; a drop may.
+///
 /// ```
 /// use std::borrow::Cow;
 ///

@@ -39,6 +39,11 @@ pub(crate) struct Limits {
     places: Arc<Semaphore>,
 }
 
+tokio::task_local! {
+    /// The permit of the load under way: what goes on after the load was given up, as a thread that waits does, holds on to it.
+    pub(crate) static PERMIT: Arc<Permit>;
+}
+
 /// Permission to load, until it is dropped.
 pub(crate) struct Permit {
     _own: OwnedSemaphorePermit,

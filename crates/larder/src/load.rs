@@ -2,18 +2,22 @@
 //! wastes no load.
 
 use std::borrow::Borrow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::panicking;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use larder_policy::freshness::{Audit, Decision};
 use larder_policy::{KeyHash, Time};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
 use crate::cache::Inner;
 use crate::fetched::{Brought, Fetched, Found, Tier};
 use crate::flight::{Answer, Flight};
 use crate::key::Key;
+use crate::limits::PERMIT;
 use crate::loader::Load;
 use crate::remote::{Fence, Lease, Name};
 use crate::shared::{Seen, Times};
@@ -81,26 +85,29 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
+        let began = Instant::now();
         loop {
             match step {
                 Step::Serve(found) | Step::Renew(found, None) => return Ok(found),
                 Step::Renew(found, Some((flight, audit))) => {
-                    self.depart(Target { hash, flight, audit }, load.or_else(|| self.load_of(key)));
+                    let landing = self.landing(Target { hash, flight, audit });
+                    self.depart(landing, load.or_else(|| self.load_of(key)));
                     return Ok(found);
                 }
                 Step::Wait { timer, flight, leads, stale } => {
                     let has_load = load.is_some();
                     let may_load = has_load || self.loader.is_some();
                     if leads {
+                        let landing = self.landing(Target { hash, flight: flight.clone(), audit: None });
                         let load = load.take().or_else(|| self.load_of(key));
-                        self.depart(Target { hash, flight: flight.clone(), audit: None }, load);
+                        self.depart(landing, load);
                     }
-                    let answer = self.wait(&flight, stale.is_some()).await;
+                    let answer = self.wait(&flight, began, stale.is_some()).await;
                     self.store.waited(hash, timer, tier_of(&answer));
                     match (answer, stale) {
                         (Ok(found), _) => return Ok(found),
-                        // Whoever led could not bring it: those who can, try for themselves.
-                        (Err(error), _) if error.kind() == ErrorKind::Panicked && has_load && !leads => {}
+                        // Whoever led could not bring it: those who can, and have nothing else, try for themselves.
+                        (Err(error), None) if error.kind() == ErrorKind::Panicked && has_load && !leads => {}
                         // Where nobody could ask the origin, it has not failed.
                         (Err(error), Some(found)) if may_load => {
                             tracing::debug!(%error, "a stale value is served");
@@ -109,15 +116,6 @@ where
                         }
                         (Err(error), _) => return Err(error),
                     }
-                }
-                Step::Nothing => {
-                    let Some(load) = load.or_else(|| self.load_of(key)) else {
-                        return Err(abandoned());
-                    };
-                    let began = self.store.clock.now();
-                    let fetched = self.ask(load).await?;
-                    let age = self.store.clock.now().since(began);
-                    return Ok(Found { value: fetched.value, tier: Tier::Origin, age, is_stale: false });
                 }
             }
             step = self.store.step(key, hash, load.is_some() || self.loader.is_some());
@@ -133,10 +131,10 @@ where
         Some(Box::pin(async move { loader.load(key).await.map_err(Error::from_loader) }))
     }
 
-    async fn wait(&self, flight: &Flight<K, V>, has_stale: bool) -> Answer<V> {
-        let rules = &self.store.rules;
-        let patience = rules.patience(has_stale);
-        match timeout(patience, flight.answer()).await {
+    /// Waits as long as a reader may who `began` then, however many loads that takes.
+    async fn wait(&self, flight: &Flight<K, V>, began: Instant, has_stale: bool) -> Answer<V> {
+        let patience = self.store.rules.patience(has_stale);
+        match self.runtime.timed(|| timeout_at(began + patience, flight.answer())).await {
             Ok(answer) => answer,
             Err(_) => {
                 let what = format!("no answer in {patience:?}; the load goes on");
@@ -146,8 +144,7 @@ where
     }
 
     /// Brings a value as a task of its own; without a load, from the remote tier alone.
-    pub(crate) fn depart(self: &Arc<Self>, target: Target<K, V>, load: Option<Load<V>>) {
-        let mut landing = self.landing(target);
+    pub(crate) fn depart(&self, mut landing: Landing<K, V>, load: Option<Load<V>>) {
         let task = async move {
             let inner = landing.inner.clone();
             let answer = inner.bring(&mut landing.target, load).await;
@@ -156,6 +153,7 @@ where
         self.runtime.spawn(task.instrument(tracing::debug_span!("load", cache = %self.name)));
     }
 
+    /// To be made before any more of the user's code runs for it, which may panic.
     pub(crate) fn landing(self: &Arc<Self>, target: Target<K, V>) -> Landing<K, V> {
         Landing { inner: self.clone(), target, has_landed: false }
     }
@@ -234,6 +232,7 @@ where
             Err(error) => return Some(Err(error)),
         };
         self.store.forgo(target.hash, target.audit);
+        self.store.tell_unkept(&target.flight, fetched.value.as_ref());
         Some(Ok(Found { value: fetched.value, tier: Tier::Local, age: Duration::ZERO, is_stale: false }))
     }
 
@@ -337,13 +336,17 @@ where
         Times { age, fresh_for, keep_for: fresh_for.saturating_add(rules.stale_if_error).max(Duration::from_millis(1)) }
     }
 
-    /// Asks the origin, within the limits on loads.
+    /// Asks the origin, within the limits on loads. A load that panics has failed as any other.
     pub(crate) async fn ask<T>(&self, load: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let _permit = self.limits.enter().await?;
+        let permit = Arc::new(self.limits.enter().await?);
         let most = self.store.rules.load_timeout;
-        timeout(most, load).await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Timeout, format!("the load took longer than {most:?} and was given up")))
-        })
+        match AssertUnwindSafe(PERMIT.scope(permit, timeout(most, load))).catch_unwind().await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(_)) => {
+                Err(Error::new(ErrorKind::Timeout, format!("the load took longer than {most:?} and was given up")))
+            }
+            Err(_) => Err(Error::new(ErrorKind::Panicked, "the load panicked")),
+        }
     }
 }
 
@@ -368,10 +371,12 @@ where
     }
 
     fn end(&mut self, answer: Answer<V>) {
-        self.has_landed = true;
+        let (store, Target { hash, flight, .. }) = (&self.inner.store, &self.target);
         // Closed first: whoever comes between sees the store, or loads anew, and never waits for what has landed already.
-        self.inner.store.close(self.target.hash, &self.target.flight);
-        self.target.flight.land(answer);
+        store.close(*hash, flight);
+        store.record_reads(flight);
+        flight.land(answer);
+        self.has_landed = true;
     }
 }
 
@@ -381,8 +386,19 @@ where
     V: Clone + Send + Sync + 'static,
 {
     fn drop(&mut self) {
-        if !self.has_landed {
-            self.inner.store.forgo(self.target.hash, self.target.audit);
+        if self.has_landed {
+            return;
+        }
+        // Code of the user's may panic here once more, which must not end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let (store, Target { hash, flight, audit }) = (&self.inner.store, &self.target);
+            match panicking() {
+                true => store.failed(*hash, flight, *audit),
+                false => store.forgo(*hash, *audit),
+            }
+        }));
+        if catch_unwind(AssertUnwindSafe(|| self.end(Err(abandoned())))).is_err() {
+            // The reads that could not be recorded are gone by now, and nothing of the user's is left to run.
             self.end(Err(abandoned()));
         }
     }

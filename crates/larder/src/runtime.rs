@@ -1,11 +1,19 @@
 //! Where a cache's tasks run: in the runtime it was built in, or in a small one of its own.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{Thread, current, park_timeout};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::task::JoinHandle;
 
 use crate::{Error, ErrorKind};
+
+/// A runtime of one thread that does not get to a task in so long is run by nobody.
+const SILENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) enum Home {
@@ -41,6 +49,12 @@ impl Home {
         }
     }
 
+    /// What `make` makes, such as a timeout, has its timers here where the caller is in no runtime.
+    pub(crate) fn timed<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _timers = Handle::try_current().is_err().then(|| self.handle().enter());
+        make()
+    }
+
     /// Waits for `future` on a thread that may be blocked.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, Error> {
         self.wait_for(pin!(future))
@@ -49,6 +63,9 @@ impl Home {
     /// Compiled once for all futures of the same answer.
     fn wait_for<T>(&self, future: Pin<&mut dyn Future<Output = T>>) -> Result<T, Error> {
         match Handle::try_current().map(|current| current.runtime_flavor()) {
+            Err(_) if self.handle().runtime_flavor() == RuntimeFlavor::CurrentThread => {
+                wait_for_others(self.handle(), future, SILENCE)
+            }
             Err(_) => Ok(self.handle().block_on(future)),
             Ok(RuntimeFlavor::MultiThread) => Ok(tokio::task::block_in_place(|| self.handle().block_on(future))),
             Ok(_) => {
@@ -56,6 +73,38 @@ impl Home {
                 Err(Error::new(ErrorKind::Config, what))
             }
         }
+    }
+}
+
+/// Waits for what tasks of a runtime of one thread do, which stand still unless another thread runs it.
+fn wait_for_others<T>(
+    runtime: &Handle,
+    mut future: Pin<&mut dyn Future<Output = T>>,
+    silence: Duration,
+) -> Result<T, Error> {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let _timers = runtime.enter();
+    let waker = Waker::from(Arc::new(Unpark(current())));
+    let mut sign: Option<(JoinHandle<()>, Instant)> = None;
+    loop {
+        if let Poll::Ready(answer) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Ok(answer);
+        }
+        match &sign {
+            Some((_, asked)) if asked.elapsed() < silence => {}
+            Some((task, _)) if !task.is_finished() => {
+                let what = "the cache was built in a runtime of one thread that nobody runs, so that nothing is loaded: \
+                            run it, or build the cache outside of it";
+                return Err(Error::new(ErrorKind::Config, what));
+            }
+            _ => sign = Some((runtime.spawn(async {}), Instant::now())),
+        }
+        park_timeout(silence);
     }
 }
 
@@ -67,5 +116,34 @@ impl Drop for Home {
         {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_runtime_that_nobody_runs() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let brief = Duration::from_millis(10);
+        assert_eq!(wait_for_others(runtime.handle(), pin!(ready(1)), brief).unwrap(), 1);
+        let error = wait_for_others(runtime.handle(), pin!(pending::<()>()), brief).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        // While another thread runs it, as long as it takes.
+        let (end, ended) = oneshot::channel::<()>();
+        let handle = runtime.handle().clone();
+        let runs = std::thread::spawn(move || runtime.block_on(ended));
+        let task = handle.spawn(async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            7
+        });
+        assert_eq!(wait_for_others(&handle, pin!(task), Duration::from_secs(30)).unwrap().unwrap(), 7);
+        end.send(()).unwrap();
+        runs.join().unwrap().unwrap();
     }
 }

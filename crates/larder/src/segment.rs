@@ -236,8 +236,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         Seen::Stale(Found { is_stale: true, ..found }, fallback)
     }
 
-    /// Keeps what was loaded or written, if it may be kept.
-    pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) {
+    /// Keeps what was loaded or written, if it may be kept. What a newer version outran comes back, to be dropped once the lock is free.
+    #[must_use]
+    pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) -> Option<(K, Option<V>)> {
         let Arrival { key, hash, size, op, evidence, unheard, is_read, brought } = arrival;
         let Brought { fetched, as_of, cost, audit, fresh_until, checked, .. } = brought;
         let Fetched { value, options, .. } = fetched;
@@ -261,7 +262,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         {
             self.counts.outrun += 1;
             self.forgo(hash, audit);
-            return;
+            return Some((key, value));
         }
         let shorten = |span: Duration, rng: &mut Rng| Rules::part_of(span, 1.0 - rules.jitter * rng.unit());
         let (handle, end, physical) = if value.is_none() {
@@ -323,12 +324,14 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             let other = self.gone[already..].iter().find(|gone| gone.why == Removal::Evicted).map(|gone| gone.key);
             self.log.note(Note { at: now, key: hash, what, other, seconds: ttl.as_secs_f32() });
         }
-        self.gone.extend(left.map(|value| Evicted { key: hash, value, weight: 0, why: Removal::Removed }));
         self.count_gone(already, now, Some(hash));
+        // Was never there, or has its key there still.
+        self.gone.extend(left.map(|value| Evicted { key: hash, value, weight: 0, why: Removal::Removed }));
+        None
     }
 
-    /// The key's value is no longer true: nothing that began before is kept, and what is resident leaves.
-    pub(crate) fn forget(&mut self, hash: KeyHash, now: Time, is_it: impl Fn(&K) -> bool) -> Option<V> {
+    /// The key's value is no longer true: nothing that began before is kept, and what is resident leaves, to be dropped once the lock is free.
+    pub(crate) fn forget(&mut self, hash: KeyHash, now: Time, is_it: impl Fn(&K) -> bool) -> Option<Entry<K, V>> {
         self.fence(hash, &is_it);
         // The ghosts may hold what is not here.
         if let Some(gauge) = &mut self.gauge {
@@ -339,7 +342,8 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             engine.changed(subject, now);
         }
         self.counts.removed += 1;
-        self.kernel.remove(hash)?.value
+        self.left(hash);
+        self.kernel.remove(hash)
     }
 
     /// The service wrote the key: what is known of its changes learns from it.
@@ -408,6 +412,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let keys: Vec<KeyHash> = self.kernel.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.counts.cleared += 1;
+            self.left(key);
             let entry = self.kernel.remove(key);
             self.gone.extend(entry.map(|value| Evicted { key, value, weight: 0, why: Removal::Removed }));
         }
@@ -473,12 +478,17 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         }
     }
 
+    /// If it was warmed, it waits for its first hit no longer.
+    fn left(&self, key: KeyHash) {
+        if let Some(warmed) = self.warmed.get() {
+            warmed.left(key.0);
+        }
+    }
+
     /// Counts who left from `from` on; who was evicted, left for `newcomer`.
     fn count_gone(&mut self, from: usize, now: Time, newcomer: Option<KeyHash>) {
         for gone in &self.gone[from..] {
-            if let Some(warmed) = self.warmed.get() {
-                warmed.left(gone.key.0);
-            }
+            self.left(gone.key);
             let age = now.since(gone.value.as_of);
             let (what, other) = match gone.why {
                 Removal::Evicted => {
@@ -490,7 +500,11 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
                     self.counts.expired += 1;
                     (Decided::Expired, None)
                 }
-                Removal::Removed => continue,
+                // Its key was written, and the new value is too heavy.
+                Removal::Removed => {
+                    self.counts.removed += 1;
+                    continue;
+                }
             };
             self.log.note(Note { at: now, key: gone.key, what, other, seconds: age.as_secs_f32() });
         }

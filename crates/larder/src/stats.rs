@@ -61,13 +61,13 @@ counts! {
     refreshes,
     /// Hits checked at the origin to measure the stale rate.
     audits,
-    /// Answers of loads not kept, for the key was written or invalidated meanwhile.
+    /// Answers of loads not kept, for the key was written or invalidated meanwhile, or could have been unnoticed.
     fenced,
     /// Values not kept, for a newer version was there.
     outrun,
     /// Values that the policy did not let in.
     refused,
-    /// Of these, values larger than the whole capacity.
+    /// Of these, values that weigh more than a segment's share of the capacity.
     too_heavy,
     /// Newcomers that it let in.
     admitted,
@@ -77,7 +77,7 @@ counts! {
     evicted,
     /// Entries that left at their end.
     expired,
-    /// Entries that left because their key was removed or reported as changed.
+    /// Entries that left because their key was removed or reported as changed, or written with a value too heavy to be kept.
     removed,
     /// Entries that left because everything was cleared.
     cleared,

@@ -1,5 +1,6 @@
 //! The embedded store: segments behind a lock each, and what holds for all of them.
 
+mod recording;
 mod trial;
 
 use std::borrow::Borrow;
@@ -21,7 +22,7 @@ use crate::hash::KeyHasher;
 use crate::key::Key;
 use crate::prewarm::Warmed;
 use crate::proof::judge::Judge;
-use crate::recorder::{Event, Recorder};
+use crate::recorder::Recorder;
 use crate::remote::Name;
 use crate::rules::{Consistency, Rules};
 use crate::segment::{Arrival, Fallback, Seen, Segment};
@@ -76,8 +77,6 @@ pub(crate) enum Step<K, V> {
         leads: bool,
         stale: Option<Found<Option<V>>>,
     },
-    /// Nothing is there, and a load cannot be shared.
-    Nothing,
 }
 
 /// A flight that the reader is to begin, and the audit it is for.
@@ -170,12 +169,13 @@ where
 
     /// Changes a segment under its lock, and drops who left when that is free again.
     #[inline]
-    fn change(&self, segment: &Aligned<K, V>, change: impl FnOnce(&mut Segment<K, V>)) {
+    fn change<T>(&self, segment: &Aligned<K, V>, change: impl FnOnce(&mut Segment<K, V>) -> T) -> T {
         let mut segment = self.hold(segment);
-        change(&mut segment);
+        let changed = change(&mut segment);
         let gone = segment.take_gone();
         drop(segment);
         drop(gone);
+        changed
     }
 
     #[inline(always)]
@@ -222,13 +222,6 @@ where
         }
     }
 
-    #[inline]
-    fn record<Q: Key + ?Sized>(&self, key: &Q, op: Op, at: Time, size: u32, cost: u32, ttl: Option<Duration>) {
-        if let Some(recorder) = &self.recorder {
-            write_down(recorder, key, op, at, size, cost, ttl);
-        }
-    }
-
     /// What memory holds, fresh; nobody loads.
     #[inline]
     pub(crate) fn local<Q>(&self, key: &Q) -> Option<Found<Option<V>>>
@@ -250,7 +243,14 @@ where
                 segment.forgo(hash, audit);
                 Some(found)
             }
-            Seen::Stale(..) | Seen::Miss => None,
+            seen => {
+                let (size, cost) = self.recorded_as(&segment, hash, key);
+                // Before what was seen is, whose drop is the user's code.
+                drop(segment);
+                drop(seen);
+                self.record(key, Op::Get, access.at, size, cost, None);
+                None
+            }
         }
     }
 
@@ -271,6 +271,8 @@ where
             }
             Seen::Stale(found, Fallback::Now) => {
                 segment.counts.stale += 1;
+                let (size, cost) = self.recorded_as(&segment, hash, key);
+                self.record(key, Op::Get, access.at, size, cost, None);
                 return Step::Serve(found);
             }
             Seen::Stale(found, fallback) => (Some((found, fallback)), None),
@@ -288,19 +290,25 @@ where
             renewed => renewed,
         };
         let generation = self.generation.load(Ordering::Relaxed);
-        match segment.flights.board(hash, generation, loads, |own| own.borrow() == key) {
-            Boarding::Taken => return Step::Nothing,
+        let is_taken = match segment.flights.board(hash, generation, loads, |own| own.borrow() == key) {
             Boarding::Join(flight) => {
                 segment.counts.coalesced += 1;
+                self.record_later(&flight, access.at);
+                drop(segment);
                 return Step::Wait { timer, flight, leads: false, stale: in_need(stale) };
             }
-            Boarding::Open => {}
-        }
+            Boarding::Taken => true,
+            Boarding::Open => false,
+        };
         let flight = match (&stale, &renewed) {
             (None, None) => Flight::for_miss(key.to_owned(), generation, loads),
             (_, renewed) => Flight::for_heard(key.to_owned(), generation, loads, renewed.is_some()),
         };
-        segment.flights.open(hash, flight.clone());
+        match is_taken {
+            // By another key of the same hash. This one answers its reader alone, and is not kept, as no write could fence it.
+            true => flight.fence(),
+            false => segment.flights.open(hash, flight.clone()),
+        }
         match renewed {
             Some((found, audit)) => {
                 segment.counts.refreshes += u64::from(audit.is_none());
@@ -312,6 +320,10 @@ where
                 if let Some((found, _)) = &stale {
                     segment.note(access.at, hash, Decided::Outdated, found.age);
                 }
+                let (size, cost) = self.recorded_as(&segment, hash, key);
+                self.tell(&flight, size, cost, None);
+                self.record_later(&flight, access.at);
+                drop(segment);
                 Step::Wait { timer, flight, leads: true, stale: in_need(stale) }
             }
         }
@@ -345,14 +357,14 @@ where
     /// Keeps what a flight brought, unless the key was written or cleared since it began.
     pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>) {
         let arrival = self.arrival(flight.key.clone(), hash, brought, Op::Get);
-        // The read that a renewal serves was a hit, and was recorded as one.
-        if !flight.renews {
-            let Brought { fetched, as_of, cost, .. } = &arrival.brought;
-            self.record(&flight.key, Op::Get, *as_of, arrival.size, *cost, fetched.options.ttl);
-        }
+        let Brought { fetched, cost, from, .. } = &arrival.brought;
+        let paid = if *from == Tier::Origin { *cost } else { 0 };
+        self.tell(flight, arrival.size, paid, fetched.options.ttl);
         let now = self.clock.now();
-        self.change(self.at(hash), |segment| {
-            let Brought { fetched, as_of, cost, audit, from, .. } = &arrival.brought;
+        // What is not kept stays there until the lock is free.
+        let mut held = Some(arrival);
+        let outrun = self.change(self.at(hash), |segment| {
+            let Brought { fetched, as_of, cost, audit, from, .. } = &held.as_ref()?.brought;
             let as_of = *as_of;
             if *from == Tier::Origin {
                 segment.loaded(*cost);
@@ -365,14 +377,26 @@ where
             if is_void {
                 segment.counts.fenced += 1;
                 segment.forgo(hash, *audit);
-                return;
+                return None;
             }
             if self.rules.consistency == Consistency::MonotonicReads {
                 self.floors.raise(hash, as_of);
             }
             let (unheard, is_read) = (flight.take_unheard(), !flight.renews);
-            segment.keep(Arrival { unheard, is_read, ..arrival }, now, &self.rules);
+            self.unversion(segment, hash);
+            segment.keep(Arrival { unheard, is_read, ..held.take()? }, now, &self.rules)
         });
+        drop(outrun);
+    }
+
+    /// What was removed by its tag, and lies there still, is no newer version than any.
+    fn unversion(&self, segment: &mut Segment<K, V>, hash: KeyHash) {
+        if let Some(entry) = segment.kernel.peek_mut(hash)
+            && self.standing(entry) == Standing::Void
+            && let Some(extra) = &mut entry.extra
+        {
+            extra.version = None;
+        }
     }
 
     /// What the engine says to a read that the remote tier can serve, and that it has heard of; without one there is nothing to say.
@@ -427,18 +451,21 @@ where
     /// Keeps what the service wrote.
     pub(crate) fn write(&self, key: K, hash: KeyHash, value: V, options: Options) {
         let now = self.clock.now();
+        let as_of = self.tags.after(&options.tags, now);
         let fetched = Fetched::from(value).with(options);
         let brought =
-            Brought { fetched, as_of: now, cost: 0, audit: None, from: Tier::Local, fresh_until: None, checked: None };
+            Brought { fetched, as_of, cost: 0, audit: None, from: Tier::Local, fresh_until: None, checked: None };
         let arrival = self.arrival(key, hash, brought, Op::Set);
         self.floors.raise(hash, now);
         self.record(&arrival.key, Op::Set, now, arrival.size, 0, arrival.brought.fetched.options.ttl);
-        self.change(self.at(hash), |segment| {
+        let outrun = self.change(self.at(hash), |segment| {
             segment.counts.writes += 1;
             segment.fence(hash, |own| *own == arrival.key);
             segment.changed(hash, now, |own| *own == arrival.key);
-            segment.keep(arrival, now, &self.rules);
+            self.unversion(segment, hash);
+            segment.keep(arrival, now, &self.rules)
         });
+        drop(outrun);
     }
 
     /// The key's value is no longer true.
@@ -452,7 +479,9 @@ where
         self.floors.raise(hash, now);
         let mut segment = self.segment(hash);
         segment.counts.removals += 1;
-        segment.forget(hash, now, |own| own.borrow() == key)
+        let entry = segment.forget(hash, now, |own| own.borrow() == key);
+        drop(segment);
+        entry?.value
     }
 
     /// Somebody says so who names the key by its text; `count` says who.
@@ -462,9 +491,9 @@ where
         self.floors.raise(hash, now);
         let mut segment = self.segment(hash);
         count(&mut segment.counts);
-        let value = segment.forget(hash, now, |own| own.text() == text);
+        let entry = segment.forget(hash, now, |own| own.text() == text);
         drop(segment);
-        drop(value);
+        drop(entry);
     }
 
     /// A load failed.
@@ -478,12 +507,23 @@ where
     fn arrival(&self, key: K, hash: KeyHash, brought: Brought<V>, op: Op) -> Arrival<K, V> {
         let checked = brought.checked.filter(|_| brought.as_of.0 < self.doubt.load(Ordering::Relaxed));
         let evidence = brought.fetched.evidence(self.digest.as_deref());
-        let size = match (&self.weigher, &brought.fetched.value) {
-            (Some(weigher), Some(value)) => weigher(&key, value),
-            _ => 1,
-        };
+        let size = self.weigh(&key, brought.fetched.value.as_ref());
+        let Options { ttl, tags, .. } = &brought.fetched.options;
+        if !tags.is_empty() {
+            let until = brought.fresh_until.map(|until| until.since(brought.as_of));
+            self.tags.outlive((*ttl).max(until).unwrap_or_default());
+        }
         let brought = Brought { checked, ..brought };
         Arrival { key, hash, size, op, evidence, unheard: false, is_read: false, brought }
+    }
+
+    /// What an entry weighs. That there is no such value takes room too, and its key may be long.
+    fn weigh(&self, key: &K, value: Option<&V>) -> u32 {
+        match (&self.weigher, value) {
+            (Some(weigher), Some(value)) => weigher(key, value),
+            (Some(_), None) => u32::try_from(size_of::<Entry<K, V>>() + key.text().len()).unwrap_or(u32::MAX),
+            (None, _) => 1,
+        }
     }
 
     pub(crate) fn count(&self, hash: KeyHash, count: impl FnOnce(&mut Counts)) {
@@ -508,7 +548,7 @@ where
 
     pub(crate) fn tick(&self) {
         let now = self.clock.now();
-        // Hardly any entry older than this is resident.
+        // Hardly any entry older than this is resident, where none was given a lifetime of its own.
         let longest = self.rules.freshness.longest().saturating_add(self.rules.stale_if_error);
         self.tags.age(now, longest.saturating_add(Duration::from_secs(60)));
         self.segments.iter().for_each(|segment| self.change(segment, |segment| segment.tick(now)));
@@ -549,19 +589,6 @@ where
 /// What may be served if the load fails.
 fn in_need<V>(stale: Option<(Found<V>, Fallback)>) -> Option<Found<V>> {
     stale.filter(|(_, fallback)| *fallback == Fallback::OnFailure).map(|(found, _)| found)
-}
-
-#[cold]
-fn write_down<Q: Key + ?Sized>(
-    recorder: &Recorder,
-    key: &Q,
-    op: Op,
-    at: Time,
-    size: u32,
-    cost: u32,
-    ttl: Option<Duration>,
-) {
-    recorder.record(&Event { key: key.text().as_ref().into(), at: at.0, size, op, ttl, cost });
 }
 
 /// A capacity in so many parts that differ by one at most.

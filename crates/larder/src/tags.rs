@@ -16,6 +16,10 @@ const MOST: usize = 1 << 16;
 #[derive(Default)]
 pub(crate) struct Tags {
     inner: RwLock<Inner>,
+    /// The latest moment given to a write that is later than its clock: a removal after it is no earlier.
+    ahead: AtomicU64,
+    /// The longest lifetime given to a value with a tag (µs).
+    longest: AtomicU64,
     /// How often removals were taken together.
     widened: AtomicU64,
 }
@@ -30,6 +34,7 @@ struct Inner {
 impl Tags {
     pub(crate) fn remove(&self, tag: &Name, now: Time) {
         let mut inner = self.inner.write();
+        let now = now.max(Time(self.ahead.load(Ordering::Relaxed)));
         // Clocks are read outside the lock: a removal may come here before an earlier one of the same tag.
         let at = inner.removed.entry(tag.clone()).or_insert(now);
         *at = now.max(*at);
@@ -48,8 +53,29 @@ impl Tags {
         }
     }
 
-    /// Takes removals together that are `longest` ago: nothing so old is resident, but where a loader gave it a longer lifetime.
+    /// From when what is written `now` counts: it follows every removal of `tags` that it finds, even one of the same microsecond.
+    pub(crate) fn after(&self, tags: &[Name], now: Time) -> Time {
+        if tags.is_empty() {
+            return now;
+        }
+        let inner = self.inner.read();
+        let removed = tags.iter().filter_map(|tag| inner.removed.get(tag).copied()).max().max(inner.all);
+        let at =
+            removed.filter(|removed| now <= *removed).map_or(now, |removed| removed.plus(Duration::from_micros(1)));
+        if at > now {
+            self.ahead.fetch_max(at.0, Ordering::Relaxed);
+        }
+        at
+    }
+
+    /// A value with a tag lives so long.
+    pub(crate) fn outlive(&self, lifetime: Duration) {
+        self.longest.fetch_max(u64::try_from(lifetime.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Takes removals together that are so long ago, and longer than any value with a tag was to live: nothing so old is resident.
     pub(crate) fn age(&self, now: Time, longest: Duration) {
+        let longest = longest.saturating_add(Duration::from_micros(self.longest.load(Ordering::Relaxed)));
         let Inner { removed, all } = &mut *self.inner.write();
         removed.retain(|_, at| {
             let is_recent = now.since(*at) < longest;
@@ -114,6 +140,21 @@ mod tests {
     }
 
     #[test]
+    fn a_write_and_a_removal_of_one_moment_keep_their_order() {
+        let (tags, own, now) = (Tags::default(), [tag(1)], Time(7));
+        assert_eq!(tags.after(&own, now), now, "nothing was removed");
+        for _ in 0..3 {
+            tags.remove(&tag(1), now);
+            let written = tags.after(&own, now);
+            assert!(!tags.are_removed(&own, written));
+            tags.remove(&tag(1), now);
+            assert!(tags.are_removed(&own, written));
+        }
+        assert_eq!((tags.after(&[], now), tags.after(&[tag(2)], now)), (now, now));
+        assert_eq!(tags.after(&own, Time(99)), Time(99));
+    }
+
+    #[test]
     fn what_is_too_old_to_matter_takes_no_memory() {
         let (tags, longest) = (Tags::default(), Duration::from_micros(10));
         tags.remove(&tag(3), Time(5));
@@ -125,5 +166,11 @@ mod tests {
         assert_eq!(tags.inner.read().removed.len(), 1);
         assert!(tags.are_removed(&[tag(3)], Time(5)) && tags.are_removed(&[tag(0)], Time(9)));
         assert!(!tags.are_removed(&[tag(3)], Time(6)) && !tags.are_removed(&[tag(0)], Time(10)));
+        // Unless something lives longer.
+        tags.outlive(Duration::from_micros(100));
+        tags.age(Time(118), longest);
+        assert_eq!(tags.inner.read().removed.len(), 1);
+        tags.age(Time(119), longest);
+        assert_eq!(tags.inner.read().removed.len(), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use parking_lot::RwLock;
+use parking_lot::{ReentrantMutex, RwLock};
 
 use crate::builder::Builder;
 use crate::cache::Cache;
@@ -36,6 +36,8 @@ where
     name: String,
     most: usize,
     make: Make<K, V>,
+    /// One cache is made at a time; `make` may ask for another tenant's.
+    making: ReentrantMutex<()>,
     caches: RwLock<HashMap<String, Cache<K, V>>>,
 }
 
@@ -44,7 +46,8 @@ where
     K: Key + Clone,
     V: Clone + Send + Sync + 'static,
 {
-    /// At most so many tenants; `make` gives each one's settings, but for the name and the namespace, which are `name` and the tenant's.
+    /// At most so many tenants; `make` gives each one's settings, but for the name and the namespace, which are `name` and the tenant's. It may ask
+    /// for another tenant's cache.
     ///
     /// # Errors
     /// [`ErrorKind::Config`]: the name has other characters than letters, digits, `.`, `_` and `-`.
@@ -58,7 +61,7 @@ where
             let what = format!("tenants cannot be called '{name}': letters, digits, '.', '_', '-'");
             return Err(Error::new(ErrorKind::Config, what));
         }
-        Ok(Self { name, most, make: Box::new(make), caches: RwLock::default() })
+        Ok(Self { name, most, make: Box::new(make), making: ReentrantMutex::default(), caches: RwLock::default() })
     }
 
     /// The cache of a tenant.
@@ -75,22 +78,29 @@ where
             let what = "a tenant's name has letters, digits, '.', '_' and single '-' within, and nothing else";
             return Err(Error::new(ErrorKind::BadKey, what));
         }
-        let mut caches = self.caches.write();
-        if let Some(cache) = caches.get(tenant) {
+        let _making = self.making.lock();
+        if let Some(cache) = self.caches.read().get(tenant) {
             return Ok(cache.clone());
         }
-        if caches.len() >= self.most {
-            let what = format!("there are {} tenants, as many as are allowed", caches.len());
-            return Err(Error::new(ErrorKind::Overloaded, what));
-        }
+        self.has_room(self.caches.read().len())?;
+        // No lock on the caches meanwhile: this is the user's code, which may ask for them.
         let cache = (self.make)(tenant).apart(format!("{}--{tenant}", self.name)).build()?;
+        let mut caches = self.caches.write();
+        self.has_room(caches.len())?;
         caches.insert(tenant.to_owned(), cache.clone());
         Ok(cache)
     }
 
+    fn has_room(&self, tenants: usize) -> Result<(), Error> {
+        let what = || format!("there are {tenants} tenants, as many as are allowed");
+        if tenants < self.most { Ok(()) } else { Err(Error::new(ErrorKind::Overloaded, what())) }
+    }
+
     /// Lets go of a tenant's cache; what others hold of it goes on. Whether there was one.
     pub fn remove(&self, tenant: &str) -> bool {
-        self.caches.write().remove(tenant).is_some()
+        let cache = self.caches.write().remove(tenant);
+        // Dropped when the lock is free: its values' drops are the user's code.
+        cache.is_some()
     }
 
     /// The tenants there are, in no order.

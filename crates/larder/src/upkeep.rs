@@ -1,5 +1,6 @@
 //! What happens without anybody asking: expired entries go, and other processes' invalidations come in. Both end with the cache.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -31,6 +32,13 @@ where
     }
 }
 
+/// Does a round of what goes on for ever: a panic in the user's code, as in the drop of a value, ends this one round.
+fn round(cache: &str, round: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(round)).is_err() {
+        tracing::error!(cache, "a drop of a key or value, or a key's text, panicked; the cache goes on");
+    }
+}
+
 async fn tick<K, V>(inner: Weak<Inner<K, V>>, every: Duration)
 where
     K: Key + Clone,
@@ -44,7 +52,7 @@ where
     loop {
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
-        inner.store.tick();
+        round(&inner.name, || inner.store.tick());
         tell(&inner.name, &mut model, inner.store.model());
         #[cfg(feature = "metrics")]
         publisher.publish(&crate::cache::Cache { inner }.report());
@@ -83,9 +91,11 @@ where
     loop {
         slices.tick().await;
         let Some(inner) = inner.upgrade() else { return };
-        if let Some(turn) = inner.store.end_slice() {
-            inner.tell(&turn);
-        }
+        round(&inner.name, || {
+            if let Some(turn) = inner.store.end_slice() {
+                inner.tell(&turn);
+            }
+        });
     }
 }
 
@@ -103,21 +113,29 @@ where
         };
         let Some(inner) = inner.upgrade() else { return };
         let Some(shared) = &inner.shared else { return };
-        match Heard::of(&message, &shared.namespace) {
-            Heard::Key(text) => inner.store.forget_text(text, |counts| counts.heard += 1),
-            Heard::Tag(tag) => inner.store.remove_tag(&tag.into()),
-            Heard::Clear => {
-                inner.store.clear();
-                tracing::info!(cache = %inner.name, source = "remote", "everything was cleared");
-            }
-            Heard::Lost => {
-                inner.store.doubt();
-                // A channel says so at its start too, when nothing is kept yet.
-                if inner.store.stats().entries > 0 {
-                    tracing::warn!(cache = %inner.name, "invalidations were lost: what is in memory is asked for anew");
-                }
-            }
-            Heard::Nothing => {}
+        round(&inner.name, || heed(&inner, Heard::of(&message, &shared.namespace)));
+    }
+}
+
+fn heed<K, V>(inner: &Inner<K, V>, heard: Heard<'_>)
+where
+    K: Key + Clone,
+    V: Clone + Send + Sync + 'static,
+{
+    match heard {
+        Heard::Key(text) => inner.store.forget_text(text, |counts| counts.heard += 1),
+        Heard::Tag(tag) => inner.store.remove_tag(&tag.into()),
+        Heard::Clear => {
+            inner.store.clear();
+            tracing::info!(cache = %inner.name, source = "remote", "everything was cleared");
         }
+        Heard::Lost => {
+            inner.store.doubt();
+            // A channel says so at its start too, when nothing is kept yet.
+            if inner.store.stats().entries > 0 {
+                tracing::warn!(cache = %inner.name, "invalidations were lost: what is in memory is asked for anew");
+            }
+        }
+        Heard::Nothing => {}
     }
 }

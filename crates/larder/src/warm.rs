@@ -148,7 +148,8 @@ where
         let (inner, hash) = (&self.inner, self.inner.store.hasher.hash(key));
         if let Some((flight, leads)) = inner.store.ahead(key, hash) {
             if leads {
-                inner.depart(Target { hash, flight: flight.clone(), audit: None }, inner.load_of(key));
+                let landing = inner.landing(Target { hash, flight: flight.clone(), audit: None });
+                inner.depart(landing, inner.load_of(key));
             }
             flight.answer().await?;
         }

@@ -160,7 +160,7 @@ impl Logged {
         let what = match self.what {
             Decided::Admitted => format!("it was let in, to live {span}"),
             Decided::Refused => "it was refused".to_owned(),
-            Decided::TooHeavy => "it was refused, for it is larger than the whole memory".to_owned(),
+            Decided::TooHeavy => "it was refused, for it weighs more than a segment's share of the capacity".to_owned(),
             Decided::Evicted => format!("it was evicted at the age of {span}"),
             Decided::Expired => format!("it left at the end of its life, {span} old"),
             Decided::Renewed => format!("it was renewed ahead of its end, {span} old"),

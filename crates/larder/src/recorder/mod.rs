@@ -1,4 +1,6 @@
 //! Records what a service really saw, loads' latencies included, as a trace that `larder replay` and `larder freshness` read.
+//! A cache records each read at its own time, whatever came of it: hits and misses, who waited for another's load, loads that failed. Where no
+//! value is known, the size is 1 and the cost 0.
 //!
 //! [`Recorder::record`] is for the hot path: it hashes the key, and puts 32 bytes into a bounded queue that threads share with few
 //! others; a thread of the recorder's own writes, to a file or to a [`Sink`] that instances share. A full queue loses events and
