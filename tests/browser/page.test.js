@@ -12,7 +12,7 @@ let service, browser;
 before(async () => {
   [service, browser] = await Promise.all([startService(), startBrowser()]);
   // Until every panel has something to show.
-  await until(service.origin, ({ caches }) => caches.every(({ report: { control, freshness, latency } }) => control?.requests && freshness.measured && control.sizes.length && latency.local.p50));
+  await until(service.origin, ({ caches }) => caches.every(({ report: { control, freshness, latency } }) => control?.requests && freshness.recent && control.sizes.length && latency.local.p50));
 }, { timeout: 120_000 });
 
 after(async () => {
@@ -45,8 +45,8 @@ test("the numbers on the page are those of /report", async () => {
     const { counts, control, freshness } = of;
     assert.equal(raw["hit-ratio"], counts.hits / (counts.hits + counts.misses));
     assert.equal(raw.gain, control.gain);
-    assert.equal(raw.stale, freshness.measured.rate);
-    assert.equal(raw.saved, counts.loads);
+    assert.equal(raw.stale, freshness.recent.rate);
+    assert.equal(raw.saved, counts.loads + counts.load_errors);
     assert.equal(raw.memory, of.weight);
     assert.equal(raw["memory-sub"], of.entries);
   }
@@ -75,7 +75,7 @@ test("who comes, goes or starts anew makes no step in what is summed", async () 
   const [rates, gains] = await page.evaluate(async () => {
     const { poolMoments, since } = await import("./pool.js");
     const gain = { control_hit_ratio: 0.5, gain: 0.1, low: 0, high: 0.2, requests: 100 };
-    const cache = (id, hits, misses) => ({ id, hits, misses, remote_hits: 0, loads: misses, measured: null, control: gain });
+    const cache = (id, hits, misses) => ({ id, hits, misses, remote_hits: 0, loads: misses, load_errors: 0, measured: null, control: gain });
     // One of ten reads a second is there before the other, of a hundred; that one starts anew, then ends.
     const others = [[], [cache("b", 5000, 5000)], [cache("b", 5050, 5050)], [cache("b", 0, 0)], [cache("b", 50, 50)], []];
     const moments = others.map((other, at) => ({ at: at * 1000, caches: [cache("a", 5 * at, 5 * at), ...other] }));
@@ -84,6 +84,45 @@ test("who comes, goes or starts anew makes no step in what is summed", async () 
   });
   assert.deepEqual(rates, [null, 10, 110, 10, 110, 10]);
   for (const gain of gains) assert.ok(Math.abs(gain - 0.1) < 1e-9, gains);
+  await context.close();
+});
+
+test("other sizes of several caches are weighed by reads", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  const hit = await page.evaluate(async () => {
+    const { poolReports } = await import("./pool.js");
+    const { report } = (await (await fetch("report")).json()).caches[0];
+    const of = (hits, misses, hit_ratio) => ({ ...report, counts: { ...report.counts, hits, misses }, control: { ...report.control, sizes: [{ scale: 1, hit_ratio, loads_an_hour: 0, cost: null }] } });
+    return poolReports([of(90_000, 10_000, 0.9), of(10, 90, 0.1)]).control.sizes[0].hit_ratio;
+  });
+  assert.equal(hit.toFixed(3), "0.899");
+  await context.close();
+});
+
+test("loads that fail are loads, and are marked", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  const shown = await page.evaluate(async () => {
+    const [{ poolMoments }, { show }] = await Promise.all([import("./pool.js"), import("./views.js")]);
+    const { report } = (await (await fetch("report")).json()).caches[0];
+    // A hundred reads a second, half of them hits; of the others' loads nine of ten fail.
+    const caches = (at) => [{ id: "a", hits: 50 * at, misses: 50 * at, remote_hits: 0, loads: 5 * at, load_errors: 45 * at, measured: null, control: null }];
+    show(report, poolMoments([0, 1, 2, 3].map((at) => ({ at: 1000 * at, caches: caches(at) })), ["a"]));
+    const sub = document.getElementById("saved-sub");
+    return [document.getElementById("saved").textContent, sub.textContent, sub.className];
+  });
+  assert.deepEqual(shown, ["50.0\u00a0%", "50 loads a second, 90.0\u00a0% fail", "sub bad"]);
+  await context.close();
+});
+
+test("after a server's clock is set back the page goes on", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  const known = await page.evaluate(async () => {
+    const { Feed } = await import("./feed.js");
+    const feed = Object.assign(Object.create(Feed.prototype), { moments: [], heard: { frame() {}, state() {} } });
+    for (const at of [1000, 2000, 3000, 1500, 2500]) feed.receive({ at, caches: [] });
+    return feed.moments.map(({ at }) => at);
+  });
+  assert.deepEqual(known, [1000, 1500, 2500]);
   await context.close();
 });
 
@@ -267,6 +306,9 @@ test("rolling back takes the token, by keyboard too", async () => {
   await acted("Rolled back");
   await both("cooling-down");
   await page.waitForFunction(() => /cooling down/.test(document.getElementById("trial").textContent));
+  // What was gained is no more.
+  await page.waitForFunction(() => /is rolled back: .* decides/.test(document.getElementById("sentence").textContent));
+  assert.equal(await page.locator("#gain").textContent(), "–");
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.id), "resume");
   await page.keyboard.press("Enter");

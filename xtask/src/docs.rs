@@ -114,13 +114,16 @@ fn metrics() -> String {
         "A cache tells the [`metrics`](https://docs.rs/metrics) facade once a second what it did and how it is; whichever recorder the \
          process installs gets it: `metrics-exporter-prometheus`, with the feature `otel` a meter of OpenTelemetry's \
          (`larder::metrics::otel_recorder`; [examples/opentelemetry.rs](../examples/opentelemetry.rs) sends metrics and traces to a \
-         collector), or any other. Without one nothing happens, and `default-features = false` leaves it out. `larder demo --metrics 127.0.0.1:9464` answers Prometheus; \
+         collector), or any other. Without one nothing happens, and `default-features = false` leaves it out. What a cache counted before the \
+         recorder was installed is in no counter: install it first. `larder demo --metrics 127.0.0.1:9464` answers Prometheus; \
          `dashboards/` has what Grafana and Alertmanager need.",
     );
     page.paragraph(
         "Reads pay for it with a counter of their own thread; one in 64, drawn, is timed: some 6 of a hit's 319 instructions \
-         (`cargo run -p larder --example metrics_cost`). A key is never a label, and a cache has at most 300 series. Sums of \
-         histograms are told from the middles of powers of two, and only about right.",
+         (`cargo run -p larder --example metrics_cost`). A key is never a label, and a cache has at most 310 series, and seven more \
+         for each prefix of keys that has an objective of its own. A gauge that no longer says anything is NaN: the gain while the \
+         policy is rolled back, and all of them once the cache is dropped. Sums of histograms are told from the middles of powers of \
+         two, and only about right.",
     );
     page.heading("Of a cache");
     page.paragraph("All carry the label `cache`, its name: two caches of one name in a process mix.");

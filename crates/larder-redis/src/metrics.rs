@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::metrics::{Metric, describe_all};
+use larder::metrics::{Kind, Metric, describe_all};
 use metrics::{Unit, counter, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -45,6 +45,7 @@ pub(crate) async fn publish(link: Arc<Link>) {
     describe_all(CATALOGUE);
     let mut before: Option<ServerInfo> = None;
     let mut told = LinkState::default();
+    let mut shown = Shown { name: &name, server: false };
     let mut ticks = interval(every.max(LEAST));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -54,11 +55,37 @@ pub(crate) async fn publish(link: Arc<Link>) {
         told = now;
         let info = server_info(&link, None).await.ok();
         link.set_figures(info.map(Into::into));
-        if let Some(now) = info {
-            publish_server(&name, before.as_ref().unwrap_or(&now), &now);
-            before = Some(now);
+        match info {
+            Some(now) => {
+                publish_server(&name, before.as_ref().unwrap_or(&now), &now);
+                before = Some(now);
+            }
+            None if shown.server => withdraw(&name, |gauge| !LINK.contains(&gauge)),
+            None => {}
         }
+        shown.server = info.is_some();
     }
+}
+
+/// What is told of the link, whether or not a server answers.
+const LINK: [&str; 3] = ["larder_redis_connected", "larder_redis_listening", "larder_redis_writes_paused"];
+
+/// Gauges that say something until this is dropped, with the store: those of the link, and of a server that answers.
+struct Shown<'a> {
+    name: &'a str,
+    server: bool,
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        withdraw(self.name, |gauge| self.server || LINK.contains(&gauge));
+    }
+}
+
+/// Nothing can be taken out of a recorder: what is no longer known is no number.
+fn withdraw(name: &str, which: impl Fn(&str) -> bool) {
+    let gauges = CATALOGUE.iter().filter(|metric| metric.kind == Kind::Gauge && which(metric.name));
+    gauges.for_each(|metric| gauge!(metric.name, "redis" => name.to_owned()).set(f64::NAN));
 }
 
 fn publish_link(name: &str, before: &LinkState, now: &LinkState) {

@@ -54,4 +54,12 @@ async fn the_servers_figures_and_the_links_are_published() {
         .await;
     let failed = r#"larder_redis_failures_total{redis="main",kind="connect"}"#;
     eventually(failed, RECOVERY, async || number(failed) > Some(0.0)).await;
+    let is_withdrawn = |series: &'static str| async move {
+        eventually(series, RECOVERY, async || number(series).is_some_and(f64::is_nan)).await;
+    };
+    is_withdrawn(r#"larder_redis_memory_bytes{redis="main"}"#).await;
+    // Of a store that is gone nothing is known at all.
+    drop(store);
+    is_withdrawn(r#"larder_redis_connected{redis="main"}"#).await;
+    assert!(number(evicted).is_some_and(|evicted| evicted > 0.0));
 }

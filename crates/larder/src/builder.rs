@@ -496,6 +496,7 @@ where
             prices,
             weigh: capacity.weigh,
             built_at,
+            recent: Default::default(),
         });
         crate::writes::heed(&inner);
         crate::upkeep::start(&inner, TICK);

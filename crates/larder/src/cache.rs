@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_policy::experiment::Event;
+use larder_policy::freshness::Audited;
 use larder_policy::{Time, Weigh};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -23,8 +24,9 @@ use crate::limits::Limits;
 use crate::loader::{BoxError, Load, Loader};
 use crate::prewarm::Rhythms;
 use crate::prices::Prices;
+use crate::recent::Recent;
 use crate::remote::{Invalidation, names};
-use crate::report::{BehindReport, FreshnessReport, RemoteReport, Report};
+use crate::report::{BehindReport, FreshnessReport, PrefixReport, RemoteReport, Report};
 use crate::runtime::Home;
 use crate::shared::{Shared, Times, tolerate};
 use crate::sharing::Exchange;
@@ -74,6 +76,7 @@ pub(crate) struct Inner<K, V> {
     /// What the capacity is counted in.
     pub(crate) weigh: Weigh,
     pub(crate) built_at: Time,
+    pub(crate) recent: Mutex<Recent>,
 }
 
 impl<K, V> Clone for Cache<K, V>
@@ -323,8 +326,8 @@ where
     pub fn report(&self) -> Report {
         let Inner { name, store, shared, sharing, writes, policy, prices, weigh, built_at, .. } = &*self.inner;
         let now = store.clock.now();
-        let Stats { counts, entries, weight, capacity, metadata_bytes, stale_rate } = store.stats();
-        let (freshness, telemetry) = (&store.rules.freshness, store.telemetry());
+        let Stats { counts, entries, weight, capacity, metadata_bytes, .. } = store.stats();
+        let telemetry = store.telemetry();
         Report {
             name: name.clone(),
             at: now.0 / 1000,
@@ -336,11 +339,7 @@ where
             capacity,
             is_in_bytes: *weigh == Weigh::Bytes,
             metadata_bytes,
-            freshness: FreshnessReport {
-                objective: freshness.objective(),
-                ttl: freshness.fixed().map(|ttl| ttl.as_secs_f64()),
-                measured: stale_rate,
-            },
+            freshness: self.freshness(),
             latency: telemetry.latency(),
             ages: telemetry.ages(),
             residence: telemetry.residence.histogram(),
@@ -358,6 +357,28 @@ where
                 Writes::Through(_) | Writes::Nowhere => None,
             },
             recorder: store.recorder.as_ref().map(|recorder| recorder.recorded()),
+        }
+    }
+
+    /// How stale answers may be, and are.
+    fn freshness(&self) -> FreshnessReport {
+        let Inner { store, recent, .. } = &*self.inner;
+        let freshness = &store.rules.freshness;
+        let sums = store.audited();
+        let late = recent.lock().of(&sums);
+        let rate = |sums: &[Audited], at: usize, objective| Some(sums.get(at)?.measured(objective)?.into());
+        let of_all = freshness.objective().unwrap_or(1.0);
+        let prefixes = freshness.by_prefix().zip(1..).filter_map(|((prefix, own), at)| {
+            let objective = own.objective()?;
+            let (measured, recent) = (rate(&sums, at, objective), rate(&late, at, objective));
+            Some(PrefixReport { prefix: prefix.to_owned(), objective, measured, recent })
+        });
+        FreshnessReport {
+            objective: freshness.objective(),
+            ttl: freshness.fixed().map(|ttl| ttl.as_secs_f64()),
+            measured: rate(&sums, 0, of_all),
+            recent: rate(&late, 0, of_all),
+            prefixes: prefixes.collect(),
         }
     }
 

@@ -35,6 +35,7 @@ pub mod metrics;
 pub mod prewarm;
 mod prices;
 mod proof;
+mod recent;
 pub mod recorder;
 pub mod registry;
 pub mod remote;

@@ -78,8 +78,27 @@ pub struct FreshnessReport {
     pub objective: Option<f64>,
     /// The lifetime of everything, where that is the rule.
     pub ttl: Option<f64>,
-    /// What was measured by asking the origin about a sample of hits.
+    /// What was measured by asking the origin about a sample of hits, since the cache was built: of keys that no prefix has an objective for.
     pub measured: Option<StaleRate>,
+    /// The same of the last hour.
+    pub recent: Option<StaleRate>,
+    /// Keys with an objective of their own.
+    pub prefixes: Vec<PrefixReport>,
+}
+
+/// How stale answers about keys with a prefix may be, and are.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct PrefixReport {
+    /// How the keys begin.
+    pub prefix: String,
+    /// The share of reads that may be stale.
+    pub objective: f64,
+    /// What was measured since the cache was built.
+    pub measured: Option<StaleRate>,
+    /// What was measured in the last hour.
+    pub recent: Option<StaleRate>,
 }
 
 /// What made everything void or doubtful, as times it happened.

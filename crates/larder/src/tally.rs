@@ -53,6 +53,21 @@ where
         stats
     }
 
+    /// What audits found so far, by objective: of keys that no prefix has an own one for, then of each prefix that has. Empty where nothing is
+    /// foreseen.
+    pub(crate) fn audited(&self) -> Vec<Audited> {
+        let mut sums = Vec::new();
+        for segment in self.lock_all() {
+            for (at, audited) in segment.engine.iter().flat_map(|engine| engine.audited_by_objective()).enumerate() {
+                if at == sums.len() {
+                    sums.push(Audited::default());
+                }
+                sums[at] += audited;
+            }
+        }
+        sums
+    }
+
     /// What was measured so far.
     pub(crate) fn telemetry(&self) -> Telemetry {
         self.lock_all().fold(Telemetry::default(), |mut sum, segment| {

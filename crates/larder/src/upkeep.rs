@@ -53,6 +53,7 @@ where
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
         round(&inner.name, || inner.store.tick());
+        inner.recent.lock().note(inner.store.clock.now(), || inner.store.audited());
         tell(&inner.name, &mut model, inner.store.model());
         #[cfg(feature = "metrics")]
         publisher.publish(&crate::cache::Cache { inner }.report());

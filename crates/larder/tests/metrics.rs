@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use larder::behind::{Behind, Sink, Write};
-use larder::metrics::CATALOGUE;
+use larder::metrics::{CATALOGUE, Kind};
 use larder::recorder::{self, Recorder};
 use larder::remote::InProcess;
 use larder::{Cache, Control, ErrorKind, Fetched, Freshness, Prices, Sharing, codec};
@@ -198,7 +198,7 @@ async fn a_scrape_says_what_the_report_says() {
     let timed = report.latency.local.count() + report.latency.remote.count() + report.latency.origin.count();
     assert!((750..1150).contains(&timed), "{timed}");
 
-    assert!(series.len() <= 300, "{} series", series.len());
+    assert!(series.len() <= 310, "{} series", series.len());
     println!("{} series", series.len());
     assert!(!scrape.contains("secret") && !scrape.contains("sealed"));
     let known: BTreeSet<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
@@ -218,6 +218,81 @@ async fn a_scrape_says_what_the_report_says() {
             assert!(labels.is_subset(&told.collect()), "{name}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_longer_so_is_withdrawn() {
+    let recorder = recorder();
+    let builder = Cache::<u64, u64>::builder().name("withdrawn").capacity(64).segments(4).seed(1);
+    let cache = builder.control(Control::default().holdout(0.25)).build().unwrap();
+    let second = Duration::from_secs(1);
+    for at in 0..5000 {
+        cache.insert(at % 100, at).await.unwrap();
+        cache.get(&(at * 7 % 100)).await;
+        if at % 1000 == 0 {
+            tokio::time::sleep(2 * second).await;
+        }
+    }
+    tokio::time::sleep(2 * second).await;
+    let gauges = || {
+        let is_gauge =
+            |name: &String| CATALOGUE.iter().any(|metric| metric.kind == Kind::Gauge && metric.name == metric_of(name));
+        let mut series = series(&recorder.render(), "withdrawn");
+        series.retain(|name, _| is_gauge(name));
+        series
+    };
+    let number = |name: &str| gauges()[&format!("{name}{{cache=\"withdrawn\"}}")];
+    // What is told of a policy that decides somewhere.
+    let told = [
+        "larder_arms_effect_upper_ratio",
+        "larder_experiment_effect_ratio",
+        "larder_experiment_effect_upper_ratio",
+        "larder_model_fallback_ratio",
+    ];
+    assert!(told.iter().all(|name| !number(name).is_nan()), "{:?}", gauges());
+    assert!(cache.roll_back());
+    tokio::time::sleep(2 * second).await;
+    assert_eq!((number("larder_experiment_state"), number("larder_entries")), (3.0, 64.0));
+    for name in told {
+        assert!(number(name).is_nan(), "{name} is {}", number(name));
+    }
+    assert!(cache.resume());
+    tokio::time::sleep(2 * second).await;
+    assert!(told.iter().all(|name| !number(name).is_nan()), "{:?}", gauges());
+
+    drop(cache);
+    tokio::time::sleep(2 * second).await;
+    assert!(gauges().len() > 20 && gauges().values().all(|value| value.is_nan()), "{:?}", gauges());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_objective_is_measured_by_itself() {
+    let recorder = recorder();
+    let share = |share: f64| Freshness::stale_reads(share).unwrap();
+    // A rule needs no measuring.
+    let freshness = share(0.01)
+        .with_prefix("price:", share(0.1))
+        .with_prefix("text:", Freshness::fixed_ttl(Duration::from_secs(9)));
+    let cache: Cache<String, u64> =
+        Cache::builder().name("prefixes").capacity(100).freshness(freshness).digest(|value| *value).build().unwrap();
+    for at in 0..300 {
+        let key = format!("{}:{}", ["price", "text", "user"][at % 3], at % 30);
+        cache.get_with(&key, || async { Ok::<_, io::Error>(1) }).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let report = cache.report().freshness;
+    let [price] = &report.prefixes[..] else { panic!("{report:?}") };
+    assert_eq!((price.prefix.as_str(), price.objective), ("price:", 0.1));
+    assert!(price.measured.is_some() && price.recent.is_some(), "{price:?}");
+    let series = series(&recorder.render(), "prefixes");
+    let number = |name: &str, labels: &str| series.get(&format!("{name}{{cache=\"prefixes\"{labels}}}")).copied();
+    let (own, all) = (r#",prefix="price:""#, "");
+    assert_eq!(number("larder_stale_objective_ratio", own), Some(0.1));
+    assert_eq!(number("larder_stale_objective_ratio", all), Some(0.01));
+    for name in ["larder_stale_ratio", "larder_stale_upper_ratio", "larder_stale_recent_lower_ratio"] {
+        assert!(number(name, own).is_some() && number(name, all).is_some(), "{name}: {series:?}");
+    }
+    assert_eq!(series.keys().filter(|name| name.contains("prefix=")).count(), 7);
 }
 
 #[tokio::test(start_paused = true)]

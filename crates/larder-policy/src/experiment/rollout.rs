@@ -331,7 +331,8 @@ impl Experiment {
         let until = now.plus(self.settings.cool_down.saturating_mul(factor));
         self.rollbacks += 1;
         self.in_a_row += 1;
-        self.arms.treat(0.0);
+        // What was measured is the verdict, not what is so now: nothing is treated.
+        self.treat(0.0);
         self.state = State::CoolingDown { until };
         Event::RolledBack { breach, until }
     }

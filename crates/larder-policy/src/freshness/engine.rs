@@ -382,6 +382,12 @@ impl Engine {
         self.groups[0].audits.audited()
     }
 
+    /// The same under each objective: first of those keys, then of each prefix that has an objective of its own, in the order of
+    /// [`Freshness::by_prefix`].
+    pub fn audited_by_objective(&self) -> impl Iterator<Item = Audited> {
+        self.groups.iter().map(|group| group.audits.audited())
+    }
+
     /// Classes with keys whose changes say nothing, and how many such keys each has.
     pub fn flipping(&self) -> impl Iterator<Item = (ClassId, u32)> {
         let classes = self.classes.all.iter().enumerate().filter(|(_, class)| class.flipping > 0);

@@ -177,6 +177,11 @@ impl Freshness {
         self.prefixes.iter().map(|(prefix, _)| prefix.as_str())
     }
 
+    /// These prefixes, each with its objective, in the order in which they were given.
+    pub fn by_prefix(&self) -> impl Iterator<Item = (&str, &Self)> {
+        self.prefixes.iter().map(|(prefix, own)| (prefix.as_str(), own))
+    }
+
     /// The lifetime of everything, where that is all there is to it.
     pub fn fixed(&self) -> Option<Duration> {
         match self.goal {

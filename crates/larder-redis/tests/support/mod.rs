@@ -42,7 +42,6 @@ pub fn unhurried(url: &str) -> RedisConfig {
 /// As [`unhurried`], with all else as it is.
 pub fn patient(mut config: RedisConfig) -> RedisConfig {
     config.answer_within = LONG;
-    config.connect_within = LONG;
     config
 }
 

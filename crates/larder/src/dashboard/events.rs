@@ -75,6 +75,8 @@ mod tests {
             token: Token::random().unwrap(),
             hosts: Hosts::new(([127, 0, 0, 1], 1).into(), Vec::new()),
             viewers: Arc::new(tokio::sync::Semaphore::new(1)),
+            questions: Arc::new(tokio::sync::Semaphore::new(1)),
+            hottest: Default::default(),
             peers: Peers::new(Vec::new(), stopped.clone()),
             stopped: stopped.clone(),
         });

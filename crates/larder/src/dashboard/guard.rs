@@ -99,11 +99,23 @@ pub(super) async fn check(State(state): State<std::sync::Arc<Shared>>, request: 
     response
 }
 
+/// Refuses questions of other origins' pages: who opens those would have the service look through its memory.
+pub(super) async fn own_page(request: Request, next: Next) -> Response {
+    if is_same_origin(request.headers()) {
+        return next.run(request).await;
+    }
+    elsewhere()
+}
+
+fn elsewhere() -> Response {
+    (StatusCode::FORBIDDEN, "the request comes from a page of another origin\n").into_response()
+}
+
 /// Refuses to act for who does not know the token, and for pages of other origins.
 pub(super) async fn authorize(State(state): State<std::sync::Arc<Shared>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if !is_same_origin(headers) {
-        return (StatusCode::FORBIDDEN, "the request comes from a page of another origin\n").into_response();
+        return elsewhere();
     }
     if !state.token.is_in(headers) {
         tracing::warn!(path = request.uri().path(), "an action without the dashboard's token was refused");

@@ -25,8 +25,9 @@ pub(super) struct Point {
     misses: u64,
     remote_hits: u64,
     loads: u64,
+    load_errors: u64,
     stale: u64,
-    /// The stale rate measured and the ends of its interval.
+    /// The stale rate of the last hour and the ends of its interval.
     measured: Option<[f64; 3]>,
     control: Option<Gain>,
 }
@@ -46,7 +47,7 @@ impl Point {
     /// Of a report, another instance's too: what it does not say counts as nothing.
     pub(super) fn new(id: Arc<str>, report: &Value) -> Self {
         let count = |name: &str| report["counts"][name].as_u64().unwrap_or_default();
-        let measured = &report["freshness"]["measured"];
+        let measured = &report["freshness"]["recent"];
         let control = &report["control"];
         let share = |name: &str| control[name].as_f64().unwrap_or_default();
         Self {
@@ -55,6 +56,7 @@ impl Point {
             misses: count("misses"),
             remote_hits: count("remote_hits"),
             loads: count("loads"),
+            load_errors: count("load_errors"),
             stale: count("stale"),
             measured: measured["rate"]
                 .as_f64()
@@ -83,6 +85,11 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn push(&mut self, moment: Moment) {
+        // A clock that was set back: what comes later than now has not been.
+        while self.moments.back().is_some_and(|last| last.at > moment.at) {
+            self.moments.pop_back();
+            self.next -= 1;
+        }
         if self.moments.len() == MOST {
             self.moments.pop_front();
         }
@@ -104,6 +111,17 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_clock_is_set_back_moments_go_on() {
+        let mut history = History::default();
+        let at = |at| Moment { at, caches: Vec::new() };
+        [10, 20, 30, 15, 25].into_iter().for_each(|number| history.push(at(number)));
+        let (moments, next) = history.from(0, 10);
+        assert_eq!((moments.iter().map(|moment| moment.at).collect::<Vec<_>>(), next), (vec![10, 15, 25], 3));
+        // Who was told of three by then goes on with what came since.
+        assert!(history.from(3, 10).0.is_empty());
+    }
 
     #[test]
     fn the_oldest_leave_and_nobody_is_told_twice() {

@@ -19,14 +19,17 @@ mod guard;
 mod history;
 mod peers;
 mod routes;
+mod serving;
 mod source;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{self, OptionFuture};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -37,10 +40,13 @@ use self::feed::Feed;
 use self::guard::{Hosts, Token};
 use self::peers::Peers;
 use self::source::Sources;
+use crate::explain::Hot;
 use crate::{Cache, Error, ErrorKind, Key, bounds};
 
-/// How long [`Dashboard::close`] waits for answers under way.
+/// How long answers under way are waited for at the end.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Connections there may be beside those of open pages.
+const BESIDE_VIEWERS: usize = 256;
 
 /// How a dashboard is served.
 #[derive(Clone, Debug)]
@@ -93,6 +99,10 @@ pub(crate) struct State {
     token: Token,
     hosts: Hosts,
     viewers: Arc<Semaphore>,
+    /// Whose turn it is to have memory looked through.
+    questions: Arc<Semaphore>,
+    /// The hottest keys of each cache, when they were looked for.
+    hottest: Mutex<HashMap<String, (Instant, Vec<Hot>)>>,
     peers: Peers,
     stopped: watch::Receiver<bool>,
 }
@@ -131,23 +141,19 @@ impl Dashboard {
             token: Token::random()?,
             hosts: Hosts::new(address, hosts),
             viewers: Arc::new(Semaphore::new(config.viewers)),
+            questions: Arc::new(Semaphore::new(1)),
+            hottest: Mutex::default(),
             peers: Peers::new(peers, stopped.clone()),
             stopped: stopped.clone(),
         });
-        let mut end = stopped.clone();
         let app = routes::router(state.clone());
         let feeding = tokio::spawn(feed::run(state.clone(), stopped.clone()));
         let discovering = config
             .discovery
             .map(|discovery| tokio::spawn(discovery::run(state.clone(), discovery, own, stopped.clone())));
+        let most = BESIDE_VIEWERS + config.viewers;
         let server = tokio::spawn(async move {
-            // An error here is that of the accepting socket; axum goes on after those of connections.
-            let ended = axum::serve(listener, app)
-                .with_graceful_shutdown(async move { _ = end.wait_for(|stop| *stop).await })
-                .await;
-            if let Err(error) = ended {
-                tracing::warn!(%error, "the dashboard ended");
-            }
+            serving::run(listener, app, most, stopped).await;
             feeding.abort();
         });
         tracing::info!(url = %format_args!("http://{address}/"), "dashboard");

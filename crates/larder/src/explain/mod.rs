@@ -192,10 +192,7 @@ where
 
     /// The residents that are read most often, at most so many, most read first. All residents are looked through.
     pub fn most_read(&self, most: usize) -> Vec<Hot> {
-        let mut hottest = self.inner.store.hot(self.inner.built_at);
-        hottest.sort_by(|one, other| other.reads.total_cmp(&one.reads).then(one.key.cmp(&other.key)));
-        hottest.truncate(most);
-        hottest
+        self.inner.store.hot(self.inner.built_at, most)
     }
 
     /// The last decisions about keys, newest first: of all keys where memory is small, else of a sample of them.

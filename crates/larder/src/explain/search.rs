@@ -82,22 +82,28 @@ impl<K: Key + Clone, V: Clone> Store<K, V> {
         logged
     }
 
-    /// All residents as [`Hot`], in no order.
-    pub(super) fn hot(&self, built_at: Time) -> Vec<Hot> {
+    /// The residents that are read most, at most so many, most read first; besides them it holds those of one segment at most.
+    pub(super) fn hot(&self, built_at: Time, most: usize) -> Vec<Hot> {
         let now = self.clock.now();
         // Rates fade by half in an hour; a young cache has seen less of it.
         let age = now.since(built_at).max(Duration::from_secs(1));
         let seen = 1.0 - (-age.as_secs_f32() / HALF_LIFE.as_secs_f32()).exp2();
-        let mut all = Vec::new();
+        let (mut hottest, mut least) = (Vec::new(), 0.0);
         for segment in self.lock_all() {
-            all.extend(segment.kernel.iter().map(|(hash, entry)| Hot {
+            let warm = segment.kernel.iter().map(|(hash, entry)| (hash, entry, entry.reads(now) / seen));
+            hottest.extend(warm.filter(|(_, _, reads)| *reads >= least).map(|(hash, entry, reads)| Hot {
                 key: self.hasher.label(hash),
-                reads: entry.reads(now) / seen,
+                reads,
                 lifetime: entry.lifetime().as_secs_f64(),
                 age: now.since(entry.as_of).as_secs_f64(),
                 size: entry.size,
             }));
+            drop(segment);
+            hottest.sort_by(|one, other| other.reads.total_cmp(&one.reads).then(one.key.cmp(&other.key)));
+            hottest.truncate(most);
+            // Who is read less has no place any more.
+            least = hottest.last().filter(|_| hottest.len() == most).map_or(0.0, |last| last.reads);
         }
-        all
+        hottest
     }
 }

@@ -91,6 +91,9 @@ impl Metric {
 
 const TIERS: &[(&str, &str)] = &[("tier", "`l1` this process's memory, `l2` the remote tier, `origin`")];
 
+const PREFIX: &[(&str, &str)] =
+    &[("prefix", "how the keys begin that have an objective of their own; none for all others")];
+
 /// Every metric of a cache. All carry the label `cache`, its name.
 pub const CATALOGUE: &[Metric] = &[
     Metric::counter(
@@ -200,10 +203,23 @@ pub const CATALOGUE: &[Metric] = &[
         &[],
         "Time in memory of entries that made room for others.",
     ),
-    Metric::gauge("larder_stale_ratio", Unit::Count, "Share of reads served stale, measured by audits."),
-    Metric::gauge("larder_stale_lower_ratio", Unit::Count, "Lower end of its interval of 95 %."),
-    Metric::gauge("larder_stale_upper_ratio", Unit::Count, "Upper end of its interval of 95 %."),
-    Metric::gauge("larder_stale_objective_ratio", Unit::Count, "Share of reads that may be stale."),
+    Metric::gauge(
+        "larder_stale_ratio",
+        Unit::Count,
+        "Share of reads served stale, measured by audits since the cache was built.",
+    )
+    .with(PREFIX),
+    Metric::gauge("larder_stale_lower_ratio", Unit::Count, "Lower end of its interval of 95 %.").with(PREFIX),
+    Metric::gauge("larder_stale_upper_ratio", Unit::Count, "Upper end of its interval of 95 %.").with(PREFIX),
+    Metric::gauge(
+        "larder_stale_recent_ratio",
+        Unit::Count,
+        "Share of reads served stale, measured by audits of the last hour.",
+    )
+    .with(PREFIX),
+    Metric::gauge("larder_stale_recent_lower_ratio", Unit::Count, "Lower end of its interval of 95 %.").with(PREFIX),
+    Metric::gauge("larder_stale_recent_upper_ratio", Unit::Count, "Upper end of its interval of 95 %.").with(PREFIX),
+    Metric::gauge("larder_stale_objective_ratio", Unit::Count, "Share of reads that may be stale.").with(PREFIX),
     Metric::gauge("larder_breaker_state", Unit::Count, "The remote tier's breaker: 0 closed, 1 half-open, 2 open."),
     Metric::gauge("larder_l2_in_flight", Unit::Count, "Calls of the remote tier under way."),
     Metric::gauge("larder_l2_queued_fills", Unit::Count, "Fills of the remote tier that wait or are being sent."),

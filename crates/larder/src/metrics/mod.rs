@@ -1,5 +1,8 @@
 //! What a cache reports, as metrics of the [`metrics`](https://docs.rs/metrics) facade: whichever recorder the process
-//! installs gets them, once a second. Without one nothing happens. Never is a key a label.
+//! installs gets them, once a second. Without one nothing happens: install it before caches are built, for what they counted until
+//! then is in no counter. Never is a key a label.
+//!
+//! A gauge that no longer says anything is set to NaN, for nothing can be taken out of a recorder: all of them once a cache is dropped.
 //!
 //! A Prometheus recorder needs buckets for the histograms: [`CATALOGUE`] has them.
 //!

@@ -1,5 +1,7 @@
 //! Reports to the recorder, as what has changed since the last one.
 
+use std::collections::HashSet;
+
 use metrics::{Key, Label, Level, Metadata, Recorder};
 
 use super::series::{Series, counters, gauges, histograms};
@@ -9,16 +11,19 @@ use crate::telemetry::Histogram;
 static METADATA: Metadata<'static> = Metadata::new("larder", Level::INFO, Some(module_path!()));
 
 /// Publishes the reports of one cache. It looks each series up anew, so that a recorder may come at any time: about a
-/// hundred a second.
+/// hundred a second. A recorder tells a gauge until it hears otherwise: one that the report no longer has is withdrawn, and
+/// all are when this is dropped.
 pub(crate) struct Publisher {
     counted: Vec<u64>,
     noted: Vec<Vec<u64>>,
+    /// The gauges that say something.
+    told: HashSet<Key>,
 }
 
 impl Publisher {
     pub(crate) fn new() -> Self {
         super::describe();
-        Self { counted: Vec::new(), noted: Vec::new() }
+        Self { counted: Vec::new(), noted: Vec::new(), told: HashSet::new() }
     }
 
     pub(crate) fn publish(&mut self, report: &Report) {
@@ -34,9 +39,14 @@ impl Publisher {
             recorder.register_counter(&key(report, series), &METADATA).increment(more);
             *before += more;
         }
+        let mut told = HashSet::with_capacity(self.told.len());
         for series in &gauges(report) {
-            recorder.register_gauge(&key(report, series), &METADATA).set(series.2);
+            let key = key(report, series);
+            recorder.register_gauge(&key, &METADATA).set(series.2);
+            told.insert(key);
         }
+        withdraw(recorder, self.told.difference(&told));
+        self.told = told;
         let histograms = histograms(report);
         self.noted.resize(histograms.len(), Vec::new());
         for (series, before) in histograms.iter().zip(&mut self.noted) {
@@ -49,6 +59,17 @@ impl Publisher {
             }
         }
     }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        metrics::with_recorder(|recorder| withdraw(recorder, self.told.iter()));
+    }
+}
+
+/// Nothing can be taken out of a recorder. No number is above or below a threshold, and charts have a gap there.
+fn withdraw<'a>(recorder: &dyn Recorder, gone: impl Iterator<Item = &'a Key>) {
+    gone.for_each(|key| recorder.register_gauge(key, &METADATA).set(f64::NAN));
 }
 
 /// A time that stands for a bucket: the geometric mean of its ends.

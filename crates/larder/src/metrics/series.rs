@@ -2,8 +2,8 @@
 
 use larder_policy::Weigh;
 
-use crate::report::{ControlReport, RemoteReport, Report};
-use crate::stats::Counts;
+use crate::report::{ControlReport, FreshnessReport, RemoteReport, Report};
+use crate::stats::{Counts, StaleRate};
 use crate::telemetry::Histogram;
 
 /// A name, labels beside the cache's, and a number.
@@ -121,12 +121,13 @@ pub(super) fn gauges(report: &Report) -> Vec<Series<f64>> {
         );
         series.push(of("larder_load_cost", prices.load));
     }
-    series.extend(report.freshness.objective.map(|objective| of("larder_stale_objective_ratio", objective)));
-    if let Some(measured) = report.freshness.measured {
-        series.push(of("larder_stale_ratio", measured.rate));
-        series.push(of("larder_stale_lower_ratio", measured.low));
-        series.push(of("larder_stale_upper_ratio", measured.high));
-    }
+    let FreshnessReport { objective, measured, recent, prefixes, .. } = &report.freshness;
+    series.extend(of_freshness(None, *objective, [*measured, *recent]));
+    series.extend(
+        prefixes
+            .iter()
+            .flat_map(|own| of_freshness(Some(&own.prefix), Some(own.objective), [own.measured, own.recent])),
+    );
     if let Some(model) = report.model {
         series.push(of("larder_model_fallback_ratio", 1.0 - model.on_duty as f64 / model.parts as f64));
         series.extend(model.loss.map(|loss| by("larder_model_loss_ratio", "against", "base_rate", loss)));
@@ -146,6 +147,31 @@ pub(super) fn gauges(report: &Report) -> Vec<Series<f64>> {
     report.remote.iter().for_each(|remote| series.extend(of_remote(remote)));
     report.control.iter().for_each(|control| series.extend(of_control(control)));
     series
+}
+
+/// Of the keys with a prefix, or of those that no prefix has an objective for.
+fn of_freshness(
+    prefix: Option<&str>,
+    objective: Option<f64>,
+    [measured, recent]: [Option<StaleRate>; 2],
+) -> impl Iterator<Item = Series<f64>> {
+    let rates = measured.into_iter().flat_map(|StaleRate { rate, low, high, .. }| {
+        [("larder_stale_ratio", rate), ("larder_stale_lower_ratio", low), ("larder_stale_upper_ratio", high)]
+    });
+    let late = recent.into_iter().flat_map(|StaleRate { rate, low, high, .. }| {
+        [
+            ("larder_stale_recent_ratio", rate),
+            ("larder_stale_recent_lower_ratio", low),
+            ("larder_stale_recent_upper_ratio", high),
+        ]
+    });
+    let objective = objective.map(|objective| ("larder_stale_objective_ratio", objective));
+    let label = prefix.map(|prefix| ("prefix", prefix.to_owned()));
+    objective
+        .into_iter()
+        .chain(rates)
+        .chain(late)
+        .map(move |(name, number)| (name, label.iter().cloned().collect(), number))
 }
 
 fn of_remote(remote: &RemoteReport) -> impl Iterator<Item = Series<f64>> {
@@ -186,19 +212,23 @@ fn of_control(control: &ControlReport) -> impl Iterator<Item = Series<f64>> {
     });
     let sizes =
         control.sizes.iter().map(|size| by("larder_size_hit_ratio", "scale", size.scale.to_string(), size.hit_ratio));
-    [
-        of("larder_experiment_state", state),
-        of("larder_experiment_treated_ratio", control.treated as f64 / control.parts as f64),
+    // Where the policy decides nowhere it gains nothing.
+    let gain = [
         by("larder_experiment_hit_ratio", "arm", "policy", control.hit_ratio),
         by("larder_experiment_hit_ratio", "arm", "control", control.control_hit_ratio),
         of("larder_experiment_effect_ratio", control.gain),
         of("larder_experiment_effect_lower_ratio", control.low),
         of("larder_experiment_effect_upper_ratio", control.high),
+    ];
+    [
+        of("larder_experiment_state", state),
+        of("larder_experiment_treated_ratio", control.treated as f64 / control.parts as f64),
         of("larder_experiment_effective_keys", control.effective_keys),
         of("larder_experiment_turnovers", control.turnovers),
         of("larder_experiment_refusals", control.refusals.len() as f64),
     ]
     .into_iter()
+    .chain(gain.into_iter().filter(|_| control.treated > 0))
     .chain(arms)
     .chain(sizes)
     .chain(control.cheapest.map(|scale| of("larder_cheapest_size_ratio", scale)))

@@ -44,12 +44,14 @@ pub(super) struct Counts {
     misses: u64,
     remote_hits: u64,
     loads: u64,
+    load_errors: u64,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Freshness {
     pub(super) objective: Option<f64>,
-    pub(super) measured: Option<Measured>,
+    /// Of the last hour.
+    pub(super) recent: Option<Measured>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -119,7 +121,10 @@ pub(super) struct Behind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rates {
     pub(super) reads: f64,
+    /// Those that failed included.
     pub(super) loads: f64,
+    /// The share of them that failed; `None` where there were none.
+    pub(super) failed: Option<f64>,
     /// Shares of the reads, by who answered; `None` where there were none.
     pub(super) memory: Option<f64>,
     pub(super) remote: Option<f64>,
@@ -146,12 +151,13 @@ impl Rates {
     fn between(then: &Counts, now: &Counts, seconds: f64) -> Option<Self> {
         let change = |of: fn(&Counts) -> u64| of(now).checked_sub(of(then)).map(|change| change as f64);
         let (hits, misses) = (change(|counts| counts.hits)?, change(|counts| counts.misses)?);
-        let (remote, loads) = (change(|counts| counts.remote_hits)?, change(|counts| counts.loads)?);
-        let reads = hits + misses;
+        let (remote, errors) = (change(|counts| counts.remote_hits)?, change(|counts| counts.load_errors)?);
+        let (reads, loads) = (hits + misses, change(|counts| counts.loads)? + errors);
         let share = |part: f64| (reads > 0.0).then(|| part / reads);
         (seconds > 0.0).then(|| Self {
             reads: reads / seconds,
             loads: loads / seconds,
+            failed: (loads > 0.0).then(|| errors / loads),
             memory: share(hits),
             remote: share(remote),
         })
@@ -195,7 +201,7 @@ pub(super) mod tests {
     pub(crate) fn frame(at: u64, reads: u64) -> Frame {
         let report = format!(
             r#"{{"policy": "learned", "entries": 500, "weight": 500, "capacity": 600, "counts": {{"hits": {}, "misses": {},
-            "remote_hits": {}, "loads": {}}}, "freshness": {{"objective": 0.01, "measured": {{"rate": 0.008, "low": 0.006,
+            "remote_hits": {}, "loads": {}, "load_errors": {}}}, "freshness": {{"objective": 0.01, "recent": {{"rate": 0.008, "low": 0.006,
             "high": 0.0098}}}}, "control": {{"policy": "wtinylfu", "state": "ramping", "treated": 16, "parts": 64, "rollbacks": 1,
             "last_breach": "the hit ratio fell", "gain": 0.041, "low": 0.032, "high": 0.05, "requests": 90000,
             "refusals": ["few slices"], "sizes": [{{"scale": 1.0, "hit_ratio": 0.7, "cost": {{"total": 1.5}}}}, {{"scale": 2.0, "hit_ratio": 0.76,
@@ -205,7 +211,8 @@ pub(super) mod tests {
             reads * 4 / 5,
             reads / 5,
             reads / 10,
-            reads / 20,
+            reads / 25,
+            reads / 100,
         );
         let frame = format!(
             r#"{{"at": {at}, "caches": [{{"id": "demo", "report": {report}}}, {{"id": "other", "report": {report}}}]}}"#
@@ -223,9 +230,11 @@ pub(super) mod tests {
         assert_eq!(rates.len(), 2, "one look came twice, and a service that began anew has no rate: {rates:?}");
         assert_eq!(
             (rates[0].reads, rates[0].loads, rates[0].memory, rates[0].remote),
-            (1000.0, 50.0, Some(0.8), Some(0.1))
+            (1000.0, 50.0, Some(0.8), Some(0.1)),
+            "of the loads one in five fails, and counts"
         );
-        assert_eq!((rates[1].reads, rates[1].memory), (0.0, None));
+        assert_eq!(rates[0].failed, Some(0.2));
+        assert_eq!((rates[1].reads, rates[1].memory, rates[1].failed), (0.0, None, None));
         assert_eq!(history.rates("nobody").count(), 0);
     }
 }

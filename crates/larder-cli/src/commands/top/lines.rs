@@ -1,6 +1,6 @@
 //! One line a look and cache, for pipes and logs.
 
-use super::frame::{Frame, History, Report};
+use super::frame::{Frame, History, Rates, Report};
 
 const HEADER: &str = " reads/s  memory  remote  loads/s   stale            objective  gain, points        loss   drift drifts   behind  state";
 
@@ -20,12 +20,12 @@ pub(super) fn lines(history: &History, width: usize) -> Vec<String> {
 
 fn line(id: &str, report: &Report, history: &History, width: usize) -> String {
     let rates = history.rates(id).last();
-    let rate =
-        |of: fn(&super::frame::Rates) -> f64| rates.as_ref().map_or_else(dash, |rates| format!("{:.0}", of(rates)));
+    let rate = |of: fn(&Rates) -> f64| rates.as_ref().map_or_else(dash, |rates| format!("{:.0}", of(rates)));
     let share = |share: Option<f64>| share.map_or_else(dash, |share| format!("{:.1}%", share * 100.0));
     let state = report.control.as_ref().map_or("no control", |control| control.state.as_str());
+    let failing = failing(rates.as_ref()).map_or_else(String::new, |failing| format!("; {failing}"));
     format!(
-        "{id:width$} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {:>5} {:>7} {:>6} {:>8}  {state}",
+        "{id:width$} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {:>5} {:>7} {:>6} {:>8}  {state}{failing}",
         rate(|rates| rates.reads),
         share(rates.and_then(|rates| rates.memory)),
         share(rates.and_then(|rates| rates.remote)),
@@ -40,9 +40,15 @@ fn line(id: &str, report: &Report, history: &History, width: usize) -> String {
     )
 }
 
+/// How many of the loads fail, if some do.
+pub(super) fn failing(rates: Option<&Rates>) -> Option<String> {
+    let failed = rates?.failed.filter(|failed| *failed > 0.0)?;
+    Some(format!("{:.0}% of the loads fail", failed * 100.0))
+}
+
 /// The rate measured with its interval.
 pub(super) fn stale(report: &Report) -> String {
-    let measured = report.freshness.measured;
+    let measured = report.freshness.recent;
     measured.map_or_else(dash, |of| format!("{:.2}% {:.2}–{:.2}", of.rate * 100.0, of.low * 100.0, of.high * 100.0))
 }
 
@@ -81,7 +87,7 @@ mod tests {
             " 0.71 ",
             " 62.0%      2 ",
             " 1200 ",
-            "ramping",
+            "ramping; 20% of the loads fail",
         ] {
             assert!(lines[0].contains(part), "{part}: {}", lines[0]);
         }

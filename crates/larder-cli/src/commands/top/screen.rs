@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table, TableState, Wrap};
 
 use super::frame::{Behind, Control, History, Model, Report};
-use super::lines::{gain, stale};
+use super::lines::{failing, gain, stale};
 use crate::price_args::money;
 use crate::table::count;
 
@@ -46,7 +46,10 @@ impl Screen {
         };
         self.draw_lines(canvas, lines, &chosen.id);
         let block = Block::new().title(format!(" {} ", chosen.id).bold());
-        canvas.render_widget(Paragraph::new(told(&chosen.report)).wrap(Wrap { trim: true }).block(block), trial);
+        let mut text = told(&chosen.report);
+        let failing = failing(self.history.rates(&chosen.id).last().as_ref());
+        text.lines.splice(0..0, failing.map(|failing| Line::styled(failing, Style::new().fg(Color::Red))));
+        canvas.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }).block(block), trial);
     }
 
     fn draw_head(&self, canvas: &mut Canvas<'_>, area: Rect) {
@@ -106,7 +109,7 @@ fn told(report: &Report) -> Text<'static> {
     let full = if report.capacity == 0 { 0.0 } else { report.weight as f64 / report.capacity as f64 };
     let mut lines = vec![Line::raw(format!("memory: {} entries, {:.0}% full", count(report.entries), full * 100.0))];
     if let Some(objective) = report.freshness.objective {
-        let (verdict, color) = match report.freshness.measured {
+        let (verdict, color) = match report.freshness.recent {
             None => ("nothing was checked yet", Color::Reset),
             Some(measured) if measured.high <= objective => ("kept", Color::Green),
             Some(measured) if measured.low > objective => ("missed", Color::Red),
@@ -209,6 +212,7 @@ mod tests {
             "80.0%",
             "0.80% 0.60–0.98",
             "+4.1 +3.2–+5.0",
+            "20% of the loads fail",
             "500 entries, 83% full",
             "1% stale at most, kept",
             "breaker half-open",

@@ -148,7 +148,8 @@ fn a_policy_that_is_on_from_the_start_is_judged_by_its_own_ghosts() {
     let [(_, Event::RolledBack { breach: Breach::HitRatio { .. }, .. })] = events[..] else { panic!("{events:?}") };
     assert_eq!(host.treated(), 0);
     // Where nothing is treated there is nothing to say.
-    assert!(!host.experiment.own_gain().1.is_empty());
+    let (gain, refusals) = host.experiment.own_gain();
+    assert!(!refusals.is_empty() && gain.counted == 0 && gain.anytime.high >= 0.0, "{gain:?}");
     host.treated = Treated::default();
     host.experiment.resume();
     assert_eq!((host.experiment.state(), host.treated()), (State::Adopted, SHARDS));

@@ -30,6 +30,8 @@ export class Feed {
     if (frame.at === 0) return;
     this.last = performance.now();
     this.frame = frame;
+    // A clock that was set back: what comes later than now has not been.
+    while (this.moments.length && this.moments[this.moments.length - 1].at > frame.at) this.moments.pop();
     this.remember([{ at: frame.at, caches: frame.caches.map(({ id, report }) => point(id, report)) }]);
     this.tell();
     this.heard.frame(frame);
@@ -45,7 +47,8 @@ export class Feed {
 
 /** A report as the history has it. */
 function point(id, { counts, freshness, control }) {
-  const { hits, misses, remote_hits, loads, stale } = counts;
-  const measured = freshness.measured && [freshness.measured.rate, freshness.measured.low, freshness.measured.high];
-  return { id, hits, misses, remote_hits, loads, stale, measured, control };
+  const { hits, misses, remote_hits, loads, load_errors, stale } = counts;
+  const { recent } = freshness;
+  const measured = recent && [recent.rate, recent.low, recent.high];
+  return { id, hits, misses, remote_hits, loads, load_errors, stale, measured, control };
 }

@@ -27,7 +27,7 @@ export function poolReports(reports) {
   const first = reports[0];
   const counts = Object.fromEntries(Object.keys(first.counts).map((name) => [name, sum(reports, (r) => r.counts[name])]));
   const remotes = reports.map((report) => report.remote).filter(Boolean);
-  const controls = reports.map((report) => report.control).filter(Boolean);
+  const proven = reports.filter((report) => report.control);
   const logs = reports.map((report) => report.behind).filter(Boolean);
   return {
     ...first,
@@ -42,10 +42,11 @@ export function poolReports(reports) {
     freshness: {
       objective: common(reports, (r) => r.freshness.objective),
       ttl: common(reports, (r) => r.freshness.ttl),
-      measured: poolMeasured(reports),
+      measured: poolRate(reports, "measured"),
+      recent: poolRate(reports, "recent"),
     },
     prices: commonPrices(reports.map((r) => r.prices)),
-    control: controls.length ? poolControls(controls) : null,
+    control: proven.length ? poolControls(proven) : null,
     remote: remotes.length ? poolRemotes(remotes) : null,
     ttls: poolHistograms(reports.map((r) => r.ttls)),
     latency: poolLatency(reports.map((r) => r.latency)),
@@ -59,22 +60,23 @@ const poolCosts = (costs) => Object.fromEntries(["memory", "loads", "total"].map
 /** Prices that all have, or null. */
 const commonPrices = (all) => common(all.map((prices) => JSON.stringify(prices ?? null)), (text) => text) && all[0];
 
-function poolMeasured(reports) {
-  const known = reports.filter((r) => r.freshness.measured);
-  const parts = known.map(({ counts, freshness: { measured } }) => ({ weight: reads(counts), value: measured.rate, ...measured }));
+function poolRate(reports, name) {
+  const known = reports.filter((r) => r.freshness[name]);
+  const parts = known.map(({ counts, freshness: { [name]: of } }) => ({ weight: reads(counts), value: of.rate, ...of }));
   const pooled = interval(parts);
-  const sure = known.every((r) => r.freshness.measured.is_certifiable);
+  const sure = known.every((r) => r.freshness[name].is_certifiable);
   return pooled && { rate: pooled.value, low: Math.max(0, pooled.low), high: Math.min(1, pooled.high), is_certifiable: sure };
 }
 
-function poolControls(controls) {
+function poolControls(reports) {
+  const controls = reports.map((report) => report.control);
   const first = controls[0];
   const gain = interval(controls.map((c) => ({ weight: c.requests, value: c.gain, low: c.low, high: c.high })));
   const requests = sum(controls, (c) => c.requests);
   const mean = (of) => (requests ? sum(controls, (c) => of(c) * c.requests) / requests : 0);
   const sizes = first.sizes.map(({ scale }, at) => ({
     scale,
-    hit_ratio: sum(controls, (c) => c.sizes[at]?.hit_ratio ?? 0) / controls.length,
+    hit_ratio: sum(reports, ({ counts, control }) => (control.sizes[at]?.hit_ratio ?? 0) * reads(counts)) / (sum(reports, ({ counts }) => reads(counts)) || 1),
     loads_an_hour: sum(controls, (c) => c.sizes[at]?.loads_an_hour ?? 0),
     cost: controls.every((c) => c.sizes[at]?.cost) ? poolCosts(controls.map((c) => c.sizes[at].cost)) : null,
   }));
@@ -173,7 +175,7 @@ function quantile(bounds, counts, share) {
   return bounds[bounds.length - 1];
 }
 
-const COUNTED = ["hits", "misses", "remote_hits", "loads"];
+const COUNTED = ["hits", "misses", "remote_hits", "loads", "load_errors"];
 
 /**
  * Moments of history as one cache's: `{at, counts…, measured, control}`, those in which a chosen cache was there. Counts are what happened since
@@ -214,7 +216,7 @@ export function poolMoments(moments, ids) {
   return pooled;
 }
 
-/** The change over the last `seconds` before moment number `at`, or as far back as is known; null where too little is. */
+/** The change over the last `seconds`, loads with those that failed, before moment number `at`, or as far back as is known; null where too little is. */
 export function since(moments, at, seconds) {
   const now = moments[at];
   let from = at;
@@ -223,5 +225,6 @@ export function since(moments, at, seconds) {
   const took = (now.at - then.at) / 1000;
   if (took < 0.5) return null;
   const of = (name) => now[name] - then[name];
-  return { seconds: took, reads: of("hits") + of("misses"), hits: of("hits"), remote_hits: of("remote_hits"), loads: of("loads") };
+  const errors = of("load_errors");
+  return { seconds: took, reads: of("hits") + of("misses"), hits: of("hits"), remote_hits: of("remote_hits"), loads: of("loads") + errors, errors };
 }

@@ -90,14 +90,17 @@ function showTiles(report, now) {
   const verdict = words.verdict(control);
   tell("gain", verdict === "unknown" ? "–" : words.points(control.gain), control?.gain ?? "").className = `big ${{ better: "good", worse: "bad" }[verdict] ?? ""}`;
   const against = verdict === "unknown" ? "" : `${words.range(control.low, control.high)}, beside ${control.policy}`;
-  tell("gain-sub", control ? against || "nothing seen yet" : "no control is measured");
-  const { measured, objective } = freshness;
+  tell("gain-sub", control ? against || (control.treated ? "nothing seen yet" : "the policy decides nowhere now") : "no control is measured");
+  const { recent, objective } = freshness;
   const tone = { kept: "good", missed: "bad" }[words.standing(freshness)] ?? "";
-  tell("stale", measured ? words.percent(measured.rate, 2) : "–", measured?.rate ?? "").className = `big ${tone}`;
-  tell("stale-sub", objective === null ? "no objective is set" : `objective ${words.percent(objective, objective < 0.1 ? 1 : 0)}${measured ? `; ${(measured.low * 100).toFixed(2)} to ${(measured.high * 100).toFixed(2)}` : ", nothing checked yet"}`);
-  const spared = now?.reads ? 1 - now.loads / now.reads : total ? 1 - counts.loads / total : null;
-  tell("saved", spared === null ? "–" : words.percent(spared), counts.loads);
-  tell("saved-sub", now ? `${words.rate(now.loads / now.seconds)} loads a second` : "no loads yet");
+  tell("stale", recent ? words.percent(recent.rate, 2) : "–", recent?.rate ?? "").className = `big ${tone}`;
+  tell("stale-sub", objective === null ? "no objective is set" : `objective ${words.percent(objective, objective < 0.1 ? 1 : 0)}${recent ? `; ${(recent.low * 100).toFixed(2)} to ${(recent.high * 100).toFixed(2)} in the last hour` : ", nothing checked yet"}`);
+  // Loads that fail burden the origin like others.
+  const asked = counts.loads + counts.load_errors;
+  const spared = now?.reads ? 1 - now.loads / now.reads : total ? 1 - asked / total : null;
+  tell("saved", spared === null ? "–" : words.percent(spared), asked);
+  const failing = now?.errors ? `, ${words.percent(now.errors / now.loads)} fail` : "";
+  tell("saved-sub", now ? `${words.rate(now.loads / now.seconds)} loads a second${failing}` : "no loads yet").className = failing ? "sub bad" : "sub";
   const full = report.capacity ? report.weight / report.capacity : 0;
   tell("memory", words.percent(full, 0), report.weight);
   document.getElementById("memory-bar").style.width = `${Math.min(100, full * 100)}%`;
@@ -197,7 +200,7 @@ function showStale({ freshness: { objective, ttl } }, moments) {
     ? `Nothing is measured: ${ttl === null ? "there is no objective" : `every value lives ${words.span(ttl)}, whatever that makes stale`}. Freshness::stale_reads sets an objective.`
     : known.length < LEAST ? "No hit has been checked at the origin yet." : "";
   fill("stale", why, ["stale-chart", "stale-legend"]);
-  tell("stale-about", objective === null ? "" : "The share of reads served stale, as audits of hits measure it, with 95 %.");
+  tell("stale-about", objective === null ? "" : "The share of the last hour’s reads served stale, as audits of hits measure it, with 95 %.");
   if (why) return;
   const of = (name) => known.map(({ measured }) => measured[name]);
   // The first intervals are as wide as the axis: what matters are the rate, the objective, and where the interval ends now.

@@ -45,11 +45,11 @@ export const time = (at) => new Date(at).toLocaleTimeString(LOCALE, { hour12: fa
 /** Weights are bytes or entries. */
 export const weight = (number, report) => (report.is_in_bytes ? bytes(number) : `${count(number)} ${number === 1 ? "entry" : "entries"}`);
 
-/** How the stale rate stands to its objective: `kept`, `missed`, or `open`. */
-export function standing({ objective, measured }) {
-  if (objective === null || !measured) return "unknown";
-  if (measured.high <= objective) return "kept";
-  return measured.low > objective ? "missed" : "open";
+/** How the last hour's stale rate stands to its objective: `kept`, `missed`, or `open`. */
+export function standing({ objective, recent }) {
+  if (objective === null || !recent) return "unknown";
+  if (recent.high <= objective) return "kept";
+  return recent.low > objective ? "missed" : "open";
 }
 
 /** Whether something may be said about the gain: `better`, `worse`, `open`, or `unknown`. */
@@ -75,12 +75,13 @@ export function sentence(report) {
       parts.push(`larder’s ${policy} policy hits `, [gain, ""], ` than ${control.policy} would so far, which is `, ["not certain yet", ""], ` ${between}`);
       break;
     default:
-      parts.push(control ? `The control, ${control.policy}, has seen nothing yet` : `The ${policy} policy runs without a control beside it`);
+      if (control?.state === "cooling-down") parts.push(["The policy is rolled back", "bad"], `: ${control.policy} decides in place of ${policy}`);
+      else parts.push(control ? `The control, ${control.policy}, has seen nothing yet` : `The ${policy} policy runs without a control beside it`);
   }
-  const { objective, measured, ttl } = freshness;
-  if (measured && objective !== null) {
+  const { objective, recent, ttl } = freshness;
+  if (recent && objective !== null) {
     const tone = { kept: "good", missed: "bad" }[standing(freshness)] ?? "";
-    parts.push("; ", [plainPercent(measured.rate), tone], ` of answers stale, objective ${plainPercent(objective)}`);
+    parts.push("; ", [plainPercent(recent.rate), tone], ` of answers stale, objective ${plainPercent(objective)}`);
   } else if (ttl !== null) {
     parts.push(`; every value lives ${span(ttl)}`);
   } else if (objective !== null) {
