@@ -132,11 +132,7 @@ async fn a_load_that_is_not_kept_makes_nothing_fresh() {
     cache.get_with("k", || ok(1)).await.unwrap();
     clock.advance(11 * MINUTE);
     let slow = Slow::default();
-    let reader = tokio::spawn({
-        let (cache, slow) = (cache.clone(), slow.clone());
-        async move { cache.get_with("k", slow.load(2)).await }
-    });
-    until(|| slow.begun() == 1).await;
+    let reader = slow.reader(&cache, 2).await;
     for other in 0..40_000 {
         cache.changed(&format!("other:{other}")).await;
     }
@@ -146,11 +142,7 @@ async fn a_load_that_is_not_kept_makes_nothing_fresh() {
     // Nor does one that a write overtook take from what is known of that.
     clock.advance(11 * MINUTE);
     let slow = Slow::default();
-    let reader = tokio::spawn({
-        let (cache, slow) = (cache.clone(), slow.clone());
-        async move { cache.get_with("k", slow.load(3)).await }
-    });
-    until(|| slow.begun() == 1).await;
+    let reader = slow.reader(&cache, 3).await;
     cache.insert("k".to_owned(), 4).await;
     slow.go.notify_one();
     assert_eq!(reader.await.unwrap().unwrap(), 3);

@@ -13,6 +13,7 @@ use larder::{Found, Tier};
 use larder_moka::{Clock, Error, ErrorKind, Fetched, Freshness, Held, Plugin, Refresh, future};
 use larder_policy::Time;
 use tokio::sync::{Barrier, Notify};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 type Moka = moka::future::Cache<String, Held<u64>>;
@@ -80,6 +81,14 @@ impl Slow {
         }
     }
 
+    /// Somebody reads a key whose load has begun.
+    async fn reader(&self, cache: &Cache, value: u64) -> JoinHandle<Result<u64, Error>> {
+        let (cache, load, before) = (cache.clone(), self.load(value), self.begun());
+        let reader = tokio::spawn(async move { cache.get_with("k", load).await });
+        until(|| self.begun() > before).await;
+        reader
+    }
+
     fn begun(&self) -> u64 {
         self.begun.load(SeqCst)
     }
@@ -122,11 +131,7 @@ async fn loads_of_a_key_coalesce() {
 async fn a_cancelled_load_is_taken_over() {
     let cache = attach(fixed(&clock()));
     let slow = Slow::default();
-    let leader = tokio::spawn({
-        let (cache, load) = (cache.clone(), slow.load(1));
-        async move { cache.get_with("k", load).await }
-    });
-    until(|| slow.begun() == 1).await;
+    let leader = slow.reader(&cache, 1).await;
     let follower = tokio::spawn({
         let cache = cache.clone();
         async move { cache.get_with("k", || ok(2)).await }
@@ -239,11 +244,7 @@ async fn a_load_that_a_change_overtook_is_not_kept() {
     let clock = clock();
     let cache = attach(fixed(&clock));
     let slow = Slow::default();
-    let reader = tokio::spawn({
-        let (cache, load) = (cache.clone(), slow.load(1));
-        async move { cache.get_with("k", load).await }
-    });
-    until(|| slow.begun() == 1).await;
+    let reader = slow.reader(&cache, 1).await;
     clock.advance(Duration::from_millis(1));
     cache.changed("k").await;
     slow.go.notify_one();

@@ -109,7 +109,7 @@ export function decision({ what, seconds, other }) {
     case "refused":
       return ["refused", "worth less than all candidates to leave"];
     case "too-heavy":
-      return ["refused", "larger than the whole memory"];
+      return ["refused", "heavier than a segment's share of the capacity"];
     case "evicted":
       return ["evicted", `${age} old, worth least of the candidates`];
     case "expired":
