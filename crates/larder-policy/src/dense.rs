@@ -14,6 +14,19 @@ impl Dense {
         Self { slots: Vec::new(), places: SlotVec::new(limit) }
     }
 
+    /// Those of the slots from 0 on that are `taken`.
+    pub(crate) fn of(taken: impl Iterator<Item = bool>) -> Self {
+        let mut dense = Self::new(None);
+        for (slot, is_taken) in (0..).map(Slot).zip(taken) {
+            if is_taken {
+                dense.push(slot);
+            } else {
+                dense.places.put(slot, NIL);
+            }
+        }
+        dense
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, slot: Slot) {
         self.places.put(slot, self.slots.len() as u32);
@@ -67,6 +80,18 @@ mod tests {
     use crate::Rng;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn taken_slots_are_taken_over() {
+        let mut dense = Dense::of([true, false, false, true].into_iter());
+        dense.validate();
+        assert!(dense.len() == 2 && dense.contains(Slot(3)) && !dense.contains(Slot(1)));
+        dense.push(Slot(1));
+        dense.remove(Slot(0));
+        dense.push(Slot(4));
+        dense.validate();
+        assert_eq!(dense.len(), 3);
+    }
 
     proptest! {
         #[test]

@@ -1,5 +1,6 @@
 //! The whole cache policy over one set of keys: index, slots, weights, expiry, admission, eviction, lifetimes.
 
+mod replace;
 mod share;
 mod standing;
 mod swap;
@@ -272,7 +273,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             _ => self.find(access.key),
         };
         let weight = self.capacity.weigh.weight(access);
-        let newcomer = Arrival { access, weight, reuse: plan.reuse, ghost: known };
+        let newcomer = Arrival { access, weight, ttl: plan.ttl, reuse: plan.reuse, ghost: known };
         if let Some(slot) = known
             && self.entries[slot].is_resident()
         {
@@ -298,7 +299,10 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
 
     /// Takes out a key, if it is resident, and returns its value.
     pub fn remove(&mut self, key: KeyHash) -> Option<V> {
-        let slot = self.find(key).filter(|&slot| self.entries[slot].is_resident())?;
+        let Some(slot) = self.find(key).filter(|&slot| self.entries[slot].is_resident()) else {
+            self.policy.eviction.on_absent(key);
+            return None;
+        };
         let entry = self.take(slot, Removal::Removed);
         self.forget();
         entry.map(|entry| entry.value)
@@ -307,7 +311,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// Moves the end of a resident's life to `expiry`; whether the key is resident.
     pub fn expire_at(&mut self, key: KeyHash, expiry: Time) -> bool {
         let slot = self.find(key).filter(|&slot| self.entries[slot].is_resident());
-        slot.map(|slot| self.wheel.schedule(slot, expiry)).is_some()
+        slot.map(|slot| self.live_until(slot, Some(expiry))).is_some()
     }
 
     /// Lets time pass: hands out what has expired. To be called now and then; a late call delays the freeing of
@@ -333,7 +337,11 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         };
         let weight = self.capacity.weigh.weight(access);
         let room = self.used + u64::from(weight) <= self.capacity.limit;
-        self.policy.eviction.explain(&Arrival { access, weight, reuse: Reuse::UNKNOWN, ghost }, resident, room)
+        self.policy.eviction.explain(
+            &Arrival { access, weight, ttl: None, reuse: Reuse::UNKNOWN, ghost },
+            resident,
+            room,
+        )
     }
 
     /// Whose slot it is, if a resident has it.
@@ -464,45 +472,6 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         Ok(())
     }
 
-    fn replace(
-        &mut self,
-        slot: Slot,
-        newcomer: &Arrival,
-        value: V,
-        plan: &Plan,
-        evicted: &mut Vec<Evicted<V>>,
-    ) -> Inserted<V> {
-        let Entry { weight: from, place, .. } = self.entries[slot];
-        let to = newcomer.weight;
-        if u64::from(to) > self.capacity.limit {
-            evicted.extend(self.take(slot, Removal::Removed));
-            self.forget();
-            return Inserted::Refused(value, Refusal::TooHeavy);
-        }
-        match plan.ttl {
-            Some(ttl) => self.wheel.schedule(slot, newcomer.access.at.plus(ttl)),
-            None => self.wheel.cancel(slot),
-        }
-        let old = self.values.replace(place, value);
-        if from != to {
-            self.entries[slot].weight = to;
-            self.used = self.used - u64::from(from) + u64::from(to);
-            self.policy.eviction.on_reweigh(slot, from, to);
-            self.shrink(evicted);
-            self.forget();
-        }
-        old.map_or(Inserted::Stored, Inserted::Replaced)
-    }
-
-    fn shrink(&mut self, evicted: &mut Vec<Evicted<V>>) {
-        while self.used > self.capacity.limit
-            && let Some(slot) = self.policy.eviction.victim(None)
-            && let Some(entry) = self.take(slot, Removal::Evicted)
-        {
-            evicted.push(entry);
-        }
-    }
-
     /// During a lookup: a resident departs, or a ghost is forgotten.
     #[cold]
     fn let_go(&mut self, slot: Slot, why: Removal) {
@@ -551,6 +520,12 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         let Entry { key, weight, place } = self.entries[slot];
         debug_assert!(place != NIL, "the policy named {slot:?}, which is not resident");
         let value = self.values.take(place)?;
+        if why == Removal::Evicted
+            && !self.wheel.is_idle()
+            && let Some(expiry) = self.wheel.expiry(slot)
+        {
+            self.policy.eviction.on_cut_short(slot, expiry);
+        }
         self.wheel.cancel(slot);
         self.used -= u64::from(weight);
         match self.policy.eviction.on_remove(slot, why) {

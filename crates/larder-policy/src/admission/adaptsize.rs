@@ -176,7 +176,7 @@ mod tests {
         let mut policy = adapted(Capacity::bytes(12));
         let mut admitted = |weight| {
             let access = Access { size: weight, ..Access::get(KeyHash::mix(1), Time(0)) };
-            let newcomer = Arrival { access: &access, weight, reuse: Reuse::UNKNOWN, ghost: None };
+            let newcomer = Arrival { access: &access, weight, ttl: None, reuse: Reuse::UNKNOWN, ghost: None };
             (0..1000).filter(|_| policy.admit(&newcomer, None)).count()
         };
         let (small, large) = (admitted(1), admitted(10));

@@ -25,8 +25,9 @@ mod spread;
 use std::sync::Arc;
 
 use super::{Arrival, Eviction, Fate, Removal, Setup};
+use crate::dense::Dense;
 use crate::learned::features::Features;
-use crate::learned::guard::{Guard, Rule};
+use crate::learned::guard::{Guard, Rule, Seen};
 use crate::learned::history::{Context, History, Scale};
 use crate::learned::labels::Labels;
 use crate::learned::memory::Memory;
@@ -34,9 +35,9 @@ use crate::learned::prequential::Prequential;
 use crate::learned::scorecard::{Measure, Scorecard};
 use crate::learned::{Example, Explanation, HORIZONS, Pool, Prior, Scores, Standing};
 use crate::slots::SlotVec;
-use crate::{Access, KeyHash, Reuse, Rng, Slot};
+use crate::{Access, KeyHash, Reuse, Rng, Slot, Time};
 
-use self::draw::draw;
+use self::draw::{draw, list};
 pub(crate) use self::params::PARAMS;
 use self::{gain::Gain, rank::Candidate, spread::Spread};
 
@@ -99,7 +100,8 @@ impl Pace {
     /// The ends of the spans, in accesses.
     fn horizons(&self, objects: f32) -> [f32; HORIZONS.len()] {
         let per_eviction = if self.evictions == 0 { 2.0 } else { self.per_eviction.max(1.0) };
-        HORIZONS.map(|horizon| horizon * per_eviction * objects)
+        // Accesses are counted modulo 2^32: a longer span would never end.
+        HORIZONS.map(|horizon| (horizon * per_eviction * objects).min((1u32 << 31) as f32))
     }
 }
 
@@ -108,6 +110,8 @@ pub(crate) struct Learned {
     objective: Objective,
     residents: SlotVec<Resident>,
     present: usize,
+    /// While they are few for their slots.
+    listed: Option<Dense>,
     limit: u64,
     /// The most residents, where it is known.
     objects: Option<usize>,
@@ -137,6 +141,8 @@ pub(crate) struct Learned {
     weights: Spread,
     measure: Measure,
     now: u32,
+    /// The time of the last access; those that wait to be noted are taken to be as late.
+    at: Time,
     rng: Rng,
     samples: u32,
     focus: u32,
@@ -157,6 +163,7 @@ impl Learned {
             objective,
             residents: SlotVec::new(setup.objects),
             present: 0,
+            listed: None,
             limit: setup.capacity,
             objects: setup.objects,
             hits: Vec::with_capacity(HITS),
@@ -178,6 +185,7 @@ impl Learned {
             weights: Spread::default(),
             measure: Measure::Chance,
             now: 0,
+            at: Time(0),
             rng: Rng::new(setup.seed),
             samples: value("samples") as u32,
             focus: value("focus") as u32,
@@ -210,14 +218,23 @@ impl Learned {
         }
     }
 
+    /// Follows the weights of what arrives.
+    fn follow(&mut self) {
+        self.rescale();
+        self.choose_measure();
+        self.choose_guard();
+    }
+
     fn rule(&self) -> Rule {
         self.guard.as_ref().and_then(Option::as_ref).map_or(Rule::Learned, Guard::rule)
     }
 
-    /// Whether a hit gains about as much on each entry for its weight.
+    /// Whether a hit gains about as much on each entry for its weight, as far as is known, or taken to be known until now.
     fn is_even(&self) -> bool {
+        let was_even = self.guard.as_ref().and_then(Option::as_ref).is_none_or(Guard::is_even);
+        let weights_are_even = if was_even { !self.weights.is_wide() } else { self.weights.is_narrow() };
         match self.objective {
-            Objective::Objects => self.objects.is_some() || !self.weights.is_wide(),
+            Objective::Objects => self.objects.is_some() || weights_are_even,
             Objective::Bytes => self.objects.is_none(),
             Objective::Cost => false,
         }
@@ -232,8 +249,15 @@ impl Learned {
         }
     }
 
-    fn new_guard(&self, objects: f32) -> Guard {
-        Guard::new(objects, self.limit, self.is_even())
+    /// Once evictions have begun: a guard for what the cache is, if there is none, or one for what it was.
+    fn choose_guard(&mut self) {
+        let (objects, limit, is_even) = (self.fitting(), self.limit, self.is_even());
+        match &mut self.guard {
+            Some(Some(guard)) if guard.is_even() == is_even && guard.is_made_for(objects, limit) => guard.resize(limit),
+            Some(Some(guard)) => *guard = guard.anew(objects, limit, is_even),
+            Some(guard) if self.pace.evictions > 0 => *guard = Some(Guard::new(objects, limit, is_even)),
+            _ => {}
+        }
     }
 
     #[inline]
@@ -249,8 +273,8 @@ impl Learned {
         // The guard asks for nothing but hashes, so that this reads all the entries at once.
         if let Some(Some(guard)) = &mut self.guard {
             for &(slot, weight) in &hits {
-                let Resident { hash, gain, .. } = &self.residents[slot];
-                guard.note(*hash, weight, gain.times(weight), false);
+                let Resident { hash, gain, .. } = self.residents[slot];
+                guard.hit(Seen { hash, weight, gain: gain.times(weight), at: self.at });
             }
         }
         // In registers while they change with each hit.
@@ -267,7 +291,7 @@ impl Learned {
             history.hits = history.hits.saturating_add(1);
             if history.is_watched() {
                 history.set_watched(false);
-                self.labels.on_use(*hash, now);
+                self.labels.on_use(*hash, now, self.at);
             }
         }
         (self.now, self.context) = (now, context);
@@ -315,6 +339,14 @@ impl Learned {
         }
     }
 
+    /// A key's value is no more: no small cache would hit on it either, and whoever kept it kept it for nothing.
+    fn end(&mut self, hash: u32) {
+        if let Some(Some(guard)) = &mut self.guard {
+            guard.remove(hash);
+        }
+        self.labels.end(hash);
+    }
+
     fn remember(&mut self, resident: &Resident) {
         if self.ghosts == 0.0 {
             return;
@@ -336,16 +368,18 @@ impl Eviction for Learned {
     fn on_arrive(&mut self, newcomer: &Arrival) {
         self.note_hits();
         self.now = self.now.wrapping_add(1);
+        self.at = newcomer.access.at;
         if let Some(refused) = self.arriving.take() {
             self.remember(&refused);
         }
         let hash = short(newcomer.access.key);
         let gain = Gain::new(self.objective, newcomer.access, newcomer.weight);
         if let Some(Some(guard)) = &mut self.guard {
-            guard.note(hash, newcomer.weight, gain.times(newcomer.weight), true);
+            let Arrival { weight, ttl, .. } = *newcomer;
+            guard.miss(Seen { hash, weight, gain: gain.times(weight), at: self.at }, ttl);
         }
         let past = self.memory.take(hash, self.now);
-        self.labels.on_use(hash, self.now);
+        self.labels.on_use(hash, self.now, self.at);
         self.learn();
         let gap = past.map(|past| self.now.wrapping_sub(past.last));
         let context = self.context.note(gap, true);
@@ -363,8 +397,7 @@ impl Eviction for Learned {
             self.arrived.1 += u64::from(newcomer.weight);
             self.weights.note(newcomer.weight);
             if self.arrived.0.is_power_of_two() || self.arrived.0.is_multiple_of(1024) {
-                self.rescale();
-                self.choose_measure();
+                self.follow();
             }
         }
     }
@@ -373,11 +406,11 @@ impl Eviction for Learned {
         self.note_hits();
         self.pace.note(self.now, self.fitting());
         if matches!(self.guard, Some(None)) {
-            self.guard = Some(Some(self.new_guard(self.fitting())));
+            self.choose_guard();
         }
         let least = self.least()?;
         if let Some(mut arriving) = self.arriving
-            && newcomer.is_some()
+            && let Some(newcomer) = newcomer
         {
             let features = arriving.history.features(self.now, &self.scale);
             if self.rng.below(2) == 0 && self.watching() {
@@ -386,6 +419,9 @@ impl Eviction for Learned {
             }
             if self.refuses && self.newcomer_worth(&features, arriving.gain).is_some_and(|worth| worth < least.worth) {
                 self.kept.insert(0, least);
+                if let Some(ttl) = newcomer.ttl {
+                    self.labels.end_at(arriving.hash, self.at.plus(ttl));
+                }
                 return None;
             }
         }
@@ -399,9 +435,15 @@ impl Eviction for Learned {
         };
         self.residents.put(slot, resident);
         self.present += 1;
+        if let Some(listed) = &mut self.listed {
+            listed.push(slot);
+            list(&mut self.listed, &self.residents, self.present);
+        }
         // The first fill is a chance to learn before the first eviction.
         if self.pace.evictions == 0 && self.present > 16 && self.watching() {
-            if let Some(other) = draw(&self.residents, &mut self.rng).filter(|&other| other != slot) {
+            if let Some(other) =
+                draw(&self.residents, self.listed.as_ref(), &mut self.rng).filter(|&other| other != slot)
+            {
                 self.watch(other, self.residents[other].history.features(self.now, &self.scale));
             }
             if self.rng.below(2) == 0 {
@@ -411,6 +453,7 @@ impl Eviction for Learned {
     }
 
     fn on_hit(&mut self, slot: Slot, access: &Access, _: Reuse) -> Option<Slot> {
+        self.at = access.at;
         // Where the number of objects is limited, each weighs 1.
         self.hits.push((slot, if self.objects.is_some() { 1 } else { access.size.max(1) }));
         if self.hits.len() == HITS {
@@ -420,19 +463,50 @@ impl Eviction for Learned {
     }
 
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
+        // They gained what it gained.
+        self.note_hits();
         let resident = &mut self.residents[slot];
         resident.gain = resident.gain.reweighed(self.objective, from, to);
+        let Resident { hash, gain, .. } = *resident;
+        if let Some(Some(guard)) = &mut self.guard {
+            guard.reweigh(Seen { hash, weight: to, gain: gain.times(to), at: self.at });
+        }
+        self.reconsider(slot);
+    }
+
+    fn on_renew(&mut self, slot: Slot, expiry: Option<Time>) {
+        if let (Some(Some(guard)), Some(expiry)) = (&mut self.guard, expiry) {
+            guard.renew(self.residents[slot].hash, expiry);
+        }
+    }
+
+    fn on_cut_short(&mut self, slot: Slot, expiry: Time) {
+        self.note_hits();
+        let Resident { history, hash, .. } = self.residents[slot];
+        if history.is_watched() {
+            self.labels.end_at(hash, expiry);
+        }
+        if let Some(Some(guard)) = &mut self.guard {
+            guard.renew(hash, expiry);
+        }
+    }
+
+    fn on_absent(&mut self, key: KeyHash) {
+        self.note_hits();
+        self.end(short(key));
     }
 
     fn on_remove(&mut self, slot: Slot, why: Removal) -> Fate {
         self.note_hits();
         let resident = std::mem::take(&mut self.residents[slot]);
-        if why != Removal::Evicted
-            && let Some(Some(guard)) = &mut self.guard
-        {
-            guard.remove(resident.hash);
+        if why != Removal::Evicted {
+            self.end(resident.hash);
         }
         self.present -= 1;
+        match &mut self.listed {
+            Some(listed) => listed.remove(slot),
+            None => list(&mut self.listed, &self.residents, self.present),
+        }
         self.remember(&resident);
         Fate::Gone
     }
@@ -442,14 +516,7 @@ impl Eviction for Learned {
         self.limit = capacity;
         self.objects = objects;
         self.residents.set_limit(objects);
-        self.rescale();
-        self.choose_measure();
-        match &mut self.guard {
-            // A limit in bytes that is steered moves all the time: what the guard knows still holds.
-            Some(Some(guard)) if objects.is_none() && guard.is_made_for(capacity) => guard.resize(capacity),
-            Some(_) => self.guard = Some(objects.map(|objects| self.new_guard(objects as f32))),
-            None => {}
-        }
+        self.follow();
     }
 
     fn record_examples(&mut self) {
@@ -490,6 +557,7 @@ impl Eviction for Learned {
         let guard = self.guard.as_ref().and_then(Option::as_ref).map_or(0, Guard::bytes);
         let examples = self.examples.as_ref().map_or(0, |examples| examples.capacity() * size_of::<Example>());
         self.residents.bytes()
+            + self.listed.as_ref().map_or(0, Dense::bytes)
             + self.memory.bytes()
             + self.labels.bytes()
             + self.card.bytes()
@@ -501,6 +569,10 @@ impl Eviction for Learned {
     fn validate(&self, residents: usize, _: usize) {
         let present = self.residents.iter().filter(|resident| resident.is_present()).count();
         assert_eq!((present, self.present), (residents, residents), "residents are miscounted");
+        if let Some(listed) = &self.listed {
+            assert_eq!(listed.len(), present, "residents are listed wrongly");
+            listed.validate();
+        }
         self.labels.validate();
         self.card.validate();
         if let Some(Some(guard)) = &self.guard {

@@ -18,10 +18,11 @@
 //! slot is a ghost's and is given to nobody else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::learned::{Example, Explanation, Pool, Prior, Scores, Standing};
 use crate::params::{Param, Params};
-use crate::{Access, Reuse, Slot};
+use crate::{Access, KeyHash, Reuse, Slot, Time};
 
 /// A newcomer that wants to be stored.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub struct Arrival<'a> {
     pub access: &'a Access,
     /// What it will weigh against the capacity, at least 1.
     pub weight: u32,
+    /// For how long it will live, if not for ever.
+    pub ttl: Option<Duration>,
     /// What is foreseen about its key.
     pub reuse: Reuse,
     /// The slot of its ghost, where the policy remembers its key. It stays a ghost until it is stored in this slot; if the newcomer
@@ -78,6 +81,21 @@ pub trait Eviction: Send {
     /// The value at `slot` was replaced by one of another weight.
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
         let _ = (slot, from, to);
+    }
+
+    /// The value at `slot` now lives until `expiry`, or for ever.
+    fn on_renew(&mut self, slot: Slot, expiry: Option<Time>) {
+        let _ = (slot, expiry);
+    }
+
+    /// The resident at `slot` is about to be evicted, and would have lived until `expiry`.
+    fn on_cut_short(&mut self, slot: Slot, expiry: Time) {
+        let _ = (slot, expiry);
+    }
+
+    /// A key that is not resident was removed or invalidated.
+    fn on_absent(&mut self, key: KeyHash) {
+        let _ = key;
     }
 
     /// The resident at `slot` left. The answer says whether the policy remembers it.

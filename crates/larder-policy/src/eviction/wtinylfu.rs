@@ -352,7 +352,7 @@ mod tests {
 
     fn arrive(policy: &mut WTinyLfu, slot: u32, weight: u32) {
         let access = Access::get(KeyHash::mix(u64::from(slot)), Time(0));
-        let newcomer = Arrival { access: &access, weight, reuse: Reuse::UNKNOWN, ghost: None };
+        let newcomer = Arrival { access: &access, weight, ttl: None, reuse: Reuse::UNKNOWN, ghost: None };
         policy.on_arrive(&newcomer);
         policy.on_insert(Slot(slot), &newcomer);
     }

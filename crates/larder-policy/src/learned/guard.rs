@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use crate::eviction::{GdsfShard, LruShard};
-use crate::{Access, Capacity, Evicted, Inserted, KeyHash, Plan, Refusal, Reuse, Time, Verdict, Weigh};
+use crate::{Access, Capacity, Evicted, Inserted, KeyHash, Plan, Refusal, Reuse, Time, Verdict, Weigh, Work};
 
 /// How residents are ranked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,8 @@ const GROSS: f64 = 2.0;
 const GROSS_DOUBLINGS: u32 = 3;
 /// Caches of misses in which an honest sample of the keys fills the small cache, or nearly, where there are hardly more keys than the cache holds.
 const BLIND: f32 = 2.0;
+/// A cache is another one when it holds so many times as many objects.
+const OTHER: f32 = 4.0;
 
 pub(crate) struct Guard {
     shadow: Shadow,
@@ -79,8 +81,20 @@ pub(crate) struct Guard {
     full: bool,
     /// Misses of the cache until the small one should be full.
     patience: u64,
-    /// The cache's limit it was made for.
-    made_for: u64,
+    /// The cache's objects and limit it was made for.
+    made_for: (f32, u64),
+    /// Room for what left the small cache by itself.
+    work: Work<()>,
+}
+
+/// An access of the cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) hash: u32,
+    pub(crate) weight: u32,
+    /// What a hit gains.
+    pub(crate) gain: f32,
+    pub(crate) at: Time,
 }
 
 /// The small cache.
@@ -101,7 +115,7 @@ macro_rules! shadow {
 impl Guard {
     /// Beside a cache of about `objects` and of `limit` units of weight, in which each hit gains as much for its weight, or does not.
     pub(crate) fn new(objects: f32, limit: u64, is_even: bool) -> Self {
-        let patience = (BLIND * objects.max(8.0)) as u64;
+        let (made_for, patience) = ((objects, limit), (BLIND * objects.max(8.0)) as u64);
         let share = (objects / OBJECTS).max(1.0).log2().floor().exp2();
         let objects = (objects / share).max(1.0);
         // In units of weight; the small cache's own objects weigh what they weigh in the cache.
@@ -125,19 +139,36 @@ impl Guard {
             evicted: Vec::new(),
             full: false,
             patience,
-            made_for: limit,
+            made_for,
+            work: Work::default(),
         }
     }
 
-    /// Whether a cache of `limit` is about as large as the one it was made for.
-    pub(crate) fn is_made_for(&self, limit: u64) -> bool {
-        limit / 2 <= self.made_for && self.made_for / 2 <= limit
+    /// Another in its place, for what the cache has become.
+    pub(crate) fn anew(&self, objects: f32, limit: u64, is_even: bool) -> Self {
+        let retreats = self.standing.retreats;
+        let guard = Self::new(objects, limit, is_even);
+        Self { standing: Standing { retreats, ..guard.standing }, ..guard }
+    }
+
+    /// Whether each hit is taken to gain as much for its weight.
+    pub(crate) fn is_even(&self) -> bool {
+        matches!(self.shadow, Shadow::Lru(_))
+    }
+
+    /// Whether a cache of about `objects` and of `limit` is much like the one it was made for: of fewer objects its own would be too few, of
+    /// more too many.
+    pub(crate) fn is_made_for(&self, objects: f32, limit: u64) -> bool {
+        let (its_objects, its_limit) = self.made_for;
+        let is_near = objects <= OTHER * its_objects && its_objects <= OTHER * objects;
+        is_near && limit / 2 <= its_limit && its_limit / 2 <= limit
     }
 
     /// The cache's limit is another one, though not much.
     pub(crate) fn resize(&mut self, limit: u64) {
         let share = u64::from(self.mask) + 1;
-        shadow!(&mut self.shadow, shard => shard.resize((limit / share).max(1), &mut self.evicted));
+        let limit = (limit / share).max(1);
+        shadow!(&mut self.shadow, shard => if shard.capacity().limit != limit { shard.resize(limit, &mut self.evicted) });
         self.evicted.clear();
     }
 
@@ -158,15 +189,28 @@ impl Guard {
         }
     }
 
-    /// Notes an access of the cache, and what a hit gains.
+    /// The cache hit.
     #[inline]
-    pub(crate) fn note(&mut self, hash: u32, weight: u32, gain: f32, missed: bool) {
-        if missed && !self.full {
+    pub(crate) fn hit(&mut self, seen: Seen) {
+        if self.samples(seen.hash) {
+            self.trial(seen, None, false);
+        }
+    }
+
+    /// The cache missed; what comes will live for `ttl`.
+    #[inline]
+    pub(crate) fn miss(&mut self, seen: Seen, ttl: Option<Duration>) {
+        if !self.full {
             self.wait();
         }
-        if hash & self.mask == 0 {
-            self.trial(hash, weight, gain, missed);
+        if self.samples(seen.hash) {
+            self.trial(seen, ttl, true);
         }
+    }
+
+    #[inline]
+    fn samples(&self, hash: u32) -> bool {
+        hash & self.mask == 0
     }
 
     /// One more miss of the cache while the small one cannot tell anything.
@@ -181,19 +225,39 @@ impl Guard {
 
     /// A key was removed, or its time had passed: for the small cache too.
     pub(crate) fn remove(&mut self, hash: u32) {
-        if hash & self.mask == 0 {
-            shadow!(&mut self.shadow, shard => shard.remove(KeyHash::mix(u64::from(hash))));
+        if self.samples(hash) {
+            shadow!(&mut self.shadow, shard => shard.remove(key(hash)));
+        }
+    }
+
+    /// A resident of the cache lives until then: in the small cache too.
+    pub(crate) fn renew(&mut self, hash: u32, expiry: Time) {
+        if self.samples(hash) {
+            shadow!(&mut self.shadow, shard => shard.expire_at(key(hash), expiry));
+        }
+    }
+
+    /// A resident of the cache weighs something else: in the small cache too.
+    pub(crate) fn reweigh(&mut self, seen: Seen) {
+        if self.samples(seen.hash) {
+            let access = seen.access();
+            shadow!(&mut self.shadow, shard => shard.reweigh(&access, &mut self.evicted));
+            self.evicted.clear();
         }
     }
 
     #[inline(never)]
-    fn trial(&mut self, hash: u32, weight: u32, gain: f32, missed: bool) {
-        let cost = gain.round().max(1.0) as u32;
-        let access = Access { size: weight, cost, ..Access::get(KeyHash::mix(u64::from(hash)), Time(0)) };
+    fn trial(&mut self, seen: Seen, ttl: Option<Duration>, missed: bool) {
+        let (access, gain) = (seen.access(), seen.gain);
         let other_missed = shadow!(&mut self.shadow, shard => !shard.lookup(&access).is_hit());
         if other_missed {
-            let plan = Plan { verdict: Verdict::Store, ttl: None::<Duration>, reuse: Reuse::UNKNOWN };
-            let inserted = shadow!(&mut self.shadow, shard => shard.insert(&access, (), &plan, &mut self.evicted));
+            let plan = Plan { verdict: Verdict::Store, ttl, reuse: Reuse::UNKNOWN };
+            let inserted = shadow!(&mut self.shadow, shard => {
+                // What has ended makes room, as it does in the cache.
+                shard.tick(seen.at, &mut self.work);
+                shard.insert(&access, (), &plan, &mut self.evicted)
+            });
+            self.work.expired.clear();
             // Before it has had to choose, it has not been full, and knows less than the cache.
             let chose = !self.evicted.is_empty() || matches!(inserted, Inserted::Refused((), Refusal::Outranked));
             if !self.full && chose {
@@ -273,13 +337,32 @@ impl Guard {
     }
 }
 
+impl Seen {
+    fn access(&self) -> Access {
+        let cost = self.gain.round().max(1.0) as u32;
+        Access { size: self.weight, cost, ..Access::get(key(self.hash), self.at) }
+    }
+}
+
+/// A key of the small cache.
+fn key(hash: u32) -> KeyHash {
+    KeyHash::mix(u64::from(hash))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Rng;
 
+    impl Guard {
+        fn note(&mut self, hash: u32, weight: u32, gain: f32, missed: bool) {
+            let seen = Seen { hash, weight, gain, at: Time(0) };
+            if missed { self.miss(seen, None) } else { self.hit(seen) }
+        }
+    }
+
     /// Zipf-like keys, all small numbers.
-    fn key(rng: &mut Rng) -> u32 {
+    fn any(rng: &mut Rng) -> u32 {
         (500.0 * rng.unit().powi(3)) as u32 * 0x10_001
     }
 
@@ -289,7 +372,7 @@ mod tests {
         let mut cache = LruShard::lru(Capacity::objects(100));
         let (mut rng, mut out) = (Rng::new(3), Vec::new());
         for _ in 0..50_000 {
-            let hash = key(&mut rng);
+            let hash = any(&mut rng);
             let access = Access::get(KeyHash::mix(u64::from(hash)), Time(0));
             let missed = !cache.lookup(&access).is_hit();
             if missed {
@@ -311,7 +394,7 @@ mod tests {
         let mut retreats = Vec::new();
         for step in 0..200_000 {
             let before = guard.standing().retreats;
-            guard.note(key(&mut rng), 1, 1.0, rng.below(4) > 0);
+            guard.note(any(&mut rng), 1, 1.0, rng.below(4) > 0);
             if guard.standing().retreats > before {
                 retreats.push(step);
             }
@@ -356,7 +439,7 @@ mod tests {
             let mut guard = Guard::new(100.0, 100, false);
             let mut rng = Rng::new(3);
             for _ in 0..50_000 {
-                let hash = key(&mut rng);
+                let hash = any(&mut rng);
                 let is_dear = (hash / 0x10_001).is_multiple_of(3);
                 guard.note(hash, 1, if is_dear { dear } else { 1.0 }, !is_dear);
             }
@@ -374,7 +457,7 @@ mod tests {
         let mut rng = Rng::new(3);
         let rules: Vec<Rule> = (0..50_000)
             .map(|_| {
-                guard.note(key(&mut rng), 1, 1.0, rng.below(4) > 0);
+                guard.note(any(&mut rng), 1, 1.0, rng.below(4) > 0);
                 guard.rule()
             })
             .collect();
@@ -401,6 +484,40 @@ mod tests {
         let growth = |at: Vec<i64>| (at[2] - at[1]) - (at[1] - at[0]);
         let (gross, slight) = (growth(retreats(5)), growth(retreats(20)));
         assert!(gross > 1000 && slight < 1000, "{gross} {slight}");
+    }
+
+    #[test]
+    fn what_ends_in_the_cache_ends_in_the_small_one() {
+        let mut guard = Guard::new(100.0, 100, true);
+        let seen = |hash, at| Seen { hash, weight: 1, gain: 1.0, at: Time(at) };
+        let ttl = Some(Duration::from_micros(1000));
+        (0..150).for_each(|hash| guard.miss(seen(hash, 0), None));
+        for round in 1..2000 {
+            // Refused each time, read again once it would have ended, and renewed until then.
+            guard.miss(seen(200, round * 2000), ttl);
+            guard.miss(seen(201, round * 2000), ttl);
+            guard.renew(201, Time(round * 2000 + 1500));
+            guard.hit(seen(201, round * 2000 + 1200));
+        }
+        let standing = guard.standing();
+        assert_eq!((standing.rule, standing.retreats), (Rule::Learned, 0));
+        assert!(standing.misses == standing.classic_misses && guard.won == 0.0, "{standing:?}");
+        guard.validate();
+    }
+
+    #[test]
+    fn what_grows_in_the_cache_grows_in_the_small_one() {
+        let mut guard = Guard::new(100.0, 1000, true);
+        let seen = |hash, weight| Seen { hash, weight, gain: 1.0, at: Time(0) };
+        (0..100).for_each(|hash| guard.miss(seen(hash, 10), None));
+        let held = |guard: &Guard| shadow!(&guard.shadow, shard => (shard.len(), shard.used()));
+        assert_eq!(held(&guard), (100, 1000));
+        (90..100).for_each(|hash| guard.reweigh(seen(hash, 50)));
+        assert_eq!(held(&guard), (60, 1000));
+        guard.reweigh(seen(99, 2000));
+        guard.reweigh(seen(1000, 7));
+        assert_eq!(held(&guard), (59, 950));
+        guard.validate();
     }
 
     #[test]

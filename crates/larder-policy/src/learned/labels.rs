@@ -4,10 +4,11 @@
 //! not, once it is over; an entry used in one span says nothing about those after it. A hit only notes the moment; all learning is
 //! done at misses, a few examples each, so that no hit waits for the model.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::HORIZONS;
 use super::features::{Example, Features};
+use crate::Time;
 use crate::index::Index;
 use crate::slots::Slot;
 
@@ -27,11 +28,18 @@ struct Waiting {
 const _: () = assert!(size_of::<Waiting>() == 24);
 
 impl Waiting {
-    /// The spare byte of the features tells whether its key was used.
-    fn is_open(&self) -> bool {
-        self.features.0[15] == 0
+    /// The spare byte of the features tells what became of its key.
+    fn is(&self, what: u8) -> bool {
+        self.features.0[15] == what
     }
 }
+
+/// Nothing yet.
+const OPEN: u8 = 0;
+/// It was used.
+const USED: u8 = 1;
+/// It will not be, as its value is no more.
+const ENDED: u8 = 2;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Labels {
@@ -44,13 +52,15 @@ pub(crate) struct Labels {
     index: Index,
     /// Used since the last miss: the number, and after how many accesses.
     used: Vec<(u32, u32)>,
+    /// Until when those would have lived that left before, by number.
+    ends: HashMap<u32, Time>,
     most: usize,
 }
 
 impl Labels {
     pub(crate) fn new(most: usize) -> Self {
         let (waiting, index, used) = (VecDeque::new(), Index::new(None), Vec::new());
-        Self { waiting, first: 0, next: [0; SPANS], index, used, most }
+        Self { waiting, first: 0, next: [0; SPANS], index, used, ends: HashMap::new(), most }
     }
 
     pub(crate) fn most(&self) -> usize {
@@ -67,7 +77,7 @@ impl Labels {
         }
         let number = Slot(self.first.wrapping_add(self.waiting.len() as u32));
         let mut features = features;
-        features.0[15] = 0;
+        features.0[15] = OPEN;
         // By a quarter: about half of the most wait, and doubling would make room for twice as many.
         if self.waiting.len() == self.waiting.capacity() {
             self.waiting.reserve_exact((self.waiting.len() / 4).max(64).min(self.most - self.waiting.len()));
@@ -78,14 +88,39 @@ impl Labels {
         true
     }
 
-    /// A key was used.
+    /// A key was used. Had it ended by `at`, nobody would have hit.
     #[inline]
-    pub(crate) fn on_use(&mut self, hash: u32, now: u32) {
+    pub(crate) fn on_use(&mut self, hash: u32, now: u32, at: Time) {
         let Some(slot) = self.find(hash) else { return };
-        self.index.remove(spread(hash), slot);
+        if !self.ends.is_empty() && self.ends.get(&slot.0).is_some_and(|&end| end <= at) {
+            self.close(slot, ENDED);
+            return;
+        }
+        let since = self.close(slot, USED);
+        self.used.push((slot.0, now.wrapping_sub(since)));
+    }
+
+    /// A key that waits has left, and would have lived until then.
+    pub(crate) fn end_at(&mut self, hash: u32, end: Time) {
+        if let Some(slot) = self.find(hash) {
+            self.ends.insert(slot.0, end);
+        }
+    }
+
+    /// A key's value is no more: a use that comes could not have hit.
+    pub(crate) fn end(&mut self, hash: u32) {
+        if let Some(slot) = self.find(hash) {
+            self.close(slot, ENDED);
+        }
+    }
+
+    /// Says what became of one that waits; since when it did.
+    #[inline]
+    fn close(&mut self, slot: Slot, what: u8) -> u32 {
         let waiting = &mut self.waiting[slot.0.wrapping_sub(self.first) as usize];
-        waiting.features.0[15] = 1;
-        self.used.push((slot.0, now.wrapping_sub(waiting.since)));
+        self.index.remove(spread(waiting.hash), slot);
+        waiting.features.0[15] = what;
+        waiting.since
     }
 
     /// Hands out what has become of those that wait. `horizons` are the ends of the spans, in accesses, rising.
@@ -110,11 +145,11 @@ impl Labels {
             for _ in 0..BATCH {
                 let at = self.next[span].wrapping_sub(self.first) as usize;
                 let Some(waiting) = self.waiting.get(at) else { break };
-                if waiting.is_open() && (now.wrapping_sub(waiting.since) as f32) < horizon {
+                if waiting.is(OPEN) && (now.wrapping_sub(waiting.since) as f32) < horizon {
                     break;
                 }
                 self.next[span] = self.next[span].wrapping_add(1);
-                if waiting.is_open() {
+                if !waiting.is(USED) {
                     learn(Example { features: waiting.features, span: span as u8, used: false });
                 }
             }
@@ -126,11 +161,14 @@ impl Labels {
 
     fn drop_first(&mut self) {
         if let Some(waiting) = self.waiting.front()
-            && waiting.is_open()
+            && waiting.is(OPEN)
         {
             self.index.remove(spread(waiting.hash), Slot(self.first));
         }
         self.waiting.pop_front();
+        if !self.ends.is_empty() {
+            self.ends.remove(&self.first);
+        }
         self.first = self.first.wrapping_add(1);
     }
 
@@ -142,13 +180,14 @@ impl Labels {
 
     pub(crate) fn bytes(&self) -> usize {
         let used = self.used.capacity() * size_of::<(u32, u32)>();
-        self.waiting.capacity() * size_of::<Waiting>() + self.index.bytes() + used
+        let ends = self.ends.capacity() * (size_of::<(u32, Time)>() + 1);
+        self.waiting.capacity() * size_of::<Waiting>() + self.index.bytes() + used + ends
     }
 
     pub(crate) fn validate(&self) {
-        let open = self.waiting.iter().filter(|waiting| waiting.is_open()).count();
+        let open = self.waiting.iter().filter(|waiting| waiting.is(OPEN)).count();
         assert_eq!(open, self.index.len(), "who waits, and who can be found");
-        assert!(self.waiting.len() <= self.most);
+        assert!(self.waiting.len() <= self.most && self.ends.len() <= self.waiting.len());
         for next in self.next {
             assert!(next.wrapping_sub(self.first) as usize <= self.waiting.len(), "a span's place is out of range");
         }
@@ -187,13 +226,35 @@ mod tests {
         assert!(labels.watch(1, 100, features(1)));
         assert!(labels.watch(2, 100, features(2)));
         assert!(labels.watch(1, 105, features(9)), "waits already");
-        labels.on_use(1, 107);
+        labels.on_use(1, 107, Time(0));
         assert_eq!(settle(&mut labels, 108), [(1, 0, true)]);
         assert_eq!(settle(&mut labels, 111), [(2, 0, false)]);
-        labels.on_use(2, 130);
+        labels.on_use(2, 130, Time(0));
         assert_eq!(settle(&mut labels, 131), [(2, 1, false), (2, 2, true)]);
         assert_eq!(settle(&mut labels, 500), []);
         assert_eq!(labels.waiting.len(), 0);
+    }
+
+    #[test]
+    fn whose_value_ended_counts_as_not_used_though_its_key_comes_again() {
+        let mut labels = Labels::new(4);
+        assert!(labels.watch(1, 100, features(1)));
+        labels.end(1);
+        labels.on_use(1, 105, Time(0));
+        labels.end(7);
+        assert_eq!(settle(&mut labels, 106), [(1, 0, false), (1, 1, false), (1, 2, false), (1, 3, false)]);
+        assert!(labels.waiting.is_empty() && labels.watch(1, 107, features(2)));
+        // What left before its end, is read before it, and after.
+        assert!(labels.watch(3, 107, features(3)));
+        labels.end_at(1, Time(50));
+        labels.end_at(3, Time(50));
+        labels.on_use(3, 108, Time(49));
+        labels.on_use(1, 109, Time(50));
+        assert_eq!(
+            settle(&mut labels, 110),
+            [(3, 0, true), (2, 0, false), (2, 1, false), (2, 2, false), (2, 3, false)]
+        );
+        assert!(labels.waiting.is_empty() && labels.ends.is_empty());
     }
 
     #[test]
@@ -230,7 +291,7 @@ mod tests {
                         }
                     }
                     1 => {
-                        labels.on_use(hash, now);
+                        labels.on_use(hash, now, Time(0));
                         if let Some(at) = model.iter().position(|waiting| waiting.0 == hash) {
                             let (_, since, span) = model.remove(at);
                             for (span, end) in ends.into_iter().enumerate().skip(span) {

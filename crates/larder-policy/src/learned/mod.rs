@@ -4,11 +4,11 @@
 //! each of four spans ahead, one logit says how likely an entry that was not read before the span is read within it. It
 //! starts from a [`Prior`] learned offline, and goes on learning from what the cache itself sees.
 //!
-//! * `history`: what is kept of a key's past, 24 bytes a resident;
+//! * `history`: what is kept of a key's past, 18 bytes a resident;
 //! * [`features`]: the past as sixteen small numbers, and the schema they follow;
 //! * `scorecard`: the weights, the score and the online learner, which [`Learner`] hands out by itself;
 //! * `labels`: examples that wait for their outcome;
-//! * `guard`: a small LRU beside the cache, to tell when the model fails;
+//! * `guard`: a small LRU or GDSF beside the cache, to tell when the model fails;
 //! * `memory`: the past of evicted keys, six bytes each;
 //! * [`explanation`]: why a key stays or leaves;
 //! * `prequential`: how good what the model says is, while it runs;

@@ -61,7 +61,7 @@ impl Learned {
         let (mut kept, mut drawn) = (self.kept.clone(), Vec::new());
         self.doubt(&mut kept, &mut drawn, now, rule);
         let mut rng = self.rng.clone();
-        draw_all(&self.residents, &mut rng, self.samples, &mut drawn);
+        draw_all(&self.residents, self.listed.as_ref(), &mut rng, self.samples, &mut drawn);
         self.score(&mut drawn, now, rule);
         kept.append(&mut drawn);
         let mut others: Vec<Candidate> = Vec::new();

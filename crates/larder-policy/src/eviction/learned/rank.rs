@@ -37,7 +37,7 @@ impl Learned {
         let mut kept = std::mem::take(&mut self.kept);
         self.doubt(&mut kept, &mut drawn, self.now, rule);
         self.kept = kept;
-        draw_all(&self.residents, &mut self.rng, self.samples, &mut drawn);
+        draw_all(&self.residents, self.listed.as_ref(), &mut self.rng, self.samples, &mut drawn);
         if !self.score(&mut drawn, self.now, rule) {
             self.step_back();
             self.score(&mut drawn, self.now, if self.is_even() { Rule::Lru } else { Rule::Frequency });
@@ -77,6 +77,15 @@ impl Learned {
             }
             true
         });
+    }
+
+    /// Its weight has changed: if it is now worth little it is to leave before others do for its sake.
+    pub(super) fn reconsider(&mut self, slot: Slot) {
+        self.kept.retain(|kept| kept.slot != slot);
+        let mut candidate = [Candidate::new(slot)];
+        if self.score(&mut candidate, self.now, self.rule()) {
+            self.keep(&candidate[0], &[]);
+        }
     }
 
     /// Keeps a candidate that is not `known` if it is one of the lowest: as many as stay, and one that does not.

@@ -27,8 +27,17 @@ impl Spread {
     }
 
     pub(super) fn is_wide(&self) -> bool {
+        self.variance() > APART * APART
+    }
+
+    /// By a margin no longer wide: what was chosen for wide ones is not undone at each swing.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.variance() < APART * APART / 2.0
+    }
+
+    fn variance(&self) -> f32 {
         let mean = self.sum / self.count.max(1.0);
-        self.squares / self.count.max(1.0) - mean * mean > APART * APART
+        self.squares / self.count.max(1.0) - mean * mean
     }
 }
 
@@ -49,7 +58,9 @@ mod tests {
         assert!(
             !note(&mut spread, 0.0) && !note(&mut spread, 3.0) && note(&mut spread, 4.0) && note(&mut spread, 12.0)
         );
-        assert!(!note(&mut spread, 3.0));
+        // No longer wide, and not yet narrow.
+        assert!(!note(&mut spread, 3.0) && !spread.is_narrow());
+        assert!(!note(&mut spread, 2.0) && spread.is_narrow());
         spread.note(0);
         spread.note(u32::MAX);
         assert!(!spread.is_wide());

@@ -1,0 +1,71 @@
+//! Another value, weight or end for a key that is resident.
+
+use super::{Entry, Evicted, Inserted, Shard};
+use crate::eviction::{Arrival, Eviction, Removal};
+use crate::plan::{Plan, Refusal};
+use crate::{Access, Slot, Time};
+
+impl<V, E: Eviction + ?Sized> Shard<V, E> {
+    /// A new value of the resident at `slot`, which may weigh something else; what no longer fits leaves.
+    pub(super) fn replace(
+        &mut self,
+        slot: Slot,
+        newcomer: &Arrival,
+        value: V,
+        plan: &Plan,
+        evicted: &mut Vec<Evicted<V>>,
+    ) -> Inserted<V> {
+        let Entry { weight: from, place, .. } = self.entries[slot];
+        let to = newcomer.weight;
+        if u64::from(to) > self.capacity.limit {
+            evicted.extend(self.take(slot, Removal::Removed));
+            self.forget();
+            return Inserted::Refused(value, Refusal::TooHeavy);
+        }
+        self.live_until(slot, plan.ttl.map(|ttl| newcomer.access.at.plus(ttl)));
+        let old = self.values.replace(place, value);
+        self.weigh(slot, from, to, evicted);
+        old.map_or(Inserted::Stored, Inserted::Replaced)
+    }
+
+    /// The value of `access.key`, if it is resident, weighs something else; what no longer fits leaves. This is no access.
+    pub(crate) fn reweigh(&mut self, access: &Access, evicted: &mut Vec<Evicted<V>>) {
+        let Some(slot) = self.find(access.key).filter(|&slot| self.entries[slot].is_resident()) else { return };
+        let to = self.capacity.weigh.weight(access);
+        if u64::from(to) > self.capacity.limit {
+            evicted.extend(self.take(slot, Removal::Removed));
+            self.forget();
+        } else {
+            self.weigh(slot, self.entries[slot].weight, to, evicted);
+        }
+    }
+
+    fn weigh(&mut self, slot: Slot, from: u32, to: u32, evicted: &mut Vec<Evicted<V>>) {
+        if from != to {
+            self.entries[slot].weight = to;
+            self.used = self.used - u64::from(from) + u64::from(to);
+            self.policy.eviction.on_reweigh(slot, from, to);
+            self.shrink(evicted);
+            self.forget();
+        }
+    }
+
+    /// Evicts until what is resident fits.
+    pub(super) fn shrink(&mut self, evicted: &mut Vec<Evicted<V>>) {
+        while self.used > self.capacity.limit
+            && let Some(slot) = self.policy.eviction.victim(None)
+            && let Some(entry) = self.take(slot, Removal::Evicted)
+        {
+            evicted.push(entry);
+        }
+    }
+
+    /// Moves the end of a resident's life.
+    pub(super) fn live_until(&mut self, slot: Slot, expiry: Option<Time>) {
+        match expiry {
+            Some(expiry) => self.wheel.schedule(slot, expiry),
+            None => self.wheel.cancel(slot),
+        }
+        self.policy.eviction.on_renew(slot, expiry);
+    }
+}
