@@ -136,6 +136,8 @@ pub(crate) struct Learned {
     /// Objects the scale was made for.
     scaled: f32,
     pace: Pace,
+    /// Evictions when what arrives was last followed.
+    followed: u64,
     /// Arrivals and their weight, to guess how many will fit.
     arrived: (u64, u64),
     weights: Spread,
@@ -181,6 +183,7 @@ impl Learned {
             scale: Scale::new(objects),
             scaled: objects.max(1.0),
             pace: Pace::default(),
+            followed: 0,
             arrived: (0, 0),
             weights: Spread::default(),
             measure: Measure::Chance,
@@ -222,7 +225,10 @@ impl Learned {
     fn follow(&mut self) {
         self.rescale();
         self.choose_measure();
-        self.choose_guard();
+        // Where nobody had to leave, as after a night in which all ended, more would fit than there are.
+        if self.pace.evictions > std::mem::replace(&mut self.followed, self.pace.evictions) {
+            self.choose_guard();
+        }
     }
 
     fn rule(&self) -> Rule {
@@ -516,7 +522,9 @@ impl Eviction for Learned {
         self.limit = capacity;
         self.objects = objects;
         self.residents.set_limit(objects);
-        self.follow();
+        self.rescale();
+        self.choose_measure();
+        self.choose_guard();
     }
 
     fn record_examples(&mut self) {
