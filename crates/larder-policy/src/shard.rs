@@ -520,13 +520,9 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         let Entry { key, weight, place } = self.entries[slot];
         debug_assert!(place != NIL, "the policy named {slot:?}, which is not resident");
         let value = self.values.take(place)?;
-        if why == Removal::Evicted
-            && !self.wheel.is_idle()
-            && let Some(expiry) = self.wheel.expiry(slot)
-        {
-            self.policy.eviction.on_cut_short(slot, expiry);
+        if !self.wheel.is_idle() {
+            self.leave_wheel(slot, why);
         }
-        self.wheel.cancel(slot);
         self.used -= u64::from(weight);
         match self.policy.eviction.on_remove(slot, why) {
             Fate::Gone => self.release(slot, key),

@@ -60,6 +60,15 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         }
     }
 
+    /// A resident leaves, perhaps before its end.
+    #[inline(never)]
+    pub(super) fn leave_wheel(&mut self, slot: Slot, why: Removal) {
+        if let Some(expiry) = self.wheel.expiry(slot).filter(|_| why == Removal::Evicted) {
+            self.policy.eviction.on_cut_short(slot, expiry);
+        }
+        self.wheel.cancel(slot);
+    }
+
     /// Moves the end of a resident's life.
     pub(super) fn live_until(&mut self, slot: Slot, expiry: Option<Time>) {
         match expiry {
