@@ -282,7 +282,8 @@ where
         Self { writes: Writes::Through(Arc::new(sink)), ..self }
     }
 
-    /// The log from which what [`Cache::put`] writes reaches the origin later; needs a [`codec`](Self::codec).
+    /// The log from which what [`Cache::put`] writes reaches the origin later; needs a [`codec`](Self::codec), whose
+    /// bytes it keeps as they are: a [seal](Self::seal) is for the remote tier.
     #[must_use]
     pub fn write_behind(self, log: Behind) -> Self {
         Self { writes: Writes::Behind(log), ..self }
@@ -300,7 +301,8 @@ where
         Self { tier, ..self }
     }
 
-    /// Encrypts values before they leave the process.
+    /// Encrypts values before they go to the remote tier. A [write-behind](Self::write_behind) log has them as the codec makes them, in its
+    /// folder and for its sink.
     #[must_use]
     pub fn seal(self, seal: impl Seal) -> Self {
         Self { seal: Some(Arc::new(seal)), ..self }
@@ -313,7 +315,7 @@ where
         Self { lease: Some(most), ..self }
     }
 
-    /// At most so many loads at once, from one to a million; 1024 unless said otherwise.
+    /// At most so many loads at once, from one to a million; 1024 unless said otherwise. Half of them at most load ahead of readers.
     #[must_use]
     pub fn loads(self, most: usize) -> Self {
         Self { loads: most, ..self }
@@ -490,7 +492,7 @@ where
             limits,
             key_rules: self.key_rules,
             is_closed: false.into(),
-            rhythms: OnceLock::new(),
+            hours: OnceLock::new(),
             runtime,
             policy: self.policy,
             prices,

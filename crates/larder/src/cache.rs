@@ -22,7 +22,6 @@ use crate::fetched::{Fetched, Found, Options};
 use crate::key::{Key, KeyRules};
 use crate::limits::Limits;
 use crate::loader::{BoxError, Load, Loader};
-use crate::prewarm::Rhythms;
 use crate::prices::Prices;
 use crate::recent::Recent;
 use crate::remote::{Invalidation, names};
@@ -32,6 +31,7 @@ use crate::shared::{Shared, Times, tolerate};
 use crate::sharing::Exchange;
 use crate::stats::Stats;
 use crate::store::Store;
+use crate::warm::Hours;
 use crate::writes::{Turns, Writes};
 use crate::{Error, ErrorKind, bounds};
 
@@ -69,7 +69,7 @@ pub(crate) struct Inner<K, V> {
     pub(crate) key_rules: KeyRules,
     pub(crate) is_closed: AtomicBool,
     /// The keys that keep hours, once somebody asks for them to be warmed.
-    pub(crate) rhythms: OnceLock<Mutex<Rhythms>>,
+    pub(crate) hours: OnceLock<Hours>,
     pub(crate) runtime: Home,
     pub(crate) policy: String,
     pub(crate) prices: Prices,

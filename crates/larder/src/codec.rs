@@ -75,8 +75,9 @@ impl<V: serde::Serialize + serde::de::DeserializeOwned> Codec<V> for MessagePack
     }
 }
 
-/// Encrypts values before they leave the process. The name of the key goes in, so that a value cannot be passed off as another
-/// key's (as additional data of an AEAD).
+/// Encrypts values before they go to the remote tier. The name of the key goes in, so that a value cannot be passed off as another
+/// key's (as additional data of an AEAD). What is [written behind](crate::Builder::write_behind) the cache is not sealed: its sink, the origin, is to
+/// read it, and its log is opened before there is a cache. Encrypt the log's disk.
 pub trait Seal: Send + Sync + 'static {
     /// Encrypts. With a random nonce equal values no longer look equal, so digests are taken before.
     ///

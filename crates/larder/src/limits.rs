@@ -10,17 +10,22 @@ use crate::{Error, ErrorKind};
 
 /// A number of loads that several caches share, so that together they do not drown the origin. Clones are the same limit.
 #[derive(Clone, Debug)]
-pub struct LoadLimit(Arc<Semaphore>);
+pub struct LoadLimit {
+    all: Arc<Semaphore>,
+    /// Of these, for keys that nobody waits for: half, so that readers find a turn soon.
+    ahead: Arc<Semaphore>,
+}
 
 impl LoadLimit {
     /// At most so many loads at once, at least one.
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))))
+        let permits = |most: usize| Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { all: permits(most), ahead: permits(most / 2) }
     }
 
     /// How many more may begin now.
     pub fn room(&self) -> usize {
-        self.0.available_permits()
+        self.all.available_permits()
     }
 }
 
@@ -50,9 +55,25 @@ pub(crate) struct Permit {
     _shared: Option<OwnedSemaphorePermit>,
 }
 
+impl Permit {
+    async fn of(own: Arc<Semaphore>, shared: Option<Arc<Semaphore>>) -> Option<Self> {
+        let own = own.acquire_owned().await.ok()?;
+        let shared = match shared {
+            Some(shared) => Some(shared.acquire_owned().await.ok()?),
+            None => None,
+        };
+        Some(Self { _own: own, _shared: shared })
+    }
+}
+
 impl Limits {
     pub(crate) fn new(own: usize, shared: Option<LoadLimit>, patience: Duration) -> Self {
         Self { own: LoadLimit::new(own), shared, patience, places: Arc::new(Semaphore::new(MOST_WAITING)) }
+    }
+
+    /// Waits until one more key may be loaded ahead of its readers.
+    pub(crate) async fn ahead(&self) -> Option<Permit> {
+        Permit::of(self.own.ahead.clone(), self.shared.as_ref().map(|shared| shared.ahead.clone())).await
     }
 
     /// Waits for its turn, its own limit first, so that a tenant's queue does not hold places of the shared one.
@@ -61,14 +82,7 @@ impl Limits {
             let what = format!("no room for another load: {MOST_WAITING} wait for their turn");
             return Err(Error::new(ErrorKind::Overloaded, what));
         };
-        let enter = async {
-            let own = self.own.0.clone().acquire_owned().await.ok()?;
-            let shared = match &self.shared {
-                Some(shared) => Some(shared.0.clone().acquire_owned().await.ok()?),
-                None => None,
-            };
-            Some(Permit { _own: own, _shared: shared })
-        };
+        let enter = Permit::of(self.own.all.clone(), self.shared.as_ref().map(|shared| shared.all.clone()));
         match timeout(self.patience, enter).await {
             Ok(Some(permit)) => Ok(permit),
             _ => {

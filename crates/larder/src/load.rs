@@ -262,7 +262,9 @@ where
         }
         let Some((brought, _)) = seen.as_mut().and_then(|seen| seen.found.take()) else { return Offer::Nothing };
         let value = brought.fetched.value.clone();
-        self.store.land(*hash, flight, brought);
+        if self.store.land(*hash, flight, brought).is_some() {
+            return Offer::Nothing;
+        }
         let age = self.store.clock.now().since(as_of);
         let decision = if value.is_some() { self.store.judge(*hash, &flight.key) } else { Decision::Serve };
         let found = Found { value, tier: Tier::Remote, age, is_stale: false };
@@ -309,7 +311,9 @@ where
         let offer = fill.is_some().then(|| fetched.clone());
         let brought =
             Brought { fetched, as_of, cost, audit: *audit, from: Tier::Origin, fresh_until: None, checked: None };
-        self.store.land(*hash, flight, brought);
+        if let Some(newer) = self.store.land(*hash, flight, brought) {
+            return newer;
+        }
         // A value that is void here is void there; one the policy did not want here may be wanted there.
         if let (Some((name, fence)), Some(fetched), Some(shared)) = (fill, offer, &self.shared)
             && !flight.is_fenced()

@@ -7,7 +7,9 @@ use larder_policy::freshness::Freshness;
 use crate::bounds::LONGEST_WAIT;
 use crate::{Error, ErrorKind, bounds};
 
-/// What a reader may be served after writes, his own and others'.
+/// What a reader may be served after writes, his own and others'. The stronger forms remember when each key was last written, or seen, of as many
+/// keys as there is room for in memory, at least 229,376 and at most 917,504, within 40 to 80 bytes a key. Of those before them they know only
+/// within groups: reads of the others in a group may find copies in the remote tier too old that are not, and ask the origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Consistency {
     /// Within the freshness objective, anything that was true. A read may follow another process's older copy.
@@ -15,7 +17,8 @@ pub enum Consistency {
     Eventual,
     /// After a write or a `changed` of this process, none of its reads sees anything older.
     ReadYourWrites,
-    /// As the above, and no read sees anything older than what an earlier read of this process saw.
+    /// As the above, and no read sees anything older than what an earlier read of this process saw, by when the origin was asked. By its version
+    /// too, where it gives one: what memory holds is served instead of an older one, as stale, for as long as it may be.
     MonotonicReads,
 }
 

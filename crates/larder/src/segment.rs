@@ -8,7 +8,9 @@ use larder_policy::eviction::Removal;
 use larder_policy::experiment::{ShardSlice, SizeCurve};
 use larder_policy::freshness::{Audit, ClassId, Decision, Engine, Evidence, Loaded, Steering};
 use larder_policy::learned::Prior;
-use larder_policy::{Access, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work};
+use larder_policy::{
+    Access, Capacity, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work,
+};
 
 use crate::decisions::{Decided, Log, Note};
 use crate::entry::{Entry, Extra, steps};
@@ -123,6 +125,11 @@ fn join(engine: &mut Engine, steering: Option<&Mutex<Steering>>, class: Option<C
     }
 }
 
+/// Of entries of a kilobyte where bytes are limited, for want of anything better.
+fn room(capacity: Capacity) -> u64 {
+    capacity.most_objects().map_or(capacity.limit / 1024, |most| most as u64)
+}
+
 impl<K: Key + Clone, V: Clone> Segment<K, V> {
     pub(crate) fn new(
         kernel: Shard<Entry<K, V>>,
@@ -130,9 +137,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         gauge: Option<Box<Gauge>>,
         seed: u64,
     ) -> Self {
-        // Entries of a kilobyte, for want of anything better.
-        let capacity = kernel.capacity();
-        let log = Log::new(capacity.most_objects().map_or(capacity.limit / 1024, |most| most as u64));
+        let log = Log::new(room(kernel.capacity()));
         Self {
             generation: 0,
             kernel,
@@ -149,6 +154,11 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             steering: None,
             rng: Rng::new(seed),
         }
+    }
+
+    /// How many entries there is room for.
+    pub(crate) fn room(&self) -> u64 {
+        room(self.kernel.capacity())
     }
 
     /// Looks a key up and records the access. `is_it` compares the whole key.
@@ -328,6 +338,15 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         // Was never there, or has its key there still.
         self.gone.extend(left.map(|value| Evicted { key: hash, value, weight: 0, why: Removal::Removed }));
         None
+    }
+
+    /// What is resident under the hash, where it may still be served.
+    pub(crate) fn instead(&self, hash: KeyHash, now: Time, rules: &Rules) -> Option<Found<Option<V>>> {
+        let entry = self.kernel.peek(hash)?;
+        let is_stale = entry.last() <= now;
+        let may_serve = !is_stale || may_stand_in(self.engine.as_ref(), entry, hash, now, rules);
+        let (value, age) = (entry.value.clone(), now.since(entry.as_of));
+        may_serve.then_some(Found { value, tier: Tier::Local, age, is_stale })
     }
 
     /// The key's value is no longer true: nothing that began before is kept, and what is resident leaves, to be dropped once the lock is free.

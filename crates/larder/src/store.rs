@@ -1,5 +1,6 @@
 //! The embedded store: segments behind a lock each, and what holds for all of them.
 
+mod consistency;
 mod recording;
 mod trial;
 
@@ -106,8 +107,9 @@ where
             segment.warmed = warmed.clone();
             Aligned(Mutex::new(segment))
         });
-        let segments = segments.collect();
-        let floors = Floors::new(rules.consistency != Consistency::Eventual);
+        let segments: Box<[Aligned<K, V>]> = segments.collect();
+        let entries = segments.iter().map(|segment| segment.0.lock().room()).sum();
+        let floors = Floors::new(rules.consistency != Consistency::Eventual, entries);
         Self {
             segments,
             hasher,
@@ -331,10 +333,8 @@ where
 
     /// Opens a flight for a key that nobody reads yet, where memory has nothing fresh, or joins one; with it, whether it is opened. This is no access.
     pub(crate) fn ahead(&self, key: &K, hash: KeyHash) -> Option<(Arc<Flight<K, V>>, bool)> {
-        let now = self.clock.now();
         let mut segment = self.segment(hash);
-        let resident = segment.kernel.peek(hash).filter(|entry| entry.key == *key);
-        if resident.is_some_and(|entry| now < entry.end && self.standing(entry) == Standing::Valid) {
+        if self.is_fresh(&segment, key, hash) {
             return None;
         }
         let generation = self.generation.load(Ordering::Relaxed);
@@ -354,8 +354,9 @@ where
         self.segment(hash).flights.close(hash, flight);
     }
 
-    /// Keeps what a flight brought, unless the key was written or cleared since it began.
-    pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>) {
+    /// Keeps what a flight brought, unless the key was written or cleared since it began. Where reads are not to go back, and memory holds a newer
+    /// version, that comes back, to be served instead.
+    pub(crate) fn land(&self, hash: KeyHash, flight: &Flight<K, V>, brought: Brought<V>) -> Option<Found<Option<V>>> {
         let arrival = self.arrival(flight.key.clone(), hash, brought, Op::Get);
         let Brought { fetched, cost, from, .. } = &arrival.brought;
         let paid = if *from == Tier::Origin { *cost } else { 0 };
@@ -363,7 +364,7 @@ where
         let now = self.clock.now();
         // What is not kept stays there until the lock is free.
         let mut held = Some(arrival);
-        let outrun = self.change(self.at(hash), |segment| {
+        let (outrun, newer) = self.change(self.at(hash), |segment| {
             let Brought { fetched, as_of, cost, audit, from, .. } = &held.as_ref()?.brought;
             let as_of = *as_of;
             if *from == Tier::Origin {
@@ -379,14 +380,18 @@ where
                 segment.forgo(hash, *audit);
                 return None;
             }
-            if self.rules.consistency == Consistency::MonotonicReads {
+            let is_monotonic = self.rules.consistency == Consistency::MonotonicReads;
+            if is_monotonic {
                 self.floors.raise(hash, as_of);
             }
             let (unheard, is_read) = (flight.take_unheard(), !flight.renews);
             self.unversion(segment, hash);
-            segment.keep(Arrival { unheard, is_read, ..held.take()? }, now, &self.rules)
-        });
+            let outrun = segment.keep(Arrival { unheard, is_read, ..held.take()? }, now, &self.rules)?;
+            let newer = is_monotonic.then(|| segment.instead(hash, now, &self.rules)).flatten();
+            Some((outrun, newer))
+        })?;
         drop(outrun);
+        newer
     }
 
     /// What was removed by its tag, and lies there still, is no newer version than any.
@@ -411,18 +416,19 @@ where
         engine.decide(subject, now)
     }
 
-    /// Whether `as_of` is later than what memory knows about the key, or is of the very value that memory doubts.
-    pub(crate) fn is_newer(&self, hash: KeyHash, as_of: Time, is_it: impl Fn(&K) -> bool) -> bool {
-        let segment = self.segment(hash);
-        segment.kernel.peek(hash).filter(|entry| is_it(&entry.key)).is_none_or(|entry| {
-            let is_doubtful = self.standing(entry) == Standing::Doubtful;
-            entry.as_of < if is_doubtful { as_of.plus(SAME) } else { as_of }
-        })
-    }
-
     /// Whether the key is resident; this is no access.
     pub(crate) fn holds(&self, key: &K, hash: KeyHash) -> bool {
         self.segment(hash).kernel.peek(hash).is_some_and(|entry| entry.key == *key)
+    }
+
+    /// Whether there is something fresh to serve; this is no access.
+    pub(crate) fn has_fresh(&self, key: &K, hash: KeyHash) -> bool {
+        self.is_fresh(&self.segment(hash), key, hash)
+    }
+
+    fn is_fresh(&self, segment: &Segment<K, V>, key: &K, hash: KeyHash) -> bool {
+        let resident = segment.kernel.peek(hash).filter(|entry| entry.key == *key);
+        resident.is_some_and(|entry| self.clock.now() < entry.end && self.standing(entry) == Standing::Valid)
     }
 
     /// Nobody will ask the origin about a hit that was drawn for an audit.
@@ -482,18 +488,6 @@ where
         let entry = segment.forget(hash, now, |own| own.borrow() == key);
         drop(segment);
         entry?.value
-    }
-
-    /// Somebody says so who names the key by its text; `count` says who.
-    pub(crate) fn forget_text(&self, text: &str, count: impl FnOnce(&mut Counts)) {
-        let hash = self.hasher.hash_text(text);
-        let now = self.clock.now();
-        self.floors.raise(hash, now);
-        let mut segment = self.segment(hash);
-        count(&mut segment.counts);
-        let entry = segment.forget(hash, now, |own| own.text() == text);
-        drop(segment);
-        drop(entry);
     }
 
     /// A load failed.

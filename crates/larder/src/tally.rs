@@ -35,7 +35,7 @@ where
             entries: 0,
             weight: 0,
             capacity: 0,
-            metadata_bytes: 0,
+            metadata_bytes: self.floors.bytes(),
             stale_rate: None,
         };
         let mut audited = Audited::default();

@@ -49,7 +49,7 @@ where
         let own = |name: &&Name| names::namespace(name) == inner.namespace;
         for name in news.refused.iter().filter(own) {
             let text = name.get(inner.namespace.len() + 1..).unwrap_or_default();
-            inner.store.forget_text(text, |counts| counts.removals += 1);
+            inner.store.refuse_text(text);
         }
         let all = news.outdated.iter().chain(&news.refused).filter(own);
         let all: Vec<_> = all.map(|name| Invalidation::Key(name.clone())).collect();

@@ -62,7 +62,7 @@ impl Freshness {
         Err(Error::new(ErrorKind::BadValue, message))
     }
 
-    /// Every value lives this long, whatever is known.
+    /// Every value lives this long, whatever is known; between a [`min_ttl`](Self::min_ttl) and a [`max_ttl`](Self::max_ttl) where they are given.
     pub fn fixed_ttl(ttl: Duration) -> Self {
         Self { most: ttl.max(MOST), ..Self::new(Goal::FixedTtl(ttl)) }
     }
@@ -185,7 +185,7 @@ impl Freshness {
     /// The lifetime of everything, where that is all there is to it.
     pub fn fixed(&self) -> Option<Duration> {
         match self.goal {
-            Goal::FixedTtl(ttl) if self.prefixes.is_empty() => Some(ttl),
+            Goal::FixedTtl(_) if self.prefixes.is_empty() => self.by_rule(Duration::ZERO),
             _ => None,
         }
     }
@@ -243,5 +243,8 @@ mod tests {
         assert_eq!((fixed.fixed(), odd.fixed()), (Some(secs(5)), None));
         let both = fixed.with_prefix("price:", odd.max_ttl(secs(1_000_000)));
         assert_eq!((both.fixed(), both.most(), both.longest()), (None, MOST, secs(1_000_000)));
+        let within =
+            [1, 300, 9000].map(|ttl| Freshness::fixed_ttl(secs(ttl)).max_ttl(secs(600)).min_ttl(secs(60)).fixed());
+        assert_eq!(within, [60, 300, 600].map(|ttl| Some(secs(ttl))));
     }
 }

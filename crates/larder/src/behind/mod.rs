@@ -42,6 +42,8 @@
 //!
 //! # The folder
 //!
+//! Values lie there as they are given, and go to the sink so: whoever may not read them there must not read the disk.
+//!
 //! `*.log` are segments of the log, `identity` says when it was made, `checkpoint` what the sink has, `*.dead` hold what it refused, `*.damaged` what could
 //! not be read in full, `lock` keeps a second process out.
 //!

@@ -55,7 +55,7 @@ struct Fresh {
     age_share: Option<Spanned<As<Share>>>,
     older_than: Given<Time>,
     min_ttl: Option<Spanned<As<Time>>>,
-    max_ttl: Given<Time>,
+    max_ttl: Option<Spanned<As<Time>>>,
     starting_ttl: Given<MaybeTime>,
     refresh_ahead: Given<MaybePrice>,
     rent: Given<Price>,
@@ -249,6 +249,7 @@ impl Place<'_> {
     fn freshness(&self, fresh: Spanned<Fresh>, usual: Option<&Freshness>) -> Result<Freshness, Error> {
         let span = fresh.span();
         let fresh = fresh.into_inner();
+        let fixed = fresh.ttl.as_ref().map(|ttl| ttl.get_ref().0);
         let mut freshness = match (fresh.ttl, fresh.objective, fresh.age_share) {
             (Some(ttl), None, None) => Freshness::fixed_ttl(ttl.into_inner().0),
             (Some(ttl), ..) => {
@@ -284,7 +285,12 @@ impl Place<'_> {
         if let Some(As(grace)) = fresh.older_than {
             freshness = freshness.older_than(grace);
         }
-        if let Some(As(most)) = fresh.max_ttl {
+        if let Some(most) = fresh.max_ttl {
+            let at = most.span();
+            let As(most) = most.into_inner();
+            if fixed.is_some_and(|ttl| ttl > most) {
+                return Err(self.wrong(at, "max_ttl", "is shorter than ttl: raise it, or lower ttl"));
+            }
             freshness = freshness.max_ttl(most);
         }
         if let Some(least) = fresh.min_ttl {
@@ -292,6 +298,9 @@ impl Place<'_> {
             let As(least) = least.into_inner();
             if least > freshness.most() {
                 return Err(self.wrong(at, "min_ttl", "is longer than max_ttl: lower it, or raise max_ttl"));
+            }
+            if fixed.is_some_and(|ttl| ttl < least) {
+                return Err(self.wrong(at, "min_ttl", "is longer than ttl: lower it, or raise ttl"));
             }
             freshness = freshness.min_ttl(least);
         }
@@ -528,6 +537,8 @@ mod tests {
             ("[cache.freshness]\nage_share = 0", "line 2", "age_share", "such as 0.1"),
             ("[cache.freshness]\nobjective = 3", "line 2", "objective", "such as \"1%\""),
             ("[cache.freshness]\nmax_ttl = '1m'\nmin_ttl = '1h'", "line 3", "min_ttl", "raise max_ttl"),
+            ("[cache.freshness]\nttl = '5m'\nmax_ttl = '1m'", "line 3", "cache.freshness.max_ttl", "shorter than ttl"),
+            ("[cache.freshness]\nttl = '5m'\nmin_ttl = '6m'", "line 3", "cache.freshness.min_ttl", "longer than ttl"),
             ("[cache.freshness.prefixes.'a:']\nolder_than = '1s'", "line 1", "prefixes.\"a:\"", "objective = "),
             ("[cache.control]\npolicy = 'belady'", "line 2", "policy", "\"none\", or"),
             ("[cache.control.freshness]\nmax_ttl = '1h'", "line 1", "cache.control.freshness", "objective = "),

@@ -39,7 +39,7 @@ impl Days {
     pub fn add(&mut self, now: u64, reads: u32) {
         let day = day(now);
         if day > self.last_day {
-            let fade = (-((day - self.last_day) as f32) / HALF_LIFE).exp2();
+            let fade = fade(day - self.last_day);
             self.reads.iter_mut().flatten().for_each(|count| *count *= fade);
             self.last_day = day;
         }
@@ -78,14 +78,19 @@ impl Days {
     pub(super) fn busiest(&self) -> f32 {
         let peak = self.profile().into_iter().fold(0.0, f32::max);
         // What a read a day would have added up to.
-        let fade = (-1.0 / HALF_LIFE).exp2();
+        let fade = fade(1);
         let days = (self.last_day - self.first_day).saturating_add(1) as f32;
         peak * (1.0 - fade) / (1.0 - fade.powf(days)) / HOUR as f32
     }
 
-    /// Reads remembered.
-    pub(super) fn total(&self) -> f32 {
-        self.reads.iter().flatten().sum()
+    /// Reads remembered on a day, which is not before the last they came on.
+    pub(super) fn total(&self, day: u32) -> f32 {
+        self.reads.iter().flatten().sum::<f32>() * fade(self.unseen(day))
+    }
+
+    /// Days from the last reads to this one.
+    pub(super) fn unseen(&self, day: u32) -> u32 {
+        day.saturating_sub(self.last_day)
     }
 
     fn profile(&self) -> [f32; 24] {
@@ -110,7 +115,12 @@ impl Days {
     }
 }
 
-fn day(now: u64) -> u32 {
+/// What is left of a count after so many days.
+fn fade(days: u32) -> f32 {
+    (-(days as f32) / HALF_LIFE).exp2()
+}
+
+pub(super) fn day(now: u64) -> u32 {
     u32::try_from(now / DAY).unwrap_or(u32::MAX)
 }
 
@@ -250,6 +260,6 @@ mod tests {
         for now in [0, u64::MAX, START] {
             days.add(now, u32::MAX);
         }
-        assert!(days.rises().is_empty() && days.total().is_finite());
+        assert!(days.rises().is_empty() && days.total(0).is_finite());
     }
 }

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::days::day;
 use super::{Candidate, Days};
 use crate::remote::Name;
 use crate::snapshot::Kept;
 
 const DAY: u64 = 24 * 3600;
+/// Days without a read after which a key is followed no longer.
+const GONE: u32 = 14;
 
 /// A key, and what a load of it takes.
 #[derive(Clone, Debug)]
@@ -32,18 +35,21 @@ pub struct Rhythms {
     keys: HashMap<Name, Followed>,
     most: usize,
     least: u32,
+    /// The day of the last call that told the time.
+    today: u32,
 }
 
 impl Rhythms {
     /// Follows at most twice `most` keys, about 250 bytes and the name each, and once there are so many lets go of the half read
-    /// least. A key is followed from when it is first said to have had `least` reads.
+    /// least. A key is followed from when it is first said to have had `least` reads, until it has had none for two weeks.
     pub fn new(most: usize, least: u32) -> Self {
-        Self { keys: HashMap::new(), most: most.max(1), least }
+        Self { keys: HashMap::new(), most: most.max(1), least, today: 0 }
     }
 
     /// Notes that `name` has been read so often at about `now`, in seconds of Unix time: to be called now and then, each hour or
     /// more often, with the reads since the last call.
     pub fn observe(&mut self, name: &Name, now: u64, reads: u32) {
+        self.today = day(now);
         if let Some(followed) = self.keys.get_mut(name) {
             followed.days.add(now, reads);
         } else if reads >= self.least.max(1) {
@@ -96,7 +102,10 @@ impl Rhythms {
     }
 
     /// What is due after one moment and not after another, both in seconds of Unix time, so that it is there `lead` before its busy time begins.
-    pub fn due(&self, after: u64, until: u64, lead: Duration) -> Vec<Candidate> {
+    /// Who has not been read for two weeks is due no more, and forgotten.
+    pub fn due(&mut self, after: u64, until: u64, lead: Duration) -> Vec<Candidate> {
+        self.today = day(after);
+        self.forget();
         let schedule = self.schedule(lead);
         let mut due = Vec::new();
         let mut at = after;
@@ -145,16 +154,27 @@ impl Rhythms {
         }
     }
 
+    fn forget(&mut self) {
+        let today = self.today;
+        self.keys.retain(|_, followed| followed.days.unseen(today) <= GONE);
+    }
+
     fn let_go(&mut self) {
-        let mut totals: Vec<_> = self.keys.values().map(|followed| followed.days.total()).collect();
+        self.forget();
+        if self.keys.len() <= self.most {
+            return;
+        }
+        // Whose reads are long ago does not stand in the way of who is read now.
+        let today = self.today;
+        let mut totals: Vec<_> = self.keys.values().map(|followed| followed.days.total(today)).collect();
         let at = totals.len() - self.most;
         let (_, limit, _) = totals.select_nth_unstable_by(at, f32::total_cmp);
         let limit = *limit;
-        let above = self.keys.values().filter(|followed| followed.days.total() > limit).count();
+        let above = self.keys.values().filter(|followed| followed.days.total(today) > limit).count();
         // Of those just at the limit, as many as there is room for.
         let mut room = self.most - above;
         self.keys.retain(|_, followed| {
-            let total = followed.days.total();
+            let total = followed.days.total(today);
             let at_limit = total == limit && room > 0;
             room -= usize::from(at_limit);
             total > limit || at_limit
@@ -257,6 +277,44 @@ mod tests {
         // Below the least nothing is followed.
         rhythms.observe(&"rare".into(), START, 4);
         assert!(rhythms.days("rare").is_none() && !rhythms.is_empty());
+    }
+
+    #[test]
+    fn who_is_read_no_more_is_due_no_more() {
+        let mut rhythms = followed(&[("morning", &[8, 9])]);
+        let lead = Duration::from_secs(600);
+        let days = |days: u64| START + days * DAY;
+        assert_eq!(rhythms.due(days(20), days(21), lead).len(), 1);
+        assert!(rhythms.due(days(60), days(61), lead).is_empty() && rhythms.is_empty());
+    }
+
+    #[test]
+    fn who_was_busy_once_makes_room_for_who_is_read_now() {
+        let mut rhythms = Rhythms::new(50, 10);
+        let mut day = |day: u64, who: &str, keys: u32, reads: u32| {
+            let names = (0..keys).map(|key| Name::from(format!("{who}{key}")));
+            names.for_each(|name| rhythms.observe(&name, START + day * DAY, reads));
+        };
+        (0..10).for_each(|at| day(at, "old", 50, 1000));
+        // Not yet those of two weeks without a read, but those of a tenth of the reads of who is read now.
+        for at in 10..23 {
+            day(at, "new", 40, 2000);
+        }
+        let are = |rhythms: &Rhythms, who: &str| rhythms.keys.keys().filter(|name| name.starts_with(who)).count();
+        assert_eq!((are(&rhythms, "new"), are(&rhythms, "old")), (40, 50));
+        for key in 0..10 {
+            rhythms.observe(&Name::from(format!("more{key}")), START + 23 * DAY, 3000);
+        }
+        assert_eq!((are(&rhythms, "new"), are(&rhythms, "more"), are(&rhythms, "old")), (40, 10, 0));
+        // And all who have not been read for so long.
+        let mut rhythms = Rhythms::new(50, 10);
+        for at in 0..70 {
+            let (who, reads) = if at < 10 { ("old", 1000) } else { ("new", 50) };
+            for key in 0..99 {
+                rhythms.observe(&Name::from(format!("{who}{key}")), START + at * DAY, reads);
+            }
+        }
+        assert_eq!(are(&rhythms, "old"), 0);
     }
 
     #[test]

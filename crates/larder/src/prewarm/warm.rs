@@ -40,7 +40,7 @@ pub struct Report {
     pub tried: usize,
     /// Keys that were loaded and stored, as the loader says.
     pub warmed: usize,
-    /// Keys of calls that failed or panicked.
+    /// Keys that could not be loaded; of calls that failed or panicked all, where the loader is called by [`warm`].
     pub failed: usize,
     /// How long it took.
     pub took: Duration,

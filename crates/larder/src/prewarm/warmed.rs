@@ -58,10 +58,13 @@ impl Warmed {
         }
     }
 
-    /// A key was warmed: call it when its value has been stored. The hash must be a good one.
+    /// A key was warmed: call it when its value has been stored. One that waits already is not counted again. The hash must be a good one.
     pub fn mark(&self, hash: u64) {
-        self.warmed.fetch_add(1, Ordering::Relaxed);
         let hash = named(hash);
+        if self.waits(hash) {
+            return;
+        }
+        self.warmed.fetch_add(1, Ordering::Relaxed);
         // Before the place is taken, so that whoever finds it there finds it counted.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         for place in self.reach(hash) {
@@ -104,6 +107,11 @@ impl Warmed {
             waiting: count(&self.waiting),
             untracked: count(&self.untracked),
         }
+    }
+
+    fn waits(&self, hash: u64) -> bool {
+        let held = self.reach(hash).map(|place| place.load(Ordering::Acquire));
+        held.take_while(|held| *held != EMPTY).any(|held| held == hash)
     }
 
     fn take(&self, hash: u64) -> bool {
@@ -188,6 +196,7 @@ mod tests {
         assert_eq!(usefulness.waiting, 32);
         let odd = Warmed::new(4);
         for hash in [0, 1, u64::MAX] {
+            odd.mark(hash);
             odd.mark(hash);
             assert!(odd.hit(hash) && !odd.hit(hash) && !odd.left(hash));
         }

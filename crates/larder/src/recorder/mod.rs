@@ -188,7 +188,8 @@ impl Shared {
 }
 
 impl Recorder {
-    /// Begins a recording in larder's CSV; the path's ending says how it is compressed (`.csv`, `.csv.zst`, `.csv.gz`).
+    /// Begins a recording in larder's CSV; the path's ending says how it is compressed (`.csv`, `.csv.zst`, `.csv.gz`). Events come in the order of
+    /// their times, but for reads whose load took longer than about a second: they stand where it ended.
     ///
     /// # Errors
     /// `Config`: an option is out of range, or there is a file of that name: a recording is never overwritten. `Storage`: the
@@ -200,9 +201,18 @@ impl Recorder {
             let what = format!("a recording of {} bytes; give at least {LEAST_BYTES}", options.max_bytes);
             return Err(Error::new(ErrorKind::Config, what));
         }
-        if path.exists() {
-            let what = format!("{} exists: move it away, or record under another name", path.display());
+        if path == Path::new("-") {
+            let what = "a recording goes to a file: '-' would be stdout, which is the service's own";
             return Err(Error::new(ErrorKind::Config, what));
+        }
+        // Of processes that begin at once, one has the name.
+        match std::fs::File::create_new(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let what = format!("{} exists: move it away, or record under another name", path.display());
+                return Err(Error::new(ErrorKind::Config, what));
+            }
+            // Told by who opens it again.
+            _ => {}
         }
         let trace = larder_trace::create(path, Some("larder")).map_err(unwritten)?;
         let path = path.to_owned();

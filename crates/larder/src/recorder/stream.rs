@@ -24,7 +24,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Events of one recorder in the order of their times: up to 4096, or those of five seconds.
+/// Events of one recorder in the order of their times: up to 4096, or those of five seconds. A read comes when its load has ended: one that took
+/// longer than about a second stands behind what came later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Whose: a number that each recorder draws when it begins.

@@ -3,9 +3,6 @@
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use parking_lot::Mutex;
 
 use super::writer::failed;
 use super::{Kept, Reader, Writer};
@@ -14,14 +11,13 @@ use crate::{Error, ErrorKind};
 /// How many are kept.
 const KEPT: usize = 3;
 
-/// The snapshots of one cache: `FOLDER/NAME.NUMBER.snapshot`, the highest number being the newest. One process writes them.
+/// The snapshots of one cache: `FOLDER/NAME.NUMBER.snapshot`, the highest number being the newest. Who writes holds `FOLDER/NAME.lock`, so that
+/// an old process and the new one write one after the other.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     folder: PathBuf,
     name: String,
     schema: u64,
-    /// Whose it is to write, of the clones.
-    turn: Arc<Mutex<()>>,
 }
 
 /// A snapshot that was written.
@@ -64,24 +60,27 @@ impl Snapshots {
             let what = format!("{name:?} is no name for a snapshot: give one without slashes");
             return Err(Error::new(ErrorKind::Config, what));
         }
-        Ok(Self { folder: folder.into(), name, schema, turn: Arc::default() })
+        Ok(Self { folder: folder.into(), name, schema })
     }
 
     /// Writes a snapshot taken at `taken_at`, in microseconds of Unix time. Only when all of it is on the disk does it get its name,
-    /// and only then does the oldest of four go. Blocks on the disk: call it where that is allowed.
+    /// and only then does the oldest of four go. Blocks on the disk, and on whoever writes already: call it where that is allowed.
     ///
     /// # Errors
     /// `Storage`: the disk is full or refused; the snapshots there were are still there. `BadKey`: a key is too long.
     pub fn write(&self, taken_at: u64, keys: impl IntoIterator<Item = Kept>) -> Result<Written, Error> {
         fs::create_dir_all(&self.folder).map_err(failed)?;
         // One name for all attempts: what a killed process left behind is overwritten. So they come one after the other.
-        let _turn = self.turn.lock();
+        let turn = self.folder.join(format!("{}.lock", self.name));
+        let turn = File::options().create(true).truncate(false).write(true).open(turn).map_err(failed)?;
+        turn.lock().map_err(failed)?;
         let temporary = self.folder.join(format!("{}.tmp", self.name));
         let result = self.write_as(&temporary, taken_at, keys);
         if result.is_err() {
             // It may not even be there.
             let _ = fs::remove_file(&temporary);
         }
+        drop(turn);
         result
     }
 

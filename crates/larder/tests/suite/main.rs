@@ -7,6 +7,7 @@ mod support;
 mod behind;
 mod behind_kill;
 mod changed_at;
+mod consistency;
 mod dashboard;
 mod discovery;
 mod events;

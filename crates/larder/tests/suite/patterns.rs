@@ -279,6 +279,23 @@ async fn what_was_loaded_together_does_not_end_together() {
 }
 
 #[tokio::test]
+async fn a_fixed_lifetime_keeps_within_its_limits() {
+    for (freshness, lives) in [
+        (Freshness::fixed_ttl(300 * SECOND).max_ttl(60 * SECOND), 60),
+        (Freshness::fixed_ttl(30 * SECOND).min_ttl(90 * SECOND), 90),
+    ] {
+        let clock = clock();
+        let rules = Rules { jitter: 0.0, freshness, ..Rules::default() };
+        let cache = builder(&clock).rules(rules).build().unwrap();
+        get(&cache, &Arc::new(Origin::default()), 1).await;
+        clock.advance((lives - 1) * SECOND);
+        assert!(cache.local(&1).is_some(), "{lives}");
+        clock.advance(2 * SECOND);
+        assert_eq!(cache.local(&1), None, "{lives}");
+    }
+}
+
+#[tokio::test]
 async fn tags_and_clear_remove_at_once() {
     let clock = clock();
     let cache = builder(&clock).build().unwrap();

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -259,7 +259,25 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     let error = Recorder::create(folder.path().join("no/t.csv"), Options::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(Recorder::create("-", Options::default()).unwrap_err().to_string().contains("stdout"));
     assert!(!format!("{:?}", Options { key: KEY, ..Options::default() }).contains("7, 7"));
+}
+
+#[test]
+fn of_recorders_that_begin_at_once_one_has_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..100 {
+        let (path, begin) = (folder.path().join(format!("{round}.csv")), Barrier::new(4));
+        let create = || {
+            begin.wait();
+            Recorder::create(&path, Options::default())
+        };
+        let made = std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(create));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1, "round {round}");
+    }
 }
 
 /// A sink with a mind of its own.
