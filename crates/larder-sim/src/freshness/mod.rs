@@ -145,6 +145,11 @@ impl FreshnessExperiment {
         let freshness = self.freshness()?;
         let trace = self.trace(source, observer)?;
         let total = (self.policies.len() * self.seeds.len()) as u64;
+        let tell = |done: u64, events: usize| {
+            observer.progress(Stage::Replay, events as u64 * done, Progress { bytes: done, total: Some(total) });
+        };
+        // The first policy takes a while, and so does laying reads over the trace.
+        tell(0, 0);
         let mut outcome = FreshnessOutcome {
             trace: source.name().to_owned(),
             keys: trace.keys() as u64,
@@ -178,11 +183,7 @@ impl FreshnessExperiment {
                     &workload,
                 ));
                 let done = outcome.runs.len() as u64 + runs.iter().flatten().count() as u64;
-                observer.progress(
-                    Stage::Replay,
-                    workload.events.len() as u64 * done,
-                    Progress { bytes: done, total: Some(total) },
-                );
+                tell(done, workload.events.len());
             }
             outcome.runs.extend(runs.into_iter().flatten());
         }
