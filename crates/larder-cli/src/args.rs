@@ -141,6 +141,11 @@ pub(crate) struct ReplayArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  larder compare trace.csv.zst
+  larder compare a.csv.zst b.csv.zst --policy lru,s3fifo,learned --capacity 1%,10% --markdown
+  larder compare access.log.gz --weigh bytes --metric bytes --price-gib-hour 0.005 --price-load 4e-7")]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     pub(crate) traces: TraceArgs,
@@ -272,6 +277,11 @@ pub(crate) struct TrainArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  larder stats access.log.gz
+  larder stats table.csv --columns key=url,size=bytes,time=ts:ms
+  larder stats trace.csv.zst --json")]
 pub(crate) struct StatsArgs {
     #[command(flatten)]
     pub(crate) traces: TraceArgs,

@@ -110,6 +110,18 @@ fn lifetimes_that_no_row_has_and_sizes_that_most_lack_are_told() {
     }
 }
 
+#[test]
+fn what_columns_are_taken_for_is_told() {
+    let file = File::new("a.csv", "ts,id,url\n1,5,/a\n2,6,/b\n");
+    for command in
+        [&["replay", &file.path, "-c", "5"][..], &["stats", &file.path], &["convert", &file.path, "-", "--to", "csv"]]
+    {
+        let output = larder(command).env("LARDER_LOG", "info").output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("read as csv: key=id, time=ts (s)"), "{command:?}: {told}");
+    }
+}
+
 /// Reads of objects whose sizes only sets tell.
 #[test]
 fn bytes_of_redis_weigh_what_was_set() {
@@ -159,6 +171,8 @@ fn a_size_at_which_nothing_is_predicted_leaves_the_others() {
 fn changes_made_by_rule_are_read() {
     let (_, out, _) = run(&["freshness", "changes:ageing", "--policy", "static"]);
     assert!(out.contains("(zipf:0.9:30)"), "{out}");
+    let (code, _, err) = run(&["freshness", "changes:ageing", "--policy", "static", "--reads", "zipf:0.9:1000000"]);
+    assert!(code == 2 && err.contains("held in memory"), "{err}");
 }
 
 #[test]
