@@ -81,6 +81,18 @@ fn formats() -> String {
         }),
     );
     page.paragraph(
+        "Rows are taken in their order, which is to be that of time; one that goes back is told. `--columns` maps the columns of `csv`, the \
+         fields of `jsonl` (`request.uri` leads into nested objects) and the columns of `parquet`: `key=url,size=bytes,time=ts:ms`. Fields are \
+         `time`, `key`, `size`, `op`, `ttl` (in seconds) and `cost` (of a load, in microseconds), and of a table `header=yes` or `no` and \
+         `delimiter`; `#2` is a column's number. What is not mapped is looked for under its usual names, and a terminal is told which were \
+         found. Times are dates as `2024-03-01T12:00:00Z`, or numbers in the unit named: `s`, `ms`, `us` or `ns`. Without one they are in \
+         seconds, and a number beyond the year 5138 is refused, since it is of another unit.",
+    );
+    page.paragraph(
+        "In `access-log` and `redis-monitor` most rows tell no size (304, HEAD, PUT; GET, INCR): it is that of the key's last row that does. \
+         Before any does, it is guessed to be the mean of the keys known so far; where more than one row in 20 is a guess, that is told.",
+    );
+    page.paragraph(
         "In place of a file, `redis://[user:password@]host[:port][/db]/STREAM` reads what services recorded into a Redis Stream \
          (`larder_redis::RecordStream`), instances merged by time; `rediss://` in a build with the feature `tls`.",
     );

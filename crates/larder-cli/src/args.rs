@@ -104,27 +104,31 @@ pub(crate) struct ReplayArgs {
     pub(crate) arms: Vec<PolicySpec>,
 
     /// Roll the one on trial out as a service would: step by step, with guardrails, and back again
-    #[arg(long, requires = "arms")]
+    // What takes an experiment excludes the same as --arms does: clap waives `requires` where something is there that excludes what is required.
+    #[arg(long, requires = "arms", conflicts_with_all = ["policies", "report"])]
     pub(crate) rollout: bool,
 
     /// Run the one on trial on all shards, with the other as ghosts alone: what a service's standing control says it gains
-    #[arg(long, requires = "arms", conflicts_with_all = ["rollout", "details"])]
+    #[arg(long, requires = "arms", conflicts_with_all = ["rollout", "details", "policies", "report"])]
     pub(crate) standing: bool,
 
     /// The share of the keys that an experiment's ghosts see [default: as many as fill 1024 objects a shard]
-    #[arg(long, value_name = "SHARE", requires = "arms", value_parser = parse_sample, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", requires = "arms", conflicts_with_all = ["policies", "report"], value_parser = parse_sample,
+        allow_negative_numbers = true)]
     pub(crate) ghosts: Option<f64>,
 
     /// Shards of an experiment, half of them an arm
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse_shards, requires = "arms")]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse_shards, requires = "arms",
+        conflicts_with_all = ["policies", "report"])]
     pub(crate) shards: usize,
 
     /// Slices of an experiment: looks at the evidence
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000), requires = "arms")]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000), requires = "arms",
+        conflicts_with_all = ["policies", "report"])]
     pub(crate) slices: u64,
 
     /// Also print what every look at an experiment shows and what every shard counted, or the course of a rollout
-    #[arg(long, requires_all = ["arms", "json"])]
+    #[arg(long, requires_all = ["arms", "json"], conflicts_with_all = ["policies", "report"])]
     pub(crate) details: bool,
 
     /// Print one JSON object a line for each trace, policy and size
@@ -137,6 +141,11 @@ pub(crate) struct ReplayArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  larder compare trace.csv.zst
+  larder compare a.csv.zst b.csv.zst --policy lru,s3fifo,learned --capacity 1%,10% --markdown
+  larder compare access.log.gz --weigh bytes --metric bytes --price-gib-hour 0.005 --price-load 4e-7")]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     pub(crate) traces: TraceArgs,
@@ -268,6 +277,11 @@ pub(crate) struct TrainArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  larder stats access.log.gz
+  larder stats table.csv --columns key=url,size=bytes,time=ts:ms
+  larder stats trace.csv.zst --json")]
 pub(crate) struct StatsArgs {
     #[command(flatten)]
     pub(crate) traces: TraceArgs,
@@ -281,7 +295,7 @@ pub(crate) struct StatsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TraceArgs {
     /// Files (plain, gzip, zstd or xz), `-` for stdin, `gen:…` for a generator, or `redis://HOST/STREAM` for what services recorded; see
-    /// `larder formats`
+    /// `larder formats`. Rows are taken in their order, which is to be that of time
     #[arg(value_name = "TRACE", required = true)]
     pub(crate) traces: Vec<String>,
 
@@ -332,6 +346,11 @@ pub(crate) struct ReadingArgs {
     pub(crate) format: Option<String>,
 
     /// Which columns hold what, for tables and JSON lines: key=url,size=bytes,time=ts:ms
+    ///
+    /// Fields are time, key, size, op, ttl (in seconds) and cost (of a load, in microseconds); of a table also header=yes|no and
+    /// delimiter=comma|tab|space or a character. A column is named by its header, by its number as #2, or by a path of JSON fields as
+    /// request.uri; what is not mapped is looked for under its usual names. Numbers of time are in seconds unless a unit follows: s, ms, us
+    /// or ns.
     #[arg(long, value_name = "FIELD=COLUMN,…", value_parser = parse_columns)]
     pub(crate) columns: Option<Columns>,
 
@@ -404,9 +423,14 @@ impl StartArgs {
     /// The policies; learned ones start from the model asked for.
     ///
     /// # Errors
-    /// The model cannot be read.
+    /// The model cannot be read, or none of the policies has a use for it.
     pub(crate) fn apply(&self, policies: &[PolicySpec]) -> Result<Vec<PolicySpec>, Failure> {
         let Some(model) = &self.model else { return Ok(policies.to_vec()) };
+        if !policies.iter().any(|policy| policy.eviction().learns) {
+            let names: Vec<_> = policies.iter().map(PolicySpec::as_str).collect();
+            let what = "--model is for policies that learn; add one, such as learned, to";
+            return Err(Failure::Usage(format!("{what} --policy {}", names.join(","))));
+        }
         let prior = Arc::new(larder_model::folder::load(model)?);
         Ok(policies.iter().map(|policy| policy.clone().with_prior(prior.clone())).collect())
     }

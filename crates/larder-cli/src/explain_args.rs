@@ -32,7 +32,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) url: Option<String>,
 
     /// Which of the dashboard's caches [default: the first]
-    #[arg(long, value_name = "NAME", requires = "url")]
+    #[arg(long, value_name = "NAME", requires = "url", conflicts_with = "trace")]
     pub(crate) cache: Option<String>,
 
     #[command(flatten)]

@@ -1,7 +1,12 @@
 //! How a command ends when it does not succeed.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
+
+/// Writes a line to stderr. Nobody may read it any more, which is no reason to end as `eprintln!` would.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// What `main` turns into an exit code.
 #[derive(Debug)]

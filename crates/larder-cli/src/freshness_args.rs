@@ -10,6 +10,7 @@ use larder_sim::freshness::{FreshnessExperiment, FreshnessPolicy, NamedLifetimes
 use larder_sim::{CapacitySpec, Weigh};
 
 use crate::args::{TraceArgs, parse_shards};
+use crate::commands::freshness::SYNTHETIC;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -76,16 +77,19 @@ pub(crate) struct FreshnessArgs {
     pub(crate) arms: Vec<NamedLifetimes>,
 
     /// Shards of an experiment, half of them an arm
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse_shards, requires = "arms")]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse_shards, requires = "arms",
+        conflicts_with_all = ["policies", "report"])]
     pub(crate) shards: usize,
 
     /// Slices of an experiment, of equally many reads: looks at the evidence
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000), requires = "arms")]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000), requires = "arms",
+        conflicts_with_all = ["policies", "report"])]
     pub(crate) slices: u64,
 
-    /// The trace's own reads, or Poisson reads over each key's life, Zipf over the keys: zipf:ALPHA:READS_PER_KEY
-    #[arg(long, value_name = "READS", default_value = "as-is")]
-    pub(crate) reads: Reads,
+    /// The trace's own reads (as-is), or Poisson reads over each key's life, Zipf over the keys: zipf:ALPHA:READS_PER_KEY
+    /// [default: as-is; over changes:FAMILY, which has none to speak of, zipf:0.9:30]
+    #[arg(long, value_name = "READS")]
+    pub(crate) reads: Option<Reads>,
 
     /// The share of writes that the cache is told of, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_part)]
@@ -117,13 +121,19 @@ pub(crate) struct FreshnessArgs {
 }
 
 impl FreshnessArgs {
+    /// The reads asked for, or those that suit the traces.
+    fn reads(&self) -> Reads {
+        let made = self.traces.traces.iter().all(|trace| trace.starts_with(SYNTHETIC));
+        self.reads.unwrap_or(if made { Reads::Zipf { alpha: 0.9, per_key: 30.0 } } else { Reads::AsIs })
+    }
+
     pub(crate) fn experiment(&self) -> FreshnessExperiment {
         FreshnessExperiment {
             objective: self.objective,
             grace: self.grace,
             max_ttl: self.max_ttl,
             policies: self.policies.clone(),
-            reads: self.reads,
+            reads: self.reads(),
             notices: self.notices,
             capacity: self.capacity.clone(),
             evict: self.evict.clone(),

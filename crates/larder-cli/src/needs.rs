@@ -1,13 +1,14 @@
 //! What a command takes of its traces beside their keys, and whether they have it.
 
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use larder_sim::{Lifetimes, Source, Weigh};
-use larder_trace::Carries;
+use larder_trace::{Carries, Reader};
 
 use crate::args::{MetricArg, WeighArg};
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::price_args::PriceArgs;
 use crate::streams;
 
@@ -49,8 +50,10 @@ impl Needs {
     /// # Errors
     /// It cannot be opened, or has not got what is needed.
     pub(crate) fn check(self, source: &Source) -> Result<(), Failure> {
-        let Carries { times, sizes, ttls, judged, .. } = source.open()?.carries();
+        let reader = source.open()?;
+        let Carries { times, sizes, ttls, judged, .. } = reader.carries();
         let name = source.name();
+        tell_mapping(name, &*reader);
         for (option, has, what, looks) in [
             (self.sizes, sizes, "sizes", "sizes are all 1, as where none are known"),
             (self.times, times, "times", "times rise by a second from row to row, as where none are known"),
@@ -58,7 +61,7 @@ impl Needs {
         ] {
             match option.filter(|_| !has) {
                 None => {}
-                Some(option) if judged => eprintln!("{name}: {option} takes {what}; its {looks}"),
+                Some(option) if judged => tell(&format!("{name}: {option} takes {what}; its {looks}")),
                 Some(option) => {
                     let help = format!("name their column with --columns, or leave {option} out");
                     return Err(Failure::Usage(format!(
@@ -89,8 +92,19 @@ impl From<WeighArg> for Needs {
     }
 }
 
+/// Says which columns were taken for what, to people and to logs: names that only look usual may hold something else.
+pub(crate) fn tell_mapping(trace: &str, reader: &dyn Reader) {
+    let Some(mapping) = reader.mapping() else { return };
+    let line = format!("{trace}: read as {mapping}");
+    if io::stderr().is_terminal() { tell(&line) } else { tracing::info!("{line}") }
+}
+
 /// Whether a trace comes once, from stdin, a pipe or a Redis: it cannot be tried before its turn.
 pub(crate) fn flows(trace: &str) -> bool {
-    let is_pipe = || fs::metadata(Path::new(trace)).is_ok_and(|there| !there.is_file() && !there.is_dir());
-    trace == "-" || streams::is_stream(trace) || is_pipe()
+    streams::is_stream(trace) || is_pipe(trace)
+}
+
+/// Whether it comes once and is gone.
+pub(crate) fn is_pipe(trace: &str) -> bool {
+    trace == "-" || fs::metadata(Path::new(trace)).is_ok_and(|there| !there.is_file() && !there.is_dir())
 }

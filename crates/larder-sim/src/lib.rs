@@ -66,7 +66,7 @@ pub use report::{FreshnessReport, Report, reliability};
 
 pub use rollout::{RolloutEvent, RolloutRecord, RolloutSlice};
 pub use series::Series;
-pub use source::Source;
+pub use source::{Seen, Source};
 pub use standing::StandingRecord;
 pub use survey::Survey;
 

@@ -2,6 +2,7 @@
 
 use larder_policy::Weigh;
 use larder_policy::experiment::{HourlyCost, Prices};
+use larder_trace::Carries;
 
 use crate::{Error, Survey};
 
@@ -25,10 +26,12 @@ impl Pricing {
     pub fn new(prices: Prices, weigh: Weigh, survey: &Survey) -> Result<Self, Error> {
         let prices = prices.checked()?;
         let hours = survey.last.since(survey.first).as_secs_f64() / HOUR;
-        if !survey.carries.times || hours <= 0.0 {
+        // What was judged by the first rows alone may be otherwise in those that follow; who asked was told.
+        let Carries { times, sizes, judged, .. } = survey.carries;
+        if !(times || judged) || hours <= 0.0 {
             return Err(Error::option("prices are for an hour, and this trace has no times: name its column of them"));
         }
-        if weigh == Weigh::Objects && prices.gib_hour > 0.0 && !survey.carries.sizes {
+        if weigh == Weigh::Objects && prices.gib_hour > 0.0 && !(sizes || judged) {
             let what = "memory is priced by its bytes, and this trace has no sizes: name its column of them, or price loads alone";
             return Err(Error::option(what));
         }
@@ -45,7 +48,6 @@ impl Pricing {
 #[cfg(test)]
 mod tests {
     use larder_policy::Time;
-    use larder_trace::Carries;
 
     use super::*;
 
@@ -72,6 +74,8 @@ mod tests {
         assert!(Pricing::new(prices, Weigh::Bytes, &no_times).is_err());
         let no_sizes = without(Carries { sizes: false, ..Carries::ALL });
         assert!(Pricing::new(prices, Weigh::Objects, &no_sizes).is_err());
+        let late = without(Carries { sizes: false, times: false, judged: true, ..Carries::ALL });
+        assert_eq!(Pricing::new(prices, Weigh::Objects, &late).unwrap().hour(128, 500.0).total(), 2.0);
         assert!(Pricing::new(Prices { gib_hour: 0.0, ..prices }, Weigh::Objects, &no_sizes).is_ok());
         assert!(Pricing::new(Prices { load: f64::NAN, ..prices }, Weigh::Bytes, &survey).is_err());
     }

@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use larder_policy::Time;
 use larder_trace::{Carries, Input, Options, Progress, Reader, Request, Skipped};
 use tempfile::NamedTempFile;
 
@@ -19,9 +20,26 @@ pub struct Source {
     options: Options,
     /// Rows passed over at the start.
     skip: u64,
-    /// Rows that the last pass could not read and passed over.
-    bad_rows: Arc<AtomicU64>,
+    seen: Arc<Mutex<Seen>>,
 }
+
+/// What the last pass over a trace came upon that its results depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Rows read.
+    pub rows: u64,
+    /// Rows that could not be read and were passed over, as the options allow.
+    pub bad_rows: u64,
+    /// Rows whose size is a guess; see [`Skipped::guessed_sizes`].
+    pub guessed_sizes: u64,
+    /// Rows more than a minute earlier than one before them, in a trace that has times.
+    pub early_rows: u64,
+    /// Rows with a lifetime.
+    pub lifetimes: u64,
+}
+
+/// How far the rows of one log may be out of order: requests are written when they end.
+const IN_ORDER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 enum Place {
@@ -51,7 +69,7 @@ impl Source {
     }
 
     fn new(name: String, place: Place, options: Options) -> Self {
-        Self { name, place, options, skip: 0, bad_rows: Arc::default() }
+        Self { name, place, options, skip: 0, seen: Arc::default() }
     }
 
     /// The trace's name: the file's without folders and endings, `stdin`, or the generator's description.
@@ -73,9 +91,9 @@ impl Source {
         self.file().is_some() || !matches!(self.place, Place::Path(_))
     }
 
-    /// Rows that the last pass over it could not read and passed over, as its options allow.
-    pub fn bad_rows(&self) -> u64 {
-        self.bad_rows.load(Ordering::Relaxed)
+    /// What the last pass over it came upon.
+    pub fn seen(&self) -> Seen {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts reading from the beginning.
@@ -83,7 +101,8 @@ impl Source {
     /// # Errors
     /// The trace cannot be opened or its format is not known.
     pub fn open(&self) -> Result<Box<dyn Reader>, Error> {
-        Ok(Box::new(Pass { reader: self.open_whole()?, skip: self.skip, bad_rows: self.bad_rows.clone() }))
+        let (reader, shared) = (self.open_whole()?, self.seen.clone());
+        Ok(Box::new(Pass { reader, skip: self.skip, shared, seen: Seen::default(), latest: Time(0) }))
     }
 
     /// From now on the trace begins at this row, counted from 0.
@@ -162,7 +181,9 @@ impl Read for Spool {
 struct Pass {
     reader: Box<dyn Reader>,
     skip: u64,
-    bad_rows: Arc<AtomicU64>,
+    shared: Arc<Mutex<Seen>>,
+    seen: Seen,
+    latest: Time,
 }
 
 impl Reader for Pass {
@@ -176,8 +197,9 @@ impl Reader for Pass {
                 read => self.skip -= read as u64,
             }
         }
+        let start = batch.len();
         let read = self.reader.read(batch, max);
-        self.bad_rows.store(self.reader.skipped().bad, Ordering::Relaxed);
+        self.look(&batch[start..]);
         read
     }
 
@@ -191,6 +213,25 @@ impl Reader for Pass {
 
     fn progress(&self) -> Progress {
         self.reader.progress()
+    }
+
+    fn mapping(&self) -> Option<String> {
+        self.reader.mapping()
+    }
+}
+
+impl Pass {
+    fn look(&mut self, rows: &[Request]) {
+        let (Skipped { bad, guessed_sizes, .. }, is_timed) = (self.reader.skipped(), self.reader.carries().times);
+        let seen = &mut self.seen;
+        seen.rows += rows.len() as u64;
+        (seen.bad_rows, seen.guessed_sizes) = (bad, guessed_sizes);
+        for row in rows {
+            seen.lifetimes += u64::from(row.ttl > 0);
+            seen.early_rows += u64::from(is_timed && self.latest.since(row.at) > IN_ORDER);
+            self.latest = self.latest.max(row.at);
+        }
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = *seen;
     }
 }
 

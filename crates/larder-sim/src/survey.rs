@@ -23,7 +23,7 @@ pub struct Survey {
     pub keys: u64,
     /// The sum over distinct keys of the size first seen, each at least 1 as the kernel weighs them.
     pub bytes: u64,
-    /// The moment of the first row.
+    /// The earliest moment.
     pub first: Time,
     /// The latest moment.
     pub last: Time,
@@ -101,7 +101,7 @@ impl Count {
         }
         survey.rows += batch.len() as u64;
         for request in batch {
-            survey.last = survey.last.max(request.at);
+            (survey.first, survey.last) = (survey.first.min(request.at), survey.last.max(request.at));
             let access = request.access();
             if access.op != Op::Delete {
                 survey.requests += 1;

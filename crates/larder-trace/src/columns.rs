@@ -10,8 +10,8 @@ use crate::Error;
 pub struct Columns {
     /// When.
     pub time: Option<String>,
-    /// The unit of times that are numbers.
-    pub unit: Unit,
+    /// The unit of times that are numbers; none takes seconds, and refuses numbers that cannot be.
+    pub unit: Option<Unit>,
     /// Who.
     pub key: Option<String>,
     /// Bytes.
@@ -43,6 +43,28 @@ pub enum Unit {
 }
 
 impl Unit {
+    pub(crate) const ALL: [Self; 4] = [Self::Seconds, Self::Millis, Self::Micros, Self::Nanos];
+
+    /// As column mappings name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Seconds => "s",
+            Self::Millis => "ms",
+            Self::Micros => "us",
+            Self::Nanos => "ns",
+        }
+    }
+
+    /// How many are a second.
+    pub(crate) fn per_second(self) -> u64 {
+        match self {
+            Self::Seconds => 1,
+            Self::Millis => 1000,
+            Self::Micros => 1_000_000,
+            Self::Nanos => 1_000_000_000,
+        }
+    }
+
     /// `value` of this unit in microseconds; none beyond the end of time.
     pub(crate) fn micros(self, value: u64) -> Option<u64> {
         match self {
@@ -56,7 +78,8 @@ impl Unit {
 
 impl Columns {
     /// Parses `field=column,…`: fields `time`, `key`, `size`, `op`, `ttl`, `cost`, and further `header` (`yes`
-    /// or `no`) and `delimiter` (a character, `comma`, `tab` or `space`). A time column may name its unit after a colon: `s`, `ms`, `us` or `ns`.
+    /// or `no`) and `delimiter` (a character, `comma`, `tab` or `space`). A time column may name its unit after a colon: `s`, `ms`, `us` or `ns`;
+    /// without one it is in seconds, and a number beyond the year 5138 is refused.
     ///
     /// # Errors
     /// [`BadOption`](crate::ErrorKind::BadOption) for a field or unit that does not exist.
@@ -87,13 +110,12 @@ impl Columns {
     }
 
     fn set_time(&mut self, column: &str) -> Result<(), Error> {
-        let units = [("s", Unit::Seconds), ("ms", Unit::Millis), ("us", Unit::Micros), ("ns", Unit::Nanos)];
         let (column, unit) = match column.rsplit_once(':') {
-            None => (column, Unit::Seconds),
+            None => (column, None),
             Some((column, name)) => {
-                let unit = units.iter().find(|(n, _)| *n == name);
+                let unit = Unit::ALL.into_iter().find(|unit| unit.name() == name);
                 let what = || Error::option(format!("no time unit {name:?}: give s, ms, us or ns"));
-                (column, unit.ok_or_else(what)?.1)
+                (column, Some(unit.ok_or_else(what)?))
             }
         };
         self.time = Some(column.to_owned());
@@ -128,7 +150,8 @@ mod tests {
     fn parses_what_it_documents() {
         let columns = Columns::parse("time=when:ms,key=#2,size=bytes,delimiter=tab").unwrap();
         assert_eq!(columns.time.as_deref(), Some("when"));
-        assert_eq!(columns.unit, Unit::Millis);
+        assert_eq!(columns.unit, Some(Unit::Millis));
+        assert_eq!(Columns::parse("time=when").unwrap().unit, None);
         assert_eq!(columns.key.as_deref(), Some("#2"));
         assert_eq!(columns.delimiter, Some(b'\t'));
         for wrong in ["key", "key=", "when=ts", "time=ts:years", "delimiter=ab"] {

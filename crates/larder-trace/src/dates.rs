@@ -4,7 +4,7 @@ use larder_policy::Time;
 
 use crate::parse;
 
-/// `2020-10-10T13:55:36.5Z`, with a blank for the `T`, and with an offset or nothing for the `Z`.
+/// `2020-10-10T13:55:36.5Z`, with a blank for the `T`, and with an offset, `UTC` or nothing for the `Z`.
 pub(crate) fn rfc3339(text: &[u8]) -> Option<Time> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', rest @ ..] = text else { return None };
     let days = days(number(&[*y1, *y2, *y3, *y4])?, number(&[*m1, *m2])?, number(&[*d1, *d2])?)?;
@@ -16,7 +16,7 @@ pub(crate) fn rfc3339(text: &[u8]) -> Option<Time> {
         }
         zone => (0, zone),
     };
-    at(days, clock, zone).map(|t| Time(t.0 + micros))
+    at(days, clock, zone.trim_ascii()).map(|t| Time(t.0 + micros))
 }
 
 /// `10/Oct/2000:13:55:36 -0700`, as access logs have it.
@@ -44,7 +44,8 @@ fn at(days: i64, clock: &[u8], zone: &[u8]) -> Option<Time> {
 /// Seconds east of Greenwich.
 fn offset(zone: &[u8]) -> Option<i64> {
     let (sign, h, m) = match zone {
-        [] | b"Z" | b"z" => return Some(0),
+        [] | b"Z" | b"z" | b"UTC" | b"GMT" => return Some(0),
+        [sign, h1, h2] => (sign, [*h1, *h2], [b'0', b'0']),
         [sign, h1, h2, b':', m1, m2] | [sign, h1, h2, m1, m2] => (sign, [*h1, *h2], [*m1, *m2]),
         _ => return None,
     };
@@ -90,6 +91,9 @@ mod tests {
             ("2000-02-29T12:00:00Z", 951_825_600),
             ("2024-03-01 00:00:00", 1_709_251_200),
             ("2024-03-01T01:30:00+01:30", 1_709_251_200),
+            ("2024-03-01 00:00:00 UTC", 1_709_251_200),
+            ("2024-03-01 00:00:00+00", 1_709_251_200),
+            ("2024-02-29 19:00:00 -05", 1_709_251_200),
         ] {
             assert_eq!(rfc3339(text.as_bytes()), Some(Time(seconds * 1_000_000)), "{text}");
         }

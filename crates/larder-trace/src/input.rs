@@ -2,13 +2,15 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor, Read},
+    io::{self, BufRead, BufReader, Cursor, Read},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use flate2::bufread::GzDecoder;
 
 use crate::{Error, ErrorKind};
 
@@ -239,6 +241,35 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// A gzip archive's members, one after another; zeros behind one are padding, as gzip itself has it. None once they have ended.
+struct Gzip<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(buf)?;
+            if read > 0 || buf.is_empty() {
+                return Ok(read);
+            }
+            let Some(mut raw) = self.0.take().map(GzDecoder::into_inner) else { break };
+            let next = loop {
+                let there = raw.fill_buf()?;
+                match (there.first().copied(), there.iter().take_while(|byte| **byte == 0).count()) {
+                    (next, 0) => break next,
+                    (_, zeros) => raw.consume(zeros),
+                }
+            };
+            match next {
+                None => break,
+                Some(0x1f) => {}
+                Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "what follows its end is no gzip")),
+            }
+            self.0 = Some(GzDecoder::new(raw));
+        }
+        Ok(0)
+    }
+}
+
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -268,7 +299,7 @@ impl Compression {
         let buffered = |raw| BufReader::with_capacity(BUFFER, raw);
         Ok(match self {
             Self::Plain => Box::new(raw),
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(raw))),
+            Self::Gzip => Box::new(Gzip(Some(GzDecoder::new(buffered(raw))))),
             Self::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(buffered(raw))),
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered(raw))?;

@@ -18,6 +18,7 @@ mod output;
 mod parse;
 mod reader;
 mod request;
+mod sizes;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

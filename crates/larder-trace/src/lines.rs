@@ -19,6 +19,11 @@ pub(crate) trait LineParser: Send + 'static {
 
     /// What the requests carry.
     fn carries(&self) -> Carries;
+
+    /// As [`Reader::mapping`].
+    fn mapping(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Why a line is bad, and at which of its bytes.
@@ -37,9 +42,15 @@ impl Bad {
     /// `field`, a part of `line`, is not `wanted`.
     #[cold]
     pub(crate) fn field(line: &[u8], field: &[u8], wanted: &str) -> Self {
-        let at = (field.as_ptr() as usize).wrapping_sub(line.as_ptr() as usize);
         let shown = String::from_utf8_lossy(&field[..field.len().min(40)]);
-        Self { at: if at <= line.len() { at } else { 0 }, what: format!("expected {wanted}, found {shown:?}") }
+        Self::within(line, field, format!("expected {wanted}, found {shown:?}"))
+    }
+
+    /// At `field`, a part of `line`; at its front if it is a copy.
+    #[cold]
+    pub(crate) fn within(line: &[u8], field: &[u8], what: String) -> Self {
+        let at = (field.as_ptr() as usize).wrapping_sub(line.as_ptr() as usize);
+        Self { at: if at <= line.len() { at } else { 0 }, what }
     }
 }
 
@@ -58,6 +69,7 @@ struct State {
     spilled: VecDeque<Request>,
     run: Option<Run>,
     other: u64,
+    guessed_sizes: u64,
 }
 
 /// Requests that differ only by key and time, for formats whose rows stand for many.
@@ -105,6 +117,12 @@ impl Rows<'_> {
     #[inline]
     pub(crate) fn pass(&mut self) {
         self.state.other += 1;
+    }
+
+    /// Counts a size that is a guess.
+    #[inline]
+    pub(crate) fn guess(&mut self) {
+        self.state.guessed_sizes += 1;
     }
 
     fn drain(&mut self) {
@@ -156,7 +174,7 @@ impl<P: LineParser> Reader for Lines<P> {
             }
             if let Err(bad) = self.parser.line(line, &mut rows) {
                 let error = Error::new(ErrorKind::BadRow, bad.what)
-                    .help("skip-bad passes over bad rows")
+                    .help("--skip-bad N passes over so many bad rows")
                     .line(self.input.lines())
                     .byte(offset + bad.at as u64);
                 self.skipped.bad(self.input.place(error), self.skip_bad)?;
@@ -170,10 +188,15 @@ impl<P: LineParser> Reader for Lines<P> {
     }
 
     fn skipped(&self) -> Skipped {
-        Skipped { other: self.state.other, ..self.skipped.clone() }
+        let State { other, guessed_sizes, .. } = self.state;
+        Skipped { other, guessed_sizes, ..self.skipped.clone() }
     }
 
     fn progress(&self) -> Progress {
         self.input.progress()
+    }
+
+    fn mapping(&self) -> Option<String> {
+        self.parser.mapping()
     }
 }

@@ -75,18 +75,19 @@ fn detect(input: &mut Input, options: &Options) -> Result<&'static Format, Error
         .filter(|(confidence, ..)| *confidence > Confidence::No)
         // `max_by_key` would take the last of equals; the table's order is the order of preference.
         .reduce(|best, next| if (next.0, next.1) > (best.0, best.1) { next } else { best });
-    let what = match head {
-        [] => "the trace is empty",
+    let (what, help) = match head.trim_ascii_start() {
+        [] => ("the trace is empty", ""),
         [b'P', b'A', b'R', b'1', ..] => {
-            "this is Parquet, and this build is without the feature parquet: install with --features parquet"
+            ("this is Parquet, and this build is without the feature parquet", "install with --features parquet")
         }
-        _ => "no format was recognised",
+        [b'[' | b'{', ..] => ("this JSON is not one object a line", "make it so, as with jq -c '.[]'"),
+        _ => ("no format was recognised", "name it with --format, or map the columns of a table with --columns"),
     };
-    let table = formats::named("csv").ok().filter(|_| mapped && !head.contains(&0));
-    best.map(|(.., format)| format).or(table).ok_or_else(|| {
-        let error = Error::new(ErrorKind::UnknownFormat, what);
-        input.place(error.help("name the format, or map the columns of a table"))
-    })
+    let is_table = mapped && !head.contains(&0) && !head.trim_ascii_start().starts_with(b"[");
+    let table = formats::named("csv").ok().filter(|_| is_table);
+    best.map(|(.., format)| format)
+        .or(table)
+        .ok_or_else(|| input.place(Error::new(ErrorKind::UnknownFormat, what).help(help)))
 }
 
 /// How sure a format is that a trace is its own.
@@ -156,6 +157,10 @@ impl Reader for Trace {
 
     fn progress(&self) -> Progress {
         self.reader.progress()
+    }
+
+    fn mapping(&self) -> Option<String> {
+        self.reader.mapping().map(|mapping| format!("{}: {mapping}", self.format))
     }
 }
 

@@ -19,6 +19,11 @@ pub trait Reader: Send {
 
     /// How far the reader is, for a progress bar.
     fn progress(&self) -> Progress;
+
+    /// Which columns or fields were taken for what, such as `key=url, time=ts (ms)`, where a format maps them.
+    fn mapping(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a trace declares beside its keys. What it does not carry has [`Request`]'s neutral value.
@@ -45,7 +50,7 @@ impl Carries {
     pub const ALL: Self = Self { times: true, sizes: true, ops: true, ttls: true, costs: true, judged: false };
 }
 
-/// What a reader passed over.
+/// What a reader passed over or had to guess.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
     /// Rows that broke their format.
@@ -54,6 +59,8 @@ pub struct Skipped {
     pub first: Vec<String>,
     /// Good rows that are no cache request: comments, other commands, failed responses.
     pub other: u64,
+    /// Requests whose size neither their row nor an earlier one of their key tells.
+    pub guessed_sizes: u64,
 }
 
 impl Skipped {

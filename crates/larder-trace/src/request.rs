@@ -9,7 +9,8 @@ pub struct Request {
     pub at: Time,
     /// The key's 64-bit number; text keys are hashed on reading.
     pub key: u64,
-    /// The value's size in bytes, 1 where unknown.
+    /// The value's size in bytes, 1 where unknown. Where rows of a log do not tell it, that of the key's last row that does, or before any does a
+    /// guess: the mean of the keys known so far.
     pub size: u32,
     /// The lifetime the origin gave, in seconds; 0 where none is given.
     pub ttl: u32,

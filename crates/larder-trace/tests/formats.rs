@@ -336,9 +336,13 @@ fn several_frames_are_one_trace() {
     };
     let zstd = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
     let (first, second) = ("time,key,size,op,ttl\n0,1,1,get,\n", "1,2,1,get,\n");
-    for bytes in [[frame(first), frame(second)].concat(), [zstd(first), zstd(second)].concat()] {
+    // Zeros behind a member of gzip are padding.
+    let padded = [frame(first), vec![0; 3], frame(second), vec![0; 1000]].concat();
+    for bytes in [[frame(first), frame(second)].concat(), [zstd(first), zstd(second)].concat(), padded] {
         assert_eq!(read_as(&bytes, &Options::default()).unwrap().len(), 2);
     }
+    let error = read_as(&[frame(first), b"more\n".to_vec()].concat(), &Options::default()).unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("what follows its end"), "{error}");
 }
 
 #[test]
@@ -347,6 +351,18 @@ fn what_no_format_knows_is_refused() {
         let error = read_as(bytes, &Options::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnknownFormat, "{error}");
     }
+    for (bytes, advice) in [
+        (&b"some words that are no trace\n"[..], "--format"),
+        (b"[{\"key\":1},{\"key\":2}]\n", "jq -c"),
+        (b"{\n  \"key\": 1\n}\n", "jq -c"),
+    ] {
+        let error = read_as(bytes, &Options::default()).unwrap_err().to_string();
+        assert!(error.contains(advice), "{error}");
+    }
+    let empty = read_as(b"", &Options::default()).unwrap_err().to_string();
+    assert!(empty.ends_with("the trace is empty"), "{empty}");
+    let twice = open("gen:zipf:keys=1/keys=2", &Options::default()).unwrap_err().to_string();
+    assert!(twice.contains("keys is given twice"), "{twice}");
     let error = open("/no/such/file.csv", &Options::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().contains("/no/such/file.csv"), "{error}");

@@ -50,6 +50,22 @@ fn the_sample_is_read_and_written() {
 }
 
 #[test]
+fn numbers_that_cannot_be_seconds_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let mut writer = create(&path, None).unwrap();
+    writer.write(&[Request { key: 1_602_179_021_000, size: 7, ..Request::default() }]).unwrap();
+    writer.finish().unwrap();
+    let mapped = |columns: &str| all(&path, &Options { columns: Columns::parse(columns)?, ..Options::default() });
+    let error = mapped("key=size,time=key").unwrap_err().to_string();
+    assert!(error.contains("--columns time=key:ms"), "{error}");
+    assert_eq!(mapped("key=size,time=key:ms").unwrap()[0].at, Time(1_602_179_021_000_000));
+    // The column's own unit is believed.
+    let told = open(&path, &Options::default()).unwrap().mapping().unwrap();
+    assert!(told.starts_with("parquet: key=key, time=time (us), size=size"), "{told}");
+}
+
+#[test]
 fn several_row_groups() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.parquet");

@@ -152,8 +152,9 @@ fn access_logs() {
     let start = 971_211_336.0;
     let expected = [
         get(start, xxh3_64(b"/a.png?v=1"), 2326),
-        row(start + 1.0, xxh3_64(b"/b"), 1, Op::Set),
-        get(start + 3.0, xxh3_64(b"/a.png?v=1"), 1),
+        // Nothing tells its size: the mean of the others.
+        row(start + 1.0, xxh3_64(b"/b"), 2326, Op::Set),
+        get(start + 3.0, xxh3_64(b"/a.png?v=1"), 2326),
         row(start + 4.0, xxh3_64(b"/b"), 1, Op::Delete),
     ];
     assert_eq!(rows, expected);
@@ -169,8 +170,8 @@ fn redis_monitor() {
     let expected = [
         get(start + 0.107412, one, 1),
         Request { ttl: 60, ..row(start + 0.2, one, 11, Op::Set) },
-        get(start + 1.0, one, 1),
-        get(start + 1.0, two, 1),
+        get(start + 1.0, one, 11),
+        get(start + 1.0, two, 11),
         row(start + 3.0, xxh3_64(&[&one.to_le_bytes()[..], b"3"].concat()), 1, Op::Delete),
     ];
     // A new lifetime is no new value.
@@ -203,7 +204,7 @@ fn redis_monitor() {
     }
     // These change a value: by what they bring, where they bring anything.
     assert_eq!(line(r#""APPEND" "k" "abc""#), [row(100.0, k, 3, Op::Set)]);
-    assert_eq!(line(r#""INCR" "k""#), [row(100.0, k, 1, Op::Set)]);
+    assert_eq!(line(r#""INCR" "k""#), [row(100.0, k, 8, Op::Set)]);
     assert_eq!(line(r#""RENAME" "k" "7""#), [row(100.0, k, 1, Op::Delete), row(100.0, 7, 1, Op::Set)]);
     let bytes = b"100.0 [0 [::1]:60866] \"GET\" \"7\"\n";
     assert_eq!(self::rows("redis-monitor", bytes), [get(100.0, 7, 1)], "a client by IPv6");
@@ -256,7 +257,7 @@ fn tables_and_json() {
     let nested = b"{\"at\":1700000000123,\"request\":{\"uri\":\"/x\",\"method\":\"PUT\"},\"size\":null}\n";
     let rows = mapped("time=at:ms,key=request.uri,op=request.method", nested).unwrap();
     assert_eq!(rows, [row(1_700_000_000.123, xxh3_64(b"/x"), 1, Op::Set)]);
-    for bad in ["{\"key\":1", "{}", "[1]", "{\"key\":1,\"op\":\"fly\"}", "{\"key\":1,\"time\":\"x\"}"] {
+    for bad in ["{\"key\":1", "{}", "[1]", "{\"key\":1,\"op\":\"f7!\"}", "{\"key\":1,\"time\":\"x\"}"] {
         let options = Options { format: Some("jsonl".to_owned()), ..Options::default() };
         assert!(read(bad.as_bytes(), &options).is_err(), "{bad}");
     }
@@ -338,4 +339,130 @@ fn rows_of_a_table_that_lack_columns_or_a_closing_quote_are_bad_and_no_others() 
     assert!(error.contains("no column \"#3\"; there are url, bytes"), "{error}");
     let error = read(b"\"url,bytes\n/a,1\n", &options("key=url")).unwrap_err();
     assert_eq!((error.at_line(), error.at_byte()), (Some(1), Some(0)), "{error}");
+}
+
+/// Sizes with how many of them are guesses.
+fn sizes(format: &str, bytes: &[u8]) -> (Vec<u32>, u64) {
+    let options = Options { format: Some(format.to_owned()), ..Options::default() };
+    let mut trace = open_input(Input::new("t", std::io::Cursor::new(bytes.to_vec()), None).unwrap(), &options).unwrap();
+    let mut rows = Vec::new();
+    while trace.read(&mut rows, 100).unwrap() > 0 {}
+    (rows.iter().map(|row| row.size).collect(), trace.skipped().guessed_sizes)
+}
+
+#[test]
+fn a_value_of_redis_keeps_the_size_it_was_set_with() {
+    let of = |commands: &[&str]| {
+        let lines = commands.iter().map(|command| format!("1.5 [0 a:1] {command}\n"));
+        sizes("redis-monitor", lines.collect::<String>().as_bytes())
+    };
+    let set = |key: &str, size: usize| format!("\"SET\" \"{key}\" \"{}\"", "v".repeat(size));
+    let (a, b) = (set("a", 100), set("b", 50));
+    // A delete has none, and what comes back after it is likely of the same size.
+    assert_eq!(of(&[&a, "\"GET\" \"a\"", "\"DEL\" \"a\"", "\"GET\" \"a\""]), (vec![100, 100, 1, 100], 0));
+    // Nothing is known, then the mean of what is.
+    assert_eq!(of(&["\"GET\" \"x\"", &a, &b, "\"MGET\" \"x\" \"b\""]), (vec![1, 100, 50, 75, 50], 2));
+    // A change of a part leaves the value as large as it was, or larger; a whole one does not.
+    assert_eq!(of(&[&a, "\"APPEND\" \"a\" \"vv\"", &set("a", 7), "\"GET\" \"a\""]), (vec![100, 100, 7, 7], 0));
+    assert_eq!(of(&[&a, "\"RENAME\" \"a\" \"c\"", "\"GET\" \"c\"", "\"GET\" \"z\""]), (vec![100, 1, 100, 100, 100], 1));
+    // A counter is a number, however large its neighbours are.
+    assert_eq!(of(&[&a, "\"INCR\" \"n\"", "\"GET\" \"n\""]), (vec![100, 8, 8], 0));
+}
+
+#[test]
+fn what_a_web_server_answers_without_the_value_has_its_size() {
+    let of = |answers: &[(&str, &str, &str, &str)]| {
+        let line = |(method, path, status, bytes): &(&str, &str, &str, &str)| {
+            format!("h - - [10/Oct/2000:13:55:36 -0700] \"{method} {path} HTTP/1.1\" {status} {bytes}\n")
+        };
+        sizes("access-log", answers.iter().map(line).collect::<String>().as_bytes())
+    };
+    let whole = ("GET", "/a", "200", "9000");
+    assert_eq!(of(&[whole, ("GET", "/a", "304", "-"), ("HEAD", "/a", "200", "0")]), (vec![9000; 3], 0));
+    // Some log the header's bytes as well.
+    assert_eq!(of(&[whole, ("GET", "/a", "304", "180"), ("PUT", "/a", "200", "15")]), (vec![9000; 3], 0));
+    assert_eq!(of(&[whole, ("GET", "/a", "206", "100"), ("GET", "/a", "200", "50")]), (vec![9000, 9000, 50], 0));
+    assert_eq!(of(&[("GET", "/b", "304", "-"), whole, ("GET", "/b", "304", "-")]), (vec![1, 9000, 9000], 2));
+    // An answer of no bytes is one.
+    assert_eq!(of(&[("GET", "/pixel", "200", "-"), ("GET", "/pixel", "304", "-")]), (vec![1, 1], 0));
+}
+
+fn mapped(mapping: &str, bytes: &[u8]) -> Result<(Vec<Request>, u64), Error> {
+    read(bytes, &Options { columns: Columns::parse(mapping)?, ..Options::default() })
+}
+
+#[test]
+fn numbers_that_cannot_be_seconds_are_refused_with_their_unit() {
+    for (number, unit) in [
+        ("1602179021000", "ms"),
+        ("1602179021000.5", "ms"),
+        ("1.602e15", "us"),
+        ("1700000000123456", "us"),
+        ("1700000000123456789", "ns"),
+    ] {
+        for text in [format!("ts,key\n{number},a\n"), format!("{{\"key\":\"a\",\"ts\":{number}}}\n")] {
+            let error = mapped("", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(&format!("--columns time=ts:{unit}")), "{number}: {error}");
+        }
+        // Who names the unit is believed.
+        let named = mapped(&format!("time=ts:{unit}"), format!("ts,key\n{number},a\n").as_bytes()).unwrap().0;
+        assert!((1_600_000_000..1_710_000_000).contains(&(named[0].at.0 / 1_000_000)), "{number}: {named:?}");
+    }
+    let far = mapped("time=ts:s", b"ts,key\n1602179021000,a\n").unwrap().0;
+    assert_eq!(far[0].at, Time(1_602_179_021_000_000_000));
+    assert_eq!(mapped("", b"ts,key\n99999999999,a\n").unwrap().0[0].at, Time(99_999_999_999_000_000));
+}
+
+#[test]
+fn times_of_any_unit_may_have_decimals_and_exponents() {
+    for (unit, text, micros) in [
+        ("us", "1700000000123456.0", 1_700_000_000_123_456),
+        ("us", "1.7e15", 1_700_000_000_000_000),
+        ("ns", "1700000000123456789.0", 1_700_000_000_123_456),
+        ("ns", "1.7e18", 1_700_000_000_000_000),
+        ("ms", "1700000000123.25", 1_700_000_000_123_250),
+        ("ms", "1.7e12", 1_700_000_000_000_000),
+        ("s", "1.7e9", 1_700_000_000_000_000),
+    ] {
+        let rows = mapped(&format!("time=ts:{unit}"), format!("ts,key\n{text},a\n").as_bytes()).unwrap().0;
+        assert_eq!(rows[0].at, Time(micros), "{text} {unit}");
+    }
+}
+
+#[test]
+fn a_row_without_a_time_is_bad_where_others_have_one() {
+    for text in
+        [&b"ts,key\n1700000000,a\n,b\n"[..], b"{\"ts\":1700000000,\"key\":\"a\"}\n{\"ts\":null,\"key\":\"b\"}\n"]
+    {
+        let error = mapped("", text).unwrap_err();
+        assert_eq!(error.at_line(), Some(if text[0] == b't' { 3 } else { 2 }));
+        assert!(error.to_string().contains("expected a time, found none"), "{error}");
+    }
+}
+
+#[test]
+fn operations_that_are_none_of_a_cache_are_passed_over() {
+    let rows = |bytes: &[u8]| mapped("", bytes).map(|(rows, other)| (rows.len(), other)).unwrap();
+    assert_eq!(rows(b"{\"method\":\"GET\",\"path\":\"/a\"}\n{\"method\":\"OPTIONS\",\"path\":\"/a\"}\n"), (1, 1));
+    assert_eq!(rows(b"key,op\na,get\na,version-control\na,set\n"), (2, 1));
+    assert!(mapped("", b"key,op\na,7\n").is_err());
+}
+
+#[test]
+fn errors_of_tables_point_to_the_cell() {
+    let place = |text: &[u8]| mapped("", text).map(|_| ()).unwrap_err().at_byte();
+    assert_eq!(place(b"key,size\nabc,x\n"), Some(13));
+    assert_eq!(place(b"{\"key\":\"abc\",\"size\":\"x\"}\n"), Some(21));
+}
+
+#[test]
+fn what_columns_were_taken_for_is_told() {
+    let told = |mapping: &str, bytes: &'static [u8]| {
+        let options = Options { columns: Columns::parse(mapping).unwrap(), ..Options::default() };
+        open_input(Input::new("t", bytes, None).unwrap(), &options).unwrap().mapping()
+    };
+    assert_eq!(told("", b"ts,id,url,bytes\n1,2,/a,3\n").as_deref(), Some("csv: key=id, time=ts (s), size=bytes"));
+    assert_eq!(told("key=#2,time=#1:ms", b"1,2\n").as_deref(), Some("csv: key=#2, time=#1 (ms)"));
+    assert_eq!(told("key=r.u", b"{\"r\":{\"u\":1},\"ts\":2}\n").as_deref(), Some("jsonl: key=r.u, time=ts (s)"));
+    assert_eq!(told("", b"time,key,size,op,ttl\n0,5,1,get,\n"), None);
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use larder_sim::{ArmsRecord, ArmsRun, EffectRecord, RolloutRecord, StandingRecord};
 
-use super::{failed, print_json, tell_bad_rows};
+use super::{failed, print_json, tell_doubts};
 use crate::args::ReplayArgs;
 use crate::failure::Failure;
 use crate::progress::Bar;
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
                 if args.json { print_json([&record])? } else { print(&record)? }
             }
         }
-        tell_bad_rows(&source);
+        tell_doubts(&source, args.run.ttl);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use larder_policy::experiment::HourlyCost;
 use larder_sim::{CellRecord, Comparison, Experiment, Outcome, Pricing, Summary, Survey, compare, summarise};
 use serde::Serialize;
 
-use super::{command_line, failed, print_json, sizes, try_folder, unless_read_enough, write_report};
+use super::{command_line, failed, print_json, sizes, tell_doubts, try_folder, unless_read_enough, write_report};
 use crate::args::CompareArgs;
 use crate::failure::Failure;
 use crate::price_args::{CostRecord, money};
@@ -35,6 +35,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
         }
         outcomes.push(outcome);
         bar.clear();
+        tell_doubts(&source, args.run.ttl);
         outcomes.last().into_iter().for_each(super::replay::summarise);
     }
     let comparisons = compare(&records(&outcomes), args.metric.into());

@@ -9,9 +9,11 @@ use larder_sim::{Observer, Stage};
 use larder_trace::{ErrorKind, Options, Reader, Trace, create, open};
 use tempfile::NamedTempFile;
 
+use super::MANY;
 use crate::args::ConvertArgs;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::needs::tell_mapping;
 use crate::progress::Bar;
 use crate::streams;
 use crate::table::count;
@@ -25,12 +27,18 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     let fetched = streams::is_stream(&args.input).then(|| streams::fetch(&args.input)).transpose()?;
     let input = fetched.as_ref().map_or(Path::new(&args.input), |file| file.path());
     let mut reader = open(input, &options)?;
+    tell_mapping(reader.name(), &reader);
     let output = Beside::of(&args.output)?;
     let (rows, deletes) = copy(&mut reader, &output, args.to.as_deref())?;
     output.keep()?;
     let skipped = reader.skipped();
     if skipped.bad > 0 {
         tracing::warn!(rows = skipped.bad, first = skipped.first.first(), "passed over bad rows");
+    }
+    if skipped.guessed_sizes > rows / MANY {
+        let what =
+            "sizes were guessed, by the mean of known ones: these rows come before any that tells that of their key";
+        tracing::warn!(rows = skipped.guessed_sizes, of = rows, "{what}");
     }
     let written = format!("{} rows read from {}, {} of them deletes", count(rows), reader.format(), count(deletes));
     tracing::info!("{written}");

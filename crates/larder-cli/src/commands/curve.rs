@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use larder_policy::experiment::HourlyCost;
 use larder_sim::mrc::{Curve, CurveRun, Point};
-use larder_sim::{LEAST_OBJECTS, Pricing, Survey, Weigh};
+use larder_sim::{LEAST_OBJECTS, Lifetimes, Pricing, Survey, Weigh};
 use serde::Serialize;
 
-use super::{command_line, print_json, tell_bad_rows};
+use super::{command_line, failed, print_json, tell_doubts};
 use crate::args::{CurveArgs, threads};
 use crate::failure::Failure;
 use crate::needs::Needs;
@@ -30,9 +30,9 @@ pub(crate) fn run(args: &CurveArgs) -> Result<(), Failure> {
     for source in args.traces.sources(needs)? {
         let mut source = source?;
         let bar = Bar::new(source.name());
-        let (survey, mut curves) = run.run(&mut source, &bar)?;
+        let (survey, mut curves) = run.run(&mut source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
-        tell_bad_rows(&source);
+        tell_doubts(&source, Lifetimes::Ignored);
         leave_out_untold(&run, &survey, &mut curves)?;
         let pricing = args.prices.prices().map(|prices| Pricing::new(prices, run.weigh, &survey)).transpose()?;
         let costs = pricing.map(|pricing| costs(&pricing, &curves));

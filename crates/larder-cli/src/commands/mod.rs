@@ -20,10 +20,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use larder_policy::Op;
-use larder_sim::{Experiment, Lifetimes, Metric, Outcome, Report, Source};
+use larder_sim::{Experiment, Lifetimes, Metric, Outcome, Report, Seen, Source};
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::streams;
 
 /// The command as it was given, but for logins, for whoever wants to repeat it.
@@ -57,11 +57,30 @@ pub(crate) fn unless_read_enough(printed: Result<(), Failure>, writes: bool) -> 
 
 /// Says how many rows could not be read, where some were to be passed over.
 pub(crate) fn tell_bad_rows(source: &Source) {
-    let rows = source.bad_rows();
+    let rows = source.seen().bad_rows;
     if rows > 0 {
         tracing::warn!(trace = source.name(), rows, "passed over bad rows");
     }
 }
+
+/// Says what the last pass over a trace came upon that makes its results doubtful.
+pub(crate) fn tell_doubts(source: &Source, lifetimes: Lifetimes) {
+    tell_bad_rows(source);
+    let (trace, Seen { rows: of, guessed_sizes, early_rows, lifetimes: given, .. }) = (source.name(), source.seen());
+    if guessed_sizes > of / MANY {
+        let what = "rows come before any that tells the size of their key: it was guessed, by the mean of known ones";
+        tracing::warn!(trace, rows = guessed_sizes, of, "{what}");
+    }
+    if early_rows > of / MANY {
+        tracing::warn!(trace, rows = early_rows, of, "times go back: sort the trace by time");
+    }
+    if lifetimes == Lifetimes::Given && given == 0 {
+        tracing::warn!(trace, "--ttl given: no row has a lifetime, so that nothing expired");
+    }
+}
+
+/// One row in so many is worth a word.
+pub(crate) const MANY: u64 = 20;
 
 /// How a replay failed. An option that does not fit is the command line's fault, but not where the trace has no key that a cache may hold.
 pub(crate) fn failed(error: larder_sim::Error, source: &Source) -> Failure {
@@ -121,6 +140,6 @@ pub(crate) fn write_report(
         outcomes,
     };
     let page = report.write(folder)?;
-    eprintln!("report: {}", page.display());
+    tell(&format!("report: {}", page.display()));
     Ok(())
 }

@@ -11,7 +11,7 @@ use larder_sim::{CellRecord, Collecting, Experiment, Lifetimes};
 use serde::Serialize;
 
 use super::train::{FAIR, policy, rate};
-use super::{failed, print_json, sizes, tell_bad_rows};
+use super::{failed, print_json, sizes, tell_doubts};
 use crate::args::threads;
 use crate::failure::Failure;
 use crate::predictions_args::PredictionsArgs;
@@ -73,15 +73,18 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<(), Failure> {
         let bar = Bar::new(source.name());
         let outcome = experiment.collect(&mut source, &collecting, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
-        tell_bad_rows(&source);
+        tell_doubts(&source, Lifetimes::Ignored);
         let mut records = Vec::new();
         for cell in &outcome.cells {
             let (record, examples) = (&cell.record, &cell.examples.later[..]);
             if record.evictions == 0 || examples.is_empty() {
-                return Err(Failure::Usage(format!(
-                    "{} at {}: nothing had to leave, so that nothing was predicted: choose a smaller size",
-                    record.trace, record.capacity_spec
-                )));
+                let (trace, size) = (&record.trace, &record.capacity_spec);
+                let what = "nothing had to leave, so that nothing was predicted: choose a smaller size";
+                if outcome.cells.len() == 1 {
+                    return Err(Failure::Usage(format!("{trace} at {size}: {what}")));
+                }
+                tracing::warn!(trace, size, "{what}");
+                continue;
             }
             let starts = [("cold", None, rate()), ("fixed", Some(&prior), 0.0), ("served", Some(&prior), rate())];
             records.extend(starts.map(|(start, prior, rate)| Record::new(record, start, prior, rate, examples)));

@@ -4,9 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use larder_sim::{CellRecord, Metric, Outcome, Weigh};
 
-use super::{arms, command_line, failed, print_json, sizes, try_folder, unless_read_enough, write_report};
+use super::{arms, command_line, failed, print_json, sizes, tell_doubts, try_folder, unless_read_enough, write_report};
 use crate::args::ReplayArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::progress::Bar;
 use crate::table::{self, Style};
 
@@ -25,6 +25,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&mut source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
+        tell_doubts(&source, args.run.ttl);
         let printed = if args.json {
             print_json(outcome.cells.iter().map(|cell| &cell.record))
         } else {
@@ -79,9 +80,6 @@ fn print_table(outcome: &Outcome, weigh: Weigh) -> Result<(), Failure> {
 
 /// Says on a terminal how long it took with decoding; a script has no need of it.
 pub(crate) fn summarise(outcome: &Outcome) {
-    if outcome.bad_rows > 0 {
-        tracing::warn!(trace = outcome.trace, rows = outcome.bad_rows, "passed over bad rows");
-    }
     let seconds = outcome.elapsed.as_secs_f64();
     let cells = outcome.cells.len() as f64;
     let line = format!(
@@ -92,7 +90,7 @@ pub(crate) fn summarise(outcome: &Outcome) {
         table::millions(outcome.rows as f64 * cells / seconds),
     );
     if io::stderr().is_terminal() {
-        eprintln!("{line}");
+        tell(&line);
     } else {
         tracing::info!("{line}");
     }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use crate::client::authority;
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::interrupt::Interrupt;
 use crate::serve_args::ServeArgs;
 use crate::streams::provide_crypto;
@@ -48,8 +48,8 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     };
     let mut interrupt = Interrupt::listen()?;
     let page = Dashboard::serve(args.listen, config).await?;
-    eprintln!("Dashboard: http://{}/", page.address());
-    eprintln!("To roll back or resume, open an instance's own page. Ctrl-C ends this one.");
+    tell(&format!("Dashboard: http://{}/", page.address()));
+    tell("To roll back or resume, open an instance's own page. Ctrl-C ends this one.");
     interrupt.heard().await?;
     page.close().await;
     Ok(())

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use larder_sim::Lifetimes;
 use larder_sim::stats::{Histogram, Stats};
 
-use super::{print_json, tell_bad_rows};
+use super::{print_json, tell_doubts};
 use crate::args::StatsArgs;
 use crate::failure::Failure;
 use crate::needs::Needs;
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
         let bar = Bar::new(source.name());
         let stats = Stats::collect(&mut source, &bar)?;
         bar.clear();
-        tell_bad_rows(&source);
+        tell_doubts(&source, Lifetimes::Ignored);
         if args.json {
             print_json([&stats])?;
         } else {

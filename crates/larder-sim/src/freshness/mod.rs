@@ -40,6 +40,9 @@ use workload::{Trace, Workload};
 /// The share of the reads that deployed rules are tuned on.
 const TUNED_ON: f64 = 0.2;
 
+/// Reads that are laid over a trace at most: at 16 bytes each, 16 GB.
+const MOST_READS: f64 = 1e9;
+
 /// Multiples of the objective that a sweep takes.
 const SWEEP: [f64; 6] = [0.1, 0.3, 1.0, 3.0, 6.0, 10.0];
 
@@ -145,6 +148,11 @@ impl FreshnessExperiment {
         let freshness = self.freshness()?;
         let trace = self.trace(source, observer)?;
         let total = (self.policies.len() * self.seeds.len()) as u64;
+        let tell = |done: u64, events: usize| {
+            observer.progress(Stage::Replay, events as u64 * done, Progress { bytes: done, total: Some(total) });
+        };
+        // The first policy takes a while, and so does laying reads over the trace.
+        tell(0, 0);
         let mut outcome = FreshnessOutcome {
             trace: source.name().to_owned(),
             keys: trace.keys() as u64,
@@ -178,11 +186,7 @@ impl FreshnessExperiment {
                     &workload,
                 ));
                 let done = outcome.runs.len() as u64 + runs.iter().flatten().count() as u64;
-                observer.progress(
-                    Stage::Replay,
-                    workload.events.len() as u64 * done,
-                    Progress { bytes: done, total: Some(total) },
-                );
+                tell(done, workload.events.len());
             }
             outcome.runs.extend(runs.into_iter().flatten());
         }
@@ -217,6 +221,13 @@ impl FreshnessExperiment {
 
     /// What is replayed of it with a seed.
     fn workload(&self, trace: &Trace, source: &Source, seed: u64) -> Result<Workload, Error> {
+        if let Reads::Zipf { per_key, .. } = self.reads
+            && per_key * trace.keys() as f64 > MOST_READS
+        {
+            let (keys, name) = (trace.keys(), source.name());
+            let what = "are more reads than the 1e9 that are held in memory: take fewer a key";
+            return Err(Error::option(format!("{name}: {per_key} for each of {keys} keys {what}")));
+        }
         let workload = trace.workload(self.reads, self.notices, seed);
         if workload.reads == 0 {
             return Err(Error::option(format!(

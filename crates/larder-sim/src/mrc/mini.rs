@@ -91,6 +91,9 @@ impl CurveRun {
     pub fn run(&self, source: &mut Source, observer: &dyn Observer) -> Result<(Survey, Vec<Curve>), Error> {
         source.make_repeatable()?;
         let (survey, _) = Survey::take(&mut *source.open()?, &[], observer)?;
+        if survey.keys == 0 {
+            return Err(Error::option(format!("{} has no key that a cache may hold", source.name())));
+        }
         let (lanes, levels) = self.levels(&survey)?;
         let futures = if self.policies.iter().any(|policy| policy.eviction().needs_oracle) {
             Survey::foresee(&mut *source.open()?, &lanes, self.gets_only, observer)?.1

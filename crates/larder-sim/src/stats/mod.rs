@@ -40,7 +40,7 @@ pub struct Stats {
     pub bytes: Option<u64>,
     /// Bytes of the distinct keys, by the size first seen.
     pub distinct_bytes: Option<u64>,
-    /// From the first request to the last, in seconds; none where the trace has no times.
+    /// From the earliest request to the latest, in seconds; none where the trace has no times.
     pub seconds: Option<f64>,
     /// The exponent of the Zipf law nearest to the popularity of the keys requested at least ten times (greatest
     /// likelihood); none with fewer than 100 such keys.
@@ -62,10 +62,15 @@ pub struct Stats {
 /// A popular key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TopKey {
-    /// The key's number in the trace.
+    /// The key's number in the trace; a text for programs, most of which round numbers so large.
+    #[serde(serialize_with = "as_text")]
     pub key: u64,
     /// How often it was requested.
     pub requests: u64,
+}
+
+fn as_text<S: serde::Serializer>(key: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(key)
 }
 
 /// A hundredth of a trace.
@@ -137,6 +142,8 @@ struct Collector {
     rows: u64,
     first: Time,
     last: Time,
+    /// All times so far are but the rows' numbers, in seconds.
+    is_indexed: bool,
     requests: u64,
     keys: KeyMap<Key>,
     gets: u64,
@@ -156,6 +163,7 @@ impl Collector {
             rows: 0,
             first: Time(0),
             last: Time(0),
+            is_indexed: true,
             requests: 0,
             keys: KeyMap::default(),
             gets: 0,
@@ -174,7 +182,8 @@ impl Collector {
         if row == 0 {
             self.first = request.at;
         }
-        self.last = self.last.max(request.at);
+        (self.first, self.last) = (self.first.min(request.at), self.last.max(request.at));
+        self.is_indexed &= request.at.0.checked_sub(self.first.0) == row.checked_mul(1_000_000);
         if row > 0 && row.is_multiple_of(self.per_window) {
             let seconds = request.at.since(self.first).as_secs_f64();
             self.windows.push(std::mem::replace(&mut self.window, Window { start: row, seconds, ..Window::default() }));
@@ -218,7 +227,10 @@ impl Collector {
             sizes.add(u64::from(key.size));
         }
         let distinct_bytes = self.keys.values().map(|key| u64::from(key.size)).sum();
-        let Carries { times, sizes: sized, .. } = self.carries;
+        // Where the first rows alone were judged, all of them know better.
+        let Carries { times, sizes: sized, judged, .. } = self.carries;
+        let times = times || judged && !self.is_indexed;
+        let sized = sized || judged && self.bytes > self.requests;
         Stats {
             trace: trace.to_owned(),
             requests: self.requests,
@@ -260,6 +272,15 @@ mod tests {
         assert_eq!((stats.reuse_rows.total(), stats.reuse_rows.mean()), (2, 2.0));
         assert_eq!(stats.reuse_time.as_ref().map(Histogram::most), Some(5_000_000));
         assert_eq!(stats.zipf_alpha, None);
+    }
+
+    #[test]
+    fn the_span_is_from_the_earliest_row_to_the_latest() {
+        let rows: Vec<_> = [50, 90, 10].map(|at| Request { at: Time(at * 1_000_000), ..Request::default() }).into();
+        let stats = Stats::collect(&mut Source::requests("t", rows.clone()), &()).unwrap();
+        assert_eq!(stats.seconds, Some(80.0));
+        let (survey, _) = crate::Survey::take(&mut *Source::requests("t", rows).open().unwrap(), &[], &()).unwrap();
+        assert_eq!((survey.first, survey.last), (Time(10_000_000), Time(90_000_000)));
     }
 
     #[test]

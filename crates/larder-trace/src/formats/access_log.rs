@@ -3,6 +3,9 @@
 //!
 //! GET and HEAD read the path with its query; PUT, POST and PATCH set it; DELETE deletes it. Other methods, and
 //! responses other than 2xx and 3xx unless asked for, are passed over.
+//!
+//! A size is that of a GET's answer. 304 and HEAD answer without the value, and what is answered to a PUT is not the value: theirs is what is known
+//! by earlier rows.
 
 use larder_policy::Op;
 
@@ -12,6 +15,7 @@ use crate::{
     key::text,
     lines::{Bad, LineParser, Lines, Rows},
     parse,
+    sizes::{Sizes, Told},
 };
 
 pub(super) const FORMAT: Format = Format {
@@ -25,7 +29,9 @@ pub(super) const FORMAT: Format = Format {
         Confidence::Likely => Confidence::Certain,
         other => other,
     },
-    open: |input, options| Lines::boxed(input, options, AccessLog { all: options.all_statuses }),
+    open: |input, options| {
+        Lines::boxed(input, options, AccessLog { all: options.all_statuses, sizes: Sizes::default() })
+    },
     create: None,
     sample: b"192.0.2.1 - - [10/Oct/2000:13:55:36 -0700] \"GET /a.png?v=1 HTTP/1.1\" 200 2326 \"-\" \"curl/8\"\n\
               192.0.2.1 - ann [10/Oct/2000:13:55:37 -0700] \"PUT /b HTTP/1.1\" 204 0\n\
@@ -70,6 +76,7 @@ fn closing_quote(text: &[u8]) -> Option<usize> {
 struct AccessLog {
     /// Failed responses as well.
     all: bool,
+    sizes: Sizes,
 }
 
 impl LineParser for AccessLog {
@@ -98,7 +105,20 @@ impl LineParser for AccessLog {
             rows.pass();
             return Ok(());
         }
-        rows.push(Request { at, key: text(path), size: size.max(1), ttl: 0, cost: 0, op });
+        let key = text(path);
+        let told = match (method, status) {
+            (b"GET", b"206") => Told::Part(size.into()),
+            (b"GET", b"304") => Told::Nothing,
+            (b"GET", _) => Told::Whole(size.into()),
+            _ => Told::Nothing,
+        };
+        let size = match op {
+            Op::Delete => 1,
+            // What failed is not the value.
+            _ if !good => size.max(1),
+            _ => self.sizes.of(key, told, rows),
+        };
+        rows.push(Request { at, key, size, ttl: 0, cost: 0, op });
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Format, likely,
-    mapped::{self, FIELDS, Field},
+    mapped::{self, FIELDS, Field, Found},
     native, ops, whole_lines,
 };
 use crate::{
@@ -50,12 +50,25 @@ fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
         let error = Error::new(ErrorKind::BadOption, what).help("map the fields, such as key=request.uri");
         return Err(input.place(error));
     }
-    Lines::boxed(input, options, JsonLines { columns: columns.clone(), carries })
+    // By what the first objects call them: those that none has are told by nobody, and times are their index.
+    let name = |field: Field| match field.mapped(columns) {
+        Some(path) => Some(path.to_owned()),
+        None => {
+            let usual = field.usual().iter().find(|name| objects.iter().any(|object| object.contains_key(**name)));
+            usual.map(ToString::to_string)
+        }
+    };
+    let found = Found { names: FIELDS.map(name), unit: columns.unit };
+    let is_timed = carries.times && !objects.is_empty();
+    Lines::boxed(input, options, JsonLines { columns: columns.clone(), carries, found, is_timed })
 }
 
 struct JsonLines {
     columns: Columns,
     carries: Carries,
+    found: Found,
+    /// The first objects have times, and so each must.
+    is_timed: bool,
 }
 
 type Object<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
@@ -70,12 +83,20 @@ impl LineParser for JsonLines {
             cells[field as usize] = cell(&object, field, &self.columns);
         }
         let cell = |field: Field| &*cells[field as usize];
-        rows.push(mapped::request(cell, self.columns.unit, rows.tick()).map_err(|what| Bad::new(0, what))?);
+        match mapped::request(cell, &self.found, (!self.is_timed).then(|| rows.tick())) {
+            Ok(Some(request)) => rows.push(request),
+            Ok(None) => rows.pass(),
+            Err((field, what)) => return Err(Bad::within(line, cell(field), what)),
+        }
         Ok(())
     }
 
     fn carries(&self) -> Carries {
         self.carries
+    }
+
+    fn mapping(&self) -> Option<String> {
+        Some(self.found.mapping())
     }
 }
 
@@ -101,6 +122,7 @@ fn dig<'a>(object: &Object<'a>, path: &str) -> Option<&'a RawValue> {
 fn text(value: &RawValue) -> Cow<'_, [u8]> {
     match value.get() {
         "null" => Cow::Borrowed(b""),
+        raw if raw.starts_with('"') && !raw.contains('\\') => Cow::Borrowed(&raw.as_bytes()[1..raw.len() - 1]),
         raw if raw.starts_with('"') => match serde_json::from_str(raw) {
             Ok(string) => Cow::Owned(String::into_bytes(string)),
             Err(_) => Cow::Borrowed(raw.as_bytes()),
@@ -113,7 +135,8 @@ fn write(r: &Request, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":");
     native::write_time(r.at, out);
     // Writing to a vector does not fail.
-    let _ = write!(out, ",\"key\":{},\"size\":{},\"op\":\"{}\"", r.key, r.size, ops::name(r.op));
+    // As text: most that reads JSON rounds numbers of more than 53 bits.
+    let _ = write!(out, ",\"key\":\"{}\",\"size\":{},\"op\":\"{}\"", r.key, r.size, ops::name(r.op));
     for (name, value) in [("ttl", r.ttl), ("cost", r.cost)] {
         if value > 0 {
             let _ = write!(out, ",\"{name}\":{value}");

@@ -68,37 +68,114 @@ pub(super) fn carries(has: impl Fn(Field) -> bool) -> Carries {
     }
 }
 
-/// The request of a row whose `cell` gives each field's text, empty where there is none. `tick` is its time where the
-/// table has no times.
-pub(super) fn request<'a>(cell: impl Fn(Field) -> &'a [u8], unit: Unit, tick: Time) -> Result<Request, String> {
+/// What a table's columns were found to be, for whoever is to be told.
+pub(super) struct Found {
+    /// The name or number of the column of each of [`FIELDS`].
+    pub(super) names: [Option<String>; FIELDS.len()],
+    /// As declared; none where nobody did, and numbers are seconds.
+    pub(super) unit: Option<Unit>,
+}
+
+impl Found {
+    /// Such as `key=url, time=ts (ms)`.
+    pub(super) fn mapping(&self) -> String {
+        const WORDS: [(Field, &str); FIELDS.len()] = [
+            (Field::Key, "key"),
+            (Field::Time, "time"),
+            (Field::Size, "size"),
+            (Field::Op, "op"),
+            (Field::Ttl, "ttl"),
+            (Field::Cost, "cost"),
+        ];
+        let told = WORDS.iter().filter_map(|(field, word)| {
+            let name = self.names[*field as usize].as_ref()?;
+            let unit = if *field == Field::Time { format!(" ({})", self.unit().name()) } else { String::new() };
+            Some(format!("{word}={name}{unit}"))
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+
+    fn unit(&self) -> Unit {
+        self.unit.unwrap_or_default()
+    }
+
+    /// Refuses a number of seconds that nobody meant: a column that does not name its unit is in seconds, and logs in others are common.
+    pub(super) fn check_seconds(&self, number: f64) -> Result<(), String> {
+        if self.unit.is_some() || number < FAR {
+            return Ok(());
+        }
+        let likely = match number / FAR {
+            ..1e3 => Unit::Millis,
+            ..1e6 => Unit::Micros,
+            _ => Unit::Nanos,
+        };
+        let (unit, year) = (likely.name(), 1970.0 + number / 31_556_952.0);
+        let column = self.names[Field::Time as usize].as_deref().unwrap_or("COLUMN");
+        Err(format!(
+            "expected a time in seconds, found {number}, the year {year:.0}: if it is in {unit}, say so with --columns \
+             time={column}:{unit}"
+        ))
+    }
+}
+
+/// Seconds from 1970 to the year 5138; as milliseconds they are a moment in 1973.
+const FAR: f64 = 1e11;
+
+/// A cell that is wrong, and how.
+pub(super) type Wrong = (Field, String);
+
+/// The request of a row whose `cell` gives each field's text, empty where there is none; none where its operation is no request of a cache.
+/// `tick` is its time where the table has no times.
+#[inline]
+pub(super) fn request<'a>(
+    cell: impl Fn(Field) -> &'a [u8],
+    found: &Found,
+    tick: Option<Time>,
+) -> Result<Option<Request>, Wrong> {
     let number = |field, neutral, wanted| match cell(field) {
         b"" => Ok(neutral),
         // -1 stands for none in many tables.
         b"-1" => Ok(neutral),
-        text => amount(text).map(parse::cap).ok_or_else(|| expected(wanted, text)),
-    };
-    let key = match cell(Field::Key) {
-        b"" => return Err("expected a key, found none".to_owned()),
-        key => key_number(key),
-    };
-    let at = match cell(Field::Time) {
-        b"" => tick,
-        text => time(text, unit).ok_or_else(|| expected("a time", text))?,
+        text => amount(text).map(parse::cap).ok_or_else(|| (field, expected(wanted, text))),
     };
     let op = match cell(Field::Op) {
         b"" => Op::Get,
-        word => ops::of(word).ok_or_else(|| expected("an operation such as get, set or delete", word))?,
+        word => match op(word) {
+            Ok(Some(op)) => op,
+            Ok(None) => return Ok(None),
+            Err(what) => return Err((Field::Op, what)),
+        },
     };
-    Ok(Request {
+    let key = match cell(Field::Key) {
+        b"" => return Err((Field::Key, "expected a key, found none".to_owned())),
+        key => key_number(key),
+    };
+    let at = match (cell(Field::Time), tick) {
+        (b"", Some(tick)) => tick,
+        (b"", None) => return Err((Field::Time, "expected a time, found none".to_owned())),
+        (text, _) => time(text, found).map_err(|what| (Field::Time, what))?,
+    };
+    Ok(Some(Request {
         at,
         key,
         size: number(Field::Size, 1, "a size in bytes")?,
         ttl: number(Field::Ttl, 0, "a ttl in seconds")?,
         cost: number(Field::Cost, 0, "a cost in microseconds")?,
         op,
-    })
+    }))
 }
 
+/// The operation a word stands for; none for other words, as logs have them of requests that are none of a cache (OPTIONS, PING).
+pub(super) fn op(word: &[u8]) -> Result<Option<Op>, String> {
+    match ops::of(word) {
+        None if !word.iter().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-')) => {
+            Err(expected("an operation such as get, set or delete", word))
+        }
+        op => Ok(op),
+    }
+}
+
+#[cold]
 fn expected(wanted: &str, found: &[u8]) -> String {
     format!("expected {wanted}, found {:?}", String::from_utf8_lossy(&found[..found.len().min(40)]))
 }
@@ -109,24 +186,26 @@ fn amount(text: &[u8]) -> Option<u64> {
 }
 
 /// A number of the unit, with decimals or an exponent where there are any, or a date as RFC 3339 has it.
-pub(super) fn time(text: &[u8], unit: Unit) -> Option<Time> {
-    let (whole, end) = parse::digits(text)?;
-    if end == text.len() {
-        return unit.micros(whole).map(Time);
+pub(super) fn time(text: &[u8], found: &Found) -> Result<Time, String> {
+    let wrong = || expected(&format!("a time in {} or as 2024-03-01T12:00:00Z", found.unit().name()), text);
+    let (whole, end) = parse::digits(text).ok_or_else(wrong)?;
+    if text.get(end) == Some(&b'-') {
+        return dates::rfc3339(text).ok_or_else(wrong);
     }
-    if text[end] == b'-' {
-        return dates::rfc3339(text);
-    }
-    let per_micro = match unit {
-        Unit::Seconds => 1,
-        Unit::Millis => 1000,
-        Unit::Micros => 1_000_000,
-        Unit::Nanos => 1_000_000_000,
+    let unit = found.unit();
+    let (micros, number) = match &text[end..] {
+        [] => (unit.micros(whole), whole as f64),
+        [b'.', decimals @ ..] if decimals.iter().all(u8::is_ascii_digit) => {
+            // Where a millionth of the unit does not fit, its decimals are finer than a microsecond.
+            let fine = parse::seconds(text).map(|fine| fine.0 / unit.per_second());
+            (fine.or_else(|| unit.micros(whole)), whole as f64)
+        }
+        _ => {
+            let number = parse::float(text).ok_or_else(wrong)?;
+            let micros = number * (1e6 / unit.per_second() as f64);
+            ((micros < u64::MAX as f64).then_some(micros as u64), number)
+        }
     };
-    // A millionth of a unit is finer than a microsecond in any unit below seconds.
-    let fine = match parse::seconds(text) {
-        Some(time) => time.0,
-        None => Some(parse::float(text)? * 1e6).filter(|micros| *micros < u64::MAX as f64)? as u64,
-    };
-    Some(Time(fine / per_micro))
+    found.check_seconds(number)?;
+    micros.map(Time).ok_or_else(wrong)
 }

@@ -22,7 +22,7 @@ use parquet::{
 
 use super::{
     Format,
-    mapped::{self, FIELDS, Field},
+    mapped::{self, FIELDS, Field, Found},
     ops,
 };
 use crate::{
@@ -63,6 +63,7 @@ struct Parquet {
     length: u64,
     /// The column of each of [`FIELDS`].
     places: [Option<Place>; FIELDS.len()],
+    found: Found,
     group: usize,
     columns: [Option<ColumnReader>; FIELDS.len()],
     cells: [Cells; FIELDS.len()],
@@ -79,7 +80,6 @@ struct Parquet {
 struct Place {
     column: usize,
     max_definition: i16,
-    unit: Unit,
     /// 32-bit numbers are unsigned.
     unsigned: bool,
 }
@@ -98,17 +98,21 @@ impl Parquet {
         let schema = file.metadata().file_metadata().schema_descr();
         let names: Vec<String> = schema.columns().iter().map(|c| c.path().string()).collect();
         let mut places = [None; FIELDS.len()];
+        let mut calls = Found { names: Default::default(), unit: options.columns.unit };
         for field in FIELDS {
             let found = field.find(&options.columns, &names).filter(|&i| i < names.len());
             if let Some(column) = found {
                 let descriptor = schema.column(column);
-                let unit = unit(&descriptor).unwrap_or(options.columns.unit);
+                if field == Field::Time {
+                    calls.unit = unit(&descriptor).or(calls.unit);
+                }
+                calls.names[field as usize] = Some(names[column].clone());
                 if descriptor.max_rep_level() > 0 {
                     let what = format!("column {:?} holds lists", names[column]);
                     return Err(input.place(Error::option(what)));
                 }
                 let (max_definition, unsigned) = (descriptor.max_def_level(), unsigned(&descriptor));
-                places[field as usize] = Some(Place { column, max_definition, unit, unsigned });
+                places[field as usize] = Some(Place { column, max_definition, unsigned });
             } else if field.mapped(&options.columns).is_some() || field == Field::Key {
                 let wanted = field.mapped(&options.columns).unwrap_or("key");
                 let what = format!("no column {wanted:?}; there are {}", names.join(", "));
@@ -120,6 +124,7 @@ impl Parquet {
             file,
             length,
             places,
+            found: calls,
             group: 0,
             columns: Default::default(),
             cells: Default::default(),
@@ -155,7 +160,7 @@ impl Parquet {
         }
     }
 
-    fn request(&self, row: usize) -> Result<Request, String> {
+    fn request(&self, row: usize) -> Result<Option<Request>, String> {
         let value = |field: Field| self.cells[field as usize].get(row);
         let number = |field, neutral, wanted| match value(field) {
             Value::Null => Ok(neutral),
@@ -164,11 +169,19 @@ impl Parquet {
             Value::Float(n) if n >= 0.0 => Ok(n as u32),
             other => Err(format!("expected {wanted}, found {other:?}")),
         };
-        let unit = self.places[Field::Time as usize].map(|p| p.unit).unwrap_or_default();
-        Ok(Request {
+        let op = match value(Field::Op) {
+            Value::Null => Op::Get,
+            Value::Bytes(word) => match mapped::op(word)? {
+                Some(op) => op,
+                None => return Ok(None),
+            },
+            other => return Err(format!("expected an operation such as get, set or delete, found {other:?}")),
+        };
+        Ok(Some(Request {
             at: match value(Field::Time) {
-                Value::Null => Time(self.index.saturating_mul(TICK)),
-                found => time(found, unit).ok_or_else(|| format!("expected a time, found {found:?}"))?,
+                Value::Null if self.places[Field::Time as usize].is_none() => Time(self.index.saturating_mul(TICK)),
+                Value::Null => return Err("expected a time, found none".to_owned()),
+                value => time(value, &self.found)?,
             },
             key: match value(Field::Key) {
                 Value::Int(key) => key.cast_unsigned(),
@@ -178,12 +191,8 @@ impl Parquet {
             size: number(Field::Size, 1, "a size in bytes")?,
             ttl: number(Field::Ttl, 0, "a ttl in seconds")?,
             cost: number(Field::Cost, 0, "a cost in microseconds")?,
-            op: match value(Field::Op) {
-                Value::Null => Op::Get,
-                Value::Bytes(word) if ops::of(word).is_some() => ops::of(word).unwrap_or_default(),
-                other => return Err(format!("expected an operation such as get, set or delete, found {other:?}")),
-            },
-        })
+            op,
+        }))
     }
 }
 
@@ -207,14 +216,17 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parqu
     caught.unwrap_or_else(|_| Err(ParquetError::General("a page does not follow the format".to_owned())))
 }
 
-fn time(value: Value<'_>, unit: Unit) -> Option<Time> {
-    match value {
-        Value::Int(n) => unit.micros(u64::try_from(n).ok()?).map(Time),
+fn time(value: Value<'_>, found: &Found) -> Result<Time, String> {
+    let unit = found.unit.unwrap_or_default();
+    let (number, micros) = match value {
+        Value::Bytes(text) => return mapped::time(text, found),
+        Value::Int(n) => (n as f64, u64::try_from(n).ok().and_then(|n| unit.micros(n))),
         // A float beyond the range becomes its end.
-        Value::Float(n) if n >= 0.0 => Some(Time((n * unit.micros(1000)? as f64 / 1000.0) as u64)),
-        Value::Bytes(text) => mapped::time(text, unit),
-        _ => None,
-    }
+        Value::Float(n) if n >= 0.0 => (n, Some((n * (1e6 / unit.per_second() as f64)) as u64)),
+        _ => (0.0, None),
+    };
+    found.check_seconds(number)?;
+    micros.map(Time).ok_or_else(|| format!("expected a time, found {value:?}"))
 }
 
 /// The unit a column declares.
@@ -327,12 +339,13 @@ impl Reader for Parquet {
             }
             self.row += 1;
             match self.request(self.next) {
-                Ok(request) => {
+                Ok(Some(request)) => {
                     batch.push(request);
                     self.index += 1;
                 }
+                Ok(None) => self.skipped.other += 1,
                 Err(what) => {
-                    let error = Error::new(ErrorKind::BadRow, what).help("skip-bad passes over bad rows");
+                    let error = Error::new(ErrorKind::BadRow, what).help("--skip-bad N passes over so many bad rows");
                     self.skipped.bad(self.input.place(error.line(self.row)), self.skip_bad)?;
                 }
             }
@@ -347,6 +360,10 @@ impl Reader for Parquet {
 
     fn skipped(&self) -> Skipped {
         self.skipped.clone()
+    }
+
+    fn mapping(&self) -> Option<String> {
+        Some(self.found.mapping())
     }
 
     /// The share of the rows, in bytes of the file.

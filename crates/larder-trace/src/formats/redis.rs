@@ -2,8 +2,10 @@
 //!
 //! Commands that read a key are gets, that change its value sets, that remove it deletes; the whole value under a key
 //! is one entry, whatever its type. EXPIRE and its kin write no value and are passed over, like PERSIST and TOUCH, but where the lifetime they give
-//! is over: that deletes. A set's size is that of its arguments, and not known where it has none (INCR, RENAME), as a get's. All others are passed
-//! over.
+//! is over: that deletes. All others are passed over.
+//!
+//! A set's size is that of its arguments; where they change a part of the value, at least what it was. A get's, and that of a set without arguments,
+//! is what is known by earlier rows.
 
 use std::ops::Range;
 
@@ -16,6 +18,7 @@ use crate::{
     lines::{Bad, LineParser, Lines, Rows},
     open::HEAD,
     parse,
+    sizes::{Sizes, Told},
 };
 
 pub(super) const FORMAT: Format = Format {
@@ -33,7 +36,7 @@ pub(super) const FORMAT: Format = Format {
         // Where nothing is set no size is known.
         let sizes = whole_lines(input.head(HEAD)?).any(sets);
         let carries = Carries { sizes, judged: !sizes, ..FORMAT.carries };
-        Lines::boxed(input, options, Monitor { carries, text: Vec::new(), words: Vec::new() })
+        Lines::boxed(input, options, Monitor { carries, text: Vec::new(), words: Vec::new(), sizes: Sizes::default() })
     },
     create: None,
     sample: b"OK\n1339518083.107412 [0 127.0.0.1:60866] \"GET\" \"user:1\"\n\
@@ -45,8 +48,10 @@ pub(super) const FORMAT: Format = Format {
 /// What a command does with its arguments.
 #[derive(Clone, Copy)]
 enum Action {
-    /// Reads, changes or removes its first argument.
+    /// Reads, changes a part of, or removes its first argument.
     One(Op),
+    /// Counts in its first argument.
+    Counts,
     /// The same to all arguments.
     All(Op),
     /// Sets every other argument to the one after it.
@@ -79,12 +84,14 @@ fn action(command: &[u8]) -> Option<Action> {
         | b"ZRANGEBYSCORE" | b"ZREVRANGE" | b"ZREVRANGEBYSCORE" | b"ZSCORE" | b"ZMSCORE" | b"ZRANK" | b"ZREVRANK"
         | b"ZCARD" | b"ZCOUNT" | b"XRANGE" | b"XREVRANGE" | b"XLEN" => Action::One(Op::Get),
         b"MGET" | b"SUNION" | b"SINTER" | b"SDIFF" | b"PFCOUNT" => Action::All(Op::Get),
-        b"SETNX" | b"GETSET" | b"APPEND" | b"SETRANGE" | b"SETBIT" | b"INCR" | b"INCRBY" | b"INCRBYFLOAT" | b"DECR"
-        | b"DECRBY" | b"HSET" | b"HSETNX" | b"HMSET" | b"HDEL" | b"HINCRBY" | b"HINCRBYFLOAT" | b"LPUSH" | b"RPUSH"
-        | b"LPUSHX" | b"RPUSHX" | b"LPOP" | b"RPOP" | b"LSET" | b"LREM" | b"LTRIM" | b"LINSERT" | b"SADD" | b"SREM"
-        | b"SPOP" | b"ZADD" | b"ZREM" | b"ZINCRBY" | b"ZPOPMIN" | b"ZPOPMAX" | b"ZREMRANGEBYRANK"
-        | b"ZREMRANGEBYSCORE" | b"PFADD" | b"XADD" | b"XDEL" | b"XTRIM" => Action::One(Op::Set),
-        b"SET" => Action::Set,
+        b"APPEND" | b"SETRANGE" | b"SETBIT" | b"HSET" | b"HSETNX" | b"HMSET" | b"HDEL" | b"HINCRBY"
+        | b"HINCRBYFLOAT" | b"LPUSH" | b"RPUSH" | b"LPUSHX" | b"RPUSHX" | b"LPOP" | b"RPOP" | b"LSET" | b"LREM"
+        | b"LTRIM" | b"LINSERT" | b"SADD" | b"SREM" | b"SPOP" | b"ZADD" | b"ZREM" | b"ZINCRBY" | b"ZPOPMIN"
+        | b"ZPOPMAX" | b"ZREMRANGEBYRANK" | b"ZREMRANGEBYSCORE" | b"PFADD" | b"XADD" | b"XDEL" | b"XTRIM" => {
+            Action::One(Op::Set)
+        }
+        b"INCR" | b"INCRBY" | b"INCRBYFLOAT" | b"DECR" | b"DECRBY" => Action::Counts,
+        b"SET" | b"SETNX" | b"GETSET" => Action::Set,
         b"MSET" | b"MSETNX" => Action::Pairs,
         b"SETEX" => Action::Lives(Life::Seconds),
         b"PSETEX" => Action::Lives(Life::Millis),
@@ -114,7 +121,7 @@ fn front(line: &[u8]) -> Option<(Time, &[u8], &[u8])> {
 fn sets(line: &[u8]) -> bool {
     let command = front(line).and_then(|(.., words)| words.strip_prefix(b"\""));
     let action = command.and_then(|words| action(parse::split(words, b'"').0));
-    matches!(action, Some(Action::One(Op::Set) | Action::Pairs | Action::Set | Action::Lives(_)))
+    matches!(action, Some(Action::One(Op::Set) | Action::Counts | Action::Pairs | Action::Set | Action::Lives(_)))
 }
 
 struct Monitor {
@@ -122,7 +129,11 @@ struct Monitor {
     /// The words of the line at hand, unescaped, end to end.
     text: Vec<u8>,
     words: Vec<Range<usize>>,
+    sizes: Sizes,
 }
+
+/// Bytes of a number that Redis counts in.
+const COUNTER: u64 = 8;
 
 impl LineParser for Monitor {
     fn line(&mut self, line: &[u8], rows: &mut Rows<'_>) -> Result<(), Bad> {
@@ -136,23 +147,28 @@ impl LineParser for Monitor {
         let word = |i: usize| self.words.get(i).map(|r| &self.text[r.clone()]);
         let key = |i: usize| word(i).map(|k| in_database(database, k));
         let length = |from: usize| self.words.iter().skip(from).map(Range::len).sum::<usize>() as u64;
-        let request = |op, key, size: u64, ttl| Request { at, key, size: parse::cap(size).max(1), ttl, cost: 0, op };
+        let sizes = &mut self.sizes;
+        let mut push = |op, key, told, ttl| {
+            let size = if op == Op::Delete { 1 } else { sizes.of(key, told, rows) };
+            rows.push(Request { at, key, size, ttl, cost: 0, op });
+        };
         let short = || Bad::field(line, words, "a command with its key");
 
         match word(0).and_then(action) {
             None => rows.pass(),
             Some(Action::One(op)) => {
-                let size = if op == Op::Set { length(2) } else { 0 };
-                rows.push(request(op, key(1).ok_or_else(short)?, size, 0));
+                let told = if op == Op::Set && word(2).is_some() { Told::Part(length(2)) } else { Told::Nothing };
+                push(op, key(1).ok_or_else(short)?, told, 0);
             }
+            Some(Action::Counts) => push(Op::Set, key(1).ok_or_else(short)?, Told::Whole(COUNTER), 0),
             Some(Action::All(op)) => {
                 key(1).ok_or_else(short)?;
-                (1..).map_while(key).for_each(|k| rows.push(request(op, k, 0, 0)));
+                (1..).map_while(key).for_each(|k| push(op, k, Told::Nothing, 0));
             }
             Some(Action::Pairs) => {
                 key(1).zip(word(2)).ok_or_else(short)?;
                 for (k, value) in (1..).step_by(2).map_while(|i| Some((key(i)?, word(i + 1)?))) {
-                    rows.push(request(Op::Set, k, value.len() as u64, 0));
+                    push(Op::Set, k, Told::Whole(value.len() as u64), 0);
                 }
             }
             Some(Action::Set) => {
@@ -160,10 +176,10 @@ impl LineParser for Monitor {
                 let given =
                     (3..).map_while(word).zip((4..).map_while(word)).find_map(|(name, v)| Some((given(name)?, v)));
                 match given.map(|(life, v)| (life, lifetime(life, v, at))) {
-                    None => rows.push(request(Op::Set, k, value.len() as u64, 0)),
+                    None => push(Op::Set, k, Told::Whole(value.len() as u64), 0),
                     // A moment that has passed deletes.
-                    Some((Life::UntilSeconds | Life::UntilMillis, Some(0))) => rows.push(request(Op::Delete, k, 0, 0)),
-                    Some((_, Some(ttl))) if ttl > 0 => rows.push(request(Op::Set, k, value.len() as u64, ttl)),
+                    Some((Life::UntilSeconds | Life::UntilMillis, Some(0))) => push(Op::Delete, k, Told::Nothing, 0),
+                    Some((_, Some(ttl))) if ttl > 0 => push(Op::Set, k, Told::Whole(value.len() as u64), ttl),
                     // Redis refuses these: nothing is set.
                     Some(_) => rows.pass(),
                 }
@@ -172,7 +188,7 @@ impl LineParser for Monitor {
                 let (k, given) = key(1).zip(word(2)).ok_or_else(short)?;
                 // Redis refuses other lifetimes: nothing is set.
                 match lifetime(life, given, at).filter(|&ttl| ttl > 0) {
-                    Some(ttl) => rows.push(request(Op::Set, k, length(3), ttl)),
+                    Some(ttl) => push(Op::Set, k, Told::Whole(length(3)), ttl),
                     None => rows.pass(),
                 }
             }
@@ -182,12 +198,14 @@ impl LineParser for Monitor {
                     Some(past) => parse::whole(past).is_some(),
                     None => lifetime(life, given, at) == Some(0),
                 };
-                if is_over { rows.push(request(Op::Delete, k, 0, 0)) } else { rows.pass() }
+                if is_over { push(Op::Delete, k, Told::Nothing, 0) } else { rows.pass() }
             }
             Some(Action::Rename) => {
                 let (from, to) = key(1).zip(key(2)).ok_or_else(short)?;
-                rows.push(request(Op::Delete, from, 0, 0));
-                rows.push(request(Op::Set, to, 0, 0));
+                let told = sizes.take(from);
+                let size = sizes.of(to, told, rows);
+                rows.push(Request { at, key: from, size: 1, ttl: 0, cost: 0, op: Op::Delete });
+                rows.push(Request { at, key: to, size, ttl: 0, cost: 0, op: Op::Set });
             }
         }
         Ok(())

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::{
     Format,
-    mapped::{self, FIELDS, Field},
+    mapped::{self, FIELDS, Field, Found},
     native,
 };
 use crate::{
-    Carries, Columns, Confidence, Error, ErrorKind, Input, Options, Reader, Unit,
+    Carries, Columns, Confidence, Error, ErrorKind, Input, Options, Reader,
     lines::{Bad, LineParser, Lines, Rows},
     parse,
 };
@@ -55,7 +55,7 @@ struct Table {
     columns: Option<usize>,
     /// The column of each of [`FIELDS`].
     places: [Option<usize>; FIELDS.len()],
-    unit: Unit,
+    found: Found,
     cells: Cells,
 }
 
@@ -83,7 +83,9 @@ fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
         let error = Error::new(ErrorKind::BadOption, what).help("map the columns, such as key=url or key=#2");
         return Err(input.place(error));
     }
-    Lines::boxed(input, options, Table { delimiter, columns: columns_named, places, unit: columns.unit, cells })
+    let name = |place: usize| names.get(place).cloned().unwrap_or_else(|| format!("#{}", place + 1));
+    let found = Found { names: places.map(|place| place.map(name)), unit: columns.unit };
+    Lines::boxed(input, options, Table { delimiter, columns: columns_named, places, found, cells })
 }
 
 /// The names of the columns, by the first line that is not empty; none where there is no such line.
@@ -119,12 +121,21 @@ impl LineParser for Table {
         self.columns = Some(columns);
         let cell =
             |field: Field| self.places[field as usize].map_or(&b""[..], |at| self.cells.get(line, at).trim_ascii());
-        rows.push(mapped::request(cell, self.unit, rows.tick()).map_err(|what| Bad::new(0, what))?);
+        let tick = self.places[Field::Time as usize].is_none().then(|| rows.tick());
+        match mapped::request(cell, &self.found, tick) {
+            Ok(Some(request)) => rows.push(request),
+            Ok(None) => rows.pass(),
+            Err((field, what)) => return Err(Bad::within(line, cell(field), what)),
+        }
         Ok(())
     }
 
     fn carries(&self) -> Carries {
         mapped::carries(|field| self.places[field as usize].is_some())
+    }
+
+    fn mapping(&self) -> Option<String> {
+        Some(self.found.mapping())
     }
 }
 

@@ -74,6 +74,9 @@ impl Values {
                 let what = format!("generator {} has no parameter {name:?}, but {}", spec.generator, known.join(", "));
                 return Err(Error::option(what));
             };
+            if slot.given {
+                return Err(Error::option(format!("generator parameter {name} is given twice")));
+            }
             (slot.value, slot.given) = (Some(*value), true);
         }
         Ok(Self(slots))

@@ -4,7 +4,7 @@ use larder::{Dashboard, DashboardConfig};
 
 use super::service::Service;
 use crate::demo_args::DemoArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 
 /// Serves the page, if one is wanted, and says where.
 pub(super) async fn open(service: &Service, options: &DemoArgs) -> Result<Option<Dashboard>, Failure> {
@@ -16,7 +16,7 @@ pub(super) async fn open(service: &Service, options: &DemoArgs) -> Result<Option
         match Dashboard::serve(address, config).await {
             Ok(page) => {
                 service.arms[0].show(&page)?;
-                eprintln!("Dashboard: {}\n", page.url());
+                tell(&format!("Dashboard: {}\n", page.url()));
                 return Ok(Some(page));
             }
             Err(error) => failed = Some(error),

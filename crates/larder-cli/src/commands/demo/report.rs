@@ -11,7 +11,7 @@ use super::second::SecondTier;
 use super::service::{Run, Service};
 use super::traffic::CLASSES;
 use crate::demo_args::DemoArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::table::{self, Style, count, percent};
 
 /// A run, as `--json` prints it.
@@ -278,7 +278,7 @@ pub(super) fn introduce(service: &Service, second: &SecondTier, options: &DemoAr
             format!("{} {} rows every {every}", count(rows.len() as u64), class.name)
         })
         .collect();
-    eprintln!(
+    let line = format!(
         "A service of {PROCESSES} processes, {} entries of memory each, a second tier they share and a SQLite file of {} rows \
          ({} away)\nthat change at random, on average {}. {} readers, up to {} reads a second, {}.\nSecond tier: {second}.\n",
         count(options.capacity.get()),
@@ -291,7 +291,8 @@ pub(super) fn introduce(service: &Service, second: &SecondTier, options: &DemoAr
             .lasts()
             .map_or_else(|| "until Ctrl-C".into(), |lasts| format!("{} s, or until Ctrl-C", lasts.as_secs())),
     );
+    tell(&line);
     if let Some(address) = options.metrics {
-        eprintln!("Prometheus is answered at http://{address}/metrics.\n");
+        tell(&format!("Prometheus is answered at http://{address}/metrics.\n"));
     }
 }

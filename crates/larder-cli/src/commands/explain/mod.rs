@@ -9,11 +9,11 @@ use std::io::{self, Write};
 use larder_policy::learned::explanation::{Contribution, Decision, Explanation, Term};
 use larder_policy::learned::{HORIZONS, Rule};
 use larder_policy::{Access, Inserted, KeyHash, Lookup, Miss, Op, PolicySpec, Reuse, Shard};
-use larder_sim::{Observer, Source, Stage, Survey};
+use larder_sim::{Lifetimes, Observer, Source, Stage, Survey};
 use larder_trace::{Request, key_number};
 use serde_json::{Value, json};
 
-use super::{print_json, tell_bad_rows};
+use super::{print_json, tell_doubts};
 use crate::args::WeighArg;
 use crate::explain_args::ExplainArgs;
 use crate::failure::Failure;
@@ -45,7 +45,7 @@ fn replayed(args: &ExplainArgs, trace: &str) -> Result<(), Failure> {
     let asked = Asked::find(args, &source, &bar)?;
     let answer = Answer::find(args, &policy, &asked, &source, &bar)?;
     bar.clear();
-    tell_bad_rows(&source);
+    tell_doubts(&source, Lifetimes::Ignored);
     if args.json { print_json([answer.json()]) } else { Ok(answer.print(&mut io::stdout().lock())?) }
 }
 
@@ -97,7 +97,8 @@ impl Asked {
         let Some((row, access)) = latest else {
             let when = args.at.map_or_else(|| " in the trace".to_owned(), |at| format!(" up to request {at}"));
             let named: Vec<String> = named.iter().map(u64::to_string).collect();
-            let message = format!("there is no key '{}'{when}; there are: {}", args.key, named.join(", "));
+            let named = if named.is_empty() { "no other".to_owned() } else { named.join(", ") };
+            let message = format!("there is no key '{}'{when}; there are: {named}", args.key);
             return Err(Failure::Usage(message));
         };
         let at = args.at.map_or(row, |at| at.get());
@@ -178,7 +179,7 @@ impl<'a> Answer<'a> {
         let told = &self.told;
         let contributions: Vec<Value> = told.contributions.iter().map(contribution_json).collect();
         let ranked = told.ranked.map(|ranked| {
-            let runner_up = ranked.runner_up.map(|it| json!({ "key": self.runner_up, "score": it.score }));
+            let runner_up = ranked.runner_up.map(|it| json!({ "key": self.runner_up.map(text), "score": it.score }));
             json!({ "rank": ranked.rank, "of": ranked.of, "runner_up": runner_up })
         });
         let standing = told.standing.map(|standing| {
@@ -191,14 +192,16 @@ impl<'a> Answer<'a> {
         });
         let done = self.done.as_ref().map(|done| match done {
             Done::Hit => json!({ "result": "hit" }),
-            Done::Stored(left) => json!({ "result": "stored", "evicted": left }),
+            Done::Stored(left) => {
+                json!({ "result": "stored", "evicted": left.iter().map(|key| text(*key)).collect::<Vec<_>>() })
+            }
             Done::Refused => json!({ "result": "refused" }),
         });
         json!({
             "trace": self.trace,
             "policy": self.args.policy.as_str(),
             "capacity": self.capacity,
-            "key": self.key,
+            "key": text(self.key),
             "at": self.at,
             "resident": self.resident,
             "decision": self.decision(),
@@ -312,6 +315,11 @@ impl<'a> Answer<'a> {
             ),
         }
     }
+}
+
+/// A key for programs, most of which round numbers so large.
+fn text(key: u64) -> String {
+    key.to_string()
 }
 
 fn cannot_say(policy: &PolicySpec) -> Failure {

@@ -8,6 +8,7 @@ use super::{failed, sources};
 use crate::args::FreshnessArgs;
 use crate::commands::{print_json, tell_bad_rows};
 use crate::failure::Failure;
+use crate::needs::tell_mapping;
 use crate::progress::Bar;
 use crate::table::{self, Style};
 
@@ -27,6 +28,7 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
     };
     for source in sources(args)? {
         let source = source?;
+        tell_mapping(source.name(), &*source.open()?);
         let bar = Bar::new(source.name());
         let records = run.run(&source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();

@@ -11,13 +11,13 @@ use larder_trace::Carries;
 
 use super::{command_line, lacks, print_json, tell_bad_rows, try_folder, unless_read_enough};
 use crate::args::FreshnessArgs;
-use crate::failure::Failure;
-use crate::needs::flows;
+use crate::failure::{Failure, tell};
+use crate::needs::{flows, tell_mapping};
 use crate::progress::Bar;
 use crate::table::{self, Style, percent};
 
 /// A trace that begins so is made by rule.
-const SYNTHETIC: &str = "changes:";
+pub(crate) const SYNTHETIC: &str = "changes:";
 
 pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
     if !args.arms.is_empty() {
@@ -32,6 +32,7 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
     let mut sweeps = Vec::new();
     for source in sources(args)? {
         let source = source?;
+        tell_mapping(source.name(), &*source.open()?);
         let bar = Bar::new(source.name());
         let outcome = experiment.run(&source, &bar).map_err(|error| failed(error, &source))?;
         bar.clear();
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &FreshnessArgs) -> Result<(), Failure> {
         let command = command_line();
         let report =
             FreshnessReport { command: &command, objective: args.objective, outcomes: &outcomes, sweeps: &sweeps };
-        eprintln!("report: {}", report.write(folder)?.display());
+        tell(&format!("report: {}", report.write(folder)?.display()));
     }
     Ok(())
 }

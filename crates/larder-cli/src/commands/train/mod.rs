@@ -15,6 +15,7 @@ use larder_policy::learned::Prior;
 use super::{print_json, quoted, try_folder, unless_read_enough};
 use crate::args::{HoldoutArg, TrainArgs, WeighArg};
 use crate::failure::Failure;
+use crate::needs::is_pipe;
 use crate::table::{self, Style};
 use material::Material;
 pub(crate) use material::{FAIR, policy};
@@ -24,8 +25,9 @@ pub(crate) use validation::rate;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     args.traces.require_distinct_names()?;
-    if args.traces.traces.iter().any(|trace| trace == "-") {
-        return Err(Failure::Usage("a model is trained on files, which can be read again; stdin is gone".into()));
+    if args.traces.traces.iter().any(|trace| is_pipe(trace)) {
+        let what = "a model is trained on files, which can be read again; what comes through stdin or a pipe is gone";
+        return Err(Failure::Usage(what.into()));
     }
     // One of the two is there: clap sees to that.
     let Some(folder) = args.out.as_ref().or(args.check.as_ref()) else { return Ok(()) };
