@@ -11,7 +11,7 @@ struct Cache {
 
 impl Cache {
     fn new(policy: &str, capacity: Capacity) -> Self {
-        let spec: PolicySpec = policy.parse().unwrap();
+        let spec: PolicySpec = policy.parse().expect("a registered policy");
         Self { shard: Shard::new(capacity, spec.build(capacity, 1)), out: Vec::new() }
     }
 
@@ -68,7 +68,7 @@ fn what_grew_leaves_before_many_small_ones_do() {
     let mut cache = Cache::new("learned", Capacity::bytes(2000));
     // Until evictions go on.
     (0..20_000).for_each(|at| _ = cache.access(read(at % 2100, 1, at), None));
-    let key = (0..2100).find(|&key| cache.shard.peek(KeyHash::mix(key)).is_some()).unwrap();
+    let key = (0..2100).find(|&key| cache.shard.peek(KeyHash::mix(key)).is_some()).expect("a resident");
     cache.access(Access { op: Op::Set, ..read(key, 1500, 20_000) }, None);
     assert!(cache.out.len() < 100, "{} left", cache.out.len());
     assert!(cache.shard.peek(KeyHash::mix(key)).is_none());
@@ -80,7 +80,7 @@ fn what_grew_leaves_before_many_small_ones_do() {
 fn after_many_small_entries_few_large_ones_are_judged_by_a_guard_of_their_own() {
     let misses = |policy: &str| {
         let mut cache = Cache::new(policy, Capacity::bytes(100_000));
-        (0..200_000).for_each(|at| _ = cache.access(read(1 << 40 | at, 1, at), None));
+        (0..200_000).for_each(|at| _ = cache.access(read((1 << 40) | at, 1, at), None));
         let mut rng = Rng::new(7);
         let misses = (0..150_000).filter(|at| cache.access(read(skewed(&mut rng, 2000.0), 500, 200_000 + at), None));
         let misses = misses.count();
@@ -90,7 +90,7 @@ fn after_many_small_entries_few_large_ones_are_judged_by_a_guard_of_their_own() 
     let ((guarded, trials), (unguarded, _)) = (misses("learned"), misses("learned:guard=0"));
     assert!(guarded <= unguarded + unguarded / 50, "{guarded} misses, {unguarded} without a guard");
     // Of 2000 keys it hears of them all.
-    assert!(trials.unwrap() > 5000.0, "{trials:?}");
+    assert!(trials.is_some_and(|trials| trials > 5000.0), "{trials:?}");
 }
 
 /// Half of the reads go round a loop that takes longer than its values live.
@@ -102,7 +102,7 @@ fn what_ends_before_it_is_read_again_is_not_kept() {
         let reads = (0..200_000u64).filter(|&at| {
             let (key, ttl) = match at % 2 {
                 0 => (skewed(&mut rng, 10_000.0), None),
-                _ => (1 << 40 | at / 2 % 1000, Some(Duration::from_micros(1800))),
+                _ => ((1 << 40) | (at / 2 % 1000), Some(Duration::from_micros(1800))),
             };
             cache.access(read(key, 1, at), ttl.filter(|_| !lives))
         });
@@ -132,7 +132,7 @@ fn what_is_removed_before_it_is_read_again_is_not_kept() {
                 }
             }
             let once = rng.below(2) == 0;
-            let key = if once { 1 << 40 | at } else { skewed(&mut rng, 20_000.0) };
+            let key = if once { (1 << 40) | at } else { skewed(&mut rng, 20_000.0) };
             missed += usize::from(cache.access(read(key, 1, at), None));
             if once && rng.below(4) == 0 {
                 later.push_back((at + 300, key, false));

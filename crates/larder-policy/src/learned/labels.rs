@@ -4,7 +4,7 @@
 //! not, once it is over; an entry used in one span says nothing about those after it. A hit only notes the moment; all learning is
 //! done at misses, a few examples each, so that no hit waits for the model.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::HORIZONS;
 use super::features::{Example, Features};
@@ -53,14 +53,14 @@ pub(crate) struct Labels {
     /// Used since the last miss: the number, and after how many accesses.
     used: Vec<(u32, u32)>,
     /// Until when those would have lived that left before, by number.
-    ends: HashMap<u32, Time>,
+    ends: BTreeMap<u32, Time>,
     most: usize,
 }
 
 impl Labels {
     pub(crate) fn new(most: usize) -> Self {
         let (waiting, index, used) = (VecDeque::new(), Index::new(None), Vec::new());
-        Self { waiting, first: 0, next: [0; SPANS], index, used, ends: HashMap::new(), most }
+        Self { waiting, first: 0, next: [0; SPANS], index, used, ends: BTreeMap::new(), most }
     }
 
     pub(crate) fn most(&self) -> usize {
@@ -180,7 +180,8 @@ impl Labels {
 
     pub(crate) fn bytes(&self) -> usize {
         let used = self.used.capacity() * size_of::<(u32, u32)>();
-        let ends = self.ends.capacity() * (size_of::<(u32, Time)>() + 1);
+        // Nodes are two thirds full.
+        let ends = self.ends.len() * size_of::<(u32, Time)>() * 3 / 2;
         self.waiting.capacity() * size_of::<Waiting>() + self.index.bytes() + used + ends
     }
 
