@@ -29,8 +29,7 @@ impl Bundle {
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
     ///
     /// # Errors
-    /// [`ErrorKind::BadModel`]: it is something else, too large, cut short or damaged, of another format, or the model of reuse is refused. Classes
-    /// made for other prefixes, as there are while instances change over to a new objective, are left out.
+    /// [`ErrorKind::BadModel`]: it is something else, too large, cut short or damaged, of another format, or one of its parts is refused.
     pub(crate) fn from_bytes(bytes: &[u8], freshness: &Freshness) -> Result<Self, Error> {
         if bytes.len() > MOST_BYTES {
             return Err(bad(format!("it has more than {MOST_BYTES} bytes")));
@@ -54,10 +53,7 @@ impl Bundle {
         }
         let refused = |error: larder_policy::Error| Error::caused(ErrorKind::BadModel, error.to_string(), error);
         let reuse = reuse.map(Prior::from_bytes).transpose().map_err(refused)?;
-        let classes = classes.and_then(|bytes| {
-            let read = ClassPriors::from_bytes(bytes, freshness);
-            read.inspect_err(|error| tracing::debug!(%error, "shared classes are left out")).ok()
-        });
+        let classes = classes.map(|bytes| ClassPriors::from_bytes(bytes, freshness)).transpose().map_err(refused)?;
         Ok(Self { reuse: reuse.map(Arc::new), classes: classes.map(Arc::new) })
     }
 
@@ -181,13 +177,6 @@ mod tests {
         framed.extend(0u32.to_le_bytes());
         framed.extend(crc32c::crc32c(&framed).to_le_bytes());
         assert!(why(&framed).contains("train it again"));
-    }
-
-    #[test]
-    fn classes_of_other_prefixes_do_not_cost_the_model() {
-        let other = objective().with_prefix("price:", Freshness::never_stale());
-        let read = Bundle::from_bytes(&some().to_bytes(), &other).unwrap();
-        assert_eq!(read, Bundle { classes: None, ..some() });
     }
 
     proptest! {
