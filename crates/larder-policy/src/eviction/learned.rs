@@ -235,7 +235,7 @@ impl Learned {
         self.guard.as_ref().and_then(Option::as_ref).map_or(Rule::Learned, Guard::rule)
     }
 
-    /// Whether a hit gains about as much on each entry for its weight, as far as is known, or taken to be known until now.
+    /// Whether a hit gains about as much on each entry for its weight. Near the border, what the guard was made for stays.
     fn is_even(&self) -> bool {
         let was_even = self.guard.as_ref().and_then(Option::as_ref).is_none_or(Guard::is_even);
         let weights_are_even = if was_even { !self.weights.is_wide() } else { self.weights.is_narrow() };
