@@ -46,6 +46,9 @@ pub enum Claim {
     Alive,
     /// The key's; the shard knows whether its time has passed.
     Unsure,
+    /// The key's, and past its end, though it is kept for longer, to stand in where nothing newer is to be had. No access is recorded
+    /// until [`Shard::touch`] or [`Shard::outdate`] says what it came to.
+    Ended,
 }
 
 /// What a lookup that missed hands to [`Shard::plan`].
@@ -132,6 +135,8 @@ pub struct Shard<V, E: Eviction + ?Sized = dyn Eviction> {
     departed: Vec<Evicted<V>>,
     /// While it holds.
     missed: Option<Missed>,
+    /// Until when a value is of use, where it is kept for longer than that.
+    end_of: Option<fn(&V) -> Time>,
 }
 
 // The path of a request is inlined whatever its size: where a caller uses it twice, the compiler stops inlining it, and
@@ -152,7 +157,14 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             policy,
             departed: Vec::new(),
             missed: None,
+            end_of: None,
         }
+    }
+
+    /// For values that are kept for longer than they are of use: what the eviction policy hears of their lives ends when `end_of` says.
+    #[must_use]
+    pub fn ending_by(self, end_of: fn(&V) -> Time) -> Self {
+        Self { end_of: Some(end_of), ..self }
     }
 
     /// Looks up a key and records the access: a read, or a write of a key that may be resident.
@@ -160,7 +172,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     pub fn lookup(&mut self, access: &Access) -> Lookup<'_, V> {
         let known = self.find(access.key);
         let place = known.map_or(NIL, |slot| self.entries[slot].place);
-        self.conclude(access, known, place, false)
+        self.conclude(access, known, place, Claim::Unsure)
     }
 
     /// As [`lookup`](Self::lookup), for values that know their keys and perhaps their ends: spares the shard's own notes,
@@ -189,40 +201,52 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
                 (known, place)
             }
         };
-        self.conclude(access, known, place, said == Claim::Alive)
+        self.conclude(access, known, place, said)
     }
 
     /// What a lookup comes to whose key has the slot `known`, and its value, if there is one, the place `place`.
     #[inline(always)]
-    fn conclude(&mut self, access: &Access, known: Option<Slot>, place: u32, is_alive: bool) -> Lookup<'_, V> {
+    fn conclude(&mut self, access: &Access, known: Option<Slot>, place: u32, said: Claim) -> Lookup<'_, V> {
         let Some(slot) = known else { return self.miss(access, None, false) };
         if place == NIL {
             return self.miss(access, known, false);
         }
+        let is_alive = said == Claim::Alive;
         let expired =
             !is_alive && !self.wheel.is_idle() && self.wheel.expiry(slot).is_some_and(|expiry| expiry <= access.at);
         if expired {
             self.let_go(slot, Removal::Expired);
             return self.miss(access, known, true);
         }
-        let reuse = self.foresee(access);
-        if let Some(admission) = &mut self.policy.admission {
-            admission.record(access, true);
-        }
-        // Who asks for a key need not know how large its value is.
-        let is_weighed = self.capacity.weigh == Weigh::Bytes;
-        let weighed = is_weighed.then(|| Access { size: self.entries[slot].weight, ..*access });
-        let access = weighed.as_ref().unwrap_or(access);
-        if let Some(surplus) = self.policy.eviction.on_hit(slot, access, reuse)
-            && surplus != slot
-        {
-            self.let_go(surplus, Removal::Evicted);
-        }
+        let reuse = if said == Claim::Ended { Reuse::UNKNOWN } else { self.hit(slot, access) };
         match self.values.at(place) {
             Some(value) => Lookup::Hit(value),
             // No policy can bring this about; a miss serves nothing wrong.
             None => Lookup::Miss(Miss { reuse, expired: false }),
         }
+    }
+
+    /// The policy hears of a hit.
+    #[inline(always)]
+    fn hit(&mut self, slot: Slot, access: &Access) -> Reuse {
+        let reuse = self.foresee(access);
+        if let Some(admission) = &mut self.policy.admission {
+            admission.record(access, true);
+        }
+        let weighed = self.weighed(slot, access);
+        if let Some(surplus) = self.policy.eviction.on_hit(slot, &weighed, reuse)
+            && surplus != slot
+        {
+            self.let_go(surplus, Removal::Evicted);
+        }
+        reuse
+    }
+
+    /// Who asks for a key need not know how large its value is.
+    #[inline(always)]
+    fn weighed(&self, slot: Slot, access: &Access) -> Access {
+        let size = if self.capacity.weigh == Weigh::Bytes { self.entries[slot].weight } else { access.size };
+        Access { size, ..*access }
     }
 
     /// Of a key that has the slot `known`, if any: a ghost's, or what a resident that just expired left.
@@ -273,7 +297,8 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             _ => self.find(access.key),
         };
         let weight = self.capacity.weigh.weight(access);
-        let newcomer = Arrival { access, weight, ttl: plan.ttl, reuse: plan.reuse, ghost: known };
+        let ttl = self.end_of.map_or(plan.ttl, |end_of| Some(end_of(&value).since(access.at)));
+        let newcomer = Arrival { access, weight, ttl, reuse: plan.reuse, ghost: known };
         if let Some(slot) = known
             && self.entries[slot].is_resident()
         {
@@ -311,7 +336,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// Moves the end of a resident's life to `expiry`; whether the key is resident.
     pub fn expire_at(&mut self, key: KeyHash, expiry: Time) -> bool {
         let slot = self.find(key).filter(|&slot| self.entries[slot].is_resident());
-        slot.map(|slot| self.live_until(slot, Some(expiry))).is_some()
+        slot.map(|slot| self.live_until(slot, Some(expiry), Some(expiry))).is_some()
     }
 
     /// Lets time pass: hands out what has expired. To be called now and then; a late call delays the freeing of
@@ -521,7 +546,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         debug_assert!(place != NIL, "the policy named {slot:?}, which is not resident");
         let value = self.values.take(place)?;
         if !self.wheel.is_idle() {
-            self.leave_wheel(slot, why);
+            self.leave_wheel(slot, &value, why);
         }
         self.used -= u64::from(weight);
         match self.policy.eviction.on_remove(slot, why) {

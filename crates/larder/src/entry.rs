@@ -96,7 +96,7 @@ impl<K, V> Entry<K, V> {
             false => Claim::Other,
             // Before its end memory lets go of it only where it is not worth the room, which says nothing against serving it once more.
             true if now < self.end => Claim::Alive,
-            true => Claim::Unsure,
+            true => Claim::Ended,
         }
     }
 

@@ -9,7 +9,7 @@ use larder_policy::experiment::{ShardSlice, SizeCurve};
 use larder_policy::freshness::{Audit, ClassId, Decision, Engine, Evidence, Loaded, Steering};
 use larder_policy::learned::Prior;
 use larder_policy::{
-    Access, Capacity, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work,
+    Access, Capacity, Claim, Evicted, Inserted, KeyHash, Lookup, Miss, Op, Refusal, Reuse, Rng, Shard, Time, Work,
 };
 
 use crate::decisions::{Decided, Log, Note};
@@ -140,7 +140,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let log = Log::new(room(kernel.capacity()));
         Self {
             generation: 0,
-            kernel,
+            kernel: kernel.ending_by(Entry::last),
             engine,
             flights: Flights::default(),
             counts: Counts::default(),
@@ -171,9 +171,40 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         is_it: impl Fn(&K) -> bool,
         on_hit: impl FnOnce(&Entry<K, V>),
     ) -> Seen<V> {
+        let ended = Cell::new(false);
+        let claim = |entry: &Entry<K, V>| {
+            let claim = entry.claim(is_it(&entry.key), access.at);
+            ended.set(claim == Claim::Ended);
+            claim
+        };
+        let seen = self.find(access, rules, standing, claim, on_hit);
+        if ended.get() {
+            self.conclude(access, &seen);
+        }
+        seen
+    }
+
+    /// A value had ended: whether it was of use all the same is known only now.
+    #[cold]
+    fn conclude(&mut self, access: &Access, seen: &Seen<V>) {
+        match seen {
+            Seen::Fresh(_) | Seen::Renew(..) => self.kernel.touch(access),
+            Seen::Stale(..) | Seen::Miss => self.kernel.outdate(access),
+        }
+    }
+
+    #[inline(always)]
+    fn find(
+        &mut self,
+        access: &Access,
+        rules: &Rules,
+        standing: impl Fn(&Entry<K, V>) -> Standing,
+        claim: impl Fn(&Entry<K, V>) -> Claim,
+        on_hit: impl FnOnce(&Entry<K, V>),
+    ) -> Seen<V> {
         let now = access.at;
         let gauge = self.gauge.as_deref_mut();
-        let Lookup::Hit(entry) = self.kernel.lookup_by(access, |entry| entry.claim(is_it(&entry.key), now)) else {
+        let Lookup::Hit(entry) = self.kernel.lookup_by(access, claim) else {
             return self.counts.miss(gauge, access);
         };
         let standing = standing(entry);
@@ -260,8 +291,11 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         let mut resident = own.map(|entry| (entry.version(), entry.rate.get(), entry.came));
         if is_resident && op == Op::Set {
             // A write of a resident is an access; one that follows a miss was counted as that.
-            if !self.kernel.lookup(&access).is_hit() {
+            let ended = own.is_some_and(|entry| entry.end <= now);
+            if !self.kernel.lookup_by(&access, |entry| entry.claim(true, now)).is_hit() {
                 resident = None;
+            } else if ended {
+                self.kernel.outdate(&access);
             }
             if let Some(gauge) = &mut self.gauge {
                 gauge.write(&access);

@@ -13,6 +13,7 @@
 //! * A hit updates its own entry and nothing else, several hits at a time; the model learns and scores at misses only.
 
 mod draw;
+mod ends;
 mod explain;
 #[cfg(test)]
 mod faults;
@@ -345,14 +346,6 @@ impl Learned {
         }
     }
 
-    /// A key's value is no more: no small cache would hit on it either, and whoever kept it kept it for nothing.
-    fn end(&mut self, hash: u32) {
-        if let Some(Some(guard)) = &mut self.guard {
-            guard.remove(hash);
-        }
-        self.labels.end(hash);
-    }
-
     fn remember(&mut self, resident: &Resident) {
         if self.ghosts == 0.0 {
             return;
@@ -468,6 +461,11 @@ impl Eviction for Learned {
         None
     }
 
+    fn on_outdated(&mut self, slot: Slot, access: &Access) -> Option<Slot> {
+        self.outdated(slot, access);
+        None
+    }
+
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {
         // They gained what it gained.
         self.note_hits();
@@ -487,14 +485,7 @@ impl Eviction for Learned {
     }
 
     fn on_cut_short(&mut self, slot: Slot, expiry: Time) {
-        self.note_hits();
-        let Resident { history, hash, .. } = self.residents[slot];
-        if history.is_watched() {
-            self.labels.end_at(hash, expiry);
-        }
-        if let Some(Some(guard)) = &mut self.guard {
-            guard.renew(hash, expiry);
-        }
+        self.cut_short(slot, expiry);
     }
 
     fn on_absent(&mut self, key: KeyHash) {

@@ -4,6 +4,7 @@
 //! shard owns the index and the weights, and calls the hooks in a fixed order:
 //!
 //! * a hit: [`on_hit`](Eviction::on_hit);
+//! * a miss whose answer replaces a resident that had ended: [`on_outdated`](Eviction::on_outdated);
 //! * a miss that is stored: [`on_arrive`](Eviction::on_arrive), then [`victim`](Eviction::victim) and
 //!   [`on_remove`](Eviction::on_remove) until there is room, then [`on_insert`](Eviction::on_insert);
 //! * whenever there are ghosts and the above is done: [`forget`](Eviction::forget) until it has nothing to forget.
@@ -77,6 +78,12 @@ pub trait Eviction: Send {
     /// The resident at `slot` was accessed. May name a slot to let go of although there is room: a resident that is then
     /// evicted, or a ghost that is then forgotten. Without this, a hit forgets nothing.
     fn on_hit(&mut self, slot: Slot, access: &Access, reuse: Reuse) -> Option<Slot>;
+
+    /// The resident at `slot` was asked for when its value had ended, though it is still there to stand in for a newer one: a miss, whose
+    /// answer will take its place. May name a slot to let go of, as [`on_hit`](Self::on_hit) does.
+    fn on_outdated(&mut self, slot: Slot, access: &Access) -> Option<Slot> {
+        self.on_hit(slot, access, Reuse::UNKNOWN)
+    }
 
     /// The value at `slot` was replaced by one of another weight.
     fn on_reweigh(&mut self, slot: Slot, from: u32, to: u32) {

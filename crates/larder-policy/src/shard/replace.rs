@@ -1,5 +1,7 @@
 //! Another value, weight or end for a key that is resident.
 
+use std::time::Duration;
+
 use super::{Entry, Evicted, Inserted, Shard};
 use crate::eviction::{Arrival, Eviction, Removal};
 use crate::plan::{Plan, Refusal};
@@ -22,7 +24,8 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             self.forget();
             return Inserted::Refused(value, Refusal::TooHeavy);
         }
-        self.live_until(slot, plan.ttl.map(|ttl| newcomer.access.at.plus(ttl)));
+        let end = |ttl: Option<Duration>| ttl.map(|ttl| newcomer.access.at.plus(ttl));
+        self.live_until(slot, end(plan.ttl), end(newcomer.ttl));
         let old = self.values.replace(place, value);
         self.weigh(slot, from, to, evicted);
         old.map_or(Inserted::Stored, Inserted::Replaced)
@@ -62,19 +65,40 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
 
     /// A resident leaves, perhaps before its end.
     #[inline(never)]
-    pub(super) fn leave_wheel(&mut self, slot: Slot, why: Removal) {
+    pub(super) fn leave_wheel(&mut self, slot: Slot, value: &V, why: Removal) {
         if let Some(expiry) = self.wheel.expiry(slot).filter(|_| why == Removal::Evicted) {
-            self.policy.eviction.on_cut_short(slot, expiry);
+            self.policy.eviction.on_cut_short(slot, self.end_of.map_or(expiry, |end_of| end_of(value)));
         }
         self.wheel.cancel(slot);
     }
 
-    /// Moves the end of a resident's life.
-    pub(super) fn live_until(&mut self, slot: Slot, expiry: Option<Time>) {
+    /// Moves the end of a resident's life, and of its use.
+    pub(super) fn live_until(&mut self, slot: Slot, expiry: Option<Time>, end: Option<Time>) {
         match expiry {
             Some(expiry) => self.wheel.schedule(slot, expiry),
             None => self.wheel.cancel(slot),
         }
-        self.policy.eviction.on_renew(slot, expiry);
+        self.policy.eviction.on_renew(slot, end);
+    }
+
+    /// A lookup of [`Claim::Ended`](super::Claim::Ended) came to a hit: what was found was of use all the same.
+    pub fn touch(&mut self, access: &Access) {
+        if let Some(slot) = self.find(access.key).filter(|&slot| self.entries[slot].is_resident()) {
+            self.hit(slot, access);
+        }
+    }
+
+    /// A lookup of [`Claim::Ended`](super::Claim::Ended) came to a miss: a new value is to take the place of what was found.
+    pub fn outdate(&mut self, access: &Access) {
+        let Some(slot) = self.find(access.key).filter(|&slot| self.entries[slot].is_resident()) else { return };
+        if let Some(admission) = &mut self.policy.admission {
+            admission.record(access, false);
+        }
+        let weighed = self.weighed(slot, access);
+        if let Some(surplus) = self.policy.eviction.on_outdated(slot, &weighed)
+            && surplus != slot
+        {
+            self.let_go(surplus, Removal::Evicted);
+        }
     }
 }

@@ -18,7 +18,7 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         if let Some(admission) = &mut admission {
             admission.on_resize(limit, objects);
         }
-        let mut fresh = Self::new(self.capacity, policy);
+        let mut fresh = Self { end_of: self.end_of, ..Self::new(self.capacity, policy) };
         let mut met = Vec::with_capacity(self.len());
         // Without residents, a policy may name anybody.
         while !self.is_empty()
