@@ -31,7 +31,15 @@ fn serve(shard: &mut Shard<()>, access: &Access) -> Done {
 /// Where the miss itself teaches nothing, what is foretold happens, key by key.
 #[test]
 fn what_is_foretold_is_done() {
-    let mut shard = shard("learned:rate=0/guard=0", Capacity::objects(200));
+    let (refused, replaced) = foretold("learned:rate=0/guard=0");
+    assert!(refused > 100 && replaced > 100, "{refused} {replaced}");
+    let (refused, replaced) = foretold("learned:rate=0/guard=0/refuse=0");
+    assert!(refused == 0 && replaced > 200, "{refused} {replaced}");
+}
+
+/// Newcomers that were refused, and residents that left for others.
+fn foretold(policy: &str) -> (usize, usize) {
+    let mut shard = shard(policy, Capacity::objects(200));
     let (mut refused, mut replaced) = (0, 0);
     for access in accesses(7, false) {
         let told = shard.explain(&access).unwrap();
@@ -49,7 +57,7 @@ fn what_is_foretold_is_done() {
             }
         }
     }
-    assert!(refused > 100 && replaced > 100, "{refused} {replaced}");
+    (refused, replaced)
 }
 
 #[test]

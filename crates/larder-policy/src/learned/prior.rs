@@ -15,6 +15,8 @@ const SPANS: usize = HORIZONS.len();
 const MAGIC: &[u8; 8] = b"LARDERM1";
 /// The largest weight that makes sense: e^20 to one.
 const BOUND: f32 = 20.0;
+/// The greatest sureness: what has seen so many squared gradients hardly learns any more, and would hand that on to whoever takes it over.
+const SUREST: f32 = 1e4;
 
 /// Weights learned offline.
 #[derive(Clone, PartialEq)]
@@ -42,7 +44,7 @@ impl Prior {
     /// gradients each weight counts as having seen: high numbers make the model slow to leave the prior.
     ///
     /// # Errors
-    /// The number of weights is wrong, or one is not finite or beyond ±20; or the sureness is not positive.
+    /// The number of weights is wrong, or one is not finite or beyond ±20; or the sureness is not above 0 and at most 10,000.
     pub fn new(weights: &[f32], sureness: f32, metadata: impl Into<String>) -> Result<Self, Error> {
         if weights.len() != WEIGHTS * SPANS {
             return Err(bad(format!("{} weights, not {}", weights.len(), WEIGHTS * SPANS)));
@@ -157,8 +159,8 @@ impl Prior {
     }
 
     fn checked(self) -> Result<Self, Error> {
-        if !(self.sureness.is_finite() && self.sureness > 0.0) {
-            return Err(bad(format!("the sureness is {}, not a positive number", self.sureness)));
+        if !(self.sureness > 0.0 && self.sureness <= SUREST) {
+            return Err(bad(format!("the sureness is {}, not above 0 and at most {SUREST}", self.sureness)));
         }
         if !(self.scale.is_finite() && self.scale > 0.0 && self.scale * f32::from(i16::MAX) <= BOUND * 1.001) {
             return Err(bad(format!("the scale is {}, but no weight may be beyond ±{BOUND}", self.scale)));
@@ -196,7 +198,9 @@ mod tests {
     fn nonsense_is_refused() {
         assert!(Prior::new(&[0.0; 3], 1.0, "").is_err());
         let mut weights = vec![0.0; WEIGHTS * SPANS];
-        assert!(Prior::new(&weights, f32::NAN, "").is_err());
+        for sureness in [f32::NAN, 0.0, -1.0, 1e5, f32::INFINITY] {
+            assert!(Prior::new(&weights, sureness, "").is_err(), "{sureness}");
+        }
         weights[5] = f32::NAN;
         assert!(Prior::new(&weights, 1.0, "").is_err());
         weights[5] = 21.0;

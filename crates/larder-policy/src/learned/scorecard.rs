@@ -115,7 +115,7 @@ impl Scorecard {
         let mut rates = [1.0; ACTIVE.next_multiple_of(4)];
         for (place, rate) in places.into_iter().zip(&mut rates) {
             let sureness = &mut self.sureness[usize::from(place)];
-            *sureness = *sureness * FADE + gradient * gradient;
+            *sureness = self.start + (*sureness - self.start) * FADE + gradient * gradient;
             *rate = *sureness;
         }
         // Roots and quotients take longest by far: four at once.
@@ -246,6 +246,19 @@ mod tests {
         let after = card.logits(&some(7)).to_array()[2];
         let theirs = -((ACTIVE) as f32);
         assert!((after - learned).abs() < 0.35 * (theirs - learned).abs(), "{learned} became {after}");
+        // Rare uses tell little each, but are not forgotten for that.
+        let mut card = Scorecard::new(Some(&prior), 0.05);
+        (0..100_000).for_each(|_| _ = card.learn(&some(7), 2, rng.below(100) == 0));
+        let (learned, own) = (card.logits(&some(7)).to_array()[2], card.sureness[7] - 30.0);
+        card.adopt(&other);
+        let after = card.logits(&some(7)).to_array()[2];
+        assert!(
+            own > 10.0 && (after - learned).abs() < 0.7 * (theirs - learned).abs(),
+            "{learned} became {after}, {own}"
+        );
+        let mut card = Scorecard::new(Some(&prior), 0.05);
+        (0..50_000).for_each(|_| _ = card.learn(&some(7), 2, rng.below(10) == 0));
+        card.adopt(&other);
         // Adopted over and over, it is no surer.
         let sure = card.sureness[7];
         card.adopt(&other);

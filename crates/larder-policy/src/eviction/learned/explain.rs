@@ -29,8 +29,8 @@ impl Learned {
         let decision = match resident {
             Some(_) if lowest => Decision::Evicted,
             Some(_) => Decision::Kept,
-            // LRU admits everybody.
-            None if lowest && rule != Rule::Lru => Decision::Refused,
+            // LRU admits everybody, and so does who is told to.
+            None if lowest && self.refuses && rule != Rule::Lru => Decision::Refused,
             None => Decision::Admitted,
         };
         let Opinion { contributions, logits, within, worth } = opinion;
