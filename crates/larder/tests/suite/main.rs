@@ -10,6 +10,7 @@ mod changed_at;
 mod consistency;
 mod dashboard;
 mod discovery;
+mod ends;
 mod events;
 mod explain;
 mod faults;
