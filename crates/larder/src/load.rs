@@ -332,7 +332,9 @@ where
             (None, given) => given.unwrap_or(rules.negative_ttl),
             (_, given) => {
                 let judged = self.store.lifetime(hash, |own| *own == flight.key);
-                let usual = judged.unwrap_or(rules.ttl());
+                // Where memory did not want the value, a fixed lifetime gives way to the value's own as it does there.
+                let own = given.filter(|_| rules.freshness.fixed().is_some());
+                let usual = judged.or(own).unwrap_or(rules.ttl());
                 given.map_or(usual, |given| given.min(usual))
             }
         };

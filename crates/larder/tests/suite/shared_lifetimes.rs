@@ -10,6 +10,7 @@ use larder::remote::InProcess;
 use larder::{Cache, Clock, Fetched, Freshness, Options, Rules, Tier, Time, codec};
 use larder_policy::Rng;
 
+const SECOND: Duration = Duration::from_secs(1);
 const KEYS: usize = 300;
 /// Fewer than there are keys, so that values leave memory and come back from the tier.
 const CAPACITY: u64 = 60;
@@ -95,4 +96,31 @@ async fn by_times_of_change() {
 #[tokio::test(start_paused = true)]
 async fn by_both() {
     keeps_to_the_objective(Told::Both).await;
+}
+
+/// A value keeps the lifetime its loader gave it in the remote tier, whether or not memory had room for it.
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_of_its_own_does_not_depend_on_memory() {
+    let (clock, store) = (Clock::manual(Time(1_000_000_000_000)), Arc::new(InProcess::new(1 << 24)));
+    let cache = |weight: u32| {
+        let builder = Cache::<u64, u64>::builder().capacity_bytes(1 << 20, move |_, _| weight).clock(clock.clone());
+        let rules = Rules { freshness: Freshness::fixed_ttl(300 * SECOND), jitter: 0.0, ..Rules::default() };
+        builder.rules(rules).remote(store.clone(), codec::MessagePack).build().unwrap()
+    };
+    let load = async || Ok::<_, Infallible>(Fetched::from(1).with(Options::new().ttl(86_400 * SECOND)));
+    // The first has room for the value, the second never.
+    for (key, weight) in [(1, 100), (2, u32::MAX)] {
+        let cache = cache(weight);
+        assert_eq!(cache.find_with(&key, load).await.unwrap().tier, Tier::Origin);
+        assert!(cache.remote().unwrap().flush(tokio::time::Instant::now() + SECOND).await);
+        assert_eq!(cache.local(&key).is_some(), key == 1);
+    }
+    for _ in 0..2 {
+        clock.advance(40_000 * SECOND);
+        tokio::time::advance(40_000 * SECOND).await;
+        for key in [1, 2] {
+            let found = cache(100).find_with(&key, load).await.unwrap();
+            assert_eq!((found.tier, found.is_stale), (Tier::Remote, false), "key {key}");
+        }
+    }
 }
