@@ -25,6 +25,7 @@ use crate::price_args::PriceArgs;
 use crate::serve_args::ServeArgs;
 use crate::streams;
 use crate::top_args::TopArgs;
+use crate::train_args::TrainArgs;
 
 /// Replays traces through cache policies and says which one serves them best.
 ///
@@ -192,88 +193,6 @@ impl CompareArgs {
     pub(crate) fn policies(&self) -> Vec<PolicySpec> {
         if self.policies.is_empty() { main_policies(self.run.cells.weigh) } else { self.policies.clone() }
     }
-}
-
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-A cache that learns is replayed over each trace at each size; what it learned from trains a logistic regression for each \
-span ahead (FTRL-proximal). Judged are models that have not seen what they are judged on: the last part of each trace by a \
-model of the first parts, and each trace by a model of the others. A model that is not ahead of a cold start on other \
-traces, or is clearly behind in later time, is not published.
-
-The folder holds model.larder, card.md, train.toml and reliability.svg. The same traces and options give the same bytes.
-
-A trace may be what a service recorded (`larder::recorder`), a file for each day or instance, as it was written or as Parquet (in a \
-build with the feature `parquet`); or the stream they are recorded to in a Redis, redis://[user:password@]host[:port][/db]/STREAM \
-(`larder_redis::RecordStream`; rediss:// in a build with the feature `tls`), whose instances are merged by time. Traces whose \
-names agree up to the last hyphen count as one family; with --holdout trace each \
-is judged by a model of all others.
-
-Examples:
-  larder train a.csv.zst b.csv.zst c.csv.zst --out models/ours
-  larder train recorded/*.parquet --holdout trace --out models/ours
-  larder train redis://localhost/users:traffic redis://localhost/orders:traffic --out models/ours
-  larder train a.csv.zst b.csv.zst c.csv.zst --check models/ours
-  larder replay d.csv.zst --policy lru,learned --model models/ours
-
-Exit status: 0 on success, 1 on failure or where the model does not help, 2 on bad usage.")]
-pub(crate) struct TrainArgs {
-    #[command(flatten)]
-    pub(crate) traces: TraceArgs,
-
-    /// The model's folder, made if need be; its last component is the model's name
-    #[arg(short, long, value_name = "DIR", required_unless_present = "check")]
-    pub(crate) out: Option<PathBuf>,
-
-    /// Write nothing: train again and compare with that folder, byte for byte
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
-    pub(crate) check: Option<PathBuf>,
-
-    /// Sizes to learn at, apart by commas; see `larder replay --help`
-    #[arg(
-        short,
-        long = "capacity",
-        value_name = "SIZE,…",
-        value_delimiter = ',',
-        default_value = "0.1%,1%,5%,10%,20%"
-    )]
-    pub(crate) capacities: Vec<CapacitySpec>,
-
-    /// Most examples to learn from of each trace and size
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub(crate) examples: u64,
-
-    /// Passes over the examples
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub(crate) epochs: u64,
-
-    /// How sure of the model a cache is: the squared gradients each weight counts as having seen
-    #[arg(long, value_name = "X", default_value_t = 30.0, value_parser = parse_sureness)]
-    pub(crate) sureness: f32,
-
-    /// The share of each trace that comes before its later time
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = parse_inner_share)]
-    pub(crate) earlier: f64,
-
-    /// What is held out at once to judge on other traces
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) holdout: HoldoutArg,
-
-    /// What an entry weighs against the capacity
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) weigh: WeighArg,
-
-    /// The seed of all that is random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-
-    /// Threads; results do not depend on it [default: as many as the machine runs at once]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
-
-    /// Print what the card says as one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -492,15 +411,6 @@ impl From<WeighArg> for Weigh {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum HoldoutArg {
-    /// All traces whose names agree up to the last hyphen
-    #[default]
-    Family,
-    /// Each trace
-    Trace,
-}
-
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum MetricArg {
     /// The share of requests that miss
@@ -529,16 +439,6 @@ pub(crate) fn main_policies(weigh: WeighArg) -> Vec<PolicySpec> {
     };
     // A registered name always parses.
     online.map(|entry| entry.name).chain([bound]).filter_map(|name| name.parse().ok()).collect()
-}
-
-fn parse_sureness(text: &str) -> Result<f32, String> {
-    let sureness = text.parse().ok().filter(|sureness: &f32| sureness.is_finite() && *sureness > 0.0);
-    sureness.ok_or_else(|| "not a positive number".to_owned())
-}
-
-fn parse_inner_share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share: &f64| *share > 0.0 && *share < 1.0);
-    share.ok_or_else(|| "not a share between 0 and 1".to_owned())
 }
 
 /// A share of the keys that may be all of them.

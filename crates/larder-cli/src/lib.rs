@@ -23,6 +23,7 @@ mod serve_args;
 mod streams;
 mod table;
 mod top_args;
+mod train_args;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

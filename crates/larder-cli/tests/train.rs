@@ -49,6 +49,9 @@ fn a_model_is_published_repeats_itself_and_helps_on_another_seed() {
     assert_eq!(recipe["trace"].as_array().unwrap().len(), 3);
     assert_eq!(recipe["settings"]["examples"].as_integer(), Some(20_000));
     assert!(text(&read("reliability.svg")).contains("with the prior"));
+    let held_out = text(&read("held_out.tsv"));
+    assert_eq!(held_out.lines().count(), 7, "three traces at two sizes below a header: {held_out}");
+    assert!(held_out.contains("/seed=1\t64\t1%\t100000\t0."), "{held_out}");
 
     // Again, on one thread: the same bytes. With other traces: not.
     let output = train(&[1, 2, 3], &["--check", path, "--threads", "1", "--json"]);
@@ -80,6 +83,8 @@ fn the_card_is_told(json: &[u8]) {
     let (others, later): (Vec<&Value>, Vec<&Value>) = held_out.iter().partition(|cell| cell["on"] == "other traces");
     assert_eq!((others.len(), later.len()), (6, 6), "three traces at two sizes");
     let mean = others.iter().map(|cell| cell["reduction"].as_f64().unwrap()).sum::<f64>() / 6.0;
+    assert!(others.iter().all(|cell| cell["shipped"].as_f64().is_some_and(|ratio| ratio < 1.0)), "{others:?}");
+    assert!(card["gains"][0]["over_shipped"]["mean"].is_f64());
     assert!((card["gains"][0]["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
 }
 
@@ -231,6 +236,58 @@ fn a_trace_that_fills_no_cache_is_passed_over() {
     assert!(told.contains("passed over: nothing had to leave") && !told.contains("no examples"), "{told}");
 }
 
+/// Uniform traffic, of which nothing can be learned: the keys drawn anew for each row.
+fn noise(seed: u32) -> String {
+    format!("gen:zipf:requests=20_000/keys=2000/alpha=0/seed={seed}")
+}
+
+#[test]
+fn of_one_trace_chance_is_no_gain_but_may_be_published_by_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("noise");
+    let noise = noise(1);
+    let args = ["train", &noise, "--capacity", "5%,10%", "--examples", "5000", "--out", out.to_str().unwrap()];
+    let output = run(&args);
+    let told = text(&output.stderr);
+    assert!(text(&output.stdout).contains("(5 seeds)"), "{}", text(&output.stdout));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("by more than chance") && told.contains("--force"), "{told}");
+    assert!(!out.exists());
+    let output = run(&[&args[..], &["--force"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("published by force"), "{}", text(&output.stderr));
+    let card = fs::read_to_string(out.join("card.md")).unwrap();
+    assert!(card.contains("**Published by force**: the prior does not beat the cold start on later time"), "{card}");
+}
+
+#[test]
+fn what_is_odd_about_a_trace_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, rows: String| fs::write(path(name), rows).unwrap();
+    write(
+        "deletes.csv",
+        "time,key,op\n".to_owned() + &(0..100).map(|key| format!("{key},{key},delete\n")).collect::<String>(),
+    );
+    // Every other row is an hour before the one above it.
+    let row = |at: u32| format!("{},{}\n", at + 3600 * (at % 2), at * 7919 % 3001);
+    write("back.csv", "time,key\n".to_owned() + &(0..20_000).map(row).collect::<String>());
+    fs::copy(path("back.csv"), path("twin.csv")).unwrap();
+    let (back, twin, deletes, out) = (path("back.csv"), path("twin.csv"), path("deletes.csv"), path("model"));
+    let train = |traces: &[&str]| {
+        let options = ["--capacity", "5%", "--examples", "2000", "--epochs", "1", "--out", &out];
+        let output = run(&[&["train"], traces, &options].concat());
+        (output.status.code(), text(&output.stderr))
+    };
+    let (_, told) = train(&[&back, &deletes]);
+    assert!(told.contains("times go back"), "{told}");
+    assert!(told.contains("passed over: no row of it") && told.contains("deletes"), "{told}");
+    assert!(!told.contains("a trace without keys"), "{told}");
+    let (code, told) = train(&[&back, &twin]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("back and twin are the same file"), "{told}");
+}
+
 #[test]
 fn bad_usage_is_said() {
     for (args, message) in [
@@ -238,7 +295,8 @@ fn bad_usage_is_said() {
         (&["train", "-", "--out", "m"], "stdin"),
         (&["train", "gen:zipf:", "gen:zipf:", "--out", "m"], "two traces are named"),
         (&["train", "gen:zipf:", "--out", "m", "--earlier", "1"], "between 0 and 1"),
-        (&["train", "gen:zipf:", "--out", "m", "--sureness", "nan"], "not a positive number"),
+        (&["train", "gen:zipf:", "--out", "m", "--sureness", "nan"], "at most 10000"),
+        (&["train", "gen:zipf:", "--out", "m", "--sureness", "1e5"], "at most 10000"),
         (&["train", "gen:zipf:", "--out", "m", "--check", "m"], "cannot be used with"),
         (&["train", "gen:zipf:", "--out", "/"], "names the model"),
     ] {

@@ -1,7 +1,7 @@
 //! A model's card, in Markdown: what it is, what it gains and where it loses, made from the run alone.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::evaluate::{Importance, Score};
 
@@ -10,14 +10,63 @@ use crate::evaluate::{Importance, Score};
 pub struct HeldOut {
     /// The trace.
     pub trace: String,
+    /// What it is held out with: traces of one origin are alike.
+    pub family: String,
     /// The size, as it was asked for.
     pub size: String,
-    /// The miss ratio of the cold start.
+    /// The size, in objects or bytes.
+    pub capacity: u64,
+    /// Accesses that count.
+    pub requests: u64,
+    /// What missed, a seed each.
+    pub seeds: Vec<Ratios>,
+}
+
+/// Miss ratios on the same requests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratios {
+    /// Of the cold start.
     pub cold: f64,
-    /// The miss ratio with the prior.
+    /// Of the prior that ships with larder; none where the model is to take its place.
+    pub shipped: Option<f64>,
+    /// With the prior.
     pub prior: f64,
-    /// By how much the prior reduces it; negative where it misses more.
-    pub reduction: f64,
+}
+
+impl Ratios {
+    /// By how much the prior reduces the cold start's misses; negative where it misses more.
+    pub fn over_cold(&self) -> f64 {
+        reduction(self.cold, self.prior)
+    }
+
+    /// By how much it reduces those of the prior that ships.
+    pub fn over_shipped(&self) -> Option<f64> {
+        self.shipped.map(|shipped| reduction(shipped, self.prior))
+    }
+}
+
+/// (reference − ratio) / the larger of the two.
+fn reduction(reference: f64, ratio: f64) -> f64 {
+    let larger = reference.max(ratio);
+    if larger == 0.0 { 0.0 } else { (reference - ratio) / larger }
+}
+
+impl HeldOut {
+    /// The means over the seeds.
+    pub fn ratios(&self) -> Ratios {
+        let of = |ratio: fn(&Ratios) -> f64| mean(&self.seeds.iter().map(ratio).collect::<Vec<_>>());
+        let shipped: Option<Vec<f64>> = self.seeds.iter().map(|ratios| ratios.shipped).collect();
+        Ratios {
+            cold: of(|ratios| ratios.cold),
+            shipped: shipped.map(|ratios| mean(&ratios)),
+            prior: of(|ratios| ratios.prior),
+        }
+    }
+
+    /// By how much the prior reduces the cold start's misses, the mean over the seeds.
+    pub fn reduction(&self) -> f64 {
+        mean(&self.seeds.iter().map(Ratios::over_cold).collect::<Vec<_>>())
+    }
 }
 
 /// What a card tells.
@@ -43,16 +92,16 @@ pub struct Card {
     pub deciders: Vec<String>,
 }
 
-/// What a prior gains over a cold start on some requests it has not seen.
+/// What a prior gains on some requests it has not seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gain<'a> {
     /// Which requests.
     pub on: &'static str,
-    /// The mean reduction over cells.
-    pub mean: f64,
-    /// Its standard error over traces: cells of one trace stand or fall together. One trace tells of none.
-    pub error: Option<f64>,
-    /// Cells that miss less.
+    /// Over a cold start.
+    pub over_cold: Lead,
+    /// Over the prior that ships with larder.
+    pub over_shipped: Option<Lead>,
+    /// Cells that miss less than the cold start.
     pub better: usize,
     /// Cells that miss more.
     pub worse: usize,
@@ -60,53 +109,164 @@ pub struct Gain<'a> {
     pub worst: &'a HeldOut,
 }
 
-/// The mean reduction, and its standard error over traces: cells of one trace stand or fall together, and one trace tells of no error.
-pub(crate) fn mean_reduction(held_out: &[HeldOut]) -> Option<(f64, Option<f64>)> {
-    let mut by_trace: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    held_out.iter().for_each(|cell| by_trace.entry(&cell.trace).or_default().push(cell.reduction));
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let reductions: Vec<f64> = held_out.iter().map(|cell| cell.reduction).collect();
-    if reductions.is_empty() {
-        return None;
-    }
-    let traces: Vec<f64> = by_trace.values().map(|cells| mean(cells)).collect();
-    let (centre, count) = (mean(&traces), traces.len() as f64);
-    let spread: f64 = traces.iter().map(|trace| (trace - centre).powi(2)).sum();
-    let error = (count > 1.0).then(|| (spread / (count - 1.0) / count).sqrt());
-    Some((mean(&reductions), error))
+/// A mean reduction over cells, and how sure it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lead {
+    /// The mean.
+    pub mean: f64,
+    /// Its standard error, where there is more than one of what it is over.
+    pub error: Option<f64>,
+    /// What the error is over.
+    pub over: Over,
 }
+
+/// What a standard error is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// So many families, whose cells stand or fall together.
+    Families(usize),
+    /// So many seeds on one family: they tell of chance in the cache, and not of other traffic.
+    Seeds(usize),
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Families(count) => write!(f, "{count} families"),
+            Self::Seeds(count) => write!(f, "{count} seeds"),
+        }
+    }
+}
+
+impl Lead {
+    /// Of what the ratios of each cell come to; none without cells, or where a cell has none.
+    fn of(cells: &[HeldOut], reduction: impl Fn(&Ratios) -> Option<f64>) -> Option<Self> {
+        let seeds = cells.iter().map(|cell| cell.seeds.len()).min().filter(|&seeds| seeds > 0)?;
+        let mut families: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        let mut by_seed = vec![Vec::new(); seeds];
+        for cell in cells {
+            for (ratios, of_seed) in cell.seeds.iter().zip(&mut by_seed) {
+                let reduction = reduction(ratios)?;
+                families.entry(&cell.family).or_default().push(reduction);
+                of_seed.push(reduction);
+            }
+        }
+        let means: Vec<f64> = families.values().map(|cells| mean(cells)).collect();
+        let by_seed: Vec<f64> = by_seed.iter().map(|cells| mean(cells)).collect();
+        // Each seed has all cells: the mean of its means is that of all.
+        let mean = mean(&by_seed);
+        Some(match means.len() {
+            1 => Self { mean, error: standard_error(&by_seed), over: Over::Seeds(seeds) },
+            families => Self { mean, error: standard_error(&means), over: Over::Families(families) },
+        })
+    }
+
+    /// What is no chance: a standard error over families, two over seeds, which see but a part of it.
+    fn chance(&self) -> Option<f64> {
+        let errors = match self.over {
+            Over::Families(_) => 1.0,
+            Over::Seeds(_) => 2.0,
+        };
+        self.error.map(|error| errors * error)
+    }
+
+    /// Ahead by more than chance. What is not a number is not ahead, nor is what has no error.
+    fn is_ahead(&self) -> bool {
+        self.chance().is_some_and(|chance| self.mean > chance)
+    }
+
+    /// Behind by more than chance.
+    fn is_behind(&self) -> bool {
+        self.chance().is_some_and(|chance| self.mean < -chance)
+    }
+}
+
+impl fmt::Display for Lead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mean, error, over } = self;
+        match error {
+            Some(error) => write!(f, "{} ±{:.2}% ({over})", signed(*mean), error * 100.0),
+            None => write!(f, "{} ± nobody knows (one seed)", signed(*mean)),
+        }
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Of the mean of at least two values.
+fn standard_error(values: &[f64]) -> Option<f64> {
+    let (centre, count) = (mean(values), values.len() as f64);
+    let spread: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
+    (values.len() > 1).then(|| (spread / (count - 1.0) / count).sqrt())
+}
+
+const OTHER: &str = "other traces, held out";
+const LATER: &str = "later time, the last part of each trace";
 
 impl Card {
     /// Mean reduction over cells of traces held out, where any were.
     pub fn on_other_traces(&self) -> Option<f64> {
-        mean_reduction(&self.other_traces).map(|(mean, _)| mean)
+        over_cold(&self.other_traces).map(|lead| lead.mean)
     }
 
     /// Mean reduction over cells in later time, where any cache was filled in it.
     pub fn on_later_time(&self) -> Option<f64> {
-        mean_reduction(&self.later_time).map(|(mean, _)| mean)
+        over_cold(&self.later_time).map(|lead| lead.mean)
     }
 
-    /// Why the prior must not be published: it does not beat the cold start on requests it has not seen. On traces held out its mean
-    /// must be ahead. Later time is shorter and its cells fewer: there it must not be behind by more than two standard errors, unless
-    /// there is nothing else to judge by.
+    /// Why the prior must not be published: on requests it has not seen it does not beat the cold start by more than chance, or loses by
+    /// as much to the prior that a cache has without it. Traces held out decide where there are any. Later time is shorter and its cells
+    /// fewer: beside them it must only not be behind by more than two standard errors.
     pub fn refusal(&self) -> Option<String> {
-        let on_other = mean_reduction(&self.other_traces);
-        let on_later = mean_reduction(&self.later_time);
-        let (mean, on) = match (on_other, on_later) {
-            (Some((mean, _)), _) if !is_ahead(mean) => (mean, "on traces held out"),
-            (Some(_), Some((mean, Some(error)))) if !is_ahead(mean + 2.0 * error) => (mean, "on later time"),
-            (None, Some((mean, _))) if !is_ahead(mean) => (mean, "on later time"),
+        let (on_other, on_later) = (over_cold(&self.other_traces), over_cold(&self.later_time));
+        let is_lost = |lead: Lead| lead.error.is_some_and(|error| lead.mean.is_nan() || lead.mean + 2.0 * error <= 0.0);
+        let (lead, on) = match (on_other, on_later) {
+            (Some(lead), _) if !lead.is_ahead() => (lead, "traces held out"),
+            (Some(_), Some(lead)) if is_lost(lead) => (lead, "later time"),
+            (None, Some(lead)) if !lead.is_ahead() => (lead, "later time"),
             (None, None) => return Some("there is nothing to validate on: no cache was filled".to_owned()),
-            _ => return None,
+            _ => {
+                let (lead, on) = self.beside_shipped().filter(|(lead, _)| lead.is_behind())?;
+                return Some(format!(
+                    "the prior that ships with larder misses less on {on}: a reduction of {lead} beside it"
+                ));
+            }
         };
-        Some(format!("the prior does not beat the cold start {on}: {} misses on average", signed(-mean)))
+        Some(format!("the prior does not beat the cold start on {on} by more than chance: a reduction of {lead}"))
+    }
+
+    /// What is to be said of a prior that may be published, though nothing says that it is better than the one a cache has without it.
+    pub fn doubt(&self) -> Option<String> {
+        let (lead, on) = self.beside_shipped().filter(|(lead, _)| !lead.is_ahead())?;
+        Some(format!(
+            "no better by more than chance than the prior that ships with larder, on {on}: a reduction of {lead} beside it"
+        ))
+    }
+
+    /// Its lead over the prior that ships, on what decides.
+    fn beside_shipped(&self) -> Option<(Lead, &'static str)> {
+        match self.other_traces.is_empty() {
+            false => Some((over_shipped(&self.other_traces)?, "traces held out")),
+            true => Some((over_shipped(&self.later_time)?, "later time")),
+        }
+    }
+
+    /// The miss ratios on traces held out, for programs: a table with tabs and a header.
+    pub fn held_out(&self) -> String {
+        let mut text = "trace\tcapacity\tsize\trequests\tcold\theld_out\n".to_owned();
+        for cell in &self.other_traces {
+            let (HeldOut { trace, size, capacity, requests, .. }, Ratios { cold, prior, .. }) = (cell, cell.ratios());
+            // Writing to a string does not fail, here and below.
+            let _ = writeln!(text, "{trace}\t{capacity}\t{size}\t{requests}\t{cold:.7}\t{prior:.7}");
+        }
+        text
     }
 
     /// The card.
     pub fn write(&self) -> String {
         let mut text = String::new();
-        // Writing to a string does not fail, here and below.
         let (examples, cells) = self.learned_from;
         let _ = writeln!(
             text,
@@ -127,60 +287,62 @@ impl Card {
         text
     }
 
-    /// What it gains over a cold start: on traces held out, and on later time, as far as there are such.
+    /// What it gains: on traces held out, and on later time, as far as there are such.
     pub fn gains(&self) -> Vec<Gain<'_>> {
-        let sets = [
-            ("other traces, held out", &self.other_traces),
-            ("later time, the last part of each trace", &self.later_time),
-        ];
-        let gains = sets.into_iter().filter_map(|(on, cells)| {
-            let (mean, error) = mean_reduction(cells)?;
-            let better = cells.iter().filter(|cell| cell.reduction > 0.0).count();
-            let worse = cells.iter().filter(|cell| cell.reduction < 0.0).count();
-            let worst = cells.iter().min_by(|one, other| one.reduction.total_cmp(&other.reduction))?;
-            Some(Gain { on, mean, error, better, worse, worst })
+        let gains = [(OTHER, &self.other_traces), (LATER, &self.later_time)].into_iter().filter_map(|(on, cells)| {
+            let better = cells.iter().filter(|cell| cell.reduction() > 0.0).count();
+            let worse = cells.iter().filter(|cell| cell.reduction() < 0.0).count();
+            let worst = cells.iter().min_by(|one, other| one.reduction().total_cmp(&other.reduction()))?;
+            Some(Gain { on, over_cold: over_cold(cells)?, over_shipped: over_shipped(cells), better, worse, worst })
         });
         gains.collect()
     }
 
     fn summary(&self, text: &mut String) {
+        if let Some(refusal) = self.refusal() {
+            let _ = writeln!(text, "**Published by force**: {refusal}.\n");
+        }
+        let gains = self.gains();
         text.push_str(
             "## What it gains over a cold start\n\n\
-             | requests it has not seen | mean reduction of the miss ratio | standard error over traces | cells better | cells worse | worst cell |\n\
-             | --- | ---: | ---: | ---: | ---: | --- |\n",
+             | requests it has not seen | mean reduction of the miss ratio | cells better | cells worse | worst cell |\n\
+             | --- | ---: | ---: | ---: | --- |\n",
         );
-        for Gain { on, mean, error, better, worse, worst } in self.gains() {
-            let HeldOut { trace, size, reduction, .. } = worst;
+        for Gain { on, over_cold, better, worse, worst, .. } in &gains {
+            let HeldOut { trace, size, .. } = worst;
             let _ = writeln!(
                 text,
-                "| {on} | {} | {} | {better} | {worse} | {trace} {size} {} |",
-                signed(mean),
-                error.map_or_else(|| "–".to_owned(), |error| format!("±{:.2}%", error * 100.0)),
-                signed(*reduction)
+                "| {on} | {over_cold} | {better} | {worse} | {trace} {size} {} |",
+                signed(worst.reduction())
             );
+        }
+        for Gain { on, over_shipped, .. } in &gains {
+            if let Some(lead) = over_shipped {
+                let _ = writeln!(text, "\nOver the prior that ships with larder, on {on}: {lead}.");
+            }
         }
         text.push_str(
             "\nA reduction is (cold − prior) / the larger of the two; positive misses less. A trace is held out with all its family: the\n\
-             prior of its row has learned from none of them.\n\n",
+             prior of its row has learned from none of them. A standard error is over families, for their traces are alike; of one alone,\n\
+             over seeds, which tell of chance in the cache and not of other traffic. What is held out has chosen nothing here, but whoever\n\
+             trains again and keeps the better model chooses by it.\n\n",
         );
     }
 
     fn table(&self, text: &mut String, title: &str, cells: &[HeldOut]) {
-        if cells.is_empty() {
-            return;
-        }
+        let Some(first) = cells.first() else { return };
+        let has_shipped = first.ratios().shipped.is_some();
+        let (shipped, rule) = if has_shipped { (" shipped prior |", " ---: |") } else { ("", "") };
         let _ = writeln!(
             text,
-            "## {title}\n\n| trace | size | cold start | with the prior | reduction |\n| --- | ---: | ---: | ---: | ---: |"
+            "## {title}\n\n| trace | size | cold start |{shipped} with the prior | reduction |\n| --- | ---: | ---: |{rule} ---: | ---: |"
         );
-        for HeldOut { trace, size, cold, prior, reduction } in cells {
-            let _ = writeln!(
-                text,
-                "| {trace} | {size} | {:.2}% | {:.2}% | {} |",
-                cold * 100.0,
-                prior * 100.0,
-                signed(*reduction)
-            );
+        for cell in cells {
+            let (HeldOut { trace, size, .. }, Ratios { cold, shipped, prior }) = (cell, cell.ratios());
+            let percent = |ratio: f64| format!("{:.2}%", ratio * 100.0);
+            let shipped = shipped.map_or_else(String::new, |ratio| format!(" {} |", percent(ratio)));
+            let (cold, prior, reduction) = (percent(cold), percent(prior), signed(cell.reduction()));
+            let _ = writeln!(text, "| {trace} | {size} | {cold} |{shipped} {prior} | {reduction} |");
         }
         text.push('\n');
     }
@@ -196,6 +358,14 @@ impl Card {
                 text,
                 "| {name} | {examples} | {:.1}% | {log_loss:.4} | {brier:.4} | {calibration_error:.4} |",
                 base_rate * 100.0
+            );
+        }
+        if let [.., (_, cold), (on, prior)] = self.scores.as_slice()
+            && prior.log_loss >= cold.log_loss
+        {
+            let _ = writeln!(
+                text,
+                "\nOn all of {on}, the log-loss is no lower than the cold start's: a cache soon knows as much itself."
             );
         }
         text.push_str("\n![Reliability](reliability.svg)\n\n");
@@ -236,9 +406,12 @@ impl Card {
     }
 }
 
-/// What is not a number is not ahead.
-fn is_ahead(mean: f64) -> bool {
-    mean > 0.0
+fn over_cold(cells: &[HeldOut]) -> Option<Lead> {
+    Lead::of(cells, |ratios| Some(ratios.over_cold()))
+}
+
+fn over_shipped(cells: &[HeldOut]) -> Option<Lead> {
+    Lead::of(cells, Ratios::over_shipped)
 }
 
 fn signed(share: f64) -> String {
@@ -250,13 +423,25 @@ fn signed(share: f64) -> String {
 mod tests {
     use super::*;
 
-    fn cell(trace: &str, reduction: f64) -> HeldOut {
-        HeldOut { trace: trace.into(), size: "1%".into(), cold: 0.5, prior: 0.5 * (1.0 - reduction), reduction }
+    /// A cell of a family, whose prior reduces the misses so much, by seed.
+    fn seeds(family: &str, reductions: &[f64]) -> HeldOut {
+        let ratios = |&by: &f64| Ratios {
+            cold: 0.5,
+            shipped: None,
+            prior: if by < 0.0 { 0.5 / (1.0 + by) } else { 0.5 * (1.0 - by) },
+        };
+        HeldOut {
+            trace: family.into(),
+            family: family.into(),
+            size: "1%".into(),
+            capacity: 64,
+            requests: 1000,
+            seeds: reductions.iter().map(ratios).collect(),
+        }
     }
 
     fn card(other: &[f64], later: &[f64]) -> Card {
-        let cells =
-            |all: &[f64]| all.iter().zip(["a", "b", "c"]).map(|(&reduction, trace)| cell(trace, reduction)).collect();
+        let cells = |all: &[f64]| all.iter().zip(["a", "b", "c"]).map(|(&by, family)| seeds(family, &[by])).collect();
         Card {
             name: "test".into(),
             command: "larder train x".into(),
@@ -272,37 +457,90 @@ mod tests {
 
     #[test]
     fn means_and_errors_by_hand() {
-        let cells = [cell("a", 0.0), cell("a", 0.02), cell("b", 0.04)];
-        let (mean, error) = mean_reduction(&cells).unwrap();
-        assert!((mean - 0.02).abs() < 1e-12);
-        // The traces' means are 0.01 and 0.04: a deviation of 0.0212, over the root of two.
-        assert!((error.unwrap() - 0.015).abs() < 1e-12, "{error:?}");
-        assert_eq!(mean_reduction(&cells[..2]).unwrap().1, None);
-        assert_eq!(mean_reduction(&[]), None);
+        let mut cells = [seeds("a", &[0.0]), seeds("a", &[0.02]), seeds("b", &[0.04])];
+        // Another trace of a family is no more evidence than another size of a trace.
+        cells[1].trace = "a-2".into();
+        let lead = over_cold(&cells).unwrap();
+        assert!((lead.mean - 0.02).abs() < 1e-12);
+        // The families' means are 0.01 and 0.04: a deviation of 0.0212, over the root of two.
+        assert!((lead.error.unwrap() - 0.015).abs() < 1e-12, "{lead:?}");
+        assert_eq!(lead.over, Over::Families(2));
+        assert_eq!(over_cold(&cells[..2]).unwrap().error, None);
+        assert_eq!(over_cold(&[]), None);
+    }
+
+    #[test]
+    fn of_one_family_seeds_tell_the_error() {
+        let lead = |reductions: &[f64]| over_cold(&[seeds("a", reductions), seeds("a", reductions)]).unwrap();
+        // A deviation of 0.0141 over the root of two.
+        let unsure = lead(&[0.005, 0.025]);
+        assert!((unsure.mean - 0.015).abs() < 1e-12 && (unsure.error.unwrap() - 0.01).abs() < 1e-12, "{unsure:?}");
+        assert_eq!((unsure.over, unsure.is_ahead()), (Over::Seeds(2), false));
+        assert!(lead(&[0.015, 0.025]).is_ahead() && !lead(&[0.02]).is_ahead());
     }
 
     #[test]
     fn a_prior_that_does_not_help_is_refused() {
-        assert_eq!(card(&[0.01, -0.002], &[0.001]).refusal(), None);
-        assert_eq!(card(&[], &[0.001]).refusal(), None);
-        assert!(card(&[0.01, -0.02], &[0.001]).refusal().unwrap().contains("held out: +0.50% misses"));
-        assert!(card(&[], &[0.0]).refusal().unwrap().contains("later time"));
+        assert_eq!(card(&[0.01, 0.002], &[0.001]).refusal(), None);
+        let alone = |reductions: &[f64]| Card { later_time: vec![seeds("a", reductions)], ..card(&[], &[]) };
+        assert_eq!(alone(&[0.001, 0.001]).refusal(), None);
+        assert!(
+            alone(&[0.03, 0.0])
+                .refusal()
+                .unwrap()
+                .contains("later time by more than chance: a reduction of +1.50% ±1.50%")
+        );
+        assert!(alone(&[0.03]).refusal().unwrap().contains("one seed"));
+        assert!(alone(&[0.0, 0.0]).refusal().unwrap().contains("later time"));
+        // Ahead by less than chance is not ahead.
+        assert!(
+            card(&[0.01, -0.002], &[0.001])
+                .refusal()
+                .unwrap()
+                .contains("held out by more than chance: a reduction of +0.40% ±0.60%")
+        );
         // Three times behind by 1 %, give or take nothing, is behind; by 1 % give or take 1 % is not known.
-        assert!(card(&[0.01], &[-0.01, -0.01, -0.01]).refusal().unwrap().contains("later time"));
-        assert_eq!(card(&[0.01], &[-0.02, 0.01, -0.02]).refusal(), None);
+        assert!(card(&[0.01, 0.01], &[-0.01, -0.01, -0.01]).refusal().unwrap().contains("later time"));
+        assert_eq!(card(&[0.01, 0.01], &[-0.02, 0.01, -0.02]).refusal(), None);
         // Once behind is nothing known, where there is other evidence.
         assert_eq!(card(&[0.01, 0.01], &[-0.01]).refusal(), None);
-        assert!(card(&[], &[-0.01]).refusal().unwrap().contains("later time"));
-        assert!(card(&[f64::NAN], &[0.1]).refusal().is_some());
-        assert!(card(&[], &[f64::NAN]).refusal().is_some());
+        assert!(card(&[f64::NAN, 0.1], &[0.1]).refusal().is_some());
+        assert!(alone(&[f64::NAN, 0.1]).refusal().is_some());
         assert!(card(&[], &[]).refusal().unwrap().contains("nothing to validate on"));
+    }
+
+    #[test]
+    fn a_prior_is_set_beside_the_one_that_ships() {
+        let beside = |shipped: [f64; 2]| {
+            let mut card = card(&[0.01, 0.01], &[]);
+            for (cell, shipped) in card.other_traces.iter_mut().zip(shipped) {
+                cell.seeds[0].shipped = Some(shipped);
+            }
+            card
+        };
+        // The prior misses 49.5 % in both.
+        assert!(beside([0.49, 0.48]).refusal().unwrap().contains("the prior that ships with larder misses less"));
+        let even = beside([0.49, 0.5]);
+        assert_eq!(even.refusal(), None);
+        assert!(even.doubt().unwrap().contains("no better by more than chance"));
+        let better = beside([0.5, 0.51]);
+        assert_eq!((better.refusal(), better.doubt()), (None, None));
+        assert!(better.write().contains("| a | 1% | 50.00% | 50.00% | 49.50% | +1.00% |"));
+        assert!(better.write().contains("Over the prior that ships with larder, on other traces, held out: +1.97%"));
+    }
+
+    #[test]
+    fn what_is_held_out_is_a_table_too() {
+        let rows = card(&[0.01], &[]).held_out();
+        assert_eq!(rows, "trace\tcapacity\tsize\trequests\tcold\theld_out\na\t64\t1%\t1000\t0.5000000\t0.4950000\n");
     }
 
     #[test]
     fn the_card_shows_wins_and_losses() {
         let text = card(&[0.01, -0.03], &[0.002]).write();
         for line in [
-            "| other traces, held out | -1.00% | ±2.00% | 1 | 1 | b 1% -3.00% |",
+            "**Published by force**: the prior does not beat the cold start",
+            "| other traces, held out | -1.00% ±2.00% (2 families) | 1 | 1 | b 1% -3.00% |",
             "| a | 1% | 50.00% | 49.50% | +1.00% |",
             "| served | 2 | 50.0% | 0.6931 | 0.2500 | 0.0000 |",
             "| age | 0.2500 |",

@@ -34,15 +34,18 @@ pub struct Contents {
     pub card: String,
     /// `train.toml`.
     pub recipe: String,
+    /// `held_out.tsv`.
+    pub held_out: String,
     /// `reliability.svg`.
     pub reliability: String,
 }
 
 impl Contents {
-    fn files(&self) -> [(&'static str, &[u8]); 4] {
+    fn files(&self) -> [(&'static str, &[u8]); 5] {
         [
             ("card.md", self.card.as_bytes()),
             ("train.toml", self.recipe.as_bytes()),
+            ("held_out.tsv", self.held_out.as_bytes()),
             ("reliability.svg", self.reliability.as_bytes()),
             (MODEL, &self.model),
         ]
@@ -261,7 +264,8 @@ mod tests {
         let weights: Vec<f32> = (0..WEIGHTS * SPANS).map(|_| rng.unit() as f32 - 0.5).collect();
         let prior = sealed(&Prior::new(&weights, 30.0, "").unwrap(), &metadata(seed)).unwrap();
         let recipe = format!("larder = \"1\"\ncommit = \"{seed}\"\n");
-        Contents { model: prior.to_bytes(), card: "# a".into(), recipe, reliability: "<svg/>".into() }
+        let (card, held_out, reliability) = ("# a".into(), "trace\n".into(), "<svg/>".into());
+        Contents { model: prior.to_bytes(), card, recipe, held_out, reliability }
     }
 
     #[test]
@@ -279,7 +283,7 @@ mod tests {
         assert_eq!(prior, Prior::from_bytes(&contents(4).model).unwrap());
         assert_eq!(load(&folder.join(MODEL)).unwrap(), prior);
         assert_eq!(serde_json::from_str::<Metadata>(prior.metadata()).unwrap(), metadata(4));
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "no temporary file is left");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 7, "no temporary file is left");
     }
 
     #[test]
@@ -292,7 +296,7 @@ mod tests {
         let error = contents(2).publish(folder.path()).unwrap_err().to_string();
         assert!(error.contains("reliability.svg"), "{error}");
         assert_eq!(fs::read(folder.path().join(MODEL)).unwrap(), contents(1).model);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "no generation before, nothing beside");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5, "no generation before, nothing beside");
     }
 
     #[cfg(unix)]
@@ -312,7 +316,7 @@ mod tests {
     #[test]
     fn differences_are_found() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(contents(1).differences(folder.path()).unwrap().len(), 4);
+        assert_eq!(contents(1).differences(folder.path()).unwrap().len(), 5);
         contents(1).publish(folder.path()).unwrap();
         assert_eq!(contents(1).differences(folder.path()).unwrap(), [""; 0]);
         let other = Contents { recipe: contents(2).recipe, ..contents(1) };

@@ -12,7 +12,7 @@ pub mod folder;
 mod ftrl;
 mod recipe;
 
-pub use card::{Card, Gain, HeldOut};
+pub use card::{Card, Gain, HeldOut, Lead, Over, Ratios};
 pub use error::{Error, ErrorKind};
 pub use fit::{Cell, Fit, Fitted};
 pub use recipe::{Recipe, Settings, TraceRecord, file_hash};

@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use larder_model::{Cell, Fit, TraceRecord, file_hash};
-use larder_policy::PolicySpec;
 use larder_policy::learned::Example;
+use larder_policy::{Op, PolicySpec};
 use larder_sim::{CapacitySpec, CellRecord, Collecting, Experiment, Lifetimes, Source};
 
-use crate::args::{TrainArgs, threads};
-use crate::commands::failed;
-use crate::failure::Failure;
+use crate::args::threads;
+use crate::commands::{failed, lacks, sizes, tell_doubts};
+use crate::failure::{Failure, tell};
 use crate::progress::Bar;
 use crate::streams;
+use crate::train_args::TrainArgs;
 
 /// The policy a model is for.
 pub(super) const LEARNED: &str = "learned";
@@ -58,8 +59,22 @@ impl Material {
         for (path, source) in args.traces.traces.iter().zip(args.traces.sources(args.weigh.into())?) {
             let mut source = source?;
             let bar = Bar::new(source.name());
-            let outcome = experiment.collect(&mut source, &collecting, &bar).map_err(|error| failed(error, &source))?;
+            let sha256 = source.file().map(file_hash).transpose()?;
+            refuse_twice(&traces, &source, sha256.as_deref())?;
+            let outcome = match experiment.collect(&mut source, &collecting, &bar) {
+                Ok(outcome) => outcome,
+                Err(_) if lacks(&source, |op| op != Op::Delete) => {
+                    bar.clear();
+                    tracing::warn!(trace = source.name(), "passed over: no row of it is one that a cache could keep");
+                    continue;
+                }
+                Err(error) => return Err(failed(error, &source)),
+            };
             bar.clear();
+            tell_doubts(&source, Lifetimes::Ignored);
+            if let Some(raised) = sizes::raised(&outcome, experiment.weigh) {
+                tell(&format!("{}: {raised}", source.name()));
+            }
             let before = cells.len();
             let mut fair = outcome.cells;
             let cold = fair.split_off(experiment.capacities.len());
@@ -79,7 +94,6 @@ impl Material {
                 );
                 continue;
             }
-            let sha256 = source.file().map(file_hash).transpose()?;
             let examples = cells[before..].iter().map(|cell| cell.examples.len() as u64).sum();
             let record = TraceRecord { name: file_name(path), sha256, rows: outcome.rows, examples };
             traces.push(Trace { source, record, later: (outcome.rows as f64 * args.earlier) as u64 });
@@ -102,6 +116,15 @@ impl Material {
         let cells = self.cells.iter();
         cells.map(|cell| Cell { trace: &cell.cold.trace, examples: &cell.examples[..cell.earlier] }).collect()
     }
+}
+
+/// The same requests under two names would be held out of a model that has learned them.
+fn refuse_twice(traces: &[Trace], source: &Source, sha256: Option<&str>) -> Result<(), Failure> {
+    let Some(twin) = traces.iter().find(|trace| sha256.is_some() && trace.record.sha256.as_deref() == sha256) else {
+        return Ok(());
+    };
+    let (one, other) = (twin.source.name(), source.name());
+    Err(Failure::Usage(format!("{one} and {other} are the same file, byte for byte: name it once")))
 }
 
 /// The policies at all sizes.

@@ -9,14 +9,15 @@ use std::process::Command;
 use std::sync::Arc;
 
 use larder_model::folder::{Contents, Metadata, sealed};
-use larder_model::{Card, Gain, HeldOut, Recipe, Settings};
+use larder_model::{Card, Gain, HeldOut, Lead, Ratios, Recipe, Settings};
 use larder_policy::learned::Prior;
 
 use super::{print_json, quoted, try_folder, unless_read_enough};
-use crate::args::{HoldoutArg, TrainArgs, WeighArg};
+use crate::args::WeighArg;
 use crate::failure::Failure;
 use crate::needs::is_pipe;
 use crate::table::{self, Style};
+use crate::train_args::{HoldoutArg, TrainArgs};
 use material::Material;
 pub(crate) use material::{FAIR, policy};
 use serde_json::{Value, json};
@@ -37,7 +38,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
 
     try_folder(args.out.as_deref())?;
     let mut material = Material::collect(args)?;
-    let validation = Validation::run(args, &mut material)?;
+    // What is to take the place of the prior that ships is not set beside it: that one has learned from what is held out.
+    let beside_shipped = shipped_name().as_ref() != Some(&name);
+    let validation = Validation::run(args, &mut material, beside_shipped)?;
     let whole = validation.whole.prior(args.sureness, String::new())?;
     let card = Card {
         command: command(args, &name),
@@ -65,11 +68,22 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
         }
         return say(args, &format!("{}: the same, byte for byte", folder.display()));
     }
-    if let Some(why) = refusal {
-        return Err(Failure::Failed(format!("{}: not published: {why}", folder.display())));
+    match refusal {
+        Some(why) if args.force => tracing::warn!("published by force: {why}"),
+        Some(why) => {
+            let what = "--force publishes it all the same, and its card says so";
+            return Err(Failure::Failed(format!("{}: not published: {why}; {what}", folder.display())));
+        }
+        None => card.doubt().iter().for_each(|doubt| tracing::warn!("{doubt}")),
     }
     contents.publish(folder)?;
-    say(args, &format!("wrote {}: model.larder, card.md, train.toml, reliability.svg", folder.display()))
+    say(args, &format!("wrote {}: model.larder, card.md, train.toml, held_out.tsv, reliability.svg", folder.display()))
+}
+
+/// The name of the prior that ships.
+fn shipped_name() -> Option<String> {
+    let metadata = Prior::general().ok()?.metadata().to_owned();
+    Some(serde_json::from_str::<Metadata>(&metadata).ok()?.name)
 }
 
 /// Says how it went: beside the tables, for a program reads nothing but records.
@@ -86,14 +100,22 @@ fn card_json(card: &Card, refusal: Option<&str>) -> Value {
         .gains()
         .into_iter()
         .map(|gain| {
-            let Gain { on, mean, error, better, worse, .. } = gain;
-            json!({ "on": on, "mean": mean, "error": error, "better": better, "worse": worse })
+            let Gain { on, over_cold: Lead { mean, error, over }, over_shipped, better, worse, .. } = gain;
+            let shipped = over_shipped.map(|Lead { mean, error, .. }| json!({ "mean": mean, "error": error }));
+            json!({
+                "on": on, "mean": mean, "error": error, "error_over": over.to_string(), "better": better, "worse": worse,
+                "over_shipped": shipped,
+            })
         })
         .collect();
     let sets = [("other traces", &card.other_traces), ("later time", &card.later_time)];
     let held_out = sets.into_iter().flat_map(|(on, cells)| {
-        let row = move |HeldOut { trace, size, cold, prior, reduction }: &HeldOut| {
-            json!({ "on": on, "trace": trace, "size": size, "cold": cold, "prior": prior, "reduction": reduction })
+        let row = move |cell: &HeldOut| {
+            let (HeldOut { trace, size, .. }, Ratios { cold, shipped, prior }) = (cell, cell.ratios());
+            json!({
+                "on": on, "trace": trace, "size": size, "cold": cold, "shipped": shipped, "prior": prior,
+                "reduction": cell.reduction(),
+            })
         };
         cells.iter().map(row)
     });
@@ -109,6 +131,7 @@ fn card_json(card: &Card, refusal: Option<&str>) -> Value {
         "examples": card.learned_from.0,
         "cells": card.learned_from.1,
         "refusal": refusal,
+        "doubt": card.doubt(),
         "gains": gains,
         "held_out": held_out.collect::<Vec<_>>(),
         "scores": scores,
@@ -167,6 +190,7 @@ fn contents(
         model: sealed(whole, &metadata)?.to_bytes(),
         card: card.write(),
         recipe: recipe.write()?,
+        held_out: card.held_out(),
         reliability: larder_sim::reliability(&curves),
     })
 }
@@ -212,13 +236,13 @@ fn commit(folder: &Path) -> Option<String> {
 }
 
 fn print(card: &Card) -> Result<(), Failure> {
-    let header = ["requests it has not seen", "fewer misses than cold", "±", "cells better", "worse", "worst cell"];
+    let header =
+        ["requests it has not seen", "fewer misses than cold", "than shipped", "cells better", "worse", "worst cell"];
     let mut table = table::table(Style::Plain, &header, 1);
-    let signed = |share: f64| format!("{:+.2}%", share * 100.0);
-    for Gain { on, mean, error, better, worse, worst } in card.gains() {
-        let worst = format!("{} {} {}", worst.trace, worst.size, signed(worst.reduction));
-        let error = error.map_or_else(|| "-".to_owned(), table::percent);
-        table.add_row([on.to_owned(), signed(mean), error, better.to_string(), worse.to_string(), worst]);
+    for Gain { on, over_cold, over_shipped, better, worse, worst } in card.gains() {
+        let worst = format!("{} {} {:+.2}%", worst.trace, worst.size, worst.reduction() * 100.0);
+        let shipped = over_shipped.map_or_else(|| "-".to_owned(), |lead| lead.to_string());
+        table.add_row([on.to_owned(), over_cold.to_string(), shipped, better.to_string(), worse.to_string(), worst]);
     }
     let (examples, cells) = card.learned_from;
     let mut out = io::stdout().lock();

@@ -6,19 +6,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_model::evaluate::{Importance, Score, importance, served};
-use larder_model::{Cell, Fit, Fitted, HeldOut};
-use larder_policy::eviction;
+use larder_model::{Cell, Fit, Fitted, HeldOut, Ratios};
 use larder_policy::learned::{Example, Prior};
-use larder_sim::{CellRecord, judge, reduction};
+use larder_policy::{PolicySpec, eviction};
+use larder_sim::{CellRecord, judge};
 
 use super::material::{self, COLD, Material};
 use super::starting;
-use crate::args::{HoldoutArg, TrainArgs, threads};
+use crate::args::threads;
 use crate::failure::Failure;
 use crate::progress::Bar;
+use crate::train_args::{HoldoutArg, TrainArgs};
 
 /// Whose evictions are judged: the last is the one with a model.
 pub(super) const DECIDERS: [&str; 3] = ["lru", "cold start", "with the prior"];
+
+/// How often later time is replayed where one family is all there is: chance in the cache is then all that can be told.
+const SEEDS: u64 = 5;
 
 /// What was found, and the model of everything.
 pub(super) struct Validation {
@@ -31,7 +35,8 @@ pub(super) struct Validation {
 }
 
 impl Validation {
-    pub(super) fn run(args: &TrainArgs, material: &mut Material) -> Result<Self, Failure> {
+    /// `beside_shipped`: the prior that ships is judged too.
+    pub(super) fn run(args: &TrainArgs, material: &mut Material, beside_shipped: bool) -> Result<Self, Failure> {
         let groups = groups(args.holdout, material);
         let count = groups.iter().max().map_or(0, |last| last + 1);
         // A model of everything, one of the earlier parts, and for each group one of the others.
@@ -48,10 +53,11 @@ impl Validation {
         let of_earlier = prior(&earlier)?;
 
         let (scores, importance) = predictions(args, material, &earlier, &of_earlier, &groups, &of_others);
-        let later_time = later_time(args, material, &of_earlier)?;
+        let seeds = if of_others.is_empty() { SEEDS } else { 1 };
+        let later_time = later_time(args, material, &arms(&of_earlier, beside_shipped)?, seeds)?;
         let (mut other_traces, mut decisions) = (Vec::new(), Vec::new());
         if !of_others.is_empty() {
-            other_traces = on_other_traces(args, material, &groups, &of_others)?;
+            other_traces = on_other_traces(args, material, &groups, &of_others, beside_shipped)?;
             decisions = judged(args, material, &groups, &of_others)?;
         }
         Ok(Self { whole, other_traces, later_time, scores, importance, decisions })
@@ -60,14 +66,18 @@ impl Validation {
 
 /// The number of the group each trace is held out with.
 fn groups(holdout: HoldoutArg, material: &Material) -> Vec<usize> {
-    let names = material.traces.iter().map(|trace| match holdout {
-        HoldoutArg::Trace => trace.source.name(),
-        HoldoutArg::Family => family(trace.source.name()),
-    });
-    let names: Vec<&str> = names.collect();
+    let names: Vec<&str> = material.traces.iter().map(|trace| group(holdout, trace.source.name())).collect();
     let known: BTreeSet<&str> = names.iter().copied().collect();
     let number = |name: &str| known.iter().position(|known| *known == name).unwrap_or(0);
     names.into_iter().map(number).collect()
+}
+
+/// What a trace is held out with.
+fn group(holdout: HoldoutArg, name: &str) -> &str {
+    match holdout {
+        HoldoutArg::Trace => name,
+        HoldoutArg::Family => family(name),
+    }
 }
 
 /// What comes before the last hyphen: traces of one origin are named alike, and are alike.
@@ -147,24 +157,45 @@ pub(crate) fn rate() -> f32 {
     rate.map_or(0.0, |param| param.default as f32)
 }
 
+/// A cache with the prior, and one with the prior that ships.
+fn arms(prior: &Arc<Prior>, beside_shipped: bool) -> Result<Vec<PolicySpec>, Failure> {
+    let shipped = beside_shipped.then(|| material::policy(material::LEARNED));
+    [Some(starting(prior)), shipped].into_iter().flatten().collect()
+}
+
 /// Caches that start where the later time does: cold, and with what the earlier time taught.
-fn later_time(args: &TrainArgs, material: &mut Material, prior: &Arc<Prior>) -> Result<Vec<HeldOut>, Failure> {
-    let experiment = material::experiment(args, vec![material::policy(COLD)?, starting(prior)?]);
+fn later_time(
+    args: &TrainArgs,
+    material: &mut Material,
+    arms: &[PolicySpec],
+    seeds: u64,
+) -> Result<Vec<HeldOut>, Failure> {
+    let policies: Vec<PolicySpec> = [material::policy(COLD)?].into_iter().chain(arms.iter().cloned()).collect();
+    let mut experiment = material::experiment(args, policies);
     let mut found: Vec<HeldOut> = Vec::new();
     for trace in &mut material.traces {
+        let before = found.len();
         trace.source.start_at(trace.later);
-        let bar = Bar::new(trace.source.name());
-        let outcome = experiment.run(&mut trace.source, &bar)?;
-        bar.clear();
-        trace.source.start_at(0);
-        let records: Vec<&CellRecord> = outcome.cells.iter().map(|cell| &cell.record).collect();
-        let (cold, with_prior) = records.split_at(experiment.capacities.len());
-        let mut seen = BTreeSet::new();
-        for (cold, with_prior) in cold.iter().zip(with_prior) {
-            if seen.insert(cold.capacity) && cold.evictions > 0 {
-                found.push(held_out(cold, with_prior));
+        for more in 0..seeds {
+            experiment.seed = args.seed.wrapping_add(more);
+            let bar = Bar::new(trace.source.name());
+            let outcome = experiment.run(&mut trace.source, &bar)?;
+            bar.clear();
+            let records: Vec<&CellRecord> = outcome.cells.iter().map(|cell| &cell.record).collect();
+            let (cold, others) = records.split_at(experiment.capacities.len());
+            let mut seen = BTreeSet::new();
+            for (at, cold) in cold.iter().enumerate() {
+                if !seen.insert(cold.capacity) || cold.evictions == 0 {
+                    continue;
+                }
+                let ratios = ratios(cold, others.iter().skip(at).step_by(experiment.capacities.len()).copied());
+                match found[before..].iter_mut().find(|cell| cell.capacity == cold.capacity) {
+                    Some(cell) => cell.seeds.extend(ratios),
+                    None => found.extend(ratios.map(|ratios| held_out(args, cold, ratios))),
+                }
             }
         }
+        trace.source.start_at(0);
     }
     Ok(found)
 }
@@ -175,28 +206,37 @@ fn on_other_traces(
     material: &mut Material,
     groups: &[usize],
     of_others: &[Arc<Prior>],
+    beside_shipped: bool,
 ) -> Result<Vec<HeldOut>, Failure> {
     let mut found = Vec::new();
     for (number, trace) in material.traces.iter_mut().enumerate() {
-        let experiment = material::experiment(args, vec![starting(&of_others[groups[number]])?]);
+        let experiment = material::experiment(args, arms(&of_others[groups[number]], beside_shipped)?);
         let bar = Bar::new(trace.source.name());
         let outcome = experiment.run(&mut trace.source, &bar)?;
         bar.clear();
         for cell in material.cells.iter().filter(|cell| cell.trace == number) {
-            let same = outcome.cells.iter().find(|other| other.record.capacity_spec == cell.cold.capacity_spec);
-            found.extend(same.map(|with_prior| held_out(&cell.cold, &with_prior.record)));
+            let records = outcome.cells.iter().map(|other| &other.record);
+            let same = records.filter(|other| other.capacity_spec == cell.cold.capacity_spec);
+            found.extend(ratios(&cell.cold, same).map(|ratios| held_out(args, &cell.cold, ratios)));
         }
     }
     Ok(found)
 }
 
-fn held_out(cold: &CellRecord, with_prior: &CellRecord) -> HeldOut {
+/// What missed cold, and with the policies of [`arms`].
+fn ratios<'a>(cold: &CellRecord, mut arms: impl Iterator<Item = &'a CellRecord>) -> Option<Ratios> {
+    let prior = arms.next()?.miss_ratio;
+    Some(Ratios { cold: cold.miss_ratio, shipped: arms.next().map(|record| record.miss_ratio), prior })
+}
+
+fn held_out(args: &TrainArgs, cold: &CellRecord, ratios: Ratios) -> HeldOut {
     HeldOut {
         trace: cold.trace.clone(),
+        family: group(args.holdout, &cold.trace).to_owned(),
         size: cold.capacity_spec.clone(),
-        cold: cold.miss_ratio,
-        prior: with_prior.miss_ratio,
-        reduction: reduction(cold.miss_ratio, with_prior.miss_ratio),
+        capacity: cold.capacity,
+        requests: cold.requests,
+        seeds: vec![ratios],
     }
 }
 
