@@ -25,7 +25,9 @@ pub(crate) fn page(ratios: &[Ratios], fresh: &[Fresh], hits: &[Hits], rounds: us
 fn section_ratios(ratios: &[Ratios]) -> String {
     let mut text = String::from(
         "## Hit ratio\n\nEvery read of the trace, in order, on one thread; nothing is ever too old. *Admission* is larder's `learned` \
-         policy asked whether a loaded value is to be kept at all; moka goes on to choose who leaves.\n\n\
+         policy asked whether a loaded value is to be kept at all; moka goes on to choose who leaves. moka evicts in batches, and holds more \
+         than it was asked to until then: here it is made to after each load (`run_pending_tasks`), so that all hold as much. Shares are of \
+         the distinct keys; no cache has fewer than 16 objects.\n\n\
          | trace | objects | moka, TinyLFU | with admission | moka, LRU | with admission | larder's own store |\n\
          |---|---|---|---|---|---|---|\n",
     );
@@ -34,7 +36,7 @@ fn section_ratios(ratios: &[Ratios]) -> String {
         // Writing to a string does not fail, here and below.
         let _ = writeln!(
             text,
-            "| {trace} | {objects} ({} %) | {} | {} | {} | {} | {} |",
+            "| {trace} | {objects} ({:.1} %) | {} | {} | {} | {} | {} |",
             100.0 * share,
             percent(&tiny_lfu[0]),
             percent(&tiny_lfu[1]),
