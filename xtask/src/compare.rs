@@ -26,6 +26,7 @@ const NOTICE: &str = "\
 # Every policy on every real trace
 
 What the traces are, and where they come from, is in `MANIFEST.tsv` beside them. Wins and losses stand side by side.
+The prior that `learned` starts from was trained on these traces; [the league](league.md) has what it misses where it was not.
 ";
 
 /// Writes the page: equal objects on all eviction traces, then bytes on those that carry sizes.

@@ -22,6 +22,14 @@ pub(crate) fn print(part: &Part) {
                 }
             }
         }
+        if let Some(held_out) = &part.held_out {
+            for line in cells(part.weigh, &league, held_out, 1) {
+                println!("{line}");
+            }
+            if let Some(score) = league.score(held_out) {
+                println!("{}", score_line(part.weigh, &league, &score, Some(1)));
+            }
+        }
         for score in league.peers().iter().chain([&league.oracle()]).filter_map(|peer| league.score(peer)) {
             println!("{}", score_line(part.weigh, &league, &score, None));
         }

@@ -6,8 +6,10 @@ mod json;
 mod ours;
 mod page;
 mod peers;
+mod prior;
 mod score;
 mod sections;
+mod unseen;
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -21,15 +23,19 @@ use larder_sim::Metric;
 use lexopt::prelude::*;
 
 use ours::Runs;
-use page::{Manifest, Part};
+use page::{Contents, Manifest, Part};
 use peers::Cell;
+use prior::COLD;
+use unseen::Unseen;
 
 const USAGE: &str = "usage: cargo run --release -p larder-benches --bin league [-- OPTIONS]
 
 Replays larder's policies on the traces and sizes of the peers' file and prints how far they are from the peers.
 
   --policy NAME,...        larder's policies; the first is the one judged
-                           (default: learned, learned:samples=8, s3fifo, wtinylfu, arc, lirs, lru)
+                           (default: learned, learned:prior=0, learned:samples=8, s3fifo, wtinylfu, arc, lirs,
+                           lru); with learned comes its row with the prior held out, of models/general/held_out.tsv, and
+                           the section of traces that the prior was not trained on
   --quick                  only traces of at most 150,000 requests: a look in seconds
   --only TRACE,...         only these traces
   --sizes PERCENT,...      only these sizes, such as 1,10 (default: all of the file)
@@ -49,8 +55,8 @@ Replays larder's policies on the traces and sizes of the peers' file and prints 
 The peers' files are made by
   python3 benches/python/league_peers.py TRACES_DIR [--bytes]";
 
-/// What is compared where the user names nothing. Half the candidates make a lighter variant of `learned`.
-const POLICIES: &[&str] = &["learned", "learned:samples=8", "s3fifo", "wtinylfu", "arc", "lirs", "lru"];
+/// What is compared where the user names nothing: what ships, a cold start, and half the candidates, which make a lighter variant.
+const POLICIES: &[&str] = &["learned", COLD, "learned:samples=8", "s3fifo", "wtinylfu", "arc", "lirs", "lru"];
 const BYTES_POLICIES: &[&str] = &["learned", "learned-bytes", "gdsf", "lhd", "s3fifo", "lru"];
 
 /// The most requests a trace of `--quick` may have.
@@ -98,17 +104,33 @@ fn run() -> Result<()> {
         parts.extend(part(&options, weigh)?);
     }
     ensure!(!parts.is_empty(), "no cells are left to score: ask for more with --only, --sizes or without --quick");
-    let cost = if options.cost { Some(cost::measure(&options.policies, &options.traces)?) } else { None };
+    for note in parts.iter().filter_map(|part| part.note.as_ref()) {
+        eprintln!("there is {note}");
+    }
+    let trained_on = prior::trained_on()?;
+    // It stands on the page alone.
+    let unseen = if options.json && options.out.is_none() { None } else { unseen(&options, &manifest, &trained_on)? };
+    let costs = if options.cost { Some(cost::measure(&options.policies, &options.traces)?) } else { None };
+    let contents = Contents { parts, unseen, costs, manifest, trained_on };
     if options.json {
-        parts.iter().for_each(json::print);
+        contents.parts.iter().for_each(json::print);
     } else {
-        print!("{}", page::page(&parts, cost.as_ref(), &manifest, false));
+        print!("{}", page::page(&contents, false));
     }
     if let Some(out) = &options.out {
-        let page = page::page(&parts, cost.as_ref(), &manifest, true);
-        fs::write(out, page).with_context(|| format!("writing {}", out.display()))?;
+        fs::write(out, page::page(&contents, true)).with_context(|| format!("writing {}", out.display()))?;
     }
     Ok(())
+}
+
+/// Replays what the shipped prior was not trained on, where it is among those judged.
+fn unseen(options: &Options, manifest: &Manifest, trained_on: &[String]) -> Result<Option<Unseen>> {
+    if !options.has(unseen::JUDGED[0]) {
+        return Ok(None);
+    }
+    let names = manifest.domains.keys().map(String::as_str);
+    let traces: Vec<&str> = names.filter(|name| trained_on.iter().all(|trained| trained != name)).collect();
+    Unseen::replay(&options.runs(Weigh::Objects), &traces, |cell| options.wants(cell))
 }
 
 /// Replays the objects of equal weight, or those weighed by their bytes; none where no cells are wanted.
@@ -122,13 +144,27 @@ fn part(options: &Options, weigh: Weigh) -> Result<Option<Part>> {
     if cells.is_empty() {
         return Ok(None);
     }
-    let Options { seeds, threads, .. } = *options;
-    let runs = Runs { traces: options.traces.clone(), weigh, seeds, threads };
-    let seeds = runs.replay(policies, &cells)?;
-    Ok(Some(Part { weigh, metrics, cells, seeds }))
+    let seeds = options.runs(weigh).replay(policies, &cells)?;
+    let (held_out, note) = match weigh {
+        Weigh::Objects if options.has(unseen::JUDGED[0]) => {
+            let cold = seeds.first().and_then(|ours| ours.iter().find(|contestant| contestant.name == COLD));
+            prior::held_out(&cells, cold)
+        }
+        _ => (None, None),
+    };
+    Ok(Some(Part { weigh, metrics, cells, seeds, held_out, note }))
 }
 
 impl Options {
+    fn runs(&self, weigh: Weigh) -> Runs {
+        Runs { traces: self.traces.clone(), weigh, seeds: self.seeds, threads: self.threads }
+    }
+
+    /// Whether a policy is among those of objects of equal size.
+    fn has(&self, name: &str) -> bool {
+        self.policies.iter().any(|policy| policy.as_str() == name)
+    }
+
     fn wants(&self, cell: &Cell) -> bool {
         let near = |percent: &f64| (percent / 100.0 - cell.share).abs() < 1e-9;
         (self.only.is_empty() || self.only.contains(&cell.trace))

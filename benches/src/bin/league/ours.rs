@@ -51,11 +51,25 @@ impl Runs {
         Ok(Source::requests(name, requests))
     }
 
+    /// A trace as peers would see it; none if no row of it is a read, or it is not there.
+    pub(crate) fn reads(&self, name: &str) -> Result<Option<Vec<Request>>> {
+        let path = self.traces.join(format!("{name}.csv.zst"));
+        if !path.is_file() || !has_reads(&path)? {
+            return Ok(None);
+        }
+        read(&path, self.weigh).map(Some)
+    }
+
     fn experiment(&self, policies: &[PolicySpec], trace: &str, cells: &[Cell], seed: u64) -> Result<Experiment> {
-        let capacities = cells.iter().filter(|cell| cell.trace == trace).map(|cell| cell.capacity.to_string().parse());
+        let capacities = cells.iter().filter(|cell| cell.trace == trace).map(|cell| cell.capacity.to_string());
+        self.experiment_at(policies, &capacities.collect::<Vec<_>>(), seed)
+    }
+
+    /// Policies at sizes as people write them.
+    pub(crate) fn experiment_at(&self, policies: &[PolicySpec], sizes: &[String], seed: u64) -> Result<Experiment> {
         Ok(Experiment {
             policies: policies.to_vec(),
-            capacities: capacities.collect::<Result<_, _>>()?,
+            capacities: sizes.iter().map(|size| size.parse()).collect::<Result<_, _>>()?,
             weigh: self.weigh,
             seed,
             threads: self.threads,
@@ -63,6 +77,17 @@ impl Runs {
             lifetimes: Lifetimes::Ignored,
         })
     }
+}
+
+fn has_reads(path: &Path) -> Result<bool> {
+    let mut trace = open(path, &Options::default())?;
+    let mut requests = Vec::new();
+    while trace.read(&mut requests, 1 << 16)? > 0 {
+        if requests.drain(..).any(|request| request.op == Op::Get) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads a trace as the peers saw it: every row is an access, and an object's size never changes; where objects weigh
@@ -84,7 +109,7 @@ fn read(path: &Path, weigh: Weigh) -> Result<Vec<Request>> {
 }
 
 /// Notes what came out beside the cells it belongs to.
-fn take(outcome: &Outcome, contestants: &mut [Contestant], trace: &str, cells: &[Cell]) {
+pub(crate) fn take(outcome: &Outcome, contestants: &mut [Contestant], trace: &str, cells: &[Cell]) {
     for cell in outcome.cells.iter().map(|cell| &cell.record) {
         let at = cells.iter().position(|other| other.trace == trace && other.capacity == cell.capacity);
         let contestant = contestants.iter_mut().find(|contestant| contestant.name == cell.policy);
@@ -118,8 +143,7 @@ mod tests {
 
     /// A trace of seven rows, two keys of which differ in size when seen again, as a file.
     fn folder() -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("larder-league-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap().keep();
         let mut writer = larder_trace::create(folder.join("small.csv.zst"), None).unwrap();
         let rows = [(1, 10, Op::Get), (2, 20, Op::Set), (1, 99, Op::Set), (3, 30, Op::Get), (2, 5, Op::Get)];
         let rows = rows.map(|(key, size, op)| Request { key, size, op, ..Request::default() });
@@ -130,6 +154,18 @@ mod tests {
 
     fn cell(capacity: u64, requests: u64) -> Cell {
         Cell { trace: "small".to_owned(), capacity, requests, ..Cell::default() }
+    }
+
+    #[test]
+    fn a_trace_without_reads_is_none() {
+        let traces = folder();
+        let runs = Runs { traces: traces.clone(), weigh: Weigh::Objects, seeds: 1, threads: NonZeroUsize::MIN };
+        assert_eq!(runs.reads("small").unwrap().map(|requests| requests.len()), Some(5));
+        assert!(runs.reads("none").unwrap().is_none());
+        let mut writer = larder_trace::create(traces.join("sets.csv.zst"), None).unwrap();
+        writer.write(&[Request { key: 1, size: 1, op: Op::Set, ..Request::default() }]).unwrap();
+        writer.finish().unwrap();
+        assert!(runs.reads("sets").unwrap().is_none());
     }
 
     #[test]

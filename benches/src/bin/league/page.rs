@@ -16,6 +16,7 @@ use crate::ours::trace_names;
 use crate::peers::Cell;
 use crate::score::{Contestant, League};
 use crate::sections;
+use crate::unseen::Unseen;
 
 /// Cells of one kind of weight, replayed.
 pub(crate) struct Part {
@@ -24,12 +25,20 @@ pub(crate) struct Part {
     pub(crate) cells: Vec<Cell>,
     /// larder's policies, by seed.
     pub(crate) seeds: Vec<Vec<Contestant>>,
+    /// The first one with a prior that has not learned from the cell's family.
+    pub(crate) held_out: Option<Contestant>,
+    /// What is to be said of that.
+    pub(crate) note: Option<String>,
 }
 
 impl Part {
-    /// larder's policies with the first seed.
-    pub(crate) fn ours(&self) -> &[Contestant] {
-        self.seeds.first().map_or(&[], Vec::as_slice)
+    /// larder's policies with the first seed, and with the prior held out after the first.
+    pub(crate) fn ours(&self) -> Vec<Contestant> {
+        let mut ours = self.seeds.first().cloned().unwrap_or_default();
+        if let Some(held_out) = &self.held_out {
+            ours.insert(ours.len().min(1), held_out.clone());
+        }
+        ours
     }
 
     /// Everybody against everybody, by one of the miss ratios.
@@ -96,8 +105,19 @@ impl Manifest {
     }
 }
 
+/// What the page is made of.
+pub(crate) struct Contents {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) unseen: Option<Unseen>,
+    pub(crate) costs: Option<Costs>,
+    pub(crate) manifest: Manifest,
+    /// The traces the shipped prior was trained on.
+    pub(crate) trained_on: Vec<String>,
+}
+
 /// The page; with every trace's table if it is to be `whole`.
-pub(crate) fn page(parts: &[Part], costs: Option<&Costs>, manifest: &Manifest, whole: bool) -> String {
+pub(crate) fn page(contents: &Contents, whole: bool) -> String {
+    let Contents { parts, unseen, costs, manifest, trained_on } = contents;
     let seeds = parts.first().map_or(0, |part| part.seeds.len());
     let facts: Vec<_> = machine::facts().into_iter().map(|fact| format!("- {fact}")).collect();
     let mut page = format!(
@@ -107,7 +127,10 @@ pub(crate) fn page(parts: &[Part], costs: Option<&Costs>, manifest: &Manifest, w
         facts.join("\n"),
     );
     for part in parts {
-        page += &section(part, manifest, whole);
+        page += &section(part, manifest, trained_on, whole);
+    }
+    if let Some(unseen) = unseen {
+        page += &unseen.section(whole);
     }
     if let Some(costs) = costs {
         page += &costs.section();
@@ -121,6 +144,11 @@ capacities count once. Every row of a trace counts as an access. A reduction is 
 two, in %: positive misses less. *Best* is the peer that misses least in that cell, chosen with hindsight among those \
 that do not know the future. *Gap closed* is (LRU − m) / (LRU − Belady), the mean over cells in which LRU and Belady \
 are more than a point apart, where all objects weigh the same. Wins, ties and losses are against the best peer, a tie being equal to a millionth.
+
+The prior that ships with `learned` was trained on traces of this page, whole ([its card](../models/general/card.md)): the row `learned` is \
+what a cache does out of the box, and no test of the prior. `learned, prior held out` starts each trace from a prior that has learned from no \
+trace of its family; `learned:prior=0` starts from none. What the prior does on traces that played no part in its making stands under \
+*Never trained on*.
 ";
 
 /// The command without what differs from machine to machine.
@@ -141,28 +169,35 @@ fn command(arguments: impl Iterator<Item = String>) -> String {
     shown
 }
 
-fn section(part: &Part, manifest: &Manifest, whole: bool) -> String {
+fn section(part: &Part, manifest: &Manifest, trained_on: &[String], whole: bool) -> String {
     let title = match part.weigh {
         Weigh::Objects => "Objects of equal size",
         Weigh::Bytes => "Objects weighed by their bytes",
     };
     let (shares, traces) = (part.shares(), trace_names(&part.cells));
-    let mut text = format!("\n## {title}\n\n{} cells of {} traces.\n", part.cells.len(), traces.len());
+    let (count, ours) = (part.cells.len(), part.ours());
+    let trained = traces.iter().filter(|trace| trained_on.iter().any(|name| name == *trace)).count();
+    let mut text = format!(
+        "\n## {title}\n\n{count} cells of {} traces, {trained} of which the shipped prior was trained on.\n",
+        traces.len()
+    );
+    if let Some(note) = &part.note {
+        text += &format!("\nThere is {note}.\n");
+    }
     for &metric in part.metrics {
         let league = part.league(metric, &shares);
         let ratio = match metric {
             Metric::Requests => "object miss ratio",
             Metric::Bytes => "byte miss ratio",
         };
-        text += &format!("\n### Measures, {ratio}\n\n{}", sections::measures(&league, part.ours()));
-        text +=
-            &format!("\n### By size, against the best peer, {ratio}\n\n{}", sections::by_size(&league, part.ours()));
+        text += &format!("\n### Measures, {ratio}\n\n{}", sections::measures(&league, &ours));
+        text += &format!("\n### By size, against the best peer, {ratio}\n\n{}", sections::by_size(&league, &ours));
         text += &format!("\n### By domain, against the best peer, {ratio}\n\n");
-        text += &sections::by_domain(&league, part.ours(), |trace| manifest.domain(trace));
+        text += &sections::by_domain(&league, &ours, |trace| manifest.domain(trace));
         if part.seeds.len() > 1 {
             text += &format!("\n### Seeds, {ratio}\n\n{}", sections::seeds(&league, &part.seeds));
         }
-        if let Some(judged) = part.ours().first() {
+        if let Some(judged) = ours.first() {
             text += &format!("\n### Where `{}` loses most, {ratio}\n\n", judged.name);
             text += &sections::losses(&league, judged);
         }
@@ -179,7 +214,7 @@ fn section(part: &Part, manifest: &Manifest, whole: bool) -> String {
     text += &sections::failures(&league);
     if whole {
         for &metric in part.metrics {
-            text += &sections::traces(&part.league(metric, &shares), part.ours(), metric, &traces);
+            text += &sections::traces(&part.league(metric, &shares), &ours, metric, &traces);
         }
     }
     text

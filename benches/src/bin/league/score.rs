@@ -5,7 +5,7 @@ use larder_sim::{Metric, gap_closed, reduction};
 use crate::peers::{Cell, Ratios};
 
 /// Ratios this close are equal: the peers' file holds seven digits.
-const TIE: f64 = 1e-6;
+pub(crate) const TIE: f64 = 1e-6;
 
 /// Where LRU and the optimum are closer than this there is no gap to close.
 const LEAST_GAP: f64 = 0.01;

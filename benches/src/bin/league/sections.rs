@@ -223,7 +223,7 @@ fn their_cell(league: &League<'_>, peer: &Contestant, at: usize) -> String {
     }
 }
 
-fn scores(league: &League<'_>, ours: &[Contestant]) -> Vec<Score> {
+pub(crate) fn scores(league: &League<'_>, ours: &[Contestant]) -> Vec<Score> {
     let mut peers: Vec<Score> = league
         .peers()
         .iter()
@@ -250,12 +250,12 @@ fn spread(values: &[f64]) -> Option<(f64, f64)> {
 
 const NOTHING: &str = "–";
 
-fn maybe<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+pub(crate) fn maybe<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
     value.map_or_else(|| NOTHING.to_owned(), show)
 }
 
 /// A share in percent with its sign.
-fn signed(share: f64) -> String {
+pub(crate) fn signed(share: f64) -> String {
     // Rounded first, so that nothing reads as -0.00.
     format!("{:+.2}", (share * 1e4).round() / 100.0 + 0.0)
 }
@@ -265,22 +265,22 @@ fn points(ratio: f64) -> String {
     format!("{:.2}", ratio * 100.0)
 }
 
-fn worst_cell(cell: Option<&(f64, String)>) -> String {
+pub(crate) fn worst_cell(cell: Option<&(f64, String)>) -> String {
     maybe(cell, |(reduction, name)| format!("{} ({name})", signed(*reduction)))
 }
 
 /// A Markdown table, the first column text and the others numbers.
-struct Table {
-    text: String,
+pub(crate) struct Table {
+    pub(crate) text: String,
 }
 
 impl Table {
-    fn new(header: &[String]) -> Self {
+    pub(crate) fn new(header: &[String]) -> Self {
         let rule = format!("|---|{}", "--:|".repeat(header.len() - 1));
         Self { text: format!("| {} |\n{rule}\n", header.join(" | ")) }
     }
 
-    fn row(&mut self, fields: &[String]) {
+    pub(crate) fn row(&mut self, fields: &[String]) {
         // Writing to a string does not fail.
         let _ = writeln!(self.text, "| {} |", fields.join(" | "));
     }
