@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask tidy|docs|compare|freshness|experiments|instructions`.
+//! The project's own tasks: `cargo xtask tidy|docs|compare|learned|freshness|experiments|instructions`.
 #![forbid(unsafe_code)]
 
 mod compare;
@@ -6,6 +6,7 @@ mod docs;
 mod experiments;
 mod freshness;
 mod instructions;
+mod learned;
 mod project;
 mod tidy;
 
@@ -35,6 +36,7 @@ const TASKS: &[Task] = &[
         about: "replay every real trace; write docs/compare.md and the pictures",
         run: compare::run,
     },
+    Task { name: "learned", about: "replay what docs/learned.md shows; write its tables", run: learned::run },
     Task {
         name: "freshness",
         about: "replay every trace that tells when values change; write docs/freshness.md and its picture [evicting]",

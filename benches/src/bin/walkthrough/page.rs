@@ -71,7 +71,7 @@ processes hear of it through Redis.
 Each row is a service of its own, with an empty Redis, warmed with {warm} s of requests. Then it is asked for {seconds} s at {rate} requests a \
 second over {CONNECTIONS} connections.
 
-- *answered*: requests answered a second, until the last answer. Less than {rate}: the service does not carry it.
+- *answered*: requests answered a second, until the last answer. Clearly less than {rate}: the service does not carry it.
 - *p50, p99, p99.9*: half of the requests were answered within, 99 %, 99.9 %. A latency counts from when a request was due, not from when a \
   connection was free to send it: a service that falls behind is charged for the queue before it.
 - *memory, Redis, SQLite*: who answered, as shares of the requests.
