@@ -191,7 +191,9 @@ where
         Self { weigher: Some(Arc::new(weigh)), ..self }
     }
 
-    /// Who is kept: `learned` unless said otherwise, or any other policy `larder policies` lists, with its parameters.
+    /// Who is kept: `learned` unless said otherwise, or any other policy `larder policies` lists, with its parameters. In a full cache
+    /// `learned` refuses a newcomer that is worth less than all who could leave for it, whether it was loaded or written;
+    /// `learned:refuse=0` lets everybody in, as `lru` does.
     #[must_use]
     pub fn policy(self, policy: impl Into<String>) -> Self {
         Self { policy: policy.into(), ..self }
@@ -341,7 +343,8 @@ where
         self
     }
 
-    /// For how long after its time a value may be served while the origin fails or is slow.
+    /// For how long after its time a value may be served while the origin fails or is slow: an hour unless said otherwise.
+    /// [`Cache::find_with`] says of an answer whether it is stale, [`Cache::get_with`] does not; zero serves none.
     #[must_use]
     pub fn stale_if_error(mut self, longest: Duration) -> Self {
         self.rules.stale_if_error = longest;

@@ -134,7 +134,22 @@ where
     }
 
     /// The value of a key, loaded by `load` if neither memory nor the remote tier has it. Of all who ask at once one loads; who
-    /// gives up waiting does not end the load.
+    /// gives up waiting does not end the load, which is a task of its own: it owns what it needs, and borrows nothing. Clone an `Arc`
+    /// for it:
+    ///
+    /// ```
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # struct Db;
+    /// # impl Db { async fn find(&self, id: u64) -> Result<String, Infallible> { Ok(format!("user {id}")) } }
+    /// struct Users { db: Arc<Db>, cache: larder::Cache<u64, String> }
+    ///
+    /// impl Users {
+    ///     async fn user(&self, id: u64) -> Result<String, larder::Error> {
+    ///         let db = self.db.clone();
+    ///         self.cache.get_with(&id, move || async move { db.find(id).await }).await
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     /// Those of the load; [`ErrorKind::NotFound`] if the origin has none; [`ErrorKind::Timeout`]; [`ErrorKind::Overloaded`].
@@ -209,7 +224,8 @@ where
         self.inner.read_many(keys.into_iter().collect(), Box::new(load)).await
     }
 
-    /// Keeps a value the service has written to the origin, here and in the remote tier, and tells the other processes.
+    /// Keeps a value the service has written to the origin, here and in the remote tier, and tells the other processes. A full cache may
+    /// refuse a key that it does not hold yet: see [`Builder::policy`].
     ///
     /// # Errors
     /// [`ErrorKind::BadKey`], [`ErrorKind::Codec`]. A remote tier that cannot be reached is no error: what it holds is invalid until it
@@ -246,7 +262,9 @@ where
         tolerate(shared.write(&shared.name(&text), &fetched, times).await)
     }
 
-    /// Keeps a value in this process's memory alone: the remote tier and the other processes hear nothing of it.
+    /// Keeps a value in this process's memory alone: the remote tier and the other processes hear nothing of it. A full cache may refuse a
+    /// key that it does not hold yet, and most new keys of skewed traffic it does: where nothing else has the value, say
+    /// `learned:refuse=0` to [`Builder::policy`].
     pub fn insert_local(&self, key: K, value: V, options: Options) {
         let store = &self.inner.store;
         let hash = store.hasher.hash(&key);
