@@ -1,6 +1,7 @@
 //! Many keys in one go: one look each, one question to the remote tier, one call of the loader.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -12,16 +13,82 @@ use crate::fetched::{Fetched, Found, Tier};
 use crate::flight::Flight;
 use crate::key::Key;
 use crate::load::{Landing, Offer, Target, tier_of};
+use crate::loader::BoxError;
 use crate::remote::Name;
 use crate::shared::Seen;
 use crate::store::Step;
 use crate::telemetry::Timer;
 use crate::{Error, ErrorKind};
 
-pub(crate) type Loaded<K, V> = BoxFuture<'static, Result<HashMap<K, Fetched<V>>, Error>>;
+type Loaded<K, V> = BoxFuture<'static, Result<HashMap<K, Fetched<V>>, Error>>;
 
 /// A load of several keys that has not begun.
 pub(crate) type BulkLoad<K, V> = Box<dyn FnOnce(Vec<K>) -> Loaded<K, V> + Send>;
+
+/// One of the user's.
+pub(crate) fn load<K, V, F, Fut, T, E>(load: F) -> BulkLoad<K, V>
+where
+    K: Key,
+    V: Clone + Send + Sync + 'static,
+    F: FnOnce(Vec<K>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<HashMap<K, T>, E>> + Send + 'static,
+    T: Into<Fetched<V>>,
+    E: Into<BoxError>,
+{
+    Box::new(move |keys| {
+        Box::pin(async move {
+            let loaded = load(keys).await.map_err(Error::from_loader)?;
+            Ok(loaded.into_iter().map(|(key, value)| (key, value.into())).collect())
+        })
+    })
+}
+
+/// Where the answers are put together.
+pub(crate) trait Answers<K, V> {
+    /// What all of them fail with.
+    type Failure;
+
+    fn with_room(keys: usize) -> Self;
+
+    fn answer(&mut self, key: K, value: Option<V>);
+
+    fn fail(&mut self, key: K, error: Error) -> Result<(), Self::Failure>;
+}
+
+/// What there is; the first failure ends it.
+impl<K: Key, V> Answers<K, V> for HashMap<K, V> {
+    type Failure = Error;
+
+    fn with_room(keys: usize) -> Self {
+        Self::with_capacity(keys)
+    }
+
+    fn answer(&mut self, key: K, value: Option<V>) {
+        self.extend(value.map(|value| (key, value)));
+    }
+
+    fn fail(&mut self, _: K, error: Error) -> Result<(), Error> {
+        Err(error)
+    }
+}
+
+/// Each key's own.
+impl<K: Key, V> Answers<K, V> for HashMap<K, Result<V, Error>> {
+    type Failure = Infallible;
+
+    fn with_room(keys: usize) -> Self {
+        Self::with_capacity(keys)
+    }
+
+    fn answer(&mut self, key: K, value: Option<V>) {
+        self.insert(key, value.ok_or_else(Error::not_found));
+    }
+
+    fn fail(&mut self, key: K, error: Error) -> Result<(), Infallible> {
+        self.insert(key, Err(error));
+        Ok(())
+    }
+}
 
 /// A key on its way to an answer.
 struct Awaited<K, V> {
@@ -38,13 +105,13 @@ where
     K: Key + Clone,
     V: Clone + Send + Sync + 'static,
 {
-    pub(crate) async fn read_many(
+    pub(crate) async fn read_many<A: Answers<K, V>>(
         self: &Arc<Self>,
         keys: Vec<K>,
         load: BulkLoad<K, V>,
-    ) -> Result<HashMap<K, V>, Error> {
-        let mut answers = HashMap::with_capacity(keys.len());
-        let mut keys = self.hashed(keys)?;
+    ) -> Result<A, A::Failure> {
+        let mut answers = A::with_room(keys.len());
+        let mut keys = self.hashed(keys, &mut answers)?;
         let (mut load, began) = (Some(load), Instant::now());
         while !keys.is_empty() {
             let (awaited, led) = self.look_up(keys, &mut answers);
@@ -57,23 +124,27 @@ where
     }
 
     /// Each key once, with its hash. Two looks at a key, with an invalidation between them, would open two loads of it.
-    fn hashed(&self, keys: Vec<K>) -> Result<Vec<(K, KeyHash)>, Error> {
+    fn hashed<A: Answers<K, V>>(&self, keys: Vec<K>, answers: &mut A) -> Result<Vec<(K, KeyHash)>, A::Failure> {
         let mut known = HashSet::with_capacity_and_hasher(keys.len(), ahash::RandomState::new());
         let are_first: Vec<bool> = keys.iter().map(|key| known.insert(key)).collect();
-        let keys = keys.into_iter().zip(are_first).filter(|(_, is_first)| *is_first);
+        let mut hashed = Vec::with_capacity(keys.len());
         // Before any load is opened, which has to be begun and ended then.
-        keys.map(|(key, _)| {
-            let hash = match self.shared {
-                Some(_) => {
-                    let text = key.text();
-                    self.key_rules.check(&text)?;
-                    self.store.hasher.hash_text(&text)
-                }
-                None => self.store.hasher.hash(&key),
-            };
-            Ok((key, hash))
-        })
-        .collect()
+        for (key, _) in keys.into_iter().zip(are_first).filter(|(_, is_first)| *is_first) {
+            match self.hash_of(&key) {
+                Ok(hash) => hashed.push((key, hash)),
+                Err(error) => answers.fail(key, error)?,
+            }
+        }
+        Ok(hashed)
+    }
+
+    fn hash_of(&self, key: &K) -> Result<KeyHash, Error> {
+        if self.shared.is_none() {
+            return Ok(self.store.hasher.hash(key));
+        }
+        let text = key.text();
+        self.key_rules.check(&text)?;
+        Ok(self.store.hasher.hash_text(&text))
     }
 
     /// Answers what memory can answer; the others are to be waited for, and some of them to be loaded. These are landings at once: the user's
@@ -82,15 +153,15 @@ where
     fn look_up(
         self: &Arc<Self>,
         keys: Vec<(K, KeyHash)>,
-        answers: &mut HashMap<K, V>,
+        answers: &mut impl Answers<K, V>,
     ) -> (Vec<Awaited<K, V>>, Vec<Landing<K, V>>) {
         let (mut awaited, mut led) = (Vec::new(), Vec::new());
         for (key, hash) in keys {
             match self.store.step(&key, hash, true) {
-                Step::Serve(found) => answers.extend(found.value.map(|value| (key, value))),
+                Step::Serve(found) => answers.answer(key, found.value),
                 Step::Renew(found, renewal) => {
                     led.extend(renewal.map(|(flight, audit)| self.landing(Target { hash, flight, audit })));
-                    answers.extend(found.value.map(|value| (key, value)));
+                    answers.answer(key, found.value);
                 }
                 Step::Wait { timer, flight, leads, stale } => {
                     if leads {
@@ -105,33 +176,36 @@ where
 
     /// Waits for the answers. What comes back is to be looked up again: others led its load, and it panicked, which is nothing to who can
     /// load it.
-    async fn gather(
+    async fn gather<A: Answers<K, V>>(
         &self,
         awaited: Vec<Awaited<K, V>>,
         began: Instant,
         may_load: bool,
-        answers: &mut HashMap<K, V>,
-    ) -> Result<Vec<(K, KeyHash)>, Error> {
+        answers: &mut A,
+    ) -> Result<Vec<(K, KeyHash)>, A::Failure> {
         let mut again = Vec::new();
         // What is led here lands in turn: who waits for the last is woken once.
         for Awaited { hash, timer, flight, leads, stale } in awaited.into_iter().rev() {
             let until = began + self.store.rules.patience(stale.is_some());
             let answer = self.runtime.timed(|| timeout_at(until, flight.answer())).await;
             self.store.waited(hash, timer, answer.as_ref().map_or(Tier::Origin, tier_of));
-            let found = match (answer, stale) {
-                (Ok(Ok(found)), _) => found,
+            let answered = match (answer, stale) {
+                (Ok(Ok(found)), _) => Ok(found),
                 (Ok(Err(error)), None) if error.kind() == ErrorKind::Panicked && may_load && !leads => {
                     again.push((flight.key.clone(), hash));
                     continue;
                 }
                 (_, Some(found)) => {
                     self.store.count(hash, |counts| counts.stale += 1);
-                    found
+                    Ok(found)
                 }
-                (Ok(Err(error)), _) => return Err(error),
-                (Err(_), _) => return Err(Error::new(ErrorKind::Timeout, "no answer in time; the load goes on")),
+                (Ok(Err(error)), _) => Err(error),
+                (Err(_), _) => Err(Error::new(ErrorKind::Timeout, "no answer in time; the load goes on")),
             };
-            answers.extend(found.value.map(|value| (flight.key.clone(), value)));
+            match answered {
+                Ok(found) => answers.answer(flight.key.clone(), found.value),
+                Err(error) => answers.fail(flight.key.clone(), error)?,
+            }
         }
         Ok(again)
     }

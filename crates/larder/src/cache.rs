@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::behind::CLOSING;
 use crate::builder::Builder;
-use crate::bulk::Loaded;
 use crate::codec::Codec;
 use crate::fetched::{Fetched, Found, Options};
 use crate::key::{Key, KeyRules};
@@ -33,7 +32,7 @@ use crate::stats::Stats;
 use crate::store::Store;
 use crate::warm::Hours;
 use crate::writes::{Turns, Writes};
-use crate::{Error, ErrorKind, bounds};
+use crate::{Error, ErrorKind, bounds, bulk};
 
 /// A cache: memory, and behind it a remote tier and a loader where there are any. Clones are the same cache.
 ///
@@ -193,9 +192,7 @@ where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
-        if self.inner.loader.is_none() {
-            return Err(Error::new(ErrorKind::Config, "this cache has no loader: give it one with Builder::loader"));
-        }
+        self.needs_loader()?;
         present(self.inner.read(key, None::<fn() -> Load<V>>).await?)
     }
 
@@ -215,13 +212,25 @@ where
         T: Into<Fetched<V>>,
         E: Into<BoxError>,
     {
-        let load = move |keys| -> Loaded<K, V> {
-            Box::pin(async move {
-                let loaded = load(keys).await.map_err(Error::from_loader)?;
-                Ok(loaded.into_iter().map(|(key, value)| (key, value.into())).collect())
-            })
-        };
-        self.inner.read_many(keys.into_iter().collect(), Box::new(load)).await
+        self.inner.read_many(keys.into_iter().collect(), bulk::load(load)).await
+    }
+
+    /// As [`get_many_with`](Self::get_many_with), with an answer for each key: one that cannot be had takes nothing from the others. A load that
+    /// fails answers the keys it was called with; a key the origin does not have is [`ErrorKind::NotFound`], one that no remote tier takes
+    /// [`ErrorKind::BadKey`].
+    pub async fn get_each_with<F, Fut, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        load: F,
+    ) -> HashMap<K, Result<V, Error>>
+    where
+        F: FnOnce(Vec<K>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<HashMap<K, T>, E>> + Send + 'static,
+        T: Into<Fetched<V>>,
+        E: Into<BoxError>,
+    {
+        let Ok(answers) = self.inner.read_many(keys.into_iter().collect(), bulk::load(load)).await;
+        answers
     }
 
     /// Keeps a value the service has written to the origin, here and in the remote tier, and tells the other processes. A full cache may
@@ -463,6 +472,11 @@ where
             true => Err(Error::new(ErrorKind::Closed, "the cache is closed and takes no writes")),
             false => Ok(()),
         }
+    }
+
+    pub(crate) fn needs_loader(&self) -> Result<(), Error> {
+        let what = "this cache has no loader: give it one with Builder::loader";
+        self.inner.loader.as_ref().map(drop).ok_or_else(|| Error::new(ErrorKind::Config, what))
     }
 }
 

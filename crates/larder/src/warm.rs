@@ -143,11 +143,6 @@ where
         Planner::new(Limits { capacity, ..limits })
     }
 
-    fn needs_loader(&self) -> Result<(), Error> {
-        let what = "pre-warm needs a loader: give the cache one with Builder::loader";
-        self.inner.loader.as_ref().map(drop).ok_or_else(|| Error::new(ErrorKind::Config, what))
-    }
-
     /// Sees to it that it is told what becomes of so many warmed keys, and of those that later calls warm.
     fn track(&self, keys: usize) {
         let store = &self.inner.store;

@@ -44,6 +44,34 @@ async fn a_bad_key_among_many_leaves_no_load_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_had_of_many_takes_nothing_from_the_others() {
+    let cache = shared(&Arc::new(InProcess::new(1 << 20))).build().unwrap();
+    cache.insert("here".to_owned(), 1).await.unwrap();
+    let keys = ["here", "bad\n", "loaded", "none"].map(str::to_owned);
+    let kinds = |answers: &HashMap<String, Result<u64, Error>>| {
+        keys.clone().map(|key| answers[&key].as_ref().copied().map_err(Error::kind))
+    };
+    let load = async |_| Err::<HashMap<String, u64>, _>(io::Error::other("down"));
+    let answers = cache.get_each_with(keys.clone(), load).await;
+    assert_eq!(kinds(&answers), [Ok(1), Err(ErrorKind::BadKey), Err(ErrorKind::Loader), Err(ErrorKind::Loader)]);
+    let load = async |asked: Vec<String>| {
+        assert_eq!(asked.len(), 2, "{asked:?}");
+        Ok::<_, Infallible>(HashMap::from([("loaded".to_owned(), 2)]))
+    };
+    let answers = cache.get_each_with(keys.clone(), load).await;
+    assert_eq!(kinds(&answers), [Ok(1), Err(ErrorKind::BadKey), Ok(2), Err(ErrorKind::NotFound)]);
+    // Until their time is over.
+    let load = async |_| std::future::pending::<Result<HashMap<String, u64>, Infallible>>().await;
+    let began = Instant::now();
+    let answers = cache.get_each_with(["here", "a", "b"].map(str::to_owned), load).await;
+    assert_eq!(
+        (answers["here"].as_ref().unwrap(), answers["b"].as_ref().unwrap_err().kind()),
+        (&1, ErrorKind::Timeout)
+    );
+    assert!(began.elapsed() <= Rules::default().hard_timeout);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_loader_that_panics_before_it_waits_leaves_no_load_behind() {
     let fails = Arc::new(AtomicBool::new(true));
     let panics = fails.clone();
