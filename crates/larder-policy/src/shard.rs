@@ -415,6 +415,13 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         self.entries.iter().filter_map(|entry| Some((entry.key, self.values.at(entry.place)?)))
     }
 
+    /// The residents in the order of their slots, from `first` on; no access is recorded. A resident keeps its slot, but for
+    /// [`swap_policy`](Self::swap_policy): one can go through a large shard in steps, and let it change meanwhile.
+    pub fn iter_from(&self, first: Slot) -> impl Iterator<Item = (Slot, &V)> {
+        let slots = (first.0..).map(Slot).zip(self.entries.iter().skip(first.0 as usize));
+        slots.filter_map(|(slot, entry)| Some((slot, self.values.at(entry.place)?)))
+    }
+
     /// The number of residents.
     pub fn len(&self) -> usize {
         self.index.len() - self.ghosts

@@ -100,6 +100,50 @@ where
         self.wait(self.cache.get_many_with(keys, |keys| aside(move || load(keys))))
     }
 
+    /// As [`Cache::get_each_with`]; `load` runs on a thread that may wait.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] inside a runtime of one thread.
+    pub fn get_each_with<F, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        load: F,
+    ) -> Result<HashMap<K, Result<V, Error>>, Error>
+    where
+        F: FnOnce(Vec<K>) -> Result<HashMap<K, T>, E> + Send + 'static,
+        T: Into<Fetched<V>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        self.cache.inner.runtime.block_on(self.cache.get_each_with(keys, |keys| aside(move || load(keys))))
+    }
+
+    /// As [`Cache::refresh`].
+    ///
+    /// # Errors
+    /// As there, and [`ErrorKind::Config`] inside a runtime of one thread.
+    pub fn refresh<Q>(&self, key: &Q) -> Result<Found<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+    {
+        self.wait(self.cache.refresh(key))
+    }
+
+    /// As [`Cache::refresh_with`]; `load` runs on a thread that may wait.
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh).
+    pub fn refresh_with<Q, F, T, E>(&self, key: &Q, load: F) -> Result<Found<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Result<T, E> + Send + 'static,
+        T: Into<Fetched<V>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        self.wait(self.cache.refresh_with(key, || aside(load)))
+    }
+
     /// As [`Cache::insert`].
     ///
     /// # Errors
@@ -126,6 +170,14 @@ where
         Q: Key + ?Sized,
     {
         self.wait(self.cache.remove(key))
+    }
+
+    /// As [`Cache::remove_if`].
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn remove_if(&self, predicate: impl FnMut(&K, &V) -> bool) -> Result<usize, Error> {
+        self.wait(self.cache.remove_if(predicate))
     }
 
     /// As [`Cache::changed`].

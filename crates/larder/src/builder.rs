@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::hash::KeyHasher;
 use crate::key::{Key, KeyRules};
 use crate::limits::{Limits, LoadLimit};
+use crate::listener::{Hear, Listener, RemovalCause};
 use crate::loader::Loader;
 use crate::prices::Prices;
 use crate::proof::{self, Control, Own, Part};
@@ -75,6 +76,7 @@ pub struct Builder<K, V> {
     clock: Clock,
     seed: Option<u64>,
     recorder: Option<Arc<Recorder>>,
+    hear: Option<Hear<K, V>>,
     codec: Option<Arc<dyn Codec<V>>>,
     writes: Writes,
     control: Control,
@@ -112,6 +114,7 @@ where
             clock: Clock::default(),
             seed: None,
             recorder: None,
+            hear: None,
             codec: None,
             writes: Writes::Nowhere,
             control,
@@ -297,6 +300,35 @@ where
         Self { recorder: Some(recorder), ..self }
     }
 
+    /// Calls `hear` for each value that memory lets go of, and for each that was loaded or written and is not kept: once for each. Not for
+    /// those that are there when the cache is dropped, nor for the answer that the origin has none.
+    ///
+    /// It is called after the fact and outside of every lock, on the thread that made the value leave: a load's, a writer's, or that of the
+    /// cache's own task, which lets go of what has expired about once a second. They wait for it: what takes long belongs into a queue. It may use the
+    /// cache; an insert of its own makes others leave, of which it hears in turn. If it panics, that is logged and nothing else.
+    ///
+    /// Where several threads change a key at once, it may hear in another order than it happened; by then the key may be back. A value
+    /// whose tag was removed is told of when it leaves memory, which may be as late as its end.
+    ///
+    /// ```
+    /// # use std::sync::mpsc::channel;
+    /// use larder::{Cache, RemovalCause};
+    ///
+    /// let (tell, told) = channel();
+    /// let cache: Cache<u64, String> = Cache::builder()
+    ///     .capacity(1000)
+    ///     .on_removal(move |key, value, why| _ = tell.send((*key, value.clone(), why)))
+    ///     .build()?;
+    /// cache.blocking().insert(1, "one".into())?;
+    /// cache.blocking().remove(&1)?;
+    /// assert_eq!(told.recv(), Ok((1, "one".into(), RemovalCause::Removed)));
+    /// # Ok::<(), larder::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_removal(self, hear: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static) -> Self {
+        Self { hear: Some(Box::new(hear)), ..self }
+    }
+
     /// How the remote tier is used: deadline, breaker, queues, schema version, compression.
     #[must_use]
     pub fn tier(self, tier: TierConfig) -> Self {
@@ -459,7 +491,8 @@ where
         let is_named = self.remote.is_some() || matches!(self.writes, Writes::Behind(_));
         let hasher = KeyHasher::new(self.seed, is_named);
         let store = Store::new(segments, hasher, self.clock, self.rules, self.weigher, self.digest, self.recorder)
-            .judged(judge);
+            .judged(judge)
+            .heard_by(self.hear.map(|hear| Listener::new(self.name.clone(), hear)));
         let runtime = Home::find()?;
         let needs_codec = || wrong("no codec is given: call Builder::codec".into());
         if !matches!(self.writes, Writes::Nowhere) && self.codec.is_none() {

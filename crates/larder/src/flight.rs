@@ -24,6 +24,8 @@ pub(crate) struct Flight<K, V> {
     loads: bool,
     /// It renews what is served meanwhile: no reader waits for it.
     pub(crate) renews: bool,
+    /// The user wants the origin asked, whatever the remote tier has.
+    pub(crate) is_refresh: bool,
     /// The engine has not heard of the read that opened it: only when there is a value is it known to which class that belongs.
     unheard: AtomicBool,
     /// The key was written or invalidated since it began: its answer is not kept, and nobody joins it any more.
@@ -52,18 +54,23 @@ impl Default for Reads {
 impl<K, V: Clone> Flight<K, V> {
     /// For a read that the engine has not heard of.
     pub(crate) fn for_miss(key: K, generation: u32, loads: bool) -> Arc<Self> {
-        Self::new(key, generation, loads, false, true)
+        Arc::new(Self { unheard: AtomicBool::new(true), ..Self::new(key, generation, loads, false) })
     }
 
     /// For a read that the engine has decided on: it serves what it can meanwhile, if this `renews`.
     pub(crate) fn for_heard(key: K, generation: u32, loads: bool, renews: bool) -> Arc<Self> {
-        Self::new(key, generation, loads, renews, false)
+        Arc::new(Self::new(key, generation, loads, renews))
     }
 
-    fn new(key: K, generation: u32, loads: bool, renews: bool, unheard: bool) -> Arc<Self> {
-        let (unheard, fenced) = (AtomicBool::new(unheard), AtomicBool::new(false));
+    /// For nobody who reads.
+    pub(crate) fn for_refresh(key: K, generation: u32) -> Arc<Self> {
+        Arc::new(Self { is_refresh: true, ..Self::new(key, generation, true, true) })
+    }
+
+    fn new(key: K, generation: u32, loads: bool, renews: bool) -> Self {
+        let (unheard, fenced) = (AtomicBool::new(false), AtomicBool::new(false));
         let (reads, answer, landed) = (Mutex::new(Reads::default()), OnceLock::new(), Notify::new());
-        Arc::new(Self { key, generation, loads, renews, unheard, fenced, reads, answer, landed })
+        Self { key, generation, loads, renews, is_refresh: false, unheard, fenced, reads, answer, landed }
     }
 
     // Every access to the flags is made under the shard's lock, so they need no ordering of their own.

@@ -2,6 +2,9 @@
 //!
 //! [`Cache`] is memory with learned eviction and learned lifetimes, and behind it, where there are any, a remote tier that
 //! processes share ([`remote`]) and a [`Loader`] for what nobody has.
+//!
+//! What memory holds can be looked at without a read ([`Cache::peek`], [`Cache::contains`], [`Cache::iter`], [`Cache::keys`]), invalidated by a
+//! predicate ([`Cache::remove_if`]) and loaded anew at once ([`Cache::refresh`]); who leaves is told ([`Builder::on_removal`]).
 #![forbid(unsafe_code)]
 
 pub mod behind;
@@ -26,8 +29,10 @@ mod floors;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
+mod inspect;
 mod key;
 mod limits;
+mod listener;
 mod load;
 mod loader;
 #[cfg(feature = "metrics")]
@@ -37,6 +42,7 @@ mod prices;
 mod proof;
 mod recent;
 pub mod recorder;
+mod refresh;
 pub mod registry;
 pub mod remote;
 pub mod report;
@@ -71,6 +77,7 @@ pub use key::{Key, KeyRules};
 pub use larder_policy::freshness::Freshness;
 pub use larder_policy::{Capacity, Time};
 pub use limits::LoadLimit;
+pub use listener::RemovalCause;
 pub use loader::{BoxError, Loader};
 pub use prices::Prices;
 pub use proof::{Control, ExperimentSettings, Guardrails};

@@ -132,7 +132,7 @@ where
     }
 
     /// Waits as long as a reader may who `began` then, however many loads that takes.
-    async fn wait(&self, flight: &Flight<K, V>, began: Instant, has_stale: bool) -> Answer<V> {
+    pub(crate) async fn wait(&self, flight: &Flight<K, V>, began: Instant, has_stale: bool) -> Answer<V> {
         let patience = self.store.rules.patience(has_stale);
         match self.runtime.timed(|| timeout_at(began + patience, flight.answer())).await {
             Ok(answer) => answer,
@@ -177,7 +177,8 @@ where
             Offer::Doubtful(found) => Some(found),
             Offer::Nothing => None,
         };
-        let mut lease = if load.is_some() { shared.lease(&name).await } else { Lease::Unknown };
+        let mut lease =
+            if load.is_some() && !target.flight.is_refresh { shared.lease(&name).await } else { Lease::Unknown };
         if matches!(lease, Lease::Taken) {
             let brought;
             (brought, lease) = shared.wait_for(&name, seen.as_ref(), now).await;
@@ -237,9 +238,9 @@ where
     }
 
     /// Takes what the remote tier has, if it is fresh and new enough, and keeps it. The process that loaded it could not know how
-    /// often this one reads it: the engine here has its say. An audit is a question to the origin.
+    /// often this one reads it: the engine here has its say. An audit is a question to the origin, and so is a refresh.
     pub(crate) fn take_remote(&self, target: &mut Target<K, V>, seen: &mut Option<Seen<V>>) -> Offer<V> {
-        let is_read = target.audit.is_none();
+        let is_read = target.audit.is_none() && !target.flight.is_refresh;
         let offer = self.weigh_remote(target, seen);
         let is_good = matches!(offer, Offer::Good(_));
         if is_good || is_read && seen.is_some() {
@@ -256,6 +257,9 @@ where
         let Some((Some((brought, true)), None)) = seen.as_ref().map(|seen| (&seen.found, *audit)) else {
             return Offer::Nothing;
         };
+        if flight.is_refresh {
+            return Offer::Nothing;
+        }
         let as_of = brought.as_of;
         if !self.store.floors.admits(*hash, as_of) || !self.store.is_newer(*hash, as_of, |own| *own == flight.key) {
             return Offer::Nothing;

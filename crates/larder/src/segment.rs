@@ -17,6 +17,7 @@ use crate::entry::{Entry, Extra, steps};
 use crate::fetched::{Brought, Fetched, Found, Tier};
 use crate::flight::Flights;
 use crate::key::Key;
+use crate::listener::{Gone, RemovalCause};
 use crate::prewarm::Warmed;
 use crate::proof::gauge::Gauge;
 use crate::proof::judge::Side;
@@ -41,6 +42,8 @@ pub(crate) struct Segment<K, V> {
     pub(crate) telemetry: Telemetry,
     /// Entries that left; their values are dropped once the lock is free.
     pub(crate) gone: Vec<Evicted<Entry<K, V>>>,
+    /// And those that were not the policy's to let go.
+    taken: Vec<(RemovalCause, Entry<K, V>)>,
     /// Keys warmed and not yet hit, once there have been any.
     pub(crate) warmed: Arc<OnceLock<Warmed>>,
     /// What was decided last.
@@ -148,6 +151,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             turns: Turns::default(),
             telemetry: Telemetry::default(),
             gone: Vec::new(),
+            taken: Vec::new(),
             warmed: Arc::default(),
             log,
             prior: None,
@@ -370,7 +374,8 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         }
         self.count_gone(already, now, Some(hash));
         // Was never there, or has its key there still.
-        self.gone.extend(left.map(|value| Evicted { key: hash, value, weight: 0, why: Removal::Removed }));
+        let cause = if what.is_some() { RemovalCause::Refused } else { RemovalCause::Replaced };
+        self.taken.extend(left.map(|entry| (cause, entry)));
         None
     }
 
@@ -467,7 +472,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             self.counts.cleared += 1;
             self.left(key);
             let entry = self.kernel.remove(key);
-            self.gone.extend(entry.map(|value| Evicted { key, value, weight: 0, why: Removal::Removed }));
+            self.taken.extend(entry.map(|entry| (RemovalCause::Removed, entry)));
         }
     }
 
@@ -496,11 +501,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         self.log.note(Note { at, key, what, other: None, seconds: age.as_secs_f32() });
     }
 
-    /// Entries that left, for the caller to drop when the lock is free. One alone, as is usual, leaves the list its
-    /// room.
-    pub(crate) fn take_gone(&mut self) -> impl Sized + use<K, V> {
-        let last = self.gone.pop();
-        (last, if self.gone.is_empty() { Vec::new() } else { std::mem::take(&mut self.gone) })
+    /// What left, for the caller to let go of when the lock is free.
+    pub(crate) fn take_gone(&mut self) -> Gone<K, V> {
+        Gone::take(&mut self.gone, &mut self.taken)
     }
 
     /// Others have learned this.

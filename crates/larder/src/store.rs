@@ -1,8 +1,13 @@
 //! The embedded store: segments behind a lock each, and what holds for all of them.
 
 mod consistency;
+mod leaving;
+mod looking;
 mod recording;
+mod renewing;
 mod trial;
+
+pub(crate) use looking::Place;
 
 use std::borrow::Borrow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -21,6 +26,7 @@ use crate::flight::{Boarding, Flight};
 use crate::floors::Floors;
 use crate::hash::KeyHasher;
 use crate::key::Key;
+use crate::listener::Listener;
 use crate::prewarm::Warmed;
 use crate::proof::judge::Judge;
 use crate::recorder::Recorder;
@@ -62,6 +68,7 @@ pub(crate) struct Store<K, V> {
     pub(crate) doubts: AtomicU64,
     pub(crate) tags: Tags,
     pub(crate) recorder: Option<Arc<Recorder>>,
+    listener: Option<Listener<K, V>>,
     pub(crate) warmed: Arc<OnceLock<Warmed>>,
     judge: Option<Mutex<Judge>>,
 }
@@ -123,6 +130,7 @@ where
             doubts: AtomicU64::new(0),
             tags: Tags::default(),
             recorder,
+            listener: None,
             warmed,
             judge: None,
         }
@@ -169,19 +177,19 @@ where
         self.segments.iter().map(|segment| self.hold(segment))
     }
 
-    /// Changes a segment under its lock, and drops who left when that is free again.
+    /// Changes a segment under its lock, and lets go of who left when that is free again.
     #[inline]
     fn change<T>(&self, segment: &Aligned<K, V>, change: impl FnOnce(&mut Segment<K, V>) -> T) -> T {
         let mut segment = self.hold(segment);
         let changed = change(&mut segment);
         let gone = segment.take_gone();
         drop(segment);
-        drop(gone);
+        self.let_go(gone);
         changed
     }
 
     #[inline(always)]
-    fn standing(&self, entry: &Entry<K, V>) -> Standing {
+    pub(crate) fn standing(&self, entry: &Entry<K, V>) -> Standing {
         if entry.as_of.0 < self.doubt.load(Ordering::Relaxed) && !self.is_checked(entry) {
             return Standing::Doubtful;
         }
@@ -331,24 +339,6 @@ where
         }
     }
 
-    /// Opens a flight for a key that nobody reads yet, where memory has nothing fresh, or joins one; with it, whether it is opened. This is no access.
-    pub(crate) fn ahead(&self, key: &K, hash: KeyHash) -> Option<(Arc<Flight<K, V>>, bool)> {
-        let mut segment = self.segment(hash);
-        if self.is_fresh(&segment, key, hash) {
-            return None;
-        }
-        let generation = self.generation.load(Ordering::Relaxed);
-        match segment.flights.board(hash, generation, true, |own| own == key) {
-            Boarding::Taken => None,
-            Boarding::Join(flight) => Some((flight, false)),
-            Boarding::Open => {
-                let flight = Flight::for_heard(key.clone(), generation, true, true);
-                segment.flights.open(hash, flight.clone());
-                Some((flight, true))
-            }
-        }
-    }
-
     /// A flight is over: nobody joins it any more.
     pub(crate) fn close(&self, hash: KeyHash, flight: &Arc<Flight<K, V>>) {
         self.segment(hash).flights.close(hash, flight);
@@ -364,7 +354,7 @@ where
         let now = self.clock.now();
         // What is not kept stays there until the lock is free.
         let mut held = Some(arrival);
-        let (outrun, newer) = self.change(self.at(hash), |segment| {
+        let kept = self.change(self.at(hash), |segment| {
             let Brought { fetched, as_of, cost, audit, from, .. } = &held.as_ref()?.brought;
             let as_of = *as_of;
             if *from == Tier::Origin {
@@ -389,8 +379,12 @@ where
             let outrun = segment.keep(Arrival { unheard, is_read, ..held.take()? }, now, &self.rules)?;
             let newer = is_monotonic.then(|| segment.instead(hash, now, &self.rules)).flatten();
             Some((outrun, newer))
-        })?;
-        drop(outrun);
+        });
+        if let Some(void) = &held {
+            self.tell_refused(&void.key, void.brought.fetched.value.as_ref());
+        }
+        let ((key, value), newer) = kept?;
+        self.tell_refused(&key, value.as_ref());
         newer
     }
 
@@ -414,21 +408,6 @@ where
         let subject = resident.and_then(|entry| entry.subject(hash));
         let subject = subject.unwrap_or_else(|| engine.subject_by(hash, 1, || key.text()));
         engine.decide(subject, now)
-    }
-
-    /// Whether the key is resident; this is no access.
-    pub(crate) fn holds(&self, key: &K, hash: KeyHash) -> bool {
-        self.segment(hash).kernel.peek(hash).is_some_and(|entry| entry.key == *key)
-    }
-
-    /// Whether there is something fresh to serve; this is no access.
-    pub(crate) fn has_fresh(&self, key: &K, hash: KeyHash) -> bool {
-        self.is_fresh(&self.segment(hash), key, hash)
-    }
-
-    fn is_fresh(&self, segment: &Segment<K, V>, key: &K, hash: KeyHash) -> bool {
-        let resident = segment.kernel.peek(hash).filter(|entry| entry.key == *key);
-        resident.is_some_and(|entry| self.clock.now() < entry.end && self.standing(entry) == Standing::Valid)
     }
 
     /// Nobody will ask the origin about a hit that was drawn for an audit.
@@ -471,23 +450,9 @@ where
             self.unversion(segment, hash);
             segment.keep(arrival, now, &self.rules)
         });
-        drop(outrun);
-    }
-
-    /// The key's value is no longer true.
-    pub(crate) fn forget<Q>(&self, key: &Q, hash: KeyHash) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Key + ?Sized,
-    {
-        let now = self.clock.now();
-        self.record(key, Op::Delete, now, 1, 0, None);
-        self.floors.raise(hash, now);
-        let mut segment = self.segment(hash);
-        segment.counts.removals += 1;
-        let entry = segment.forget(hash, now, |own| own.borrow() == key);
-        drop(segment);
-        entry?.value
+        if let Some((key, value)) = &outrun {
+            self.tell_refused(key, value.as_ref());
+        }
     }
 
     /// A load failed.

@@ -360,3 +360,28 @@ fn a_ghost_may_go_while_its_value_is_loaded() {
     assert_eq!(shard.policy.eviction.returned, []);
     shard.validate();
 }
+
+#[test]
+fn who_stays_is_met_once_by_who_goes_through_in_steps() {
+    for policy in ["lru", "s3fifo", "lirs", "learned"] {
+        let mut cache = Cache::objects(policy, 8);
+        cache.read("abcdefgh");
+        let (mut next, mut met) = (Slot(0), String::new());
+        loop {
+            let two: Vec<(Slot, char)> =
+                cache.shard.iter_from(next).take(2).map(|(slot, &value)| (slot, value)).collect();
+            let Some(&(last, _)) = two.last() else { break };
+            next = Slot(last.0 + 1);
+            met.extend(two.iter().map(|(_, value)| value));
+            // One that was met and one that was not leave and come back.
+            for letter in "ah".chars() {
+                cache.shard.remove(key(letter));
+            }
+            cache.read("ha");
+        }
+        for letter in "bcdefg".chars() {
+            let stays = cache.shard.peek(key(letter)).is_some();
+            assert!(!stays || met.matches(letter).count() == 1, "{policy}: {letter} in {met}");
+        }
+    }
+}

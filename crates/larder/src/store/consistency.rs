@@ -34,6 +34,8 @@ where
         count(&mut segment.counts);
         let entry = segment.forget(hash, self.clock.now(), |own| own.text() == text);
         drop(segment);
-        drop(entry);
+        if let Some(entry) = &entry {
+            self.tell_removed(entry);
+        }
     }
 }
