@@ -317,7 +317,7 @@ where
     /// let (tell, told) = channel();
     /// let cache: Cache<u64, String> = Cache::builder()
     ///     .capacity(1000)
-    ///     .on_removal(move |key, value, why| _ = tell.send((*key, value.clone(), why)))
+    ///     .on_removal(move |key: &u64, value: &String, why| _ = tell.send((*key, value.clone(), why)))
     ///     .build()?;
     /// cache.blocking().insert(1, "one".into())?;
     /// cache.blocking().remove(&1)?;

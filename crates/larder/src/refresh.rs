@@ -19,9 +19,10 @@ where
     K: Key + Clone,
     V: Clone + Send + Sync + 'static,
 {
-    /// Loads a key anew through the cache's [loader](crate::Builder::loader), whatever memory and the remote tier have, and keeps the answer in both. Readers are
-    /// served meanwhile with what there is; who misses waits for this load. A load of the key that is under way already is waited for instead. If
-    /// the origin fails, what there is stays. It counts as no read, and takes no part in [leases](crate::Builder::lease).
+    /// Loads a key anew through the cache's [loader](crate::Builder::loader), whatever memory and the remote tier have, and keeps the answer in
+    /// both. Readers are served meanwhile with what there is; who misses waits for this load. A load of the key that is under way already is
+    /// waited for instead. If the origin fails, what there is stays. It counts as no read, and takes no part in
+    /// [leases](crate::Builder::lease).
     ///
     /// Where it is known that the value has changed, [`changed`](Self::changed) is the better thing to say: the old value is then no longer
     /// served, here and elsewhere.
