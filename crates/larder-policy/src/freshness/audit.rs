@@ -38,16 +38,33 @@ pub struct Audit {
     pub stale: Option<f64>,
 }
 
+/// What the origin's answer tells of a hit that was drawn: the probability that it was stale, and its bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Outcome {
+    pub(super) least: f64,
+    pub(super) chance: f64,
+    pub(super) most: f64,
+}
+
+impl Outcome {
+    pub(super) const FRESH: Self = Self { least: 0.0, chance: 0.0, most: 0.0 };
+    pub(super) const STALE: Self = Self { least: 1.0, chance: 1.0, most: 1.0 };
+}
+
 /// The stale rate as it can be published.
+///
+/// Under a [grace](super::Freshness::older_than) an audit that finds a change says whether the read was stale only where the evidence has a time of
+/// change. Without one the estimate is modelled: how long ago it was is foreseen. Its interval is not: it reaches from the share that was stale for certain to that which had
+/// changed at all.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
-    /// The unbiased estimate, as a share of reads.
+    /// The estimate, as a share of reads; without bias but for what is modelled.
     pub rate: f64,
     /// The ends of its interval of 95 %.
     pub low: f64,
     /// See `low`.
     pub high: f64,
-    /// Whether the interval is narrow enough to say that the objective is met or not; else nothing is certifiable yet.
+    /// Whether the whole interval lies on one side of the objective, so that it is met or is not; else nothing is certifiable yet.
     pub is_certifiable: bool,
 }
 
@@ -64,6 +81,12 @@ pub struct Audited {
     pub stale: f64,
     /// The squares of those weights.
     pub stale_squared: f64,
+    /// The same of those that had changed, perhaps too short a time ago to be stale: nobody knows.
+    pub doubtful: f64,
+    /// The squares of those weights.
+    pub doubtful_squared: f64,
+    /// Of the doubtful, how many are foreseen to have been stale.
+    pub modelled: f64,
     /// The weight that one more could have.
     pub heaviest: f64,
 }
@@ -75,10 +98,10 @@ impl Audited {
         if self.drawn > 0.0 { self.reads * (self.answered / self.drawn).clamp(0.0, 1.0) } else { self.reads }
     }
 
-    /// The share of stale reads and its interval, whose ends lie `z` standard deviations of a normal away from it: of two sides 95 % at 1.96.
+    /// The share of stale reads and its interval, from the share of those surely stale to that of all that may have been, whose ends lie `z` standard deviations of a normal away from it: of two sides 95 % at 1.96.
     /// `None` before the first read.
     pub(crate) fn share(&self, z: f64) -> Option<(f64, f64, f64)> {
-        let Self { stale, stale_squared, heaviest, .. } = *self;
+        let Self { stale, stale_squared, doubtful, doubtful_squared, heaviest, .. } = *self;
         let reads = self.stood_for();
         if reads <= 0.0 {
             return None;
@@ -87,16 +110,17 @@ impl Audited {
             if total > 0.0 { square / (2.0 * total) * chi_square(2.0 * total * total / square, z) } else { 0.0 }
         };
         let low = quantile(stale, stale_squared, -z);
-        let high = quantile(stale + heaviest, stale_squared + heaviest * heaviest, z);
+        let (most, most_squared) = (stale + doubtful, stale_squared + doubtful_squared);
+        let high = quantile(most + heaviest, most_squared + heaviest * heaviest, z);
         let share = |total: f64| (total / reads).clamp(0.0, 1.0);
-        Some((share(stale), share(low), share(high)))
+        Some((share(stale + self.modelled), share(low), share(high)))
     }
 
     /// The stale rate of which so much was found, under an objective as a share of reads. Of several engines' sums it is the rate of all their reads,
     /// and its interval is narrower than any pooled from theirs. `None` before the first read.
     pub fn measured(&self, objective: f64) -> Option<Measured> {
         let (rate, low, high) = self.share(Z_95)?;
-        let is_certifiable = high - low <= objective || high <= objective || low > objective;
+        let is_certifiable = high <= objective || low > objective;
         Some(Measured { rate, low, high, is_certifiable })
     }
 }
@@ -108,6 +132,9 @@ impl AddAssign for Audited {
         self.answered += other.answered;
         self.stale += other.stale;
         self.stale_squared += other.stale_squared;
+        self.doubtful += other.doubtful;
+        self.doubtful_squared += other.doubtful_squared;
+        self.modelled += other.modelled;
         self.heaviest = self.heaviest.max(other.heaviest);
     }
 }
@@ -122,6 +149,9 @@ impl Sub for Audited {
             answered: self.answered - before.answered,
             stale: self.stale - before.stale,
             stale_squared: self.stale_squared - before.stale_squared,
+            doubtful: self.doubtful - before.doubtful,
+            doubtful_squared: self.doubtful_squared - before.doubtful_squared,
+            modelled: self.modelled - before.modelled,
             heaviest: self.heaviest,
         }
     }
@@ -146,12 +176,7 @@ pub(super) struct Audits {
     /// By how much more is found stale than foreseen.
     bias: f64,
     /// Over all time.
-    all_reads: f64,
-    drawn: f64,
-    answered: f64,
-    stale: f64,
-    stale_squared: f64,
-    heaviest: f64,
+    all: Audited,
 }
 
 impl Audits {
@@ -168,12 +193,7 @@ impl Audits {
             compared: (0.0, 0.0),
             follows: false,
             bias: 1.0,
-            all_reads: 0.0,
-            drawn: 0.0,
-            answered: 0.0,
-            stale: 0.0,
-            stale_squared: 0.0,
-            heaviest: 0.0,
+            all: Audited::default(),
         }
     }
 
@@ -212,16 +232,16 @@ impl Audits {
     #[inline]
     pub(super) fn read(&mut self) {
         self.reads += 1.0;
-        self.all_reads += 1.0;
+        self.all.reads += 1.0;
         self.since_step += 1;
         if self.since_step == STEP && !self.follows {
             self.step();
         }
     }
 
-    /// No audit could have been drawn of the read that just came in.
+    /// No audit could have been drawn of a read that came in.
     pub(super) fn unread(&mut self) {
-        self.all_reads = (self.all_reads - 1.0).max(0.0);
+        self.all.reads = (self.all.reads - 1.0).max(0.0);
     }
 
     /// A value was loaded, not for an audit.
@@ -245,22 +265,27 @@ impl Audits {
         (unit < probability).then_some(Audit { probability, stale })
     }
 
-    /// What the origin said of a hit that was drawn: stale wholly, not, or (a grace) with some probability.
-    pub(super) fn found(&mut self, audit: Audit, stale: f64) {
+    /// What the origin said of a hit that was drawn; `compared` is what was foreseen of that, and what was found.
+    pub(super) fn found(&mut self, audit: Audit, outcome: Outcome, compared: Option<(f64, f64)>) {
         self.foreseen += audit.stale.unwrap_or(self.objective);
-        if !(audit.probability > 0.0 && stale.is_finite()) {
+        if !(audit.probability > 0.0 && outcome.chance.is_finite()) {
             return;
         }
-        if let Some(foreseen) = audit.stale {
+        if let Some((foreseen, found)) = compared {
             let relative = self.scale / audit.probability;
-            self.compare((foreseen * relative, stale * relative));
+            self.compare((foreseen * relative, found * relative));
         }
-        self.drawn += 1.0 / audit.probability;
-        self.answered += 1.0 / audit.probability;
-        let weight = stale / audit.probability;
-        self.stale += weight;
-        self.stale_squared += weight * weight;
-        self.heaviest = self.heaviest.max(1.0 / audit.probability);
+        let weight = audit.probability.recip();
+        let all = &mut self.all;
+        all.drawn += weight;
+        all.answered += weight;
+        all.heaviest = all.heaviest.max(weight);
+        let Outcome { least, chance, most } = outcome;
+        all.stale += least * weight;
+        all.stale_squared += (least * weight).powi(2);
+        all.doubtful += (most - least) * weight;
+        all.doubtful_squared += ((most - least) * weight).powi(2);
+        all.modelled += (chance - least) * weight;
     }
 
     fn compare(&mut self, (foreseen, found): (f64, f64)) {
@@ -279,7 +304,7 @@ impl Audits {
     /// A hit was drawn and nobody asked the origin, or it told nothing that could be compared: nothing is known of the reads it stood for.
     pub(super) fn forgone(&mut self, audit: Audit) {
         if audit.probability > 0.0 {
-            self.drawn += 1.0 / audit.probability;
+            self.all.drawn += 1.0 / audit.probability;
         }
     }
 
@@ -290,9 +315,8 @@ impl Audits {
 
     /// What was found since the start.
     pub(super) fn audited(&self) -> Audited {
-        let heaviest = if self.heaviest > 0.0 { self.heaviest } else { 1.0 / (self.scale * SPREAD.0) };
-        let Self { all_reads: reads, drawn, answered, stale, stale_squared, .. } = *self;
-        Audited { reads, drawn, answered, stale, stale_squared, heaviest }
+        let heaviest = if self.all.heaviest > 0.0 { self.all.heaviest } else { 1.0 / (self.scale * SPREAD.0) };
+        Audited { heaviest, ..self.all }
     }
 
     /// The stale rate since the start. `None` before the first read.
@@ -318,6 +342,10 @@ mod tests {
     use super::*;
     use crate::Rng;
 
+    fn outcome(stale: f64) -> Outcome {
+        if stale > 0.0 { Outcome::STALE } else { Outcome::FRESH }
+    }
+
     /// Hits whose chances of being stale vary a hundredfold, audited; returns the truth and what was measured.
     fn run(seed: u64, reads: usize) -> (f64, Measured) {
         let mut rng = Rng::new(seed);
@@ -333,7 +361,7 @@ mod tests {
             let stale = f64::from(u8::from(rng.unit() < 1.5 * foreseen));
             stale_reads += stale;
             if let Some(audit) = audits.draw(Some(foreseen), rng.unit()) {
-                audits.found(audit, stale);
+                audits.found(audit, outcome(stale), Some((foreseen, stale)));
             }
         }
         (stale_reads / reads as f64, audits.measured().unwrap())
@@ -352,7 +380,7 @@ mod tests {
             if rng.unit() < 0.5 {
                 audits.forgone(audit);
             } else {
-                audits.found(audit, if rng.unit() < stale { 1.0 } else { 0.0 });
+                audits.found(audit, outcome(f64::from(u8::from(rng.unit() < stale))), None);
             }
         }
         let measured = audits.measured().unwrap();
@@ -386,7 +414,7 @@ mod tests {
             audits.read();
             if let Some(audit) = audits.draw(Some(0.01), rng.unit()) {
                 drawn += 1;
-                audits.found(audit, 0.0);
+                audits.found(audit, Outcome::FRESH, None);
             }
         }
         // Without loads: the little that reads allow.
@@ -405,7 +433,7 @@ mod tests {
                 audits.loaded();
             } else if let Some(audit) = audits.draw(Some(0.1 * rng.unit().powi(4)), rng.unit()) {
                 drawn[at / 5000] += 1.0;
-                audits.found(audit, 0.0);
+                audits.found(audit, Outcome::FRESH, None);
             }
         }
         // But for the 5000 reads of the change; by chance alone the variance is the mean.
@@ -420,5 +448,30 @@ mod tests {
         assert_eq!(Audits::new(0.01).measured(), None);
         let (_, early) = run(1, 500);
         assert!(!early.is_certifiable && early.high > 0.01);
+    }
+
+    #[test]
+    fn certifiable_is_what_is_decided() {
+        // Found in equal parts above and below: however narrow the interval, it says neither.
+        let straddling =
+            Audited { reads: 1e6, stale: 10_000.0, stale_squared: 1e6, heaviest: 100.0, ..Audited::default() };
+        let measured = straddling.measured(0.01).unwrap();
+        assert!(measured.high - measured.low < 0.01 && measured.low < 0.01 && measured.high > 0.01, "{measured:?}");
+        assert!(!measured.is_certifiable);
+        assert!(
+            straddling.measured(0.02).unwrap().is_certifiable && straddling.measured(0.005).unwrap().is_certifiable
+        );
+    }
+
+    #[test]
+    fn what_nobody_knows_widens_the_interval_and_not_the_claim() {
+        let known = Audited { reads: 1e6, heaviest: 100.0, ..Audited::default() };
+        let doubtful = Audited { doubtful: 20_000.0, doubtful_squared: 2e6, modelled: 5000.0, ..known };
+        let (before, after) = (known.measured(0.01).unwrap(), doubtful.measured(0.01).unwrap());
+        assert!(before.is_certifiable && before.high < 0.01);
+        assert!(
+            (after.rate - 0.005).abs() < 1e-12 && after.low == 0.0 && after.high > 0.02 && !after.is_certifiable,
+            "{after:?}"
+        );
     }
 }

@@ -63,6 +63,8 @@ impl Rates {
 #[derive(Clone, Debug)]
 pub(super) struct Class {
     pub(super) name: u64,
+    /// What stands before the first `:` or `/` of its keys.
+    pub(super) prefix: Box<str>,
     /// Whose objective it falls under.
     pub(super) group: u16,
     pub(super) rates: Rates,
@@ -74,12 +76,15 @@ pub(super) struct Class {
     pub(super) gaps: f64,
     /// Keys whose changes say nothing.
     pub(super) flipping: u32,
+    /// There have been some.
+    pub(super) has_flipped: bool,
 }
 
 impl Class {
-    pub(super) fn new(name: u64, group: u16) -> Self {
+    pub(super) fn new(name: u64, prefix: &str, group: u16) -> Self {
         Self {
             name,
+            prefix: prefix.into(),
             group,
             rates: Rates::default(),
             surge: Surge::default(),
@@ -88,6 +93,7 @@ impl Class {
             log_gap: 0.0,
             gaps: 0.0,
             flipping: 0,
+            has_flipped: false,
         }
     }
 
@@ -134,7 +140,7 @@ impl Classes {
             }
         }
         let at = self.all.len() as u16;
-        let mut class = Class::new(name, group);
+        let mut class = Class::new(name, prefix, group);
         if let Some(shared) = &self.shared
             && let Some(known) = shared.of(name)
         {

@@ -95,8 +95,8 @@ impl Controller {
 
     /// Tells the one that steers, whose objective is the same, what happened, and keeps to its threshold.
     pub(super) fn join(&mut self, leader: &mut Self) {
-        leader.reads += self.reads;
-        leader.window += self.window;
+        leader.reads = (leader.reads + self.reads).max(0.0);
+        leader.window = (leader.window + self.window).max(0.0);
         leader.foreseen += self.foreseen;
         leader.debt += self.debt;
         leader.see(self.seen);
@@ -161,6 +161,18 @@ impl Controller {
         self.since_step += 1;
         if self.since_step == STEP && !self.follows {
             self.step();
+        }
+    }
+
+    /// A read that came in is none: nobody could decide on it.
+    pub(super) fn unread(&mut self) {
+        self.reads -= 1.0;
+        self.window -= 1.0;
+        self.debt += self.objective;
+        self.since_step = self.since_step.saturating_sub(1);
+        if !self.follows {
+            // Steps have let some of the window go since.
+            (self.reads, self.window) = (self.reads.max(0.0), self.window.max(0.0));
         }
     }
 
@@ -310,6 +322,25 @@ mod tests {
             reads += 1;
         }
         assert!(reads < 20_000, "{reads}");
+    }
+
+    #[test]
+    fn reads_that_nobody_could_decide_on_buy_nothing() {
+        let mut controller = Controller::new(0.01);
+        let mut read = |controller: &mut Controller, is_decided: bool| {
+            controller.read();
+            if is_decided {
+                let truth = (0.5 * controller.threshold()).min(1.0);
+                controller.served(truth);
+                controller.correct(truth, truth);
+            } else {
+                controller.unread();
+            }
+            controller.threshold()
+        };
+        let settled = (0..200_000).fold(0.0, |_, _| read(&mut controller, true));
+        let after = (0..200_000).fold(0.0, |_, _| read(&mut controller, false));
+        assert!((after / settled - 1.0).abs() < 0.05, "{settled} {after}");
     }
 
     #[test]

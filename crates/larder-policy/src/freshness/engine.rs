@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
-use super::audit::{Audit, Audited, Audits, Measured};
+use super::audit::{Audit, Audited, Measured};
 use super::checkpoint::Checkpoint;
 use super::class::{Class, Classes};
-use super::controller::Controller;
 use super::evidence::News;
 use super::experts::{Expert, Experts, Life};
 use super::hours::{ClassHours, Hours, KeyHours, Span};
@@ -21,6 +20,7 @@ use super::rule::{self, Hazard};
 use super::steering::Look;
 use super::surge::Surge;
 use crate::{KeyHash, Rng, Time};
+use group::{Answer, Group};
 
 /// Looks at the origin before which a starting lifetime, where one is given, is kept to.
 const STARTING_LOOKS: u64 = 50;
@@ -34,50 +34,6 @@ const MOST_KEYS: usize = 1 << 24;
 const KEYS_AN_OBJECT: usize = 4;
 const LEAST_KEYS: usize = 1 << 14;
 const USUAL_KEYS: usize = 1 << 20;
-
-/// An objective at work.
-pub(super) struct Group {
-    pub(super) freshness: Freshness,
-    pub(super) controller: Controller,
-    pub(super) audits: Audits,
-    most_stale: f64,
-    /// Everything lives by this rule for now, whatever the objective.
-    pub(super) suspended: Option<Freshness>,
-}
-
-impl Group {
-    fn new(freshness: Freshness) -> Self {
-        // Without a share there is nothing to steer.
-        let share = freshness.objective().unwrap_or(1.0);
-        let (controller, audits, most_stale) = (Controller::new(share), Audits::new(share), most_stale(share));
-        Self { freshness, controller, audits, most_stale, suspended: None }
-    }
-
-    /// What a read that is foreseen to be stale with probability `stale` is charged: by what audits found of such forecasts, for most values served
-    /// are never asked for again, and nothing else corrects what they are charged.
-    #[inline]
-    fn charge(&self, stale: f64) -> f64 {
-        stale * self.audits.bias()
-    }
-
-    /// What was served and drawn for `audit` had changed, or not; `share` is one over the chance that was foreseen of that.
-    fn found(&mut self, audit: Audit, changed: bool, share: f64) {
-        let known = if changed { 1.0 } else { 0.0 };
-        // How long ago it changed is foreseen only, where that was.
-        let is_graced = !self.freshness.grace.is_zero();
-        let stale = audit.stale.filter(|_| is_graced).map_or(known, |stale| known * (stale * share).min(1.0));
-        let charged = audit.stale.filter(|_| self.suspended.is_none()).map(|stale| self.charge(stale));
-        self.audits.found(audit, stale);
-        if let Some(charged) = charged {
-            self.controller.correct(charged, stale);
-        }
-    }
-}
-
-/// The greatest chance of being stale that is ever served.
-fn most_stale(share: f64) -> f64 {
-    (50.0 * share).clamp(0.2, 0.7)
-}
 
 /// Learns how keys change and decides, read by read, what may still be served.
 ///
@@ -170,7 +126,8 @@ impl Engine {
         if !record.flips.is_marked() {
             let group = &mut self.groups[usize::from(record.group)];
             group.audits.read();
-            if group.suspended.is_none() {
+            // While it starts it decides nothing, and what others serve is no allowance for later.
+            if group.suspended.is_none() && !starts(&group.freshness, self.looks) {
                 group.controller.read();
             }
         }
@@ -214,7 +171,7 @@ impl Engine {
             return Decision::Load;
         }
         if let Some(ttl) = freshness.starting
-            && self.starts(freshness)
+            && starts(freshness, self.looks)
         {
             let is_fresh = age < ttl.as_secs_f64();
             self.groups[usize::from(record.group)].audits.unread();
@@ -252,9 +209,19 @@ impl Engine {
         serve(record, group, &mut self.rng, stale)
     }
 
-    /// Whether its starting lifetime is still kept to.
-    fn starts(&self, freshness: &Freshness) -> bool {
-        freshness.starting.is_some() && self.looks < STARTING_LOOKS
+    /// The last [read](Self::read) of this key was to be loaded, and the origin failed or was slow: its reader got nothing, or an old value in the
+    /// emergency, of which nothing can be known. It is no part of the objective, nor of what is measured, and earns nothing for other reads.
+    pub fn unserved(&mut self, subject: Subject) {
+        let Some(slot) = self.place_of(subject) else { return };
+        let record = &self.records[slot];
+        if record.flips.is_marked() {
+            return;
+        }
+        let group = &mut self.groups[usize::from(record.group)];
+        group.audits.unread();
+        if group.suspended.is_none() && !starts(&group.freshness, self.looks) {
+            group.controller.unread();
+        }
     }
 
     /// The origin was not asked about a hit drawn for an audit: another load is under way, or it failed.
@@ -285,8 +252,12 @@ impl Engine {
         let News { changed, at: exact } =
             if is_look { load.evidence.compare(before.loaded(), told, load.began, now, flips) } else { News::NONE };
         let is_marked = flips.is_marked();
-        let flipping = &mut self.classes.all[usize::from(self.records[slot].class.0)].flipping;
-        *flipping = (*flipping + u32::from(is_marked)).saturating_sub(u32::from(was_marked));
+        self.groups[group].tells_times |= load.evidence.time().is_some();
+        if is_marked != was_marked {
+            let class = &mut self.classes.all[usize::from(self.records[slot].class.0)];
+            class.flipping = (class.flipping + u32::from(is_marked)).saturating_sub(u32::from(was_marked));
+            class.has_flipped = true;
+        }
         if let (Some(changed), false) = (changed, is_marked || self.is_frozen) {
             let foreseen = self.foresee(&self.records[slot], since, age);
             // Reads that come at a constant rate are foreseen to be stale by the square of the age: of those since the question nothing is known.
@@ -298,7 +269,8 @@ impl Engine {
             let known = if changed { served * share } else { 0.0 };
             self.groups[group].controller.correct(served, known);
             if let Some(audit) = load.audit {
-                self.groups[group].found(audit, changed, share);
+                let outdated = exact.map(|at| seconds(at, asked));
+                self.groups[group].found(audit, Answer { changed, foreseen: whole, age, outdated });
             }
             self.learn(slot, &foreseen, since, asked, changed, exact);
         } else if let Some(audit) = load.audit {
@@ -388,10 +360,11 @@ impl Engine {
         self.groups.iter().map(|group| group.audits.audited())
     }
 
-    /// Classes with keys whose changes say nothing, and how many such keys each has.
-    pub fn flipping(&self) -> impl Iterator<Item = (ClassId, u32)> {
-        let classes = self.classes.all.iter().enumerate().filter(|(_, class)| class.flipping > 0);
-        classes.map(|(at, class)| (ClassId(at as u16), class.flipping))
+    /// How many keys there are now whose changes say nothing, by what stands before the first `:` or `/` of such keys; where there have been any. A
+    /// prefix may come more than once.
+    pub fn flipping(&self) -> impl Iterator<Item = (&str, u32)> {
+        let classes = self.classes.all.iter().filter(|class| class.has_flipped);
+        classes.map(|class| (&*class.prefix, class.flipping))
     }
 
     /// Bytes held.
@@ -532,6 +505,11 @@ impl Engine {
     }
 }
 
+/// Whether a starting lifetime is still kept to after so many looks at the origin.
+fn starts(freshness: &Freshness, looks: u64) -> bool {
+    freshness.starting.is_some() && looks < STARTING_LOOKS
+}
+
 /// A profile of its own for a key, in the place of one that was forgotten, if there is one.
 fn hours_of_key(hours: &mut Vec<KeyHours>, spare: &mut Vec<u32>) -> u32 {
     if let Some(at) = spare.pop() {
@@ -566,6 +544,7 @@ fn serve(record: &mut Record, group: &mut Group, rng: &mut Rng, stale: f64) -> D
     Decision::Serve
 }
 
+mod group;
 mod lives;
 mod other;
 mod passive;

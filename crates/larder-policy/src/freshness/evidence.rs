@@ -36,17 +36,20 @@ impl Evidence {
             }
             return News::NONE;
         };
+        // A value that was there before it was asked for is not made anew for each who asks, however often it changes; and who says of himself that
+        // it changed, knows.
+        let is_sure = self == Self::Changed || self.time().is_some_and(|at| at < began);
+        let age = seconds(since, now);
         let changed = match self {
             Self::Unknown => return News::NONE,
             Self::Unchanged => false,
             Self::Changed => true,
             Self::ChangedAt(at) => at > told,
-            Self::Digest(digest) | Self::DigestAt(digest, _) => flips.differs(digest),
+            Self::Digest(digest) | Self::DigestAt(digest, _) => {
+                flips.differs(digest, if is_sure { f64::INFINITY } else { age })
+            }
         };
-        // A value that was there before it was asked for is not made anew for each who asks, however often it changes; and who says of himself that
-        // it changed, knows.
-        let is_sure = self == Self::Changed || self.time().is_some_and(|at| at < began);
-        flips.look(changed && !is_sure, seconds(since, now));
+        flips.look(changed && !is_sure, age);
         let at = self.time().filter(|&at| changed && at > since).map(|at| at.min(now));
         News { changed: Some(changed), at }
     }

@@ -1,13 +1,16 @@
 //! Values that change without being changed: timestamps in a page, round-robin answers, random order.
 //!
-//! Two signs: a digest that returns to the one before the last (A, B, A), which an update hardly ever does; and a value
+//! Two signs: a digest that returns to the one before the last (A, B, A) within seconds, which an update hardly ever does; and a value
 //! that differs at every look however short the time since the last: so short that nothing worth keeping changes as fast. Either, often
-//! enough, marks the key: its changes say nothing, so they leave the objective and the estimates alone and are reported by class. A value that is
-//! mostly as it was at the last look has a meaning, even if it has but two states (open, shut): such looks take the mark away again.
+//! enough, marks the key: its changes say nothing, so they leave the objective and the estimates alone and are reported by class.
+//!
+//! A value of two states that mean something (open, shut) returns at each of its changes: looks that lie far apart cannot tell it from answers in turn.
+//! So only those close together mark, and any that finds it as it was takes from the mark. It must, since a marked value is looked at rarely.
 
-/// What a return to an earlier digest counts, one look at an unchanged value weighing against it; what marks a key, until nothing of it is left;
+/// What a return to an earlier digest counts, within so many seconds of the last look, one look at an unchanged value weighing against it; what marks a key, until nothing of it is left;
 /// and what is counted at most.
 const RETURN: u8 = 2;
+const CLOSE: f64 = 5.0;
 const MARKS: u8 = 8;
 const MOST: u8 = 12;
 /// Looks in a row, each within `SHORT` seconds, that all differ.
@@ -25,12 +28,16 @@ pub(super) struct Flips {
 }
 
 impl Flips {
-    /// Sees a value's digest; whether it differs from the last one.
-    pub(super) fn differs(&mut self, digest: u64) -> bool {
+    /// Sees a value's digest, `age` seconds after the last; whether it differs from that.
+    pub(super) fn differs(&mut self, digest: u64, age: f64) -> bool {
         let digest = fold(digest);
         let changed = self.last != 0 && digest != self.last;
         if changed {
-            self.returns = if digest == self.before { (self.returns + RETURN).min(MOST) } else { self.returns / 2 };
+            self.returns = match (digest == self.before, age <= CLOSE) {
+                (true, true) => (self.returns + RETURN).min(MOST),
+                (true, false) => self.returns,
+                (false, _) => self.returns / 2,
+            };
             (self.before, self.last) = (self.last, digest);
         } else {
             self.returns = self.returns.saturating_sub(1);
@@ -70,7 +77,7 @@ mod tests {
     use super::*;
 
     fn see(flips: &mut Flips, digest: u64, age: f64) -> bool {
-        let changed = flips.differs(digest);
+        let changed = flips.differs(digest, age);
         flips.look(changed, age);
         changed
     }
@@ -78,7 +85,7 @@ mod tests {
     #[test]
     fn a_round_robin_is_marked_and_updates_are_not() {
         let mut flips = Flips::default();
-        (0..8u64).for_each(|at| _ = see(&mut flips, 7 + at % 2, 60.0));
+        (0..8u64).for_each(|at| _ = see(&mut flips, 7 + at % 2, 1.0));
         assert!(flips.is_marked());
         let mut updates = Flips::default();
         assert!((0..100u64).all(|at| see(&mut updates, 1000 + at, 60.0) == (at > 0)));
@@ -99,7 +106,7 @@ mod tests {
             let (mut flips, mut state, mut marked) = (Flips::default(), 7, 0);
             for _ in 0..10_000 {
                 state ^= u64::from(rng.unit() < changes);
-                see(&mut flips, state, 60.0);
+                see(&mut flips, state, 1.0);
                 marked += u32::from(flips.is_marked());
             }
             f64::from(marked) / 10_000.0
@@ -108,6 +115,24 @@ mod tests {
         assert!(share(0.5) > 0.98);
         assert!(share(0.2) < 0.2);
         assert!(share(0.1) < 0.01);
+    }
+
+    #[test]
+    fn a_mark_does_not_lock_itself_in() {
+        let mut rng = crate::Rng::new(2);
+        // Looked at every 8 minutes, and changes as often: each change is a return. Marked, it is looked at once an hour.
+        for gap in [480.0, 3600.0] {
+            let (mut flips, mut state) = (Flips::default(), 7);
+            (0..8u64).for_each(|at| _ = see(&mut flips, 7 + at % 2, if gap > 480.0 { 1.0 } else { gap }));
+            assert_eq!(flips.is_marked(), gap > 480.0);
+            let mut marked = 0;
+            for _ in 0..1000 {
+                state ^= u64::from(rng.unit() < 0.45);
+                see(&mut flips, state, gap);
+                marked += u32::from(flips.is_marked());
+            }
+            assert!(!flips.is_marked() && marked < 60, "{marked}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Other lifetimes for a while than the engine's own, as the control of an experiment has them: by a rule, or by another objective. What is known
 //! of the origin is the same under each of them, and stays.
 
-use super::{Engine, Goal, Group, most_stale, seconds};
+use super::group::most_stale;
+use super::{Engine, Goal, Group, seconds};
 use crate::Time;
 use crate::freshness::{Decision, Freshness};
 

@@ -1,7 +1,8 @@
 //! Beside a store that asks nobody whether to serve: it does, until the lifetime is over that a value was kept for. Several processes may keep values
 //! there, for lifetimes of their own choice.
 
-use super::{Engine, seconds, serve};
+use super::group::Answer;
+use super::{Engine, seconds, serve, starts};
 use crate::Time;
 use crate::freshness::audit::Audit;
 use crate::freshness::plan::{Decision, Subject};
@@ -30,15 +31,15 @@ impl Engine {
         let is_steered = group.suspended.is_none();
         let held = record.held().filter(|_| is_steered);
         // It is no part of an objective, or was taken back.
-        let starts = held.is_some() && self.starts(freshness);
-        if record.flips.is_marked() || freshness.objective().is_none() || starts {
+        let is_start = starts(freshness, self.looks);
+        if record.flips.is_marked() || freshness.objective().is_none() || (held.is_some() && is_start) {
             return None;
         }
         let grace = freshness.grace.as_secs_f64();
         let stale = held.map(|loaded| self.hazard_of(record, seconds(loaded, now) - grace).stale());
         let group = &mut self.groups[usize::from(self.records[slot].group)];
         let Some(stale) = stale else {
-            if is_steered {
+            if is_steered && !is_start {
                 group.controller.passed();
             }
             return group.audits.draw(None, self.rng.unit());
@@ -59,8 +60,9 @@ impl Engine {
             self.groups[group].audits.forgone(audit);
             return;
         }
-        let whole = record.cached.loaded().map_or(1.0, |loaded| self.hazard_of(record, seconds(loaded, asked)).stale());
-        self.groups[group].found(audit, changed, whole.max(1e-12).recip());
+        let held = record.cached.loaded();
+        let foreseen = held.map_or(1.0, |loaded| self.hazard_of(record, seconds(loaded, asked)).stale());
+        self.groups[group].found(audit, Answer { changed, foreseen, age: f64::INFINITY, outdated: None });
     }
 }
 

@@ -1,5 +1,7 @@
 //! The engine against simulated origins.
 
+mod grace;
+
 use std::time::Duration;
 
 use super::*;
