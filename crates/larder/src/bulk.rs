@@ -196,7 +196,7 @@ where
                     continue;
                 }
                 (_, Some(found)) => {
-                    self.store.count(hash, |counts| counts.stale += 1);
+                    self.store.stood_in(hash);
                     Ok(found)
                 }
                 (Ok(Err(error)), _) => Err(error),

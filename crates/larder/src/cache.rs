@@ -24,7 +24,7 @@ use crate::loader::{BoxError, Load, Loader};
 use crate::prices::Prices;
 use crate::recent::Recent;
 use crate::remote::{Invalidation, names};
-use crate::report::{BehindReport, FreshnessReport, PrefixReport, RemoteReport, Report};
+use crate::report::{BehindReport, FlippingReport, FreshnessReport, PrefixReport, RemoteReport, Report};
 use crate::runtime::Home;
 use crate::shared::{Shared, Times, tolerate};
 use crate::sharing::Exchange;
@@ -406,6 +406,7 @@ where
             measured: rate(&sums, 0, of_all),
             recent: rate(&late, 0, of_all),
             prefixes: prefixes.collect(),
+            flipping: store.flipping().into_iter().map(|(class, keys)| FlippingReport { class, keys }).collect(),
         }
     }
 

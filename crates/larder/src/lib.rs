@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod behind;
+mod blind;
 mod blocking;
 pub mod bounds;
 mod builder;

@@ -111,7 +111,7 @@ where
                         // Where nobody could ask the origin, it has not failed.
                         (Err(error), Some(found)) if may_load => {
                             tracing::debug!(%error, "a stale value is served");
-                            self.store.count(hash, |counts| counts.stale += 1);
+                            self.store.stood_in(hash);
                             return Ok(found);
                         }
                         (Err(error), _) => return Err(error),

@@ -84,6 +84,19 @@ pub struct FreshnessReport {
     pub recent: Option<StaleRate>,
     /// Keys with an objective of their own.
     pub prefixes: Vec<PrefixReport>,
+    /// Keys whose values alternate, so that any is as good as another: their reads are no part of the objective. By class, where there have been any.
+    pub flipping: Vec<FlippingReport>,
+}
+
+/// Keys of a class whose values alternate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct FlippingReport {
+    /// What stands before the first `:` or `/` of the keys; empty where there is neither.
+    pub class: String,
+    /// How many there are now.
+    pub keys: u64,
 }
 
 /// How stale answers about keys with a prefix may be, and are.

@@ -419,15 +419,17 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         self.flights.fence(hash, is_it);
     }
 
-    /// A load of a stale resident failed: if it may be served meanwhile, nobody tries again for a while.
-    pub(crate) fn failed(&mut self, hash: KeyHash, now: Time, rules: &Rules, is_it: impl Fn(&K) -> bool) {
-        let Some(entry) = self.kernel.peek_mut(hash).filter(|entry| is_it(&entry.key)) else { return };
+    /// A load of a stale resident failed: if it may be served meanwhile, nobody tries again for a while. Whether it may.
+    pub(crate) fn failed(&mut self, hash: KeyHash, now: Time, rules: &Rules, is_it: impl Fn(&K) -> bool) -> bool {
+        let Some(entry) = self.kernel.peek_mut(hash).filter(|entry| is_it(&entry.key)) else { return false };
         if let (Some(subject), Some(engine)) = (entry.subject(hash), &mut self.engine) {
             engine.failed(subject, now);
         }
-        if now < entry.end || may_stand_in(self.engine.as_ref(), entry, hash, now, rules) {
+        let is_borne = now < entry.end || may_stand_in(self.engine.as_ref(), entry, hash, now, rules);
+        if is_borne {
             entry.extra.get_or_insert_default().quiet_until = now.plus(rules.error_pause);
         }
+        is_borne
     }
 
     /// The origin answered, after so many µs.
@@ -442,12 +444,27 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
 
     /// Nobody will ask the origin about a hit that was drawn for an audit.
     pub(crate) fn forgo(&mut self, hash: KeyHash, audit: Option<Audit>) {
-        if let Some(audit) = audit
-            && let Some(subject) = self.kernel.peek(hash).and_then(|entry| entry.subject(hash))
-            && let Some(engine) = &mut self.engine
-        {
+        if let (Some(audit), Some(engine)) = (audit, &mut self.engine) {
             self.counts.audits -= 1;
+            // Its entry may have left since; the engine remembers the key.
+            let subject = self.kernel.peek(hash).and_then(|entry| entry.subject(hash));
+            let subject = subject.unwrap_or_else(|| engine.subject_by(hash, 1, || ""));
             engine.forgo(subject, audit);
+        }
+    }
+
+    /// A reader is answered with what is beyond its time, for the origin failed or was slow.
+    pub(crate) fn stood_in(&mut self, hash: KeyHash) {
+        self.counts.stale += 1;
+        self.unserved(hash);
+    }
+
+    /// A read that the engine has heard of got nothing, or what stood in: it is no part of any objective.
+    pub(crate) fn unserved(&mut self, hash: KeyHash) {
+        if let Some(engine) = &mut self.engine
+            && let Some(subject) = self.kernel.peek(hash).and_then(|entry| entry.subject(hash))
+        {
+            engine.unserved(subject);
         }
     }
 

@@ -116,22 +116,27 @@ pub struct Stats {
     pub capacity: u64,
     /// Bytes held beside keys and values.
     pub metadata_bytes: usize,
-    /// The stale rate of the reads served, measured by audits: the estimate and the ends of its 95 % interval. `None` without a
-    /// stale-rate objective or before the first read.
+    /// The stale rate of the reads served, measured by audits: the estimate and the ends of its 95 % interval. Reads answered beyond their time
+    /// because the origin failed or was slow are no part of it, as nobody can say whether they were stale: [`Counts::stale`] has their number. `None` without a stale-rate
+    /// objective or before the first read.
     pub stale_rate: Option<StaleRate>,
 }
 
 /// A stale rate that was measured.
+///
+/// Where the objective bears values outdated for a while (`older_than`), an audit tells how long a changed value had been outdated only where the
+/// evidence has a time of change ([`crate::Fetched::changed_at`]). Without one the estimate is modelled in this point, and the interval reaches from what was stale for certain
+/// to all that had changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StaleRate {
-    /// The unbiased estimate, as a share of reads.
+    /// The estimate, as a share of reads; without bias but for what is modelled.
     pub rate: f64,
     /// The lower end of its interval of 95 %.
     pub low: f64,
     /// The upper end.
     pub high: f64,
-    /// Whether enough was checked to say whether the objective is met.
+    /// Whether the whole interval lies on one side of the objective, so that it is met or is not.
     pub is_certifiable: bool,
 }
 

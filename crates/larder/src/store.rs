@@ -1,6 +1,7 @@
 //! The embedded store: segments behind a lock each, and what holds for all of them.
 
 mod consistency;
+mod failing;
 mod leaving;
 mod looking;
 mod recording;
@@ -18,6 +19,7 @@ use larder_policy::freshness::{Audit, Decision, Steering};
 use larder_policy::{Access, KeyHash, Op, Time};
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::blind::Blind;
 use crate::clock::Clock;
 use crate::decisions::Decided;
 use crate::entry::Entry;
@@ -71,6 +73,7 @@ pub(crate) struct Store<K, V> {
     listener: Option<Listener<K, V>>,
     pub(crate) warmed: Arc<OnceLock<Warmed>>,
     judge: Option<Mutex<Judge>>,
+    blind: Blind,
 }
 
 /// What a reader does next.
@@ -133,6 +136,7 @@ where
             listener: None,
             warmed,
             judge: None,
+            blind: Blind::default(),
         }
     }
 
@@ -280,7 +284,7 @@ where
                 return Step::Serve(found);
             }
             Seen::Stale(found, Fallback::Now) => {
-                segment.counts.stale += 1;
+                segment.stood_in(hash);
                 let (size, cost) = self.recorded_as(&segment, hash, key);
                 self.record(key, Op::Get, access.at, size, cost, None);
                 return Step::Serve(found);
@@ -351,6 +355,13 @@ where
         let Brought { fetched, cost, from, .. } = &arrival.brought;
         let paid = if *from == Tier::Origin { *cost } else { 0 };
         self.tell(flight, arrival.size, paid, fetched.options.ttl);
+        let is_steered = self.rules.freshness.objective().is_some();
+        if *from == Tier::Origin && is_steered && fetched.value.is_some() && self.blind.hears(arrival.evidence) {
+            tracing::warn!(
+                "loads bring no digest, version or time of change: nothing is learned of lifetimes, and the stale rate is not measured; \
+                 give the builder a digest, or say with what is fetched which version it is or when it changed"
+            );
+        }
         let now = self.clock.now();
         // What is not kept stays there until the lock is free.
         let mut held = Some(arrival);
@@ -410,13 +421,6 @@ where
         engine.decide(subject, now)
     }
 
-    /// Nobody will ask the origin about a hit that was drawn for an audit.
-    pub(crate) fn forgo(&self, hash: KeyHash, audit: Option<Audit>) {
-        if audit.is_some() {
-            self.segment(hash).forgo(hash, audit);
-        }
-    }
-
     /// Loads of the key under way are not kept and not joined.
     pub(crate) fn fence<Q>(&self, key: &Q, hash: KeyHash)
     where
@@ -453,14 +457,6 @@ where
         if let Some((key, value)) = &outrun {
             self.tell_refused(key, value.as_ref());
         }
-    }
-
-    /// A load failed.
-    pub(crate) fn failed(&self, hash: KeyHash, flight: &Flight<K, V>, audit: Option<Audit>) {
-        let mut segment = self.segment(hash);
-        segment.counts.load_errors += 1;
-        segment.forgo(hash, audit);
-        segment.failed(hash, self.clock.now(), &self.rules, |own| *own == flight.key);
     }
 
     fn arrival(&self, key: K, hash: KeyHash, brought: Brought<V>, op: Op) -> Arrival<K, V> {

@@ -1,5 +1,6 @@
 //! What the store has counted and measured, summed over its segments.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use larder_policy::KeyHash;
@@ -66,6 +67,20 @@ where
             }
         }
         sums
+    }
+
+    /// How many keys alternate now, by class, where there have been any.
+    pub(crate) fn flipping(&self) -> BTreeMap<String, u64> {
+        let mut keys = BTreeMap::new();
+        for segment in self.lock_all() {
+            for (class, count) in segment.engine.iter().flat_map(|engine| engine.flipping()) {
+                match keys.get_mut(class) {
+                    Some(sum) => *sum += u64::from(count),
+                    None => _ = keys.insert(class.to_owned(), u64::from(count)),
+                }
+            }
+        }
+        keys
     }
 
     /// What was measured so far.

@@ -206,7 +206,8 @@ pub const CATALOGUE: &[Metric] = &[
     Metric::gauge(
         "larder_stale_ratio",
         Unit::Count,
-        "Share of reads served stale, measured by audits since the cache was built.",
+        "Share of reads served stale, measured by audits since the cache was built. Where values may be outdated for a while and no load tells when they \
+         changed, a model says which of those found changed count; the interval holds without it. Reads served beyond their time because the origin failed are no part of it.",
     )
     .with(PREFIX),
     Metric::gauge("larder_stale_lower_ratio", Unit::Count, "Lower end of its interval of 95 %.").with(PREFIX),
@@ -214,12 +215,18 @@ pub const CATALOGUE: &[Metric] = &[
     Metric::gauge(
         "larder_stale_recent_ratio",
         Unit::Count,
-        "Share of reads served stale, measured by audits of the last hour.",
+        "Share of reads served stale, measured by audits of the last hour, as `larder_stale_ratio`.",
     )
     .with(PREFIX),
     Metric::gauge("larder_stale_recent_lower_ratio", Unit::Count, "Lower end of its interval of 95 %.").with(PREFIX),
     Metric::gauge("larder_stale_recent_upper_ratio", Unit::Count, "Upper end of its interval of 95 %.").with(PREFIX),
     Metric::gauge("larder_stale_objective_ratio", Unit::Count, "Share of reads that may be stale.").with(PREFIX),
+    Metric::gauge(
+        "larder_flipping_keys",
+        Unit::Count,
+        "Keys whose values alternate, so that any is as good as another; their reads are no part of the objective.",
+    )
+    .with(&[("class", "what stands before the first `:` or `/` of the keys, where there have been any; empty where there is neither; of 16 classes, and of all `(others)`")]),
     Metric::gauge("larder_breaker_state", Unit::Count, "The remote tier's breaker: 0 closed, 1 half-open, 2 open."),
     Metric::gauge("larder_l2_in_flight", Unit::Count, "Calls of the remote tier under way."),
     Metric::gauge("larder_l2_queued_fills", Unit::Count, "Fills of the remote tier that wait or are being sent."),

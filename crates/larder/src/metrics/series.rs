@@ -17,6 +17,9 @@ fn by<T>(name: &'static str, label: &'static str, value: impl Into<String>, numb
     (name, vec![(label, value.into())], number)
 }
 
+/// Classes that are told apart: their number has no other bound.
+const CLASSES: usize = 16;
+
 /// What only grows, always in the same order.
 pub(super) fn counters(report: &Report) -> Vec<Series<u64>> {
     let (counts, warmed) = (&report.counts, &report.warmed);
@@ -121,13 +124,17 @@ pub(super) fn gauges(report: &Report) -> Vec<Series<f64>> {
         );
         series.push(of("larder_load_cost", prices.load));
     }
-    let FreshnessReport { objective, measured, recent, prefixes, .. } = &report.freshness;
+    let FreshnessReport { objective, measured, recent, prefixes, flipping, .. } = &report.freshness;
     series.extend(of_freshness(None, *objective, [*measured, *recent]));
     series.extend(
         prefixes
             .iter()
             .flat_map(|own| of_freshness(Some(&own.prefix), Some(own.objective), [own.measured, own.recent])),
     );
+    let (first, others) = flipping.split_at(flipping.len().min(CLASSES));
+    let others: u64 = others.iter().map(|own| own.keys).sum();
+    series.extend(first.iter().map(|own| by("larder_flipping_keys", "class", &own.class, own.keys as f64)));
+    series.extend((others > 0).then(|| by("larder_flipping_keys", "class", "(others)", others as f64)));
     if let Some(model) = report.model {
         series.push(of("larder_model_fallback_ratio", 1.0 - model.on_duty as f64 / model.parts as f64));
         series.extend(model.loss.map(|loss| by("larder_model_loss_ratio", "against", "base_rate", loss)));

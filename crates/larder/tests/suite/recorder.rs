@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use larder::recorder::{Batch, Event, Options, Recorder, Sink};
 use larder::{Error, ErrorKind};
 use larder_policy::{Op, Rng};
-use larder_sim::freshness::{FreshnessExperiment, Reads};
+use larder_sim::freshness::{FreshnessExperiment, Reads, Told};
 use larder_sim::{Experiment, Lifetimes, Source, Weigh};
 use larder_trace::{Reader as _, Request, open};
 
@@ -131,6 +131,7 @@ fn lifetimes_can_be_replayed_on_a_recording() {
         policies: vec!["static".parse().unwrap(), "clairvoyant".parse().unwrap()],
         reads: Reads::AsIs,
         notices: 0.0,
+        told: Told::default(),
         capacity: None,
         evict: "lru".parse().unwrap(),
         rent: 0.0,

@@ -1,0 +1,86 @@
+//! Loads that bring nothing, and what their readers get.
+
+use larder_policy::KeyHash;
+use larder_policy::freshness::Audit;
+
+use super::Store;
+use crate::flight::Flight;
+use crate::key::Key;
+
+impl<K, V> Store<K, V>
+where
+    K: Key + Clone,
+    V: Clone,
+{
+    /// Nobody will ask the origin about a hit that was drawn for an audit.
+    pub(crate) fn forgo(&self, hash: KeyHash, audit: Option<Audit>) {
+        if audit.is_some() {
+            self.segment(hash).forgo(hash, audit);
+        }
+    }
+
+    /// A reader is answered with what is beyond its time.
+    pub(crate) fn stood_in(&self, hash: KeyHash) {
+        self.segment(hash).stood_in(hash);
+    }
+
+    /// A load failed.
+    pub(crate) fn failed(&self, hash: KeyHash, flight: &Flight<K, V>, audit: Option<Audit>) {
+        let mut segment = self.segment(hash);
+        segment.counts.load_errors += 1;
+        segment.forgo(hash, audit);
+        let is_borne = segment.failed(hash, self.clock.now(), &self.rules, |own| *own == flight.key);
+        // Whoever is served what stands in says so himself.
+        if !is_borne && !flight.renews && !flight.take_unheard() {
+            segment.unserved(hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use larder_policy::Time;
+
+    use crate::{Cache, Clock, Freshness};
+
+    #[tokio::test]
+    async fn what_stands_in_is_no_part_of_the_stale_rate() {
+        let clock = Clock::manual(Time(1_000_000));
+        let builder = Cache::builder().capacity(64).segments(1).clock(clock.clone()).seed(7);
+        let builder = builder.digest(|value: &u64| *value).freshness(Freshness::stale_reads(0.01).unwrap());
+        let cache: Cache<u64, u64> = builder.stale_if_error(Duration::from_secs(3600)).build().unwrap();
+        let read = async |value: u64, is_up: bool| {
+            clock.advance(Duration::from_secs(1));
+            let answer = cache.get_with(&1, move || async move {
+                if is_up { Ok(value) } else { Err(io::Error::other("the origin is down")) }
+            });
+            answer.await.unwrap();
+            tokio::task::yield_now().await;
+            let segment = cache.inner.store.lock_all().next().unwrap();
+            segment.engine.as_ref().unwrap().audited().reads
+        };
+        let mut before = 0.0;
+        for value in 0..100 {
+            before = read(value, true).await;
+        }
+        assert!(before > 90.0, "{before}");
+        let mut after = before;
+        for _ in 0..200 {
+            after = read(0, false).await;
+        }
+        let stale = cache.stats().counts.stale as f64;
+        assert!(stale > 150.0 && after <= before + 200.0 - stale, "{before}, {after}, {stale} stood in");
+        // Whose value is too old to stand in gets nothing, which is no read served either.
+        clock.advance(Duration::from_secs(7200));
+        for _ in 0..50 {
+            clock.advance(Duration::from_secs(1));
+            let down = || async { Err::<u64, _>(io::Error::other("the origin is down")) };
+            assert!(cache.get_with(&1, down).await.is_err());
+        }
+        let segment = cache.inner.store.lock_all().next().unwrap();
+        assert!(segment.engine.as_ref().unwrap().audited().reads <= after);
+    }
+}
