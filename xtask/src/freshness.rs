@@ -66,10 +66,20 @@ const CASES: &[Case] = &[
     case(Group::Synthetic, "changes:shifts", "zipf:0.9:100", 5),
     case(Group::Synthetic, "changes:storms", "zipf:0.9:100", 5),
     case(Group::Synthetic, "changes:ageing", "zipf:0.9:100", 5),
+    case(Group::Synthetic, "changes:minutes", "zipf:0.9:2000", 3),
 ];
 
 /// Lifetimes beyond those of the traces, so that only freshness ends them.
 const MAX_TTL: &str = "10000d";
+
+/// The cases that are run with a grace, too.
+const GRACED: &[(&str, &str)] = &[
+    ("ca-fires.csv.zst", "zipf:0.9:300"),
+    ("ecobici-stations.csv.zst", "as-is"),
+    ("ecobici-stations.csv.zst", "zipf:0.9:300"),
+    ("hn-domains.csv.zst", "zipf:0.9:100"),
+    ("changes:bursty", "zipf:0.9:100"),
+];
 
 const MAIN: &str = "learned,static,class-static,alex,clairvoyant,expert-global,expert-class,expert-alex";
 const FURTHER: &str = "learned,quantile,aimd,hot-longer,known-rate,static-deployed,class-static-deployed,alex-deployed";
@@ -112,6 +122,8 @@ struct Figures {
     objectives: Vec<Measured>,
     /// At 1 %, half of the writes noticed.
     noticed: Vec<Measured>,
+    /// At 1 %, outdated values borne for a while: for how long, what loads tell, and the records.
+    graced: Vec<(&'static str, &'static str, Measured)>,
     /// With stores that evict: the title of the line, and the records.
     evicting: Vec<(String, Measured)>,
 }
@@ -170,7 +182,16 @@ fn measure(larder: &Larder<'_>) -> Result<Figures> {
             figures.objectives.push(Measured { most_stale, ..measured });
         }
         if case.reads != "as-is" {
-            figures.noticed.push(of("learned,static", &["--notices", "0.5"])?);
+            let measured = of("learned,static", &["--notices", "0.5"])?;
+            figures.noticed.push(Measured { most_stale, ..measured });
+        }
+    }
+    for &case in CASES.iter().filter(|case| GRACED.contains(&(case.trace, case.reads))) {
+        let seeds: Vec<String> = (1..=case.seeds).map(|seed| seed.to_string()).collect();
+        let seeds = seeds.join(",");
+        for (grace, evidence) in [("10m", "digest"), ("10m", "time"), ("1h", "digest"), ("1h", "time")] {
+            let more = ["--grace", grace, "--evidence", evidence, "--seed", &seeds];
+            figures.graced.push((grace, evidence, larder.measure(case, "learned", &more)?));
         }
     }
     figures.evicting = measure_evicting(larder)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use larder_policy::PolicySpec;
 use larder_policy::freshness::Freshness;
-use larder_sim::freshness::{FreshnessExperiment, FreshnessPolicy, NamedLifetimes, Reads};
+use larder_sim::freshness::{FreshnessExperiment, FreshnessPolicy, NamedLifetimes, Reads, TOLD, Told};
 use larder_sim::{CapacitySpec, Weigh};
 
 use crate::args::{TraceArgs, parse_shards};
@@ -35,7 +35,7 @@ With --arms, two lifetimes are the arms of an experiment, with the statistics of
 are fresh enough, up to 1.2 times the objective. What audits found of each arm stands next to the truth, all stale reads with all shards.
 Lifetimes: objective:SHARE, ttl:TIME, age:SHARE (of the time a value has gone unchanged), age:SHARE:TIME (at least so long).
 
-In place of a trace, changes:FAMILY makes one by rule: poisson, bursty, periodic, shifts, storms, ageing.
+In place of a trace, changes:FAMILY makes one by rule: poisson, bursty, periodic, shifts, storms, ageing, minutes.
 
 Examples:
   larder freshness feed.csv.zst --objective 1% --reads zipf:0.9:30
@@ -95,6 +95,10 @@ pub(crate) struct FreshnessArgs {
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_part)]
     pub(crate) notices: f64,
 
+    /// What a load tells the engine: whether the value changed (change), a version to compare (digest), or when it last changed (time)
+    #[arg(long, value_name = "KIND", default_value = "change", value_parser = parse_told)]
+    pub(crate) evidence: Told,
+
     /// How much the cache holds: a share of the distinct keys, or a number [default: everything without limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_objects)]
     pub(crate) capacity: Option<CapacitySpec>,
@@ -135,6 +139,7 @@ impl FreshnessArgs {
             policies: self.policies.clone(),
             reads: self.reads(),
             notices: self.notices,
+            told: self.evidence,
             capacity: self.capacity.clone(),
             evict: self.evict.clone(),
             rent: self.rent / 86_400.0,
@@ -182,6 +187,12 @@ fn share(text: &str) -> Option<f64> {
         None => (text, 1.0),
     };
     number.trim().parse::<f64>().ok().map(|number| number * scale)
+}
+
+/// What a load tells.
+fn parse_told(text: &str) -> Result<Told, String> {
+    let known = TOLD.into_iter().find(|(name, _)| *name == text);
+    known.map(|(_, told)| told).ok_or_else(|| format!("give {}", TOLD.map(|(name, _)| name).join(", ")))
 }
 
 /// A size of a cache that counts objects.

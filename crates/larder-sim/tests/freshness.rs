@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder_policy::freshness::Freshness;
 use larder_policy::{Op, Rng, Time};
-use larder_sim::freshness::{FreshnessExperiment, FreshnessRecord, LifetimeArms, NamedLifetimes, Reads};
+use larder_sim::freshness::{FreshnessExperiment, FreshnessRecord, LifetimeArms, NamedLifetimes, Reads, Told};
 use larder_sim::{ErrorKind, Source};
 use larder_trace::Request;
 
@@ -42,6 +42,7 @@ fn experiment(policies: &str) -> FreshnessExperiment {
         policies: policies.split(',').map(|name| name.parse().unwrap()).collect(),
         reads: Reads::Zipf { alpha: 0.9, per_key: 400.0 },
         notices: 0.0,
+        told: Told::default(),
         capacity: None,
         evict: "lru".parse().unwrap(),
         rent: 0.0,

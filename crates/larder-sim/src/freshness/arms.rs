@@ -251,7 +251,7 @@ impl<'a> Hall<'a> {
             let lane = || {
                 let limit = capacity.map(|whole| (part_of(whole, run.shards, shard), &run.experiment.evict));
                 let cache = Cache::new(keys.len(), run.experiment.grace, &Store { limit, seed });
-                let mut policy = Learned::new(audited.clone(), Expert::default(), &keys, seed);
+                let mut policy = Learned::new(audited.clone(), Expert::default(), &keys, seed, run.experiment.told);
                 policy.live_by(&run.lifetimes(Arm::Control));
                 Lane { cache, policy, score: Score::default(), before: Default::default() }
             };

@@ -2,16 +2,34 @@
 
 use std::time::Duration;
 
-use larder_policy::Time;
 use larder_policy::freshness::{
     Audit, Audited, ClassId, Decision, Engine, Evidence, Expert, Freshness, Loaded, Measured, Subject,
 };
+use larder_policy::{KeyHash, Time};
 
 use super::score::{Act, Policy};
 use super::workload::Key;
 
+/// What loads tell the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Told {
+    /// Whether the value changed.
+    #[default]
+    Change,
+    /// The value's version, which the engine compares as it does digests.
+    Digest,
+    /// When the value last changed.
+    Time,
+}
+
+/// Every kind of it, by name.
+pub const TOLD: [(&str, Told); 3] = [("change", Told::Change), ("digest", Told::Digest), ("time", Told::Time)];
+
 /// The engine with the subjects of the keys.
 pub(super) struct Learned {
+    kind: Told,
+    /// What the origin has of the key that is loaded next.
+    told: (u64, Time),
     engine: Engine,
     subjects: Vec<Subject>,
     /// The audit the last read was drawn for.
@@ -25,12 +43,12 @@ pub(super) struct Learned {
 const NOTED: u64 = 16;
 
 impl Learned {
-    pub(super) fn new(freshness: Freshness, expert: Expert, keys: &[Key], seed: u64) -> Self {
+    pub(super) fn new(freshness: Freshness, expert: Expert, keys: &[Key], seed: u64, kind: Told) -> Self {
         let mut engine = Engine::new(freshness, seed).with_expert(expert);
         let subjects = keys.iter().map(|key| engine.subject(key.hash, "", key.size, 0));
         // The store counts objects, and so does the rent.
         let subjects = subjects.map(|subject| Subject { size: 1, ..subject }).collect();
-        Self { engine, subjects, audit: None, lifetimes: Vec::new(), loads: 0 }
+        Self { kind, told: (0, Time(0)), engine, subjects, audit: None, lifetimes: Vec::new(), loads: 0 }
     }
 
     /// The number of each key's class.
@@ -78,10 +96,13 @@ impl Policy for Learned {
     }
 
     fn loaded(&mut self, key: u32, at: Time, changed: Option<bool>) -> Option<Duration> {
-        let evidence = match changed {
-            None => Evidence::Unknown,
-            Some(false) => Evidence::Unchanged,
-            Some(true) => Evidence::Changed,
+        let (version, time) = self.told;
+        let evidence = match (self.kind, changed) {
+            (Told::Digest, _) => Evidence::Digest(KeyHash::mix(version).0),
+            (Told::Time, _) => Evidence::ChangedAt(time),
+            (Told::Change, None) => Evidence::Unknown,
+            (Told::Change, Some(false)) => Evidence::Unchanged,
+            (Told::Change, Some(true)) => Evidence::Changed,
         };
         let mut load = Loaded::new(at, evidence);
         load.audit = self.audit.take();
@@ -91,6 +112,10 @@ impl Policy for Learned {
             self.lifetimes.push((key, lifetimes.logical.as_secs_f32()));
         }
         Some(lifetimes.physical)
+    }
+
+    fn told(&mut self, version: u64, changed: Time) {
+        self.told = (version, changed);
     }
 
     fn worth(&self, key: u32) -> Option<Duration> {

@@ -28,6 +28,7 @@ use crate::{CapacitySpec, Error, Source, Survey, Weigh};
 pub use arms::{LifetimeArmRecord, LifetimeArms, LifetimeArmsRecord, LoadsRecord, NamedLifetimes};
 use clairvoyant::Clairvoyant;
 use learned::Learned;
+pub use learned::{TOLD, Told};
 pub(crate) use policies::DEPLOYED;
 use policies::Kind;
 pub use policies::{FreshnessPolicy, POLICIES, PolicyEntry};
@@ -61,6 +62,8 @@ pub struct FreshnessExperiment {
     pub reads: Reads,
     /// The share of writes that the cache is told of.
     pub notices: f64,
+    /// What loads tell the learned policies.
+    pub told: Told,
     /// How much the store holds, in objects; everything where it is not given.
     pub capacity: Option<CapacitySpec>,
     /// Who leaves when it is full.
@@ -90,11 +93,12 @@ pub struct FreshnessRecord {
     pub stale_reads: u64,
     /// `stale_reads / reads`.
     pub stale_rate: f64,
-    /// The ends of the interval the engine itself publishes; none for baselines.
+    /// The ends of the interval the engine itself publishes; none for baselines. With a grace it bounds the rate where loads tell no times of change, and
+    /// is measured by the last change where they do.
     pub stale_rate_low: Option<f64>,
     /// See `stale_rate_low`.
     pub stale_rate_high: Option<f64>,
-    /// Whether the engine says that its interval certifies anything yet; none for baselines.
+    /// Whether the engine's interval says that the objective is met, or is not; none for baselines.
     pub certifiable: Option<bool>,
     /// The greatest stale rate of 40 windows of equally many reads.
     pub worst_window_stale_rate: f64,
@@ -272,7 +276,7 @@ impl FreshnessExperiment {
                     Kind::Expert(expert) => expert,
                     _ => Default::default(),
                 };
-                let mut learned = Learned::new(freshness.clone(), expert, &workload.keys, seed);
+                let mut learned = Learned::new(freshness.clone(), expert, &workload.keys, seed, self.told);
                 let score = setting.run(events, reads, &mut learned);
                 (score, Some(learned))
             }

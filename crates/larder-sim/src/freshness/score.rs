@@ -29,6 +29,9 @@ pub(super) trait Policy {
     /// it is worth holding, if that is limited.
     fn loaded(&mut self, key: u32, at: Time, changed: Option<bool>) -> Option<Duration>;
 
+    /// What the origin has of a key that is loaded next: the version, and when it last changed.
+    fn told(&mut self, _version: u64, _changed: Time) {}
+
     /// For how much longer `key`, just served, is worth holding, where that differs from what the load said.
     fn worth(&self, _key: u32) -> Option<Duration> {
         None
@@ -95,6 +98,9 @@ struct State {
     changed: Time,
     /// The cache was told of a write.
     is_told: bool,
+    /// Writes so far, and when the last came.
+    version: u64,
+    last: Time,
 }
 
 /// Replays `events`, of which `reads` are reads. A read is stale when the value served has been outdated for longer than
@@ -142,6 +148,7 @@ impl Cache {
         let Self { grace, shard, evicted, work, .. } = self;
         let state = &mut self.states[event.key as usize];
         if event.is_write {
+            (state.version, state.last) = (state.version + 1, event.at);
             if !state.has_changed {
                 (state.has_changed, state.changed) = (true, event.at);
             }
@@ -188,8 +195,10 @@ impl Cache {
         }
         // What the cache was told of is no surprise, and says nothing of what it was not told.
         let changed = (state.is_known && !state.is_told).then_some(state.has_changed);
+        policy.told(state.version, state.last.max(key.first));
         let worth = policy.loaded(event.key, event.at, changed);
-        *state = State { is_held: true, is_known: true, ..State::default() };
+        let (version, last) = (state.version, state.last);
+        *state = State { is_held: true, is_known: true, version, last, ..State::default() };
         match (shard, miss) {
             (Some(shard), Some(miss)) => {
                 let mut plan = shard.plan(&access, miss, None);

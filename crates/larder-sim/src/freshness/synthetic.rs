@@ -12,27 +12,37 @@ pub struct Family {
     pub name: &'static str,
     /// One line for help texts.
     pub about: &'static str,
-    /// The changes of one key over `SPAN` seconds; the mean time between them is given.
+    /// Keys, and the seconds they live.
+    keys: u64,
+    span: f64,
+    /// The changes of one key over that time; the mean time between them is given.
     changes: fn(f64, u64, &mut Rng) -> Vec<f64>,
 }
 
-/// Keys, and the seconds they live.
+/// Keys, and the seconds they live, unless a family has its own.
 const KEYS: u64 = 2000;
 const SPAN: f64 = 14.0 * 86_400.0;
 
-/// Every family. Mean times between changes lie between 10 minutes and 70 days, evenly in logarithms, by class of 250 keys
+const fn family(name: &'static str, about: &'static str, changes: fn(f64, u64, &mut Rng) -> Vec<f64>) -> Family {
+    Family { name, about, keys: KEYS, span: SPAN, changes }
+}
+
+/// Every family. But for the last one, mean times between changes lie between 10 minutes and 70 days, evenly in logarithms, by class of 250 keys
 /// with some spread within.
 pub const FAMILIES: &[Family] = &[
+    family("poisson", "independent changes at a constant rate", |mean, _, rng| renewal(mean, 1.0, rng)),
+    family("bursty", "a tenth of the time at ten times the rate", bursty),
+    family("periodic", "a period of its own, a twentieth of it jitter", periodic),
+    family("shifts", "classes change their rate by 15 or by 0.1 halfway", shifts),
+    family("storms", "Poisson, and twice all keys of a class change at once", storms),
+    family("ageing", "the rate falls as one by the age, like news", ageing),
     Family {
-        name: "poisson",
-        about: "independent changes at a constant rate",
-        changes: |mean, _, rng| renewal(mean, 1.0, rng),
+        name: "minutes",
+        about: "written anew each minute, by a job: 200 keys, three days",
+        keys: 200,
+        span: 3.0 * 86_400.0,
+        changes: minutes,
     },
-    Family { name: "bursty", about: "a tenth of the time at ten times the rate", changes: bursty },
-    Family { name: "periodic", about: "a period of its own, a twentieth of it jitter", changes: periodic },
-    Family { name: "shifts", about: "classes change their rate by 15 or by 0.1 halfway", changes: shifts },
-    Family { name: "storms", about: "Poisson, and twice all keys of a class change at once", changes: storms },
-    Family { name: "ageing", about: "the rate falls as one by the age, like news", changes: ageing },
 ];
 
 /// The requests of `changes:FAMILY`; reads are to be laid over them.
@@ -45,16 +55,16 @@ pub fn synthetic(name: &str) -> Result<Source, Error> {
         return Err(Error::option(format!("there is no family '{name}' of changes; there are: {}", names.join(", "))));
     };
     let mut rows = Vec::new();
-    for key in 0..KEYS {
+    for key in 0..family.keys {
         let mut rng = Rng::new(KEYS * 31 + key);
         let class = key % 8;
         let mean = 600.0 * 10_000f64.powf((class as f64 + rng.unit()) / 8.0);
         let size = 1 << class;
         let row = |at: f64, op: Op| Request { at: Time((at * 1e6) as u64), key, size, op, ..Request::default() };
         rows.push(row(0.0, Op::Get));
-        rows.push(row(SPAN, Op::Get));
+        rows.push(row(family.span, Op::Get));
         let changes = (family.changes)(mean, class, &mut rng);
-        rows.extend(changes.into_iter().filter(|at| (0.0..SPAN).contains(at)).map(|at| row(at, Op::Set)));
+        rows.extend(changes.into_iter().filter(|at| (0.0..family.span).contains(at)).map(|at| row(at, Op::Set)));
     }
     rows.sort_by_key(|row| (row.at, row.key));
     Ok(Source::requests(format!("changes:{name}"), rows))
@@ -97,6 +107,11 @@ fn periodic(mean: f64, _: u64, rng: &mut Rng) -> Vec<f64> {
     let start = rng.unit() * mean;
     let count = (SPAN / mean).ceil() as u32;
     (0..count).map(|at| start + mean * (f64::from(at) + 0.1 * (rng.unit() - 0.5))).collect()
+}
+
+fn minutes(_: f64, _: u64, rng: &mut Rng) -> Vec<f64> {
+    let start = 60.0 * rng.unit();
+    (0..3 * 1440).map(|at| start + 60.0 * f64::from(at)).collect()
 }
 
 fn shifts(mean: f64, class: u64, rng: &mut Rng) -> Vec<f64> {
