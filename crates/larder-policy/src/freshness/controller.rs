@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn reads_that_nobody_could_decide_on_buy_nothing() {
         let mut controller = Controller::new(0.01);
-        let mut read = |controller: &mut Controller, is_decided: bool| {
+        let read = |controller: &mut Controller, is_decided: bool| {
             controller.read();
             if is_decided {
                 let truth = (0.5 * controller.threshold()).min(1.0);
