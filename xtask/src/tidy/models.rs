@@ -7,7 +7,7 @@ use crate::project::Project;
 const SHIPPED: (&str, &str) = ("models/general/model.larder", "crates/larder-policy/src/learned/general.larder");
 
 /// What a model's folder must have.
-const NEEDED: &[&str] = &["model.larder", "card.md", "train.toml", "reliability.svg"];
+const NEEDED: &[&str] = &["model.larder", "card.md", "train.toml", "held_out.tsv", "reliability.svg"];
 
 pub(super) fn check(project: &Project) -> Vec<Finding> {
     let read = |path: &str| std::fs::read(project.root.join(path)).ok();
