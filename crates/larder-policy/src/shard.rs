@@ -333,12 +333,6 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
         entry.map(|entry| entry.value)
     }
 
-    /// Moves the end of a resident's life to `expiry`; whether the key is resident.
-    pub fn expire_at(&mut self, key: KeyHash, expiry: Time) -> bool {
-        let slot = self.find(key).filter(|&slot| self.entries[slot].is_resident());
-        slot.map(|slot| self.live_until(slot, Some(expiry), Some(expiry))).is_some()
-    }
-
     /// Lets time pass: hands out what has expired. To be called now and then; a late call delays the freeing of
     /// memory, never a lookup's answer.
     pub fn tick(&mut self, now: Time, work: &mut Work<V>) {

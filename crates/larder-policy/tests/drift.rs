@@ -59,10 +59,10 @@ fn a_model_of_other_traffic_is_set_aside() {
     }
 }
 
-/// While nothing is ever used again, each example lowers the weights a little more, for as long as it lasts; then they are far from
-/// anything that traffic could teach them.
+/// While nothing is ever used again, each example lowers the weights a little more, for as long as it lasts: not so far that the model could not
+/// learn again, nor so that it would have to begin anew.
 #[test]
-fn traffic_that_changes_its_kind_is_noticed() {
+fn traffic_that_changes_its_kind_is_learned() {
     const HALF: u64 = 300_000;
     for seed in 1..=3 {
         for policy in ["learned", "learned:prior=0"] {
@@ -72,12 +72,15 @@ fn traffic_that_changes_its_kind_is_noticed() {
             };
             let (_, before) = run(policy, 2000, None, traffic(HALF).take(HALF as usize));
             let (misses, after) = run(policy, 2000, None, traffic(HALF));
-            assert_eq!(before.drifts(), 0, "{policy} {seed}: a scan is foretold");
-            assert!(after.drifts() >= 1, "{policy} {seed}: the change is not");
+            assert_eq!(
+                (before.drifts(), after.drifts()),
+                (0, 0),
+                "{policy} {seed}: a scan is foretold, and what comes then"
+            );
             // It has learned the new traffic as if there had been no scan.
             let (alone, _) = run(policy, 2000, None, traffic(0).take(HALF as usize));
             let misses = misses - HALF;
-            assert!(misses as f64 <= 1.05 * alone as f64, "{policy} {seed}: {misses} misses, alone {alone}");
+            assert!(misses as f64 <= 1.02 * alone as f64, "{policy} {seed}: {misses} misses, alone {alone}");
         }
     }
 }

@@ -59,7 +59,7 @@ fn summary(drills: &[Drill]) -> String {
     };
     format!(
         "Of the restarts, {}; {}. A snapshot holds keys, not what the learned policy has learned: it starts from the prior \
-         that ships in every row. Where a warmed cache loses more in all than a cold one, the cause is not known.",
+         that ships in every row, which was trained on these traces. Where a warmed cache loses more in all than a cold one, the cause is not known.",
         line(Restart::Warmed),
         line(Restart::Serving)
     )

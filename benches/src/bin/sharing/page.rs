@@ -45,7 +45,7 @@ pub(crate) fn page(runs: &[Run], requests: usize) -> String {
         100.0 * BEFORE,
         100.0 * SHARE,
     );
-    page.push_str("## A fresh instance\n\nHit ratio in %, from an empty memory: with the prior that ships, and with what the others shared. The gain in points is the mean over the seeds, with its extremes. Where a guard preferred LRU nothing was shared.\n\n");
+    page.push_str("## A fresh instance\n\nHit ratio in %, from an empty memory: with the prior that ships, which was itself trained on most of these traces, and with what the others shared. The gain in points is the mean over the seeds, with its extremes. Where a guard preferred LRU nothing was shared.\n\n");
     let columns: Vec<_> =
         FIRST.iter().map(|first| format!("first {first} × entries")).chain(["all".to_owned()]).collect();
     let heads: Vec<_> = columns.iter().map(|column| format!("{column}: without | with | gain")).collect();

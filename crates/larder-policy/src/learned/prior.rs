@@ -16,7 +16,7 @@ const MAGIC: &[u8; 8] = b"LARDERM1";
 /// The largest weight that makes sense: e^20 to one.
 const BOUND: f32 = 20.0;
 /// The greatest sureness: what has seen so many squared gradients hardly learns any more, and would hand that on to whoever takes it over.
-const SUREST: f32 = 1e4;
+const SUREST: f32 = 1e5;
 
 /// Weights learned offline.
 #[derive(Clone, PartialEq)]
@@ -44,7 +44,7 @@ impl Prior {
     /// gradients each weight counts as having seen: high numbers make the model slow to leave the prior.
     ///
     /// # Errors
-    /// The number of weights is wrong, or one is not finite or beyond ±20; or the sureness is not above 0 and at most 10,000.
+    /// The number of weights is wrong, or one is not finite or beyond ±20; or the sureness is not above 0 and at most 100,000.
     pub fn new(weights: &[f32], sureness: f32, metadata: impl Into<String>) -> Result<Self, Error> {
         if weights.len() != WEIGHTS * SPANS {
             return Err(bad(format!("{} weights, not {}", weights.len(), WEIGHTS * SPANS)));
@@ -198,7 +198,7 @@ mod tests {
     fn nonsense_is_refused() {
         assert!(Prior::new(&[0.0; 3], 1.0, "").is_err());
         let mut weights = vec![0.0; WEIGHTS * SPANS];
-        for sureness in [f32::NAN, 0.0, -1.0, 1e5, f32::INFINITY] {
+        for sureness in [f32::NAN, 0.0, -1.0, 1e6, f32::INFINITY] {
             assert!(Prior::new(&weights, sureness, "").is_err(), "{sureness}");
         }
         weights[5] = f32::NAN;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Entry, Evicted, Inserted, Shard};
 use crate::eviction::{Arrival, Eviction, Removal};
 use crate::plan::{Plan, Refusal};
-use crate::{Access, Slot, Time};
+use crate::{Access, KeyHash, Slot, Time};
 
 impl<V, E: Eviction + ?Sized> Shard<V, E> {
     /// A new value of the resident at `slot`, which may weigh something else; what no longer fits leaves.
@@ -79,6 +79,12 @@ impl<V, E: Eviction + ?Sized> Shard<V, E> {
             None => self.wheel.cancel(slot),
         }
         self.policy.eviction.on_renew(slot, end);
+    }
+
+    /// Moves the end of a resident's life to `expiry`; whether the key is resident.
+    pub fn expire_at(&mut self, key: KeyHash, expiry: Time) -> bool {
+        let slot = self.find(key).filter(|&slot| self.entries[slot].is_resident());
+        slot.map(|slot| self.live_until(slot, Some(expiry), Some(expiry))).is_some()
     }
 
     /// A lookup of [`Claim::Ended`](super::Claim::Ended) came to a hit: what was found was of use all the same.
