@@ -296,7 +296,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         if is_resident && op == Op::Set {
             // A write of a resident is an access; one that follows a miss was counted as that.
             let ended = own.is_some_and(|entry| entry.end <= now);
-            if !self.kernel.lookup_by(&access, |entry| entry.claim(true, now)).is_hit() {
+            if !self.kernel.lookup_by(&access, |entry| entry.claim(entry.key == key, now)).is_hit() {
                 resident = None;
             } else if ended {
                 self.kernel.outdate(&access);

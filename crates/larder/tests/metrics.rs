@@ -330,7 +330,7 @@ async fn keys_that_flip_are_told_by_class() {
     let cache: Cache<String, u64> =
         Cache::builder().name("flips").capacity(64).freshness(freshness).digest(|value| *value).build().unwrap();
     for _ in 0..400 {
-        let value = u64::from(turns.fetch_add(1, Ordering::Relaxed) % 2);
+        let value = 7 + u64::from(turns.fetch_add(1, Ordering::Relaxed) % 2);
         cache.refresh_with("feed:1", move || async move { Ok::<_, io::Error>(value) }).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
