@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder_policy::freshness::Freshness;
 use larder_policy::{Op, Rng, Time};
-use larder_sim::freshness::{FreshnessExperiment, FreshnessRecord, LifetimeArms, NamedLifetimes, Reads, Told};
+use larder_sim::freshness::{FreshnessExperiment, FreshnessRecord, LifetimeArms, NamedLifetimes, Reads, Told, synthetic};
 use larder_sim::{ErrorKind, Source};
 use larder_trace::Request;
 
@@ -74,6 +74,18 @@ fn the_engine_stands_between_what_is_used_today_and_what_could_be_known() {
         assert_eq!(record.reads, learned.reads);
         assert!((record.hit_ratio - (1.0 - record.loads as f64 / record.reads as f64)).abs() < 1e-12);
     }
+}
+
+#[test]
+fn values_written_anew_each_minute_keep_to_their_objective() {
+    let experiment = FreshnessExperiment {
+        objective: 0.001,
+        reads: Reads::Zipf { alpha: 0.9, per_key: 2000.0 },
+        ..experiment("learned")
+    };
+    let outcome = experiment.run(&synthetic("minutes").unwrap(), &()).unwrap();
+    let rate = outcome.runs[0].record.stale_rate;
+    assert!((0.0007..0.0015).contains(&rate), "{rate}");
 }
 
 #[test]

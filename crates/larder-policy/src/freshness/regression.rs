@@ -7,8 +7,17 @@
 //! forecasting", JASA 1985): logarithmic loss, so that an expert that foretells badly loses its weight wherever that
 //! shows, and a weight of 1 on one expert and 0 on the others is that expert alone.
 
+use std::ops::Range;
+
 /// Number of inputs.
 pub(super) const INPUTS: usize = 12;
+
+/// Of these, those that come from profiles, and the most that each weighs.
+///
+/// What a profile learns is shrunk, and a weight above 1 makes up for it. But then the profile finds less left to learn, and the weight grows on:
+/// beyond this, hazards between what was looked at come out as nothing.
+const PROFILES: Range<usize> = 9..11;
+const MOST_PROFILE: f64 = 1.5;
 
 /// What goes into the sum, all logarithms.
 pub(super) type Inputs = [f64; INPUTS];
@@ -85,6 +94,9 @@ impl Regression {
             // Two entries that mirror each other get the same bits: what they differed by would grow for ever, as nothing is learned of it.
             row.iter_mut().zip(&turned).for_each(|(entry, turned)| *entry = (*entry - own * turned * known) * grow);
         }
+        for weight in &mut self.weights[PROFILES] {
+            *weight = weight.min(MOST_PROFILE);
+        }
         self.bound();
     }
 
@@ -149,6 +161,15 @@ mod tests {
         for (at, (weight, truth)) in found.weights().iter().zip(truth).enumerate() {
             assert!((weight - truth).abs() < 0.25, "{at}: {weight} {truth}");
         }
+    }
+
+    #[test]
+    fn a_profile_weighs_only_so_much() {
+        let mut truth = [0.0; INPUTS];
+        (truth[0], truth[1], truth[9]) = (-1.5, 2.5, 2.5);
+        let found = learned(truth, [0.0; INPUTS], 30_000);
+        assert_eq!(found.weights()[9], MOST_PROFILE);
+        assert!((found.weights()[1] - 2.5).abs() < 0.5, "{:?}", found.weights());
     }
 
     #[test]
