@@ -131,7 +131,9 @@ impl ArmsRun {
         for (shard, store) in stores.iter_mut().enumerate() {
             let arm = experiment.arm(shard);
             if std::mem::replace(&mut store.arm, arm) != arm {
-                store.shard.swap_policy(self.policy(arm, shard, store.shard.capacity()), now);
+                let part = store.shard.capacity();
+                store.shard.swap_policy(self.policy(arm, shard, part), now);
+                store.probe.begin_anew(self.policy(Arm::Control, shard, part), now);
             }
         }
     }

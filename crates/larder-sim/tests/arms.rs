@@ -132,6 +132,22 @@ fn a_poisoned_policy_leaves_within_20_slices_and_an_equal_one_stays() {
 }
 
 #[test]
+fn what_a_policy_has_yet_to_learn_is_not_held_against_it() {
+    let rehearse = |treatment: &str, control: &str, (alpha, keys, capacity): (&str, u64, &str), seed: u64| {
+        let run = ArmsRun { slices: 150, capacity: capacity.parse().unwrap(), ..arms(treatment, control, seed) };
+        let trace = format!("gen:zipf:alpha={alpha}/keys={keys}/requests=300000/seed={seed}");
+        let record = run.rehearse(&mut Source::trace(trace, Options::default()), &()).unwrap();
+        record.events.into_iter().map(|event| event.event).collect::<Vec<_>>()
+    };
+    for seed in [1, 2] {
+        // What remembers whom it let go forgets them where it begins.
+        assert_eq!(rehearse("sieve", "sieve", ("1.0", 20_000, "10%"), seed), ["ramped"; 3]);
+        let better = rehearse("learned", "wtinylfu", ("0.9", 100_000, "5%"), seed);
+        assert_eq!(better, ["ramped", "ramped", "ramped", "adopted"]);
+    }
+}
+
+#[test]
 fn details_tell_how_the_record_came_about() {
     let run = ArmsRun { details: true, ..arms("clock", "lru", 1) };
     let mut record = run.run(&mut zipf("1.0", 100_000, 1), &()).unwrap();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use larder_policy::freshness::Freshness;
 use larder_policy::{Op, Rng, Time};
-use larder_sim::freshness::{FreshnessExperiment, FreshnessRecord, LifetimeArms, NamedLifetimes, Reads, Told, synthetic};
+use larder_sim::freshness::{
+    FreshnessExperiment, FreshnessRecord, LifetimeArms, NamedLifetimes, Reads, Told, synthetic,
+};
 use larder_sim::{ErrorKind, Source};
 use larder_trace::Request;
 

@@ -536,12 +536,15 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     }
 
     /// The other arm decides from now on; the entries stay.
-    pub(crate) fn change_sides(&mut self, Side { arm, policy, lifetimes }: Side, now: Time) {
+    pub(crate) fn change_sides(&mut self, Side { arm, policies, lifetimes }: Side, now: Time) {
         self.turns.change(arm, self.counts);
         if let (Some(engine), Some(lifetimes)) = (&mut self.engine, lifetimes) {
             engine.live_by(&lifetimes);
         }
-        if let Some(policy) = policy {
+        if let Some((policy, control)) = policies {
+            if let Some(gauge) = &mut self.gauge {
+                gauge.begin_anew(control, now);
+            }
             let already = self.gone.len();
             self.kernel.swap_policy(policy, now, &mut self.gone);
             if let Some(prior) = &self.prior {

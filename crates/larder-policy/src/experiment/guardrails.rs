@@ -11,7 +11,11 @@ pub(crate) const LEAST_SLICES: u64 = 8;
 /// A level of which the first look's part is as small as the smallest p-value: nothing would ever be below.
 pub(crate) const LEAST_ALPHA: f64 = 2.0 * LEAST_P;
 
-/// How much worse a treatment may be. Each is tested one-sided.
+/// How much more of the hit ratio may be lost, and by how much more loads may rise, while a treatment that has only just begun settles.
+const SETTLING: (f64, f64) = (0.05, 0.2);
+
+/// How much worse a treatment may be. Until it has turned its capacity over twice it may lose 5 points more of the hit ratio, and cause a fifth more loads:
+/// it has yet to learn what the policy before it knew. Each is tested one-sided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Guardrails {
     /// The hit ratio may lose this much (0.005: half a percentage point).
@@ -86,6 +90,12 @@ impl fmt::Display for Breach {
 }
 
 impl Guardrails {
+    /// For a treatment that has only just begun.
+    pub(crate) fn settling(self) -> Self {
+        let (hit_ratio, origin_loads) = SETTLING;
+        Self { hit_ratio: self.hit_ratio + hit_ratio, origin_loads: self.origin_loads + origin_loads, ..self }
+    }
+
     /// The guardrail that was hit, if any. To be asked after each slice: the hit ratio's interval holds at all times, and is narrowest after twice
     /// `first` slices; the others are looked at after `first`, a power of two from 8 on, twice, four times as many slices. What is fresher than a
     /// control that is too stale may cost loads; where this watch does not say yet whether that is so, what was `excused` before it counts.

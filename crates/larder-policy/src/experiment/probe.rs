@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::counts::{BUCKETS, Measures, ShardSlice, Trials, Weighed};
 use super::ghost::Ghost;
 use super::head::Hottest;
-use crate::{Access, Capacity, Error, KeyHash, Op, Policy, Sample};
+use crate::{Access, Capacity, Error, KeyHash, Op, Policy, Sample, Time};
 
 /// Objects a ghost should hold: a sample's keys fill a cache of so many to within about 3 %.
 const OBJECTS: f64 = 1024.0;
@@ -168,6 +168,12 @@ impl Probe {
     pub fn clear(&mut self) {
         self.ghost.clear();
         self.head.iter_mut().for_each(|head| head.met = false);
+    }
+
+    /// The shard changes sides, and its policy knows nothing yet but the entries: nor does its ghost's from now on, which is `control` anew. Beside one
+    /// that knows all it ever saw, any policy would look worse for as long as it takes to learn.
+    pub fn begin_anew(&mut self, control: Policy, now: Time) {
+        self.ghost.swap_policy(control, now);
     }
 
     /// Bytes allocated.

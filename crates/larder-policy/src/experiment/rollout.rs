@@ -42,7 +42,8 @@ pub struct Settings {
     pub guardrails: Guardrails,
     /// Whether lifetimes are what is tried: then loads and staleness decide, and not hits. The share that may be stale is the guardrail's.
     pub lifetimes: bool,
-    /// How long nothing is tried after a rollback. Doubles with each, up to 64 times as long, until a treatment has lasted for 64 horizons.
+    /// How long nothing is tried after a rollback. Doubles with each, up to 64 times as long, until a treatment has lasted for 64 horizons
+    /// after its burn-in.
     pub cool_down: Duration,
 }
 
@@ -214,7 +215,7 @@ pub enum Event {
 /// ```
 ///
 /// The host compares [`arm`](Self::arm) with what each shard runs after each slice, and swaps the policy of those that changed sides
-/// ([`Shard::swap_policy`](crate::Shard::swap_policy)); the entries stay.
+/// ([`Shard::swap_policy`](crate::Shard::swap_policy)), and its ghost's with it ([`Probe::begin_anew`](super::Probe::begin_anew)); the entries stay.
 #[derive(Clone, Debug)]
 pub struct Experiment {
     settings: Settings,
@@ -316,7 +317,12 @@ impl Experiment {
                 Event::Restarted
             }),
             State::Ramping { .. } | State::Adopted => {
+                let was_warm = self.measured.is_warm();
                 self.measured.push(slice);
+                if !was_warm && self.measured.is_warm() {
+                    // What it lost while it settled is not held against it.
+                    self.watch_anew(|_| true);
+                }
                 self.watch(now, slice).or_else(|| self.judge(now))
             }
         }
@@ -365,6 +371,7 @@ impl Experiment {
     /// Lets the guardrails look at a slice.
     fn watch(&mut self, now: Time, slice: &[ShardSlice]) -> Option<Event> {
         let guardrails = self.settings.guardrails;
+        let guardrails = if self.measured.is_warm() { guardrails } else { guardrails.settling() };
         let past = (self.baseline.counted() > 0).then_some(&self.baseline);
         let breach = self.watches.iter_mut().find_map(|watch| watch.look(slice, past, &guardrails));
         if let Some(breach) = breach {

@@ -81,6 +81,11 @@ impl Gauge {
         self.sizes.record(&access, None);
     }
 
+    /// The segment changes sides; `control` is the control's policy, which knows nothing yet.
+    pub(crate) fn begin_anew(&mut self, control: Policy, now: Time) {
+        self.probe.begin_anew(control, now);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.probe.clear();
         self.sizes.clear();

@@ -20,8 +20,8 @@ pub(crate) type MakeFor = Box<dyn Fn(usize, Arm) -> Policy + Send + Sync>;
 /// What decides in a segment that changes sides.
 pub(crate) struct Side {
     pub(crate) arm: Arm,
-    /// The policy; none where both arms have the same.
-    pub(crate) policy: Option<Policy>,
+    /// The policy, and the control's for its ghost; none where both arms have the same.
+    pub(crate) policies: Option<(Policy, Policy)>,
     /// What values live by, where that is tried.
     pub(crate) lifetimes: Option<Freshness>,
 }
@@ -123,8 +123,8 @@ impl Judge {
         for segment in 0..self.runs.len() {
             let arm = self.experiment.arm(segment);
             if std::mem::replace(&mut self.runs[segment], arm) != arm {
-                let policy = (!self.is_same).then(|| (self.make)(segment, arm));
-                changes.push((segment, Side { arm, policy, lifetimes: self.lifetimes(segment) }));
+                let policies = (!self.is_same).then(|| ((self.make)(segment, arm), (self.make)(segment, Arm::Control)));
+                changes.push((segment, Side { arm, policies, lifetimes: self.lifetimes(segment) }));
             }
         }
         changes
