@@ -87,10 +87,12 @@ fn lines_of(answers: &[Value]) -> Vec<u8> {
 fn report(at: u64, reads: u64) -> Value {
     json!({"at": at, "caches": [{"id": "demo", "report": {
         "policy": "learned", "entries": 500, "weight": 500, "capacity": 600,
-        "counts": {"hits": reads, "misses": reads / 5, "remote_hits": reads / 10, "loads": reads},
-        "freshness": {"objective": 0.01, "measured": {"rate": 0.008, "low": 0.006, "high": 1e308}},
+        "counts": {"hits": reads, "misses": reads / 5, "remote_hits": reads / 10, "loads": reads, "load_errors": 0},
+        "freshness": {"objective": 0.01, "recent": {"rate": 0.008, "low": 0.006, "high": 1e308}, "prefixes": [
+            {"prefix": "price:", "objective": 0.001, "recent": {"rate": 0.008, "low": 0.006, "high": 1e308}}]},
         "control": {"policy": "wtinylfu", "state": "ramping", "treated": 16, "parts": 64, "rollbacks": 1,
             "last_breach": "the hit ratio fell", "gain": 0.041, "low": -1e308, "high": 0.05, "requests": 90000,
+            "turnovers": 2.5, "counted_for": 1e308, "arms": {"refusals": ["few shards"]},
             "refusals": ["few slices"], "sizes": [{"scale": 1.0, "hit_ratio": 0.7}, {"scale": 2.0, "hit_ratio": 0.76}]},
         "remote": {"breaker": "half-open"},
     }}]})

@@ -75,7 +75,7 @@ test("who comes, goes or starts anew makes no step in what is summed", async () 
   const [rates, gains] = await page.evaluate(async () => {
     const { poolMoments, since } = await import("./pool.js");
     const gain = { control_hit_ratio: 0.5, gain: 0.1, low: 0, high: 0.2, requests: 100 };
-    const cache = (id, hits, misses) => ({ id, hits, misses, remote_hits: 0, loads: misses, load_errors: 0, measured: null, control: gain });
+    const cache = (id, hits, misses) => ({ id, hits, misses, remote_hits: 0, loads: misses, load_errors: 0, stale: 0, measured: null, control: gain });
     // One of ten reads a second is there before the other, of a hundred; that one starts anew, then ends.
     const others = [[], [cache("b", 5000, 5000)], [cache("b", 5050, 5050)], [cache("b", 0, 0)], [cache("b", 50, 50)], []];
     const moments = others.map((other, at) => ({ at: at * 1000, caches: [cache("a", 5 * at, 5 * at), ...other] }));
@@ -87,11 +87,87 @@ test("who comes, goes or starts anew makes no step in what is summed", async () 
   await context.close();
 });
 
+test("the last hour of several caches is weighed by its reads, not by those of their lives", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  const [rate, size, moment, doubtful, prefix] = await page.evaluate(async () => {
+    const { poolMoments, poolReports } = await import("./pool.js");
+    const { report } = (await (await fetch("report")).json()).caches[0];
+    const stale = (rate, reads, doubtful = 0) => ({ rate, low: rate / 2, high: rate * 2, is_certifiable: true, reads, doubtful });
+    const of = (hits, recent, hit_ratio, reads) => ({
+      ...report,
+      counts: { ...report.counts, hits, misses: 0 },
+      freshness: { ...report.freshness, recent, prefixes: [{ prefix: "price:", objective: 0.001, measured: null, recent }] },
+      control: { ...report.control, sizes: [{ scale: 1, hit_ratio, reads, loads_an_hour: 0, cost: null }] },
+    });
+    // One that has been up for a month, and one for an hour.
+    const pooled = poolReports([of(2.6e9, stale(0.005, 3.6e6), 0.9, 100), of(3.6e6, stale(0.1, 3.6e6), 0.1, 100)]);
+    const point = (id, hits, measured) => ({ id, hits, misses: 0, remote_hits: 0, loads: 0, load_errors: 0, stale: 0, measured, control: null });
+    const [moment] = poolMoments([{ at: 0, caches: [point("a", 2.6e9, [0.005, 0, 0.01, 3.6e6, 0]), point("b", 3.6e6, [0.1, 0.05, 0.2, 3.6e6, 0])] }], ["a", "b"]);
+    const bound = { rate: 0.0025, low: 0, high: 0.23, is_certifiable: false, reads: 10, doubtful: 0.22 };
+    const sixteen = poolReports(Array(16).fill(of(1000, bound, 0.5, 10))).freshness.recent;
+    return [pooled.freshness.recent.rate, pooled.control.sizes[0].hit_ratio, moment.measured.value, [sixteen.low, sixteen.high], pooled.freshness.prefixes];
+  });
+  assert.ok(Math.abs(rate - 0.0525) < 1e-9 && Math.abs(moment - 0.0525) < 1e-9, `${rate} ${moment}`);
+  assert.equal(size, 0.5);
+  // What nobody knows does not average out.
+  assert.ok(Math.abs(doubtful[0]) < 1e-9 && Math.abs(doubtful[1] - 0.23) < 1e-9, doubtful);
+  assert.ok(prefix.length === 1 && prefix[0].prefix === "price:" && Math.abs(prefix[0].recent.rate - 0.0525) < 1e-9, JSON.stringify(prefix));
+  await context.close();
+});
+
+test("keys with an objective of their own have a row, and the worst is told first", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  const shown = await page.evaluate(async () => {
+    const { show } = await import("./views.js");
+    const { report } = (await (await fetch("report")).json()).caches[0];
+    const stale = (rate) => ({ rate, low: 0.9 * rate, high: 1.1 * rate, is_certifiable: true, reads: 1e6, doubtful: 0 });
+    const prefixes = [{ prefix: "price:", objective: 0.001, measured: null, recent: stale(0.02) }, { prefix: "new:", objective: 0.1, measured: null, recent: null }];
+    show({ ...report, freshness: { ...report.freshness, objective: 0.01, recent: stale(0.004), prefixes } }, []);
+    const text = (id) => document.getElementById(id).textContent;
+    const rows = [...document.querySelectorAll("#objectives tbody tr")].map((row) => [...row.children].map((cell) => cell.textContent).join("|"));
+    return { sentence: text("sentence"), tile: [text("stale"), text("stale-sub"), document.getElementById("stale").className], rows, bad: document.querySelector("#objectives .bad")?.textContent, about: text("stale-about") };
+  });
+  assert.match(shown.sentence, /2\s% of answers about price: stale, objective 0.1\s%, the worst kept of all/);
+  assert.deepEqual(shown.tile, ["2.00\u00a0%", "price:, the worst kept: objective 0.10\u00a0%; 1.80 to 2.20 in the last hour", "big bad"]);
+  assert.deepEqual(shown.rows, ["other keys|0.40\u00a0% (0.36 to 0.44)|1.0\u00a0%|kept", "price:|2.00\u00a0% (1.80 to 2.20)|0.10\u00a0%|missed", "new:|–|10\u00a0%|nothing checked yet"]);
+  assert.equal(shown.bad, "missed");
+  assert.match(shown.about, /reads of other keys/);
+  await context.close();
+});
+
+test("a gain is told once it counts, with since when, and the arms' with what stands against it", async () => {
+  const { page, context } = await openPage(browser, service.origin);
+  const [before, after] = await page.evaluate(async () => {
+    const { show } = await import("./views.js");
+    const { report } = (await (await fetch("report")).json()).caches[0];
+    const loads = { change: 0.1, low: -0.2, high: 0.5, p_more: 0.3, p_less: 0.7 };
+    const arms = { hit_ratio: 0.6, control_hit_ratio: 0.5, effect: 0.1, low: 0.05, high: 0.15, origin_loads: loads, p99: null, stale: null, control_stale: null, refusals: ["few slices", "4 shards"] };
+    const of = (control) => {
+      show({ ...report, control: { ...report.control, state: "adopted", treated: 60, parts: 64, arms, ...control } }, []);
+      return ["sentence", "gain", "gain-sub", "arms-empty", "trial", "refusals", "arms-about"].map((id) => document.getElementById(id).textContent);
+    };
+    const none = { requests: 0, counted_for: null, turnovers: 0.3, gain: 0, low: -1, high: 1, refusals: ["few slices"] };
+    return [of(none), of({ requests: 1e6, counted_for: 5400, turnovers: 9, gain: 0.1, low: 0.05, high: 0.15, refusals: [] })];
+  });
+  assert.match(before[0], /is told once the memory was turned over twice, and so far it was 0.3 times/);
+  assert.equal(before[1], "–");
+  assert.match(before[3], /turned over twice.* While everything fits into the memory, no policy could do better/);
+  assert.doesNotMatch(before[4], /Arms/);
+  assert.equal(before[5].match(/few slices/g).length, 1, before[5]);
+  assert.match(after[0], /95\s%, over 90 min\)/);
+  assert.match(after[2], /over 90 min/);
+  assert.match(after[4], /Arms60.0\s% and 50.0\s%: .*; nothing may be concluded yet.*p = 0.60/);
+  assert.match(after[5], /from the arms: 4 shards/);
+  assert.match(after[6], /since the policy last changed sides, over 90 min, not of late alone/);
+  await context.close();
+});
+
 test("other sizes of several caches are weighed by reads", async () => {
   const { page, context } = await openPage(browser, service.origin);
   const hit = await page.evaluate(async () => {
     const { poolReports } = await import("./pool.js");
     const { report } = (await (await fetch("report")).json()).caches[0];
+    // Two of an older version, which does not say how many reads that is told from.
     const of = (hits, misses, hit_ratio) => ({ ...report, counts: { ...report.counts, hits, misses }, control: { ...report.control, sizes: [{ scale: 1, hit_ratio, loads_an_hour: 0, cost: null }] } });
     return poolReports([of(90_000, 10_000, 0.9), of(10, 90, 0.1)]).control.sizes[0].hit_ratio;
   });
@@ -105,12 +181,16 @@ test("loads that fail are loads, and are marked", async () => {
     const [{ poolMoments }, { show }] = await Promise.all([import("./pool.js"), import("./views.js")]);
     const { report } = (await (await fetch("report")).json()).caches[0];
     // A hundred reads a second, half of them hits; of the others' loads nine of ten fail.
-    const caches = (at) => [{ id: "a", hits: 50 * at, misses: 50 * at, remote_hits: 0, loads: 5 * at, load_errors: 45 * at, measured: null, control: null }];
+    const caches = (at) => [{ id: "a", hits: 50 * at, misses: 50 * at, remote_hits: 0, loads: 5 * at, load_errors: 45 * at, stale: 10 * at, measured: null, control: null }];
     show(report, poolMoments([0, 1, 2, 3].map((at) => ({ at: 1000 * at, caches: caches(at) })), ["a"]));
     const sub = document.getElementById("saved-sub");
-    return [document.getElementById("saved").textContent, sub.textContent, sub.className];
+    const rows = [...document.querySelectorAll("#waterfall tbody tr")].map((row) => `${row.firstChild.textContent} ${row.lastChild.textContent}`);
+    return [document.getElementById("saved").textContent, sub.textContent, sub.className, rows, document.getElementById("waterfall-about").textContent];
   });
-  assert.deepEqual(shown, ["50.0\u00a0%", "50 loads a second, 90.0\u00a0% fail", "sub bad"]);
+  assert.deepEqual(shown.slice(0, 3), ["50.0\u00a0%", "50 loads a second, 90.0\u00a0% fail", "sub bad"]);
+  // A tenth was served beyond its time; of the other misses nobody can say which the origin answered.
+  assert.deepEqual(shown[3], ["Memory 50.0\u00a0%", "Memory, beyond its time 10.0\u00a0%", "Remote tier 0.0\u00a0%", "Origin, or failed 40.0\u00a0%"]);
+  assert.match(shown[4], /Of the loads 90.0\s% failed/);
   await context.close();
 });
 

@@ -134,7 +134,8 @@ fn metrics() -> String {
         "Reads pay for it with a counter of their own thread; one in 64, drawn, is timed: some 6 of a hit's 319 instructions \
          (`cargo run -p larder --example metrics_cost`). A key is never a label, and a cache has at most 310 series, and seven more \
          for each prefix of keys that has an objective of its own, and up to 17 for classes with keys that alternate. A gauge that \
-         no longer says anything is NaN: the gain while the policy is rolled back, and all of them once the cache is dropped. Sums of histograms are told from the middles of powers of \
+         no longer says anything is NaN: the gain while the policy is rolled back, and until the memory was turned over twice after it changed sides; \
+         and all of them once the cache is dropped. Sums of histograms are told from the middles of powers of \
          two, and only about right.",
     );
     page.heading("Of a cache");

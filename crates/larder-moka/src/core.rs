@@ -263,12 +263,7 @@ impl<K, V> Core<K, V> {
             unheard: self.directory.as_ref().map_or(0, |_| self.rings.lost()),
             skipped: self.skipped.load(Ordering::Relaxed),
             metadata_bytes: beside + engine.map_or(0, |engine| engine.bytes()),
-            stale_rate: measured.map(|measured| StaleRate {
-                rate: measured.rate,
-                low: measured.low,
-                high: measured.high,
-                is_certifiable: measured.is_certifiable,
-            }),
+            stale_rate: measured.map(StaleRate::from),
         }
     }
 }

@@ -221,7 +221,8 @@ fn lifetimes_as_arms_are_told_apart_as_the_truth_has_them() {
         assert!(record.refusals.is_empty(), "{record:#?}");
         // A tenth is little beside what a chance of 5 % in 100 means: the interval is one of 95 %.
         let loads = record.loads.unwrap();
-        assert!(loads.within[0] - 0.1 < loads.truth && loads.truth < loads.within[1] + 0.1, "{record:#?}");
+        let [low, high] = loads.within.unwrap();
+        assert!(low - 0.1 < loads.truth && loads.truth < high + 0.1, "{record:#?}");
         for arm in [record.treatment_arm, record.control_arm] {
             let [low, high] = arm.stale_within.unwrap();
             assert!(0.8 * low < arm.true_stale_rate && arm.true_stale_rate < 1.2 * high, "{record:#?}");

@@ -18,6 +18,7 @@ use crate::limits::{Limits, LoadLimit};
 use crate::listener::{Hear, Listener, RemovalCause};
 use crate::loader::Loader;
 use crate::prices::Prices;
+use crate::proof::judge::Judge;
 use crate::proof::{self, Control, Own, Part};
 use crate::recorder::Recorder;
 use crate::remote::{RemoteStore, Tier, TierConfig, names};
@@ -469,6 +470,9 @@ where
         };
         let own = Own { make, name, learns, freshness: self.rules.freshness.clone(), prices };
         let (parts, judge) = proof::parts(capacity, count, seed, own, &self.control)?;
+        if let Some(why) = judge.as_ref().and_then(Judge::too_small) {
+            tracing::warn!(cache = %self.name, %why, "the control's hold-out is too small: nothing will be concluded from the arms");
+        }
         let freshness = Some(self.rules.freshness.clone()).filter(|freshness| freshness.fixed().is_none());
         // Lifetimes on trial are compared part by part: each is to stand for itself.
         let is_steered_together = parts.len() > 1 && parts.iter().all(|part| part.lifetimes.is_none());

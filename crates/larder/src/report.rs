@@ -208,12 +208,16 @@ pub struct ControlReport {
     pub hit_ratio: f64,
     /// What the control would have hit in their place.
     pub control_hit_ratio: f64,
-    /// The gain in hit ratio: what the policy hit more than its control would have.
+    /// The gain in hit ratio: what the policy hit more than its control would have, over all that counts. The next two are where it lies, at all
+    /// times with 95 %.
     pub gain: f64,
-    /// Where it lies, at all times with 95 %.
+    /// The lower end.
     pub low: f64,
     /// The upper end.
     pub high: f64,
+    /// For how many seconds it has been counted: since the policy last changed sides anywhere, and the memory was turned over twice. `None` before
+    /// that: nothing counts yet, and the shares above are 0.
+    pub counted_for: Option<f64>,
     /// Slices that count.
     pub slices: u64,
     /// Accesses that count.
@@ -252,11 +256,26 @@ pub struct ArmsReport {
     /// The 99th percentile of a read's time.
     pub p99: Option<Difference>,
     /// The share of the policy's answers that were stale, as audits found it, with 95 % for who looks once.
-    pub stale: Option<StaleRate>,
+    pub stale: Option<ArmStale>,
     /// And the control's.
-    pub control_stale: Option<StaleRate>,
+    pub control_stale: Option<ArmStale>,
     /// Why nothing may be concluded from it, in words.
     pub refusals: Vec<String>,
+}
+
+/// The share of an arm's answers that were stale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ArmStale {
+    /// The estimate.
+    pub rate: f64,
+    /// Where it lies, with 95 % for who looks once.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+    /// Whether the whole interval lies on one side of the share that may be stale.
+    pub is_certifiable: bool,
 }
 
 /// By how much more of something an arm has than the control.
@@ -266,10 +285,11 @@ pub struct ArmsReport {
 pub struct Difference {
     /// As a share of the control's: 0.1 is a tenth more.
     pub change: f64,
-    /// Where it lies, with 95 % for who looks once.
-    pub low: f64,
+    /// Where it lies, with 95 % for who looks once: the changes that a permutation of the arms does not reject, which holds where few parts have most of
+    /// the loads, too. `None` where an arm has too few parts for that.
+    pub low: Option<f64>,
     /// The upper end.
-    pub high: f64,
+    pub high: Option<f64>,
     /// The probability of so much more by chance, if there were no difference.
     pub p_more: f64,
     /// And of so much less.
@@ -277,9 +297,9 @@ pub struct Difference {
 }
 
 impl Difference {
-    pub(crate) fn of(comparison: Comparison, alpha: f64) -> Option<Self> {
-        let Comparison { p_more, p_less, .. } = comparison;
-        let Interval { low, high } = comparison.change_within(alpha)?;
+    pub(crate) fn of(comparison: &Comparison, alpha: f64) -> Option<Self> {
+        let Comparison { p_more, p_less, .. } = *comparison;
+        let (low, high) = comparison.change_within(alpha).map(|Interval { low, high }| (low, high)).unzip();
         Some(Self { change: comparison.change()?, low, high, p_more, p_less })
     }
 }
@@ -291,6 +311,8 @@ impl Difference {
 pub struct Size {
     /// The size as a multiple of the capacity.
     pub scale: f64,
+    /// Reads that this is told from: those of the last minutes.
+    pub reads: u64,
     /// The hit ratio of the control there.
     pub hit_ratio: f64,
     /// Loads of the origin an hour: those of the size there is, as many times more as the control misses more.

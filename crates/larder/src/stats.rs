@@ -138,29 +138,44 @@ pub struct StaleRate {
     pub high: f64,
     /// Whether the whole interval lies on one side of the objective, so that it is met or is not.
     pub is_certifiable: bool,
+    /// Reads that the rate is of, estimated: what it weighs beside another's.
+    pub reads: f64,
+    /// The share of them whose value had changed, and nobody knows whether they were stale by then.
+    pub doubtful: f64,
 }
 
 impl StaleRate {
-    /// Of several processes, each with its reads: rates weighted by reads, and the half-widths of independent intervals
-    /// added in quadrature. `None` where nothing was read.
-    pub fn pooled(parts: &[(Self, f64)]) -> Option<Self> {
-        let reads: f64 = parts.iter().map(|(_, reads)| reads).sum();
+    /// Of several processes: rates weighted by reads, and the half-widths of independent intervals added in quadrature. What is doubtful is unknown
+    /// in each alike and does not average out: half-widths that hold some are added as they are. `None` where nothing was read.
+    pub fn pooled(parts: &[Self]) -> Option<Self> {
+        let reads: f64 = parts.iter().map(|part| part.reads).sum();
         if reads <= 0.0 {
             return None;
         }
-        let mean = |of: fn(&Self) -> f64| parts.iter().map(|(part, n)| of(part) * n / reads).sum::<f64>();
-        let width =
-            |of: fn(&Self) -> f64| parts.iter().map(|(part, n)| (of(part) * n / reads).powi(2)).sum::<f64>().sqrt();
+        let mean = |of: fn(&Self) -> f64| parts.iter().map(|part| of(part) * part.reads / reads).sum::<f64>();
+        let width = |of: fn(&Self) -> f64| {
+            let (mut bounds, mut squares) = (0.0, 0.0);
+            for part in parts {
+                let width = of(part) * part.reads / reads;
+                if part.doubtful > 0.0 { bounds += width } else { squares += width * width }
+            }
+            bounds + squares.sqrt()
+        };
         let rate = mean(|part| part.rate);
-        let low = (rate - width(|part| part.rate - part.low)).max(0.0);
-        let high = (rate + width(|part| part.high - part.rate)).min(1.0);
-        Some(Self { rate, low, high, is_certifiable: parts.iter().all(|(part, _)| part.is_certifiable) })
+        Some(Self {
+            rate,
+            low: (rate - width(|part| part.rate - part.low)).max(0.0),
+            high: (rate + width(|part| part.high - part.rate)).min(1.0),
+            is_certifiable: parts.iter().all(|part| part.is_certifiable),
+            reads,
+            doubtful: mean(|part| part.doubtful),
+        })
     }
 }
 
 impl From<Measured> for StaleRate {
-    fn from(Measured { rate, low, high, is_certifiable }: Measured) -> Self {
-        Self { rate, low, high, is_certifiable }
+    fn from(Measured { rate, low, high, is_certifiable, reads, doubtful }: Measured) -> Self {
+        Self { rate, low, high, is_certifiable, reads, doubtful }
     }
 }
 
@@ -168,15 +183,28 @@ impl From<Measured> for StaleRate {
 mod tests {
     use super::*;
 
+    fn part(rate: f64, reads: f64) -> StaleRate {
+        StaleRate { rate, low: rate - 0.04, high: rate + 0.04, is_certifiable: true, reads, doubtful: 0.0 }
+    }
+
     #[test]
     fn parts_are_pooled_by_their_reads() {
-        let part = |rate: f64| StaleRate { rate, low: rate - 0.04, high: rate + 0.04, is_certifiable: true };
-        assert_eq!(StaleRate::pooled(&[(part(0.1), 0.0)]), None);
-        let one = StaleRate::pooled(&[(part(0.1), 5.0)]).unwrap();
+        assert_eq!(StaleRate::pooled(&[part(0.1, 0.0)]), None);
+        let one = StaleRate::pooled(&[part(0.1, 5.0)]).unwrap();
         assert!((one.low - 0.06).abs() < 1e-12 && (one.high - 0.14).abs() < 1e-12);
-        let two = StaleRate::pooled(&[(part(0.1), 30.0), (part(0.3), 10.0)]).unwrap();
+        let two = StaleRate::pooled(&[part(0.1, 30.0), part(0.3, 10.0)]).unwrap();
         assert!((two.rate - 0.15).abs() < 1e-12);
         // √(0.75² + 0.25²) × 0.04
         assert!((two.high - two.rate - 0.031_622_776).abs() < 1e-6 && two.is_certifiable);
+    }
+
+    #[test]
+    fn what_nobody_knows_does_not_average_out() {
+        let doubtful = StaleRate { doubtful: 0.23, low: 0.0, high: 0.23, ..part(0.0025, 10.0) };
+        let many = StaleRate::pooled(&[doubtful; 16]).unwrap();
+        assert!(many.low.abs() < 1e-12 && (many.high - 0.23).abs() < 1e-12 && many.reads == 160.0, "{many:?}");
+        // Beside one that knows: half of the bound, and half of the error.
+        let both = StaleRate::pooled(&[doubtful, part(0.1, 10.0)]).unwrap();
+        assert!((both.high - both.rate - 0.5 * (0.2275 + 0.04)).abs() < 1e-12, "{both:?}");
     }
 }

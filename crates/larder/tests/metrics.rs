@@ -228,14 +228,16 @@ async fn what_is_no_longer_so_is_withdrawn() {
     let builder = Cache::<u64, u64>::builder().name("withdrawn").capacity(64).segments(4).seed(1);
     let cache = builder.control(Control::default().holdout(0.25)).build().unwrap();
     let second = Duration::from_secs(1);
-    for at in 0..5000 {
-        cache.insert(at % 100, at).await.unwrap();
-        cache.get(&(at * 7 % 100)).await;
-        if at % 1000 == 0 {
-            tokio::time::sleep(2 * second).await;
+    let read = async |count: u64| {
+        for at in 0..count {
+            cache.insert(at % 100, at).await.unwrap();
+            cache.get(&(at * 7 % 100)).await;
+            if at % 1000 == 999 {
+                tokio::time::sleep(2 * second).await;
+            }
         }
-    }
-    tokio::time::sleep(2 * second).await;
+        tokio::time::sleep(2 * second).await;
+    };
     let gauges = || {
         let is_gauge =
             |name: &String| CATALOGUE.iter().any(|metric| metric.kind == Kind::Gauge && metric.name == metric_of(name));
@@ -243,24 +245,37 @@ async fn what_is_no_longer_so_is_withdrawn() {
         series.retain(|name, _| is_gauge(name));
         series
     };
-    let number = |name: &str| gauges()[&format!("{name}{{cache=\"withdrawn\"}}")];
-    // What is told of a policy that decides somewhere.
-    let told = [
+    let number = |name: &str| gauges().get(&format!("{name}{{cache=\"withdrawn\"}}")).copied().unwrap_or(f64::NAN);
+    // What is told of a policy that decides somewhere, once the memory was turned over twice.
+    let counted = [
         "larder_arms_effect_upper_ratio",
         "larder_experiment_effect_ratio",
         "larder_experiment_effect_upper_ratio",
-        "larder_model_fallback_ratio",
+        "larder_experiment_counted_seconds",
     ];
-    assert!(told.iter().all(|name| !number(name).is_nan()), "{:?}", gauges());
+    let told = ["larder_arms_refusals", "larder_model_fallback_ratio"];
+    read(50).await;
+    assert!(told.iter().all(|name| !number(name).is_nan()) && number("larder_experiment_turnovers") < 2.0);
+    assert!(counted.iter().all(|name| number(name).is_nan()), "a gain of 0, for certain: {:?}", gauges());
+    // What turns it over does not count yet, and one slice tells of no other.
+    read(1000).await;
+    read(500).await;
+    assert!(counted.iter().all(|name| !number(name).is_nan()), "{:?}", gauges());
+    assert_eq!(number("larder_experiment_effect_upper_ratio"), 1.0);
+    read(20_000).await;
+    assert!(number("larder_experiment_effect_upper_ratio") < 1.0, "{:?}", gauges());
+    assert!(number("larder_experiment_counted_seconds") > 0.0, "{:?}", gauges());
+    // One part of four is the control's.
+    assert!(number("larder_arms_refusals") >= 1.0);
     assert!(cache.roll_back());
     tokio::time::sleep(2 * second).await;
     assert_eq!((number("larder_experiment_state"), number("larder_entries")), (3.0, 64.0));
-    for name in told {
+    for name in told.into_iter().chain(counted) {
         assert!(number(name).is_nan(), "{name} is {}", number(name));
     }
     assert!(cache.resume());
-    tokio::time::sleep(2 * second).await;
-    assert!(told.iter().all(|name| !number(name).is_nan()), "{:?}", gauges());
+    read(3000).await;
+    assert!(told.iter().chain(&counted).all(|name| !number(name).is_nan()), "{:?}", gauges());
 
     drop(cache);
     tokio::time::sleep(2 * second).await;

@@ -110,7 +110,7 @@ fn course(out: &mut impl Write, stats: &Stats) -> Result<(), Failure> {
 }
 
 /// Microseconds in the two largest units that matter.
-fn span(micros: u64) -> String {
+pub(super) fn span(micros: u64) -> String {
     let span = match micros {
         0..1_000 => Duration::from_micros(micros),
         1_000..1_000_000 => Duration::from_millis(micros / 1_000),

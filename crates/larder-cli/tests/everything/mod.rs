@@ -65,7 +65,8 @@ async fn work(folder: &Path) {
     let cache: Cache<u64, u64> = Cache::builder()
         .name("everything")
         .capacity(256)
-        .segments(4)
+        // Of these eight are the control's: as many as an arm needs.
+        .segments(32)
         .freshness(Freshness::stale_reads(0.02).unwrap())
         .digest(|value| *value)
         .control(

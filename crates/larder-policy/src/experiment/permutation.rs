@@ -1,19 +1,27 @@
 //! Arms compared by what ghosts cannot see: latency, loads of the origin, staleness.
 //!
 //! Shards were assigned at random, so under the null hypothesis any other assignment was as likely: the share of assignments at least as
-//! extreme as the real one is an exact p-value, however the values are distributed (Fisher, "The Design of Experiments", 1935).
+//! extreme as the real one is an exact p-value, however the values are distributed (Fisher, "The Design of Experiments", 1935). The changes under which
+//! the real one is not extreme are an interval of the change (Lehmann, "Nonparametrics", 1975), which holds where a few shards have most of what was
+//! measured, too.
 
-use super::effect::{Gain, Interval, Ratio, sum_of_variances};
-use super::normal::student_quantile;
+use super::effect::{Gain, Interval};
 use crate::Rng;
 
 /// Assignments drawn: a p-value of 0.0002 can still be told from 0.
-const DRAWS: u32 = 9999;
+const DRAWS: usize = 9999;
+/// Those of them that are kept for the interval.
+const KEPT: usize = 1999;
+/// How far from the ratio found the interval's ends are looked for, as a factor, and how often that range is halved.
+const FAR: f64 = 1000.0;
+const HALVINGS: u32 = 24;
+/// Sums in another order differ in their last digits.
+const SLACK: f64 = 1e-12;
 /// The smallest p-value there is.
 pub(crate) const LEAST_P: f64 = 1.0 / (DRAWS + 1) as f64;
 
 /// Two arms, each by the ratio of what its shards measured to what was expected of them: of sums, so that a shard counts for as much as it does in all.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The treatment's ratio.
     pub treatment: f64,
@@ -23,8 +31,23 @@ pub struct Comparison {
     pub p_more: f64,
     /// The probability of one so small, if the treatment did not lower it: the margin counts here too.
     pub p_less: f64,
-    /// The standard error of the arms' ratio, and its degrees of freedom.
-    error: (f64, f64),
+    arms: Arms,
+    drawn: Vec<Drawn>,
+}
+
+/// What the shards of each arm measured, and what was expected of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Arms {
+    treatment: Gain,
+    control: Gain,
+}
+
+/// The shards that an assignment treats: what those measured that really were the treatment's, and the control's, and what was expected of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Drawn {
+    treatment: f64,
+    control: f64,
+    size: f64,
 }
 
 impl Comparison {
@@ -33,11 +56,50 @@ impl Comparison {
         (self.control > 0.0).then(|| self.treatment / self.control - 1.0)
     }
 
-    /// Where that share lies, at level 1 − `alpha` for who looks once: the variance of ratios by linearisation, with Student's t.
+    /// Where that share lies, at level 1 − `alpha` for who looks once: all that the test does not reject, if each shard's changed by the same one. `None`
+    /// where it would reject none, because an arm has too few shards, or the treatment measured nothing.
     pub fn change_within(&self, alpha: f64) -> Option<Interval> {
-        let (error, df) = self.error;
-        self.change().map(|change| Interval::around(change, error * student_quantile(alpha / 2.0, df)))
+        let found = 1.0 + self.change().filter(|change| *change > -1.0)?;
+        let is_open = |factor: f64, side: f64| {
+            let is_extreme = self.arms.as_extreme(factor, side);
+            p(self.drawn.iter().filter(|drawn| is_extreme(drawn)).count(), self.drawn.len()) > alpha / 2.0
+        };
+        if !is_open(found, 1.0) || !is_open(found, -1.0) || is_open(found * FAR, -1.0) {
+            return None;
+        }
+        // The farthest from the ratio found that is not rejected, below it or above.
+        let end = |side: f64| {
+            let (mut near, mut far) = (found, found * FAR.powf(-side));
+            for _ in 0..HALVINGS {
+                let middle = (near * far).sqrt();
+                if is_open(middle, side) { near = middle } else { far = middle }
+            }
+            near - 1.0
+        };
+        // Nothing measures less than nothing.
+        let low = if is_open(found / FAR, 1.0) { -1.0 } else { end(1.0) };
+        Some(Interval { low, high: end(-1.0) })
     }
+}
+
+impl Arms {
+    /// Whether an assignment's arms differ as much to a side as the real ones, if the treatment multiplied what its shards measure by a factor.
+    fn as_extreme(self, factor: f64, side: f64) -> impl Fn(&Drawn) -> bool {
+        let Self { treatment, control } = self;
+        let all = Gain { hits: treatment.hits / factor + control.hits, size: treatment.size + control.size };
+        let difference = move |treated: Gain| {
+            let rest = Gain { hits: all.hits - treated.hits, size: all.size - treated.size };
+            side * (treated.ratio() - rest.ratio())
+        };
+        let real = Gain { hits: treatment.hits / factor, size: treatment.size };
+        let least = difference(real) - SLACK * all.ratio().abs();
+        move |drawn| difference(Gain { hits: drawn.treatment / factor + drawn.control, size: drawn.size }) >= least
+    }
+}
+
+/// So many of the assignments drawn are as extreme as the real one, which is one more.
+fn p(extreme: usize, drawn: usize) -> f64 {
+    (extreme + 1) as f64 / (drawn + 1) as f64
 }
 
 /// Compares what shards measured, each beside what was expected of it. The treatment may be larger by the share `margin`. `None` where an arm has no
@@ -46,39 +108,38 @@ pub(crate) fn compare(treatment: &[Gain], control: &[Gain], margin: f64, seed: u
     if treatment.is_empty() || control.is_empty() {
         return None;
     }
-    let allowed = treatment.iter().map(|&Gain { hits, size }| Gain { hits: hits / (1.0 + margin), size });
-    let mut shards: Vec<Gain> = allowed.chain(control.iter().copied()).collect();
-    let (treated, all) = (treatment.len(), Gain::sum(&shards));
-    let difference = |treated: Gain| {
-        let rest = Gain { hits: all.hits - treated.hits, size: all.size - treated.size };
-        treated.ratio() - rest.ratio()
-    };
-    let observed = difference(Gain::sum(&shards[..treated]));
-    // Sums in another order differ in their last digits.
-    let [low, high] = [-1.0, 1.0].map(|side| observed + side * 1e-12 * all.ratio().abs());
+    let of = |gain: &Gain| Drawn { treatment: gain.hits, control: 0.0, size: gain.size };
+    let beside = |gain: &Gain| Drawn { treatment: 0.0, control: gain.hits, size: gain.size };
+    let mut shards: Vec<Drawn> = treatment.iter().map(of).chain(control.iter().map(beside)).collect();
+    let treated = treatment.len();
+    let arms = Arms { treatment: Gain::sum(treatment), control: Gain::sum(control) };
     let mut rng = Rng::new(seed);
-    let (mut as_large, mut as_small) = (0u32, 0u32);
+    let [is_large, is_small] = [1.0, -1.0].map(|side| arms.as_extreme(1.0 + margin, side));
+    let (mut as_large, mut as_small) = (0, 0);
+    let mut kept = Vec::with_capacity(KEPT);
     for _ in 0..DRAWS {
+        let mut drawn = Drawn::default();
         for at in 0..treated {
             let other = at + rng.below((shards.len() - at) as u32) as usize;
             shards.swap(at, other);
+            let shard = shards[at];
+            drawn.treatment += shard.treatment;
+            drawn.control += shard.control;
+            drawn.size += shard.size;
         }
-        let drawn = difference(Gain::sum(&shards[..treated]));
-        as_large += u32::from(drawn >= low);
-        as_small += u32::from(drawn <= high);
+        as_large += usize::from(is_large(&drawn));
+        as_small += usize::from(is_small(&drawn));
+        if kept.len() < KEPT {
+            kept.push(drawn);
+        }
     }
-    let [treatment, control] = [treatment, control].map(|arm| Ratio::of(arm.iter().copied()));
-    // (T/C)² · (Var T/T² + Var C/C²), as what each adds.
-    let parts = [(treatment, 1.0 / control.value), (control, treatment.value / (control.value * control.value))];
-    let part = |(arm, weight): (Ratio, f64)| (weight * weight * arm.variance, (arm.clusters as f64 - 1.0).max(1.0));
-    let (variance, df) = sum_of_variances(&parts.map(part));
-    let p = |extreme: u32| f64::from(extreme + 1) / f64::from(DRAWS + 1);
     Some(Comparison {
-        treatment: treatment.value,
-        control: control.value,
-        p_more: p(as_large),
-        p_less: p(as_small),
-        error: (variance.sqrt(), df),
+        treatment: arms.treatment.ratio(),
+        control: arms.control.ratio(),
+        p_more: p(as_large, DRAWS),
+        p_less: p(as_small, DRAWS),
+        arms,
+        drawn: kept,
     })
 }
 
@@ -129,9 +190,29 @@ mod tests {
         }
         // 20 expected; four standard deviations are 17.
         assert!((outside - 20i32).abs() < 18, "{outside}");
-        // 2 and 4 beside 1 and 1: a mean of 3 with an error of 1, and no error in the control.
-        let comparison = compare(&[2.0, 4.0], &[1.0, 1.0], 0.0, 1).unwrap();
-        assert!((comparison.error.0 - 1.0).abs() < 1e-12 && (comparison.error.1 - 1.0).abs() < 1e-12, "{comparison:?}");
+        // Of the six assignments of two shards and two no one is as rare as one in forty.
+        assert_eq!(compare(&[2.0, 4.0], &[1.0, 1.0], 0.0, 1).unwrap().change_within(0.05), None);
+    }
+
+    /// A tenth of the shards have most of the loads, as those of the hottest keys do: by a variance and Student's t one in four intervals missed.
+    #[test]
+    fn the_interval_holds_where_few_shards_have_most() {
+        let mut rng = Rng::new(7);
+        let (mut missed, runs) = (0, 400);
+        for run in 0..runs {
+            let mut arm = |change: f64| -> Vec<Gain> {
+                let shard = |_| {
+                    let size = 10.0 / (0.01 + rng.unit());
+                    Gain { hits: size * change * (0.2 + 0.05 / (0.03 + rng.unit())), size }
+                };
+                (0..32).map(shard).collect()
+            };
+            let (treatment, control) = (arm(1.2), arm(1.0));
+            let within = super::compare(&treatment, &control, 0.0, run).unwrap().change_within(0.05).unwrap();
+            missed += i32::from(within.low > 0.2 || within.high < 0.2);
+        }
+        // 20 expected; four standard deviations are 17.
+        assert!(missed < 38, "{missed}");
     }
 
     /// What the treatment does to a shard goes with how much there is in it, so that the mean over shards is not what all of them together change by.

@@ -101,7 +101,8 @@ impl Slices {
         }
         let slices = pulls.len() as f64;
         let squares: f64 = pulls.iter().map(|pull| pull * pull).sum();
-        let variance = if slices > 1.0 { slices / (slices - 1.0) * squares * inflation(lag1) } else { 0.0 };
+        // One alone does not tell how much they differ: a share does by 1 at most.
+        let variance = if slices > 1.0 { slices / (slices - 1.0) * squares * inflation(lag1) } else { 1.0 };
         Settled { slices: pulls.len(), width, lag1, standard_error: variance.sqrt() }
     }
 }
@@ -184,6 +185,16 @@ mod tests {
         assert_eq!(total.treatment.tail.size, 3_000_000.0);
         assert_eq!(total.treatment.tail.hits, (0..3000).map(|at| f64::from(at % 7)).sum::<f64>());
         assert!(slices.sums.len() <= MOST && slices.width == 8);
+    }
+
+    #[test]
+    fn one_slice_is_sure_of_nothing() {
+        let mut slices = Slices::default();
+        assert_eq!(slices.settle(0).standard_error, 1.0);
+        slices.push(&slice(100.0));
+        assert_eq!((slices.settle(0).standard_error, slices.settle_treated().standard_error), (1.0, 1.0));
+        slices.push(&slice(100.0));
+        assert_eq!(slices.settle(0).standard_error, 0.0);
     }
 
     #[test]

@@ -66,6 +66,10 @@ pub struct Measured {
     pub high: f64,
     /// Whether the whole interval lies on one side of the objective, so that it is met or is not; else nothing is certifiable yet.
     pub is_certifiable: bool,
+    /// Reads that the rate is of, estimated: what it weighs beside another's.
+    pub reads: f64,
+    /// The share of them whose value had changed, and nobody knows whether they were stale by then: by so much the interval is wider than by chance.
+    pub doubtful: f64,
 }
 
 /// What audits found so far, as sums: what is counted later less this is what was found in between.
@@ -121,7 +125,8 @@ impl Audited {
     pub fn measured(&self, objective: f64) -> Option<Measured> {
         let (rate, low, high) = self.share(Z_95)?;
         let is_certifiable = high <= objective || low > objective;
-        Some(Measured { rate, low, high, is_certifiable })
+        let reads = self.stood_for();
+        Some(Measured { rate, low, high, is_certifiable, reads, doubtful: (self.doubtful / reads).clamp(0.0, 1.0) })
     }
 }
 
@@ -473,5 +478,6 @@ mod tests {
             (after.rate - 0.005).abs() < 1e-12 && after.low == 0.0 && after.high > 0.02 && !after.is_certifiable,
             "{after:?}"
         );
+        assert_eq!((after.reads, after.doubtful, before.doubtful), (1e6, 0.02, 0.0));
     }
 }

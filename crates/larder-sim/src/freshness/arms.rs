@@ -112,8 +112,8 @@ pub struct LifetimeArmRecord {
 pub struct LoadsRecord {
     /// The change.
     pub change: f64,
-    /// Its interval, for who looks once.
-    pub within: [f64; 2],
+    /// Its interval, for who looks once; `None` where an arm has too few shards for one.
+    pub within: Option<[f64; 2]>,
     /// The p-value of a permutation test that the treatment does not load more.
     pub p_more: f64,
     /// The same that it does not load less.
@@ -356,7 +356,7 @@ impl<'a> Hall<'a> {
         let arms = [(Arm::Treatment, report.stale), (Arm::Control, report.control_stale)];
         let [treatment_arm, control_arm] = arms.map(|(arm, stale)| self.arm(arm, stale));
         let truth = treatment_arm.true_loads_per_read / control_arm.true_loads_per_read - 1.0;
-        let loads = report.origin_loads.and_then(|loads| LoadsRecord::of(loads, *alpha, truth));
+        let loads = report.origin_loads.as_ref().and_then(|loads| LoadsRecord::of(loads, *alpha, truth));
         let refusals = self.trial.refuse_arms(Some(&self.baseline));
         let open = || self.open(&report, loads);
         LifetimeArmsRecord {
@@ -395,13 +395,13 @@ impl<'a> Hall<'a> {
             );
         }
         match loads {
-            Some(loads) if loads.within[0] > 0.0 && control > most => {
+            Some(loads) if loads.within.is_some_and(|[low, _]| low > 0.0) && control > most => {
                 let control = percent(control);
                 format!(
                     "the treatment loads more, and up to {control} of the control's answers may be stale, so it is no measure"
                 )
             }
-            Some(loads) if loads.within[0] <= 0.0 && loads.within[1] >= 0.0 => {
+            Some(loads) if loads.within.is_none_or(|[low, high]| low <= 0.0 && high >= 0.0) => {
                 "loads differ by no more than chance".into()
             }
             _ => "not yet sure enough for who looks again and again".into(),
@@ -410,9 +410,9 @@ impl<'a> Hall<'a> {
 }
 
 impl LoadsRecord {
-    fn of(loads: Comparison, alpha: f64, truth: f64) -> Option<Self> {
-        let within = loads.change_within(alpha)?;
-        let Comparison { p_more, p_less, .. } = loads;
-        Some(Self { change: loads.change()?, within: [within.low, within.high], p_more, p_less, truth })
+    fn of(loads: &Comparison, alpha: f64, truth: f64) -> Option<Self> {
+        let within = loads.change_within(alpha).map(|within| [within.low, within.high]);
+        let Comparison { p_more, p_less, .. } = *loads;
+        Some(Self { change: loads.change()?, within, p_more, p_less, truth })
     }
 }

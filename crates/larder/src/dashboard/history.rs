@@ -27,8 +27,8 @@ pub(super) struct Point {
     loads: u64,
     load_errors: u64,
     stale: u64,
-    /// The stale rate of the last hour and the ends of its interval.
-    measured: Option<[f64; 3]>,
+    /// The stale rate of the last hour, the ends of its interval, the reads it is of, and the doubtful share of them.
+    measured: Option<[f64; 5]>,
     control: Option<Gain>,
 }
 
@@ -50,6 +50,9 @@ impl Point {
         let measured = &report["freshness"]["recent"];
         let control = &report["control"];
         let share = |name: &str| control[name].as_f64().unwrap_or_default();
+        // An older version does not say how many reads of the last hour there were: as many as ever.
+        let all = (count("hits") + count("misses")) as f64;
+        let beside = |name: &str, otherwise: f64| measured[name].as_f64().unwrap_or(otherwise);
         Self {
             id,
             hits: count("hits"),
@@ -62,7 +65,7 @@ impl Point {
                 .as_f64()
                 .zip(measured["low"].as_f64())
                 .zip(measured["high"].as_f64())
-                .map(|((rate, low), high)| [rate, low, high]),
+                .map(|((rate, low), high)| [rate, low, high, beside("reads", all), beside("doubtful", 0.0)]),
             control: control.is_object().then(|| Gain {
                 hit_ratio: share("hit_ratio"),
                 control_hit_ratio: share("control_hit_ratio"),
@@ -121,6 +124,19 @@ mod tests {
         assert_eq!((moments.iter().map(|moment| moment.at).collect::<Vec<_>>(), next), (vec![10, 15, 25], 3));
         // Who was told of three by then goes on with what came since.
         assert!(history.from(3, 10).0.is_empty());
+    }
+
+    #[test]
+    fn a_rate_comes_with_what_it_weighs() {
+        let rate = serde_json::json!({"rate": 0.1, "low": 0.0, "high": 0.2, "reads": 70.0, "doubtful": 0.05});
+        let older = serde_json::json!({"rate": 0.1, "low": 0.0, "high": 0.2});
+        let of = |rate: Value| {
+            let report = serde_json::json!({"counts": {"hits": 60, "misses": 40}, "freshness": {"recent": rate}});
+            Point::new("a".into(), &report).measured
+        };
+        assert_eq!(of(rate), Some([0.1, 0.0, 0.2, 70.0, 0.05]));
+        assert_eq!(of(older), Some([0.1, 0.0, 0.2, 100.0, 0.0]));
+        assert_eq!(of(Value::Null), None);
     }
 
     #[test]

@@ -317,13 +317,14 @@ pub const CATALOGUE: &[Metric] = &[
     Metric::gauge(
         "larder_experiment_hit_ratio",
         Unit::Count,
-        "Hit ratio of the parts that run the policy, and what the control would have hit there.",
+        "Hit ratio of the parts that run the policy, and what the control would have hit there, over `larder_experiment_counted_seconds`. None of it, nor \
+         of the effects, while the policy decides nowhere or nothing counts yet.",
     )
     .with(&[("arm", "`policy` on trial, `control`")]),
     Metric::gauge(
         "larder_experiment_effect_ratio",
         Unit::Count,
-        "What the policy hits more than its control, as a share of reads.",
+        "What the policy hits more than its control, as a share of reads: over `larder_experiment_counted_seconds`, not of late.",
     ),
     Metric::gauge(
         "larder_experiment_effect_lower_ratio",
@@ -334,6 +335,12 @@ pub const CATALOGUE: &[Metric] = &[
         "larder_experiment_effect_upper_ratio",
         Unit::Count,
         "Upper end of its interval of 95 %, valid at all times.",
+    ),
+    Metric::gauge(
+        "larder_experiment_counted_seconds",
+        Unit::Seconds,
+        "For how long the gain has been counted: since the policy last changed sides anywhere, and the memory was turned over twice. While all fits \
+         into the memory, that does not begin.",
     ),
     Metric::gauge("larder_experiment_effective_keys", Unit::Count, "So many equally popular keys would tell as much."),
     Metric::gauge("larder_experiment_turnovers", Unit::Count, "How often the memory was turned over."),
@@ -351,7 +358,8 @@ pub const CATALOGUE: &[Metric] = &[
     Metric::gauge(
         "larder_arms_effect_ratio",
         Unit::Count,
-        "What all traffic's hit ratio gains by the policy, told from those parts.",
+        "What all traffic's hit ratio gains by the policy, told from those parts, over `larder_experiment_counted_seconds`. Not to be believed while there \
+         are `larder_arms_refusals`.",
     ),
     Metric::gauge(
         "larder_arms_effect_lower_ratio",
@@ -362,6 +370,11 @@ pub const CATALOGUE: &[Metric] = &[
         "larder_arms_effect_upper_ratio",
         Unit::Count,
         "Upper end of its interval of 95 %, valid at all times.",
+    ),
+    Metric::gauge(
+        "larder_arms_refusals",
+        Unit::Count,
+        "Reasons why nothing may be concluded from the arms, such as fewer than 8 parts in one of them; 0 where something may.",
     ),
     Metric::gauge(
         "larder_arms_origin_loads_change_ratio",

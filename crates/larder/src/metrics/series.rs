@@ -203,7 +203,10 @@ fn of_control(control: &ControlReport) -> impl Iterator<Item = Series<f64>> {
         "adopted" => 2.0,
         _ => 3.0,
     };
-    let arms = control.arms.iter().flat_map(|arms| {
+    // Until something counts there is nothing to tell, and a hit ratio of 0 is none.
+    let is_counted = control.requests > 0;
+    let refusals = control.arms.iter().map(|arms| of("larder_arms_refusals", arms.refusals.len() as f64));
+    let arms = control.arms.iter().filter(move |_| is_counted).flat_map(|arms| {
         [
             by("larder_arms_hit_ratio", "arm", "policy", arms.hit_ratio),
             by("larder_arms_hit_ratio", "arm", "control", arms.control_hit_ratio),
@@ -219,7 +222,7 @@ fn of_control(control: &ControlReport) -> impl Iterator<Item = Series<f64>> {
     });
     let sizes =
         control.sizes.iter().map(|size| by("larder_size_hit_ratio", "scale", size.scale.to_string(), size.hit_ratio));
-    // Where the policy decides nowhere it gains nothing.
+    // Where the policy decides nowhere it gains nothing either.
     let gain = [
         by("larder_experiment_hit_ratio", "arm", "policy", control.hit_ratio),
         by("larder_experiment_hit_ratio", "arm", "control", control.control_hit_ratio),
@@ -235,7 +238,9 @@ fn of_control(control: &ControlReport) -> impl Iterator<Item = Series<f64>> {
         of("larder_experiment_refusals", control.refusals.len() as f64),
     ]
     .into_iter()
-    .chain(gain.into_iter().filter(|_| control.treated > 0))
+    .chain(control.counted_for.map(|seconds| of("larder_experiment_counted_seconds", seconds)))
+    .chain(gain.into_iter().filter(move |_| control.treated > 0 && is_counted))
+    .chain(refusals)
     .chain(arms)
     .chain(sizes)
     .chain(control.cheapest.map(|scale| of("larder_cheapest_size_ratio", scale)))

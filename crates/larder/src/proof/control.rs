@@ -14,8 +14,8 @@ use larder_policy::freshness::Freshness;
 /// ```
 /// use larder::{Cache, Control};
 ///
-/// // On from the start, but for one part in twenty of the memory, which the control keeps for ever.
-/// let shadow = Control::beside("lru").holdout(0.05);
+/// // On from the start, but for one part in eight of the memory, which the control keeps for ever.
+/// let shadow = Control::beside("lru").holdout(0.125);
 /// // 5 %, 25 %, 50 % of the memory, each step only if the one before did no harm; all of it once it has surely won.
 /// let careful = Control::beside("lru").ramped();
 /// let cache: Cache<u64, String> = Cache::builder().capacity(100_000).control(careful).build()?;
@@ -72,7 +72,9 @@ impl Control {
         Self { against: Against::Nothing, ..Self::default() }
     }
 
-    /// The share of the memory that the control keeps whatever comes, so that the arms can be compared; none unless said otherwise.
+    /// The share of the memory that the control keeps whatever comes, so that the arms can be compared; none unless said otherwise. An arm needs 8 parts
+    /// for that, which of the 64 that such a cache has, unless [`segments`](crate::Builder::segments) says otherwise, are 0.125. With fewer nothing is
+    /// concluded from the arms: a warning says so when the cache is built, and the report after that.
     #[must_use]
     pub fn holdout(mut self, share: f64) -> Self {
         self.settings.holdout = share;

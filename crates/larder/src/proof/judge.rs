@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use larder_policy::experiment::{
-    Arm, Breach, Event, Experiment, Interval, Report, Settings, ShardSlice, SizeCurve, StaleShare, State,
+    Arm, Breach, Event, Experiment, Interval, Refusal, Report, Settings, ShardSlice, SizeCurve, StaleShare, State,
 };
 use larder_policy::freshness::Freshness;
 use larder_policy::{Policy, Time};
 
 use super::lifetimes::Trial;
 use super::sizes::Sizes;
-use crate::report::{ArmsReport, ControlReport, Difference, Size};
-use crate::stats::{Counts, StaleRate};
+use crate::report::{ArmStale, ArmsReport, ControlReport, Difference, Size};
+use crate::stats::Counts;
 use crate::{Error, bounds};
 
 /// Builds the policy of a segment for an arm.
@@ -35,6 +35,8 @@ pub(crate) struct Judge {
     is_same: bool,
     /// What the arms' values live by, where that is tried.
     lifetimes: Option<Trial>,
+    /// Whether the control keeps some segments for ever, and the policy has all others from the start.
+    is_held: bool,
     /// The probability with which an interval misses.
     alpha: f64,
     /// The share of answers that may be stale, where that is a guardrail.
@@ -44,6 +46,9 @@ pub(crate) struct Judge {
     /// What each segment runs.
     runs: Vec<Arm>,
     last_breach: Option<String>,
+    /// Slices that count, and when the first of them ended.
+    counted: u64,
+    since: Option<Time>,
     sizes: Sizes,
 }
 
@@ -57,7 +62,7 @@ impl Judge {
         sizes: Sizes,
     ) -> Result<Self, Error> {
         bounds::waits("control", &[("slice", slice)])?;
-        let segments = settings.shards;
+        let (segments, is_held) = (settings.shards, settings.adopted && settings.holdout > 0.0);
         let (most_stale, alpha) = (settings.guardrails.stale, settings.alpha);
         let experiment = Experiment::new(settings)?;
         let runs = (0..segments).map(|segment| experiment.arm(segment)).collect();
@@ -68,13 +73,23 @@ impl Judge {
             make,
             is_same,
             lifetimes,
+            is_held,
             alpha,
             most_stale,
             told: None,
             runs,
             last_breach: None,
+            counted: 0,
+            since: None,
             sizes,
         })
+    }
+
+    /// Why a hold-out is too small to be compared with, whatever comes.
+    pub(crate) fn too_small(&self) -> Option<String> {
+        let is_few = |refusal: &Refusal| matches!(refusal, Refusal::FewShards { .. });
+        let few = self.experiment.report().refusals.into_iter().find(is_few);
+        few.filter(|_| self.is_held).map(|few| few.to_string())
     }
 
     /// The policy a segment begins with.
@@ -100,6 +115,13 @@ impl Judge {
         let event = self.experiment.end_slice(now, &slices);
         if let Some(Event::RolledBack { breach, .. }) = &event {
             self.last_breach = Some(breach.to_string());
+        }
+        let before = std::mem::replace(&mut self.counted, self.experiment.own_gain().0.counted);
+        if self.counted < before.max(1) {
+            self.since = None;
+        }
+        if self.counted > 0 {
+            self.since.get_or_insert(now);
         }
         event
     }
@@ -161,19 +183,18 @@ impl Judge {
         let most = self.most_stale;
         let stale = |StaleShare { rate, interval: Interval { low, high } }: StaleShare| {
             let is_certifiable = most.is_some_and(|most| high <= most || low > most);
-            StaleRate { rate, low, high, is_certifiable }
+            ArmStale { rate, low, high, is_certifiable }
         };
-        let words =
-            |refusals: Vec<larder_policy::experiment::Refusal>| refusals.iter().map(ToString::to_string).collect();
+        let words = |refusals: Vec<Refusal>| refusals.iter().map(ToString::to_string).collect();
         let (effect, alpha) = (report.effect, self.alpha);
         let arms = (treated > 0 && treated < self.runs.len()).then(|| ArmsReport {
             hit_ratio: effect.treatment,
             control_hit_ratio: effect.control,
             effect: effect.estimate,
-            low: effect.anytime.low,
-            high: effect.anytime.high,
-            origin_loads: report.origin_loads.and_then(|loads| Difference::of(loads, alpha)),
-            p99: report.p99.and_then(|p99| Difference::of(p99, alpha)),
+            low: effect.anytime.low.max(-1.0),
+            high: effect.anytime.high.min(1.0),
+            origin_loads: report.origin_loads.as_ref().and_then(|loads| Difference::of(loads, alpha)),
+            p99: report.p99.as_ref().and_then(|p99| Difference::of(p99, alpha)),
             stale: report.stale.map(stale),
             control_stale: report.control_stale.map(stale),
             refusals: words(report.refusals),
@@ -193,8 +214,9 @@ impl Judge {
             hit_ratio: gain.hit_ratio,
             control_hit_ratio: gain.control(),
             gain: gain.estimate,
-            low: gain.anytime.low,
-            high: gain.anytime.high,
+            low: gain.anytime.low.max(-1.0),
+            high: gain.anytime.high.min(1.0),
+            counted_for: self.since.filter(|_| gain.counted > 0).map(|since| now.since(since).as_secs_f64()),
             slices: report.slices,
             requests: report.requests,
             turnovers: report.turnovers,

@@ -77,6 +77,7 @@ impl Sizes {
         let loads = if window.seconds > 0.0 { window.loads as f64 / window.seconds * HOUR } else { 0.0 };
         let sizes = window.curve.loads_by_size(loads).into_iter().map(|(point, loads)| Size {
             scale: point.scale,
+            reads: window.curve.accesses(),
             hit_ratio: point.hit_ratio,
             loads_an_hour: loads,
             cost: self.prices.hour(point.capacity, self.weigh, loads).map(HourlyCost::of),
@@ -115,6 +116,7 @@ mod tests {
         }
         let points = sizes.points();
         let told: Vec<_> = points.iter().map(|size| (size.scale, size.hit_ratio, size.loads_an_hour)).collect();
+        assert!(points.iter().all(|size| size.reads == 160), "{points:?}");
         // Four entries hit nothing, eight all.
         let expected: Vec<_> = [0.25, 0.5, 1.0].map(|scale| (scale, 0.0, 1000.0)).into();
         assert_eq!(told[..3], expected[..]);

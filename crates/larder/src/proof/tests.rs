@@ -402,7 +402,8 @@ async fn one_objective_is_tried_beside_another() {
     assert_eq!((before.objective, before.ttl), (Some(0.02), None));
     let arms = before.arms.unwrap();
     let (loads, stale, control) = (arms.origin_loads.unwrap(), arms.stale.unwrap(), arms.control_stale.unwrap());
-    assert!(saved > 0.1 && loads.low <= loads.change && loads.change <= loads.high && loads.high < 0.0, "{loads:?}");
+    let (low, high) = (loads.low.unwrap(), loads.high.unwrap());
+    assert!(saved > 0.1 && low <= loads.change && loads.change <= high && high < 0.0, "{loads:?}");
     assert!(stale.high < 0.3 && control.high < 0.3 && stale.low <= stale.rate, "{arms:?}");
     assert_eq!((after.state, after.treated), ("adopted", 64));
 }

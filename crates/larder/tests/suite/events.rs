@@ -111,6 +111,22 @@ async fn an_experiment_tells_who_is_asked_to_decide() {
     assert!(!alone.resume() && !alone.roll_back() && told.take().is_empty());
 }
 
+#[tokio::test]
+async fn a_hold_out_that_can_never_be_compared_with_is_told_at_once() {
+    let (told, _listening) = Told::listen();
+    let build = |share| {
+        let control = Control::beside("lru").holdout(share);
+        let cache: Cache<u64, u64> = Cache::builder().name("told").capacity(1000).control(control).build().unwrap();
+        (told.take(), cache.report().control.unwrap().arms.unwrap().refusals)
+    };
+    // Of 64 parts a twentieth are four.
+    let (why, refusals) = build(0.05);
+    assert_told(&why, "WARN", &["hold-out is too small", "cache=told", "the control arm has 4 shards, and needs 8"]);
+    assert!(refusals.iter().any(|why| why.contains("4 shards")), "{refusals:?}");
+    let (why, refusals) = build(0.125);
+    assert!(!why.contains("hold-out") && !refusals.iter().any(|why| why.contains("shards")), "{why} {refusals:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn instances_tell_who_publishes_and_what_is_taken_over() {
     let (told, _listening) = Told::listen();

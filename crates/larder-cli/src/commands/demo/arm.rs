@@ -137,8 +137,7 @@ impl Arm {
 
     /// What the engines of the processes measured together.
     pub(super) fn measured(&self) -> Option<StaleRate> {
-        let parts: Vec<_> =
-            self.stats().filter_map(|stats| Some((stats.stale_rate?, stats.counts.reads() as f64))).collect();
+        let parts: Vec<_> = self.stats().filter_map(|stats| stats.stale_rate).collect();
         StaleRate::pooled(&parts)
     }
 

@@ -63,13 +63,12 @@ fn print(record: &LifetimeArmsRecord) -> Result<(), Failure> {
         table::text(&table)
     )?;
     if let Some(loads) = record.loads {
-        let [low, high] = loads.within;
+        let within = |[low, high]: [f64; 2]| format!(", {} to {} looked at once", change(low), change(high));
         writeln!(
             out,
-            "loads {}, {} to {} looked at once (p = {:.0e}); truth {}",
+            "loads {}{} (p = {:.0e}); truth {}",
             change(loads.change),
-            change(low),
-            change(high),
+            loads.within.map_or_else(String::new, within),
             (2.0 * loads.p_more.min(loads.p_less)).min(1.0),
             change(loads.truth)
         )?;

@@ -47,10 +47,20 @@ pub(super) struct Counts {
     load_errors: u64,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(super) struct Freshness {
     pub(super) objective: Option<f64>,
     /// Of the last hour.
+    pub(super) recent: Option<Measured>,
+    /// Keys with an objective of their own; the others' is above.
+    pub(super) prefixes: Vec<Prefix>,
+}
+
+/// How stale answers about keys with a prefix may be, and are.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Prefix {
+    pub(super) prefix: String,
+    pub(super) objective: f64,
     pub(super) recent: Option<Measured>,
 }
 
@@ -73,9 +83,19 @@ pub(super) struct Control {
     pub(super) low: f64,
     pub(super) high: f64,
     pub(super) requests: u64,
+    pub(super) turnovers: f64,
+    /// For how many seconds the gain has been counted.
+    pub(super) counted_for: Option<f64>,
     pub(super) refusals: Vec<String>,
+    pub(super) arms: Option<Arms>,
     pub(super) sizes: Vec<Size>,
     pub(super) cheapest: Option<f64>,
+}
+
+/// Parts that run the policy beside others that run its control.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Arms {
+    pub(super) refusals: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -202,9 +222,10 @@ pub(super) mod tests {
         let report = format!(
             r#"{{"policy": "learned", "entries": 500, "weight": 500, "capacity": 600, "counts": {{"hits": {}, "misses": {},
             "remote_hits": {}, "loads": {}, "load_errors": {}}}, "freshness": {{"objective": 0.01, "recent": {{"rate": 0.008, "low": 0.006,
-            "high": 0.0098}}}}, "control": {{"policy": "wtinylfu", "state": "ramping", "treated": 16, "parts": 64, "rollbacks": 1,
+            "high": 0.0098}}, "prefixes": [{{"prefix": "price:", "objective": 0.001, "recent": {{"rate": 0.02, "low": 0.015, "high": 0.026}}}},
+            {{"prefix": "new:", "objective": 0.05, "recent": null}}]}}, "control": {{"policy": "wtinylfu", "state": "ramping", "treated": 16, "parts": 64, "rollbacks": 1,
             "last_breach": "the hit ratio fell", "gain": 0.041, "low": 0.032, "high": 0.05, "requests": 90000,
-            "refusals": ["few slices"], "sizes": [{{"scale": 1.0, "hit_ratio": 0.7, "cost": {{"total": 1.5}}}}, {{"scale": 2.0, "hit_ratio": 0.76,
+            "turnovers": 7.5, "counted_for": 5400.0, "refusals": ["few slices"], "arms": {{"refusals": ["few slices", "few shards"]}}, "sizes": [{{"scale": 1.0, "hit_ratio": 0.7, "cost": {{"total": 1.5}}}}, {{"scale": 2.0, "hit_ratio": 0.76,
             "cost": {{"total": 1.25}}}}], "cheapest": 2.0}},
             "remote": {{"breaker": "half-open"}}, "model": {{"parts": 4, "on_duty": 3, "loss": 0.7123, "loss_to_prior": 0.98,
             "calibration_error": 0.0125, "drift": 0.62, "drifts": 2}}, "behind": {{"pending": 1200, "pending_bytes": 20480, "oldest": 2.5}}}}"#,

@@ -1,6 +1,6 @@
 //! One line a look and cache, for pipes and logs.
 
-use super::frame::{Frame, History, Rates, Report};
+use super::frame::{Frame, History, Measured, Prefix, Rates, Report};
 
 const HEADER: &str = " reads/s  memory  remote  loads/s   stale            objective  gain, points        loss   drift drifts   behind  state";
 
@@ -24,13 +24,14 @@ fn line(id: &str, report: &Report, history: &History, width: usize) -> String {
     let share = |share: Option<f64>| share.map_or_else(dash, |share| format!("{:.1}%", share * 100.0));
     let state = report.control.as_ref().map_or("no control", |control| control.state.as_str());
     let failing = failing(rates.as_ref()).map_or_else(String::new, |failing| format!("; {failing}"));
+    let missed: String = report.freshness.prefixes.iter().filter_map(missed).collect();
     format!(
-        "{id:width$} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {:>5} {:>7} {:>6} {:>8}  {state}{failing}",
+        "{id:width$} {:>8} {:>7} {:>7} {:>8}  {:17} {:>9}  {:18} {:>5} {:>7} {:>6} {:>8}  {state}{failing}{missed}",
         rate(|rates| rates.reads),
         share(rates.and_then(|rates| rates.memory)),
         share(rates.and_then(|rates| rates.remote)),
         rate(|rates| rates.loads),
-        stale(report),
+        stale(report.freshness.recent),
         report.freshness.objective.map_or_else(dash, |objective| format!("{}%", objective * 100.0)),
         gain(report),
         report.model.and_then(|model| model.loss).map_or_else(dash, |loss| format!("{loss:.2}")),
@@ -46,9 +47,14 @@ pub(super) fn failing(rates: Option<&Rates>) -> Option<String> {
     Some(format!("{:.0}% of the loads fail", failed * 100.0))
 }
 
+/// Keys whose own objective is missed: the columns are of the others.
+fn missed(own: &Prefix) -> Option<String> {
+    let recent = own.recent.filter(|recent| recent.low > own.objective)?;
+    Some(format!("; {} {} stale, objective {}%", own.prefix, stale(Some(recent)), own.objective * 100.0))
+}
+
 /// The rate measured with its interval.
-pub(super) fn stale(report: &Report) -> String {
-    let measured = report.freshness.recent;
+pub(super) fn stale(measured: Option<Measured>) -> String {
     measured.map_or_else(dash, |of| format!("{:.2}% {:.2}–{:.2}", of.rate * 100.0, of.low * 100.0, of.high * 100.0))
 }
 
@@ -87,7 +93,7 @@ mod tests {
             " 0.71 ",
             " 62.0%      2 ",
             " 1200 ",
-            "ramping; 20% of the loads fail",
+            "ramping; 20% of the loads fail; price: 2.00% 1.50–2.60 stale, objective 0.1%",
         ] {
             assert!(lines[0].contains(part), "{part}: {}", lines[0]);
         }

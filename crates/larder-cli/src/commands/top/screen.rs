@@ -6,8 +6,9 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table, TableState, Wrap};
 
-use super::frame::{Behind, Control, History, Model, Report};
+use super::frame::{Behind, Control, Freshness, History, Measured, Model, Report};
 use super::lines::{failing, gain, stale};
+use crate::commands::stats::span;
 use crate::price_args::money;
 use crate::table::count;
 
@@ -75,7 +76,7 @@ impl Screen {
                 Text::raw(share(rates.and_then(|rates| rates.memory))).right_aligned(),
                 Text::raw(share(rates.and_then(|rates| rates.remote))).right_aligned(),
                 Text::raw(rate(rates.map(|rates| rates.loads))).right_aligned(),
-                Text::raw(stale(&shown.report)),
+                Text::raw(stale(shown.report.freshness.recent)),
                 Text::raw(gain(&shown.report)),
             ])
         });
@@ -108,18 +109,10 @@ impl Screen {
 fn told(report: &Report) -> Text<'static> {
     let full = if report.capacity == 0 { 0.0 } else { report.weight as f64 / report.capacity as f64 };
     let mut lines = vec![Line::raw(format!("memory: {} entries, {:.0}% full", count(report.entries), full * 100.0))];
-    if let Some(objective) = report.freshness.objective {
-        let (verdict, color) = match report.freshness.recent {
-            None => ("nothing was checked yet", Color::Reset),
-            Some(measured) if measured.high <= objective => ("kept", Color::Green),
-            Some(measured) if measured.low > objective => ("missed", Color::Red),
-            Some(_) => ("not certain yet", Color::Yellow),
-        };
-        lines.push(Line::from(vec![
-            Span::raw(format!("objective: {}% stale at most, ", objective * 100.0)),
-            Span::styled(verdict, Style::new().fg(color).add_modifier(Modifier::BOLD)),
-        ]));
-    }
+    let Freshness { objective, recent, prefixes } = &report.freshness;
+    let of_all = if prefixes.is_empty() { "" } else { "other keys: " };
+    lines.extend(objective.map(|objective| kept(of_all, objective, *recent)));
+    lines.extend(prefixes.iter().map(|own| kept(&format!("{} ", own.prefix), own.objective, own.recent)));
     if let Some(remote) = &report.remote {
         let color = if remote.breaker == "closed" { Color::Reset } else { Color::Red };
         lines.push(Line::styled(format!("remote tier: breaker {}", remote.breaker), Style::new().fg(color)));
@@ -131,6 +124,22 @@ fn told(report: &Report) -> Text<'static> {
         None => lines.push(Line::raw("no control runs beside it")),
     }
     lines.into()
+}
+
+/// How the last hour's stale rate of some keys stands to their objective.
+fn kept(whose: &str, objective: f64, recent: Option<Measured>) -> Line<'static> {
+    let (verdict, color) = match recent {
+        None => ("nothing was checked yet", Color::Reset),
+        Some(measured) if measured.high <= objective => ("kept", Color::Green),
+        Some(measured) if measured.low > objective => ("missed", Color::Red),
+        Some(_) => ("not certain yet", Color::Yellow),
+    };
+    let rate = if whose.is_empty() { String::new() } else { format!(" ({})", stale(recent)) };
+    Line::from(vec![
+        Span::raw(format!("objective: {whose}{}% stale at most, ", objective * 100.0)),
+        Span::styled(verdict, Style::new().fg(color).add_modifier(Modifier::BOLD)),
+        Span::raw(rate),
+    ])
 }
 
 /// How well the model foretells.
@@ -166,7 +175,20 @@ fn experiment(control: &Control) -> Vec<Line<'static>> {
         let why = control.last_breach.as_deref().unwrap_or("unknown");
         lines.push(Line::raw(format!("rolled back {} times; last: {why}", control.rollbacks)));
     }
+    match control.counted_for {
+        Some(seconds) => {
+            lines.push(Line::raw(format!("the gain is that of the last {}", span((seconds * 1e6) as u64))))
+        }
+        None if *treated > 0 => lines.push(Line::raw(format!(
+            "a gain is told once the memory was turned over twice, and so far it was {:.1} times",
+            control.turnovers
+        ))),
+        None => {}
+    }
     lines.extend(control.refusals.iter().map(|why| Line::raw(format!("nothing is concluded yet: {why}"))));
+    // What stands against both is said once.
+    let of_arms = control.arms.iter().flat_map(|arms| &arms.refusals).filter(|why| !control.refusals.contains(why));
+    lines.extend(of_arms.map(|why| Line::raw(format!("nothing is concluded from the arms: {why}"))));
     let at = |scale: f64| control.sizes.iter().find(|size| size.scale == scale);
     if let (Some(here), Some(twice)) = (at(1.0), at(2.0)) {
         let [here, twice] = [here, twice].map(|size| format!("{:.1}%", size.hit_ratio * 100.0));
@@ -203,7 +225,7 @@ mod tests {
         let mut screen = Screen::new("http://127.0.0.1:9465");
         assert_eq!(drawn(&screen, 100, 24).trim(), "");
         (0..5).for_each(|second| screen.history.push(frame(1000 + second * 1000, second * 1000)));
-        let text = drawn(&screen, 110, 24);
+        let text = drawn(&screen, 110, 34);
         for part in [
             "http://127.0.0.1:9465",
             "demo",
@@ -214,7 +236,11 @@ mod tests {
             "+4.1 +3.2–+5.0",
             "20% of the loads fail",
             "500 entries, 83% full",
-            "1% stale at most, kept",
+            "objective: other keys: 1% stale at most, kept (0.80% 0.60–0.98)",
+            "objective: price: 0.1% stale at most, missed (2.00% 1.50–2.60)",
+            "objective: new: 5% stale at most, nothing was checked yet",
+            "the gain is that of the last 1h 30m",
+            "nothing is concluded from the arms: few shards",
             "breaker half-open",
             "on duty in 3 of 4 parts; loss 0.71 of the base rate's, 0.98 of the prior's; calibration error 1.2%",
             "drift: 62% of what sets the model aside; began anew 2 times",

@@ -1,17 +1,22 @@
-// Several caches as one: counts are summed, rates are weighed by reads or requests, and the half-widths of independent intervals
-// are added in quadrature, as the library does it.
+// Several caches as one: counts are summed, rates are weighed by the reads or requests that they are of, and the half-widths of independent
+// intervals are added in quadrature, as the library does it.
 
 const sum = (parts, of) => parts.reduce((total, part) => total + of(part), 0);
 
 /** The value all parts share, or null. */
 const common = (parts, of) => (parts.every((part) => of(part) === of(parts[0])) ? of(parts[0]) : null);
 
-/** @param {{weight: number, value: number, low: number, high: number}[]} parts */
+/**
+ * What is doubtful is unknown in each alike and does not average out: half-widths that hold some are added as they are.
+ * @param {{weight: number, value: number, low: number, high: number, doubtful?: number}[]} parts
+ */
 function interval(parts) {
   const total = sum(parts, (part) => part.weight);
   if (!(total > 0)) return null;
   const mean = (of) => sum(parts, (part) => (of(part) * part.weight) / total);
-  const width = (of) => Math.sqrt(sum(parts, (part) => ((of(part) * part.weight) / total) ** 2));
+  const [bounds, errors] = [parts.filter(({ doubtful }) => doubtful > 0), parts.filter(({ doubtful }) => !(doubtful > 0))];
+  const share = (part, of) => (of(part) * part.weight) / total;
+  const width = (of) => sum(bounds, (part) => share(part, of)) + Math.sqrt(sum(errors, (part) => share(part, of) ** 2));
   const value = mean((part) => part.value);
   return { value, low: value - width((part) => part.value - part.low), high: value + width((part) => part.high - part.value) };
 }
@@ -42,8 +47,9 @@ export function poolReports(reports) {
     freshness: {
       objective: common(reports, (r) => r.freshness.objective),
       ttl: common(reports, (r) => r.freshness.ttl),
-      measured: poolRate(reports, "measured"),
-      recent: poolRate(reports, "recent"),
+      measured: poolRate(reports, (r) => r.freshness.measured),
+      recent: poolRate(reports, (r) => r.freshness.recent),
+      prefixes: poolPrefixes(reports),
     },
     prices: commonPrices(reports.map((r) => r.prices)),
     control: proven.length ? poolControls(proven) : null,
@@ -60,12 +66,23 @@ const poolCosts = (costs) => Object.fromEntries(["memory", "loads", "total"].map
 /** Prices that all have, or null. */
 const commonPrices = (all) => common(all.map((prices) => JSON.stringify(prices ?? null)), (text) => text) && all[0];
 
-function poolRate(reports, name) {
-  const known = reports.filter((r) => r.freshness[name]);
-  const parts = known.map(({ counts, freshness: { [name]: of } }) => ({ weight: reads(counts), value: of.rate, ...of }));
+/** A rate is weighed by the reads it is of; where an older version does not tell them, by all there were. */
+function poolRate(reports, rate) {
+  const known = reports.filter(rate);
+  const parts = known.map((r) => ({ weight: rate(r).reads ?? reads(r.counts), value: rate(r).rate, ...rate(r) }));
   const pooled = interval(parts);
-  const sure = known.every((r) => r.freshness[name].is_certifiable);
+  const sure = known.every((r) => rate(r).is_certifiable);
   return pooled && { rate: pooled.value, low: Math.max(0, pooled.low), high: Math.min(1, pooled.high), is_certifiable: sure };
+}
+
+/** Objectives of keys with a prefix, by prefix. */
+function poolPrefixes(reports) {
+  const names = new Set(reports.flatMap((r) => r.freshness.prefixes.map(({ prefix }) => prefix)));
+  return [...names].map((prefix) => {
+    const own = (r) => r.freshness.prefixes.find((one) => one.prefix === prefix);
+    const having = reports.filter(own);
+    return { prefix, objective: common(having, (r) => own(r).objective), measured: poolRate(having, (r) => own(r).measured), recent: poolRate(having, (r) => own(r).recent) };
+  });
 }
 
 function poolControls(reports) {
@@ -74,9 +91,10 @@ function poolControls(reports) {
   const gain = interval(controls.map((c) => ({ weight: c.requests, value: c.gain, low: c.low, high: c.high })));
   const requests = sum(controls, (c) => c.requests);
   const mean = (of) => (requests ? sum(controls, (c) => of(c) * c.requests) / requests : 0);
+  const weight = ({ counts, control }, at) => control.sizes[at]?.reads ?? reads(counts);
   const sizes = first.sizes.map(({ scale }, at) => ({
     scale,
-    hit_ratio: sum(reports, ({ counts, control }) => (control.sizes[at]?.hit_ratio ?? 0) * reads(counts)) / (sum(reports, ({ counts }) => reads(counts)) || 1),
+    hit_ratio: sum(reports, (r) => (r.control.sizes[at]?.hit_ratio ?? 0) * weight(r, at)) / (sum(reports, (r) => weight(r, at)) || 1),
     loads_an_hour: sum(controls, (c) => c.sizes[at]?.loads_an_hour ?? 0),
     cost: controls.every((c) => c.sizes[at]?.cost) ? poolCosts(controls.map((c) => c.sizes[at].cost)) : null,
   }));
@@ -97,6 +115,7 @@ function poolControls(reports) {
     requests,
     slices: Math.min(...controls.map((c) => c.slices)),
     turnovers: Math.min(...controls.map((c) => c.turnovers)),
+    counted_for: Math.max(...controls.map((c) => c.counted_for ?? 0)) || null,
     effective_keys: sum(controls, (c) => c.effective_keys),
     refusals: kinds(controls.flatMap((c) => c.refusals)),
     arms: null,
@@ -175,7 +194,7 @@ function quantile(bounds, counts, share) {
   return bounds[bounds.length - 1];
 }
 
-const COUNTED = ["hits", "misses", "remote_hits", "loads", "load_errors"];
+const COUNTED = ["hits", "misses", "remote_hits", "loads", "load_errors", "stale"];
 
 /**
  * Moments of history as one cache's: `{at, counts…, measured, control}`, those in which a chosen cache was there. Counts are what happened since
@@ -196,8 +215,8 @@ export function poolMoments(moments, ids) {
     before = new Map(chosen.map((point) => [point.id, point]));
     if (!chosen.length) continue;
     const measured = chosen.filter((point) => point.measured).map((point) => {
-      const [value, low, high] = point.measured;
-      return { weight: point.hits + point.misses, value, low, high };
+      const [value, low, high, weight, doubtful] = point.measured;
+      return { weight, value, low, high, doubtful };
     });
     const controls = chosen.map((point) => point.control).filter(Boolean);
     const requests = sum(controls, (c) => c.requests);
@@ -226,5 +245,5 @@ export function since(moments, at, seconds) {
   if (took < 0.5) return null;
   const of = (name) => now[name] - then[name];
   const errors = of("load_errors");
-  return { seconds: took, reads: of("hits") + of("misses"), hits: of("hits"), remote_hits: of("remote_hits"), loads: of("loads") + errors, errors };
+  return { seconds: took, reads: of("hits") + of("misses"), hits: of("hits"), remote_hits: of("remote_hits"), stale: of("stale"), loads: of("loads") + errors, errors };
 }

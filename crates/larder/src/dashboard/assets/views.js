@@ -48,6 +48,10 @@ const sizes = new Chart("sizes", {
   range: around,
 });
 
+/** An objective, and where a rate lies. */
+const atMost = (objective) => (objective === null ? "differs" : words.percent(objective, objective < 0.01 ? 2 : objective < 0.1 ? 1 : 0));
+const between = ({ low, high }) => `${(low * 100).toFixed(2)} to ${(high * 100).toFixed(2)}`;
+
 /** Shows a report, and what came before it. */
 export function show(report, moments) {
   sayItAll(report);
@@ -89,12 +93,12 @@ function showTiles(report, now) {
   tell("hit-sub", now ? `${words.rate(now.reads / now.seconds)} reads a second` : "no reads yet");
   const verdict = words.verdict(control);
   tell("gain", verdict === "unknown" ? "–" : words.points(control.gain), control?.gain ?? "").className = `big ${{ better: "good", worse: "bad" }[verdict] ?? ""}`;
-  const against = verdict === "unknown" ? "" : `${words.range(control.low, control.high)}, beside ${control.policy}`;
-  tell("gain-sub", control ? against || (control.treated ? "nothing seen yet" : "the policy decides nowhere now") : "no control is measured");
-  const { recent, objective } = freshness;
-  const tone = { kept: "good", missed: "bad" }[words.standing(freshness)] ?? "";
-  tell("stale", recent ? words.percent(recent.rate, 2) : "–", recent?.rate ?? "").className = `big ${tone}`;
-  tell("stale-sub", objective === null ? "no objective is set" : `objective ${words.percent(objective, objective < 0.1 ? 1 : 0)}${recent ? `; ${(recent.low * 100).toFixed(2)} to ${(recent.high * 100).toFixed(2)} in the last hour` : ", nothing checked yet"}`);
+  const against = verdict === "unknown" ? "" : `${words.range(control.low, control.high)}, beside ${control.policy}${words.counted(control)}`;
+  tell("gain-sub", control ? against || (control.treated ? `told ${words.later(control)}` : "the policy decides nowhere now") : "no control is measured");
+  const { recent, objective = null, keys } = words.worst(freshness) ?? {};
+  tell("stale", recent ? words.percent(recent.rate, 2) : "–", recent?.rate ?? "").className = `big ${words.tone(words.standing({ objective, recent }))}`;
+  const whose = freshness.prefixes?.length ? `${keys}, the worst kept: ` : "";
+  tell("stale-sub", objective === null ? "no objective is set" : `${whose}objective ${atMost(objective)}${recent ? `; ${between(recent)} in the last hour` : ", nothing checked yet"}`);
   // Loads that fail burden the origin like others.
   const asked = counts.loads + counts.load_errors;
   const spared = now?.reads ? 1 - now.loads / now.reads : total ? 1 - asked / total : null;
@@ -113,10 +117,10 @@ function showArms(report, moments) {
   const why = !control
     ? "This cache runs without a control: nothing says what another policy would have hit. Its own hit ratio is above."
     : known.length < LEAST
-      ? `The ghosts of ${control.policy} have not seen enough yet; it takes some seconds of traffic.`
+      ? `What ${control.policy} would have hit is told ${words.later(control)}. While everything fits into the memory, no policy could do better.`
       : "";
   fill("arms", why, ["arms-chart", "arms-legend"]);
-  tell("arms-about", control ? `The share of reads whose key ${policy} has kept, beside what ${control.policy} would have hit of the same. Who is kept is compared, fresh or not, so both lie above the hit ratio. The band holds the gain with 95 %, however often one looks.` : "");
+  tell("arms-about", control ? `The share of reads whose key ${policy} has kept, beside what ${control.policy} would have hit of the same. Who is kept is compared, fresh or not, so both lie above the hit ratio. The band holds the gain with 95 %, however often one looks. Each point counts all since the policy last changed sides${words.counted(control)}, not of late alone.` : "");
   if (why) return;
   arms.rename(0, policy);
   arms.rename(1, `${control.policy}, the control`);
@@ -135,15 +139,15 @@ function facts(id, pairs) {
   list.replaceChildren(...pairs.flatMap(([name, value, tone, raw]) => [make("dt", {}, name), make("dd", { class: tone ?? "", "data-raw": raw ?? "" }, value)]));
 }
 
-/** By what share an arm has more than the control, where that lies, and the probability of it by chance. */
-const more = (name, difference) => (difference ? [[name, `${words.change(difference.change)} (${words.range(difference.low, difference.high)}; p = ${Math.min(difference.p_more, difference.p_less).toPrecision(2)})`]] : []);
+/** By what share an arm has more than the control, where that lies, and the probability of so much by chance, to either side. */
+const more = (name, difference) => (difference ? [[name, `${words.change(difference.change)} (${difference.low === null ? "" : `${words.range(difference.low, difference.high)}; `}p = ${Math.min(1, 2 * Math.min(difference.p_more, difference.p_less)).toPrecision(2)})`]] : []);
 
 /** A measured rate with its interval. */
-const within = ({ rate, low, high }) => `${words.percent(rate, 2)} (${(low * 100).toFixed(2)} to ${(high * 100).toFixed(2)})`;
+const within = (measured) => `${words.percent(measured.rate, 2)} (${between(measured)})`;
 
-/** The real arms beside each other, where both run: what ghosts cannot see, too. */
-const hands = (arms) => (arms ? [
-  ["Arms", `${words.percent(arms.hit_ratio)} and ${words.percent(arms.control_hit_ratio)}: ${words.points(arms.effect)}, ${words.range(arms.low, arms.high)}`],
+/** The real arms beside each other, where both run and something counts: what ghosts cannot see, too. */
+const hands = ({ arms, requests }) => (arms && requests ? [
+  ["Arms", `${words.percent(arms.hit_ratio)} and ${words.percent(arms.control_hit_ratio)}: ${words.points(arms.effect)}, ${words.range(arms.low, arms.high)}${arms.refusals.length ? "; nothing may be concluded yet" : ""}`],
   ...more("Loads a read", arms.origin_loads),
   ...more("99th percentile", arms.p99),
   ...(arms.stale && arms.control_stale ? [["Stale answers", `${within(arms.stale)} and ${within(arms.control_stale)}`]] : []),
@@ -151,7 +155,10 @@ const hands = (arms) => (arms ? [
 
 function showTrial({ control }) {
   fill("trial", control ? "" : "No control runs beside this cache, so there is nothing to roll back.", ["trial", "act"]);
-  document.getElementById("refusals").hidden = !control?.refusals.length;
+  // What stands against both is said once.
+  const ofArms = (control?.arms?.refusals ?? []).filter((why) => !control.refusals.includes(why));
+  const refusals = [...(control?.refusals ?? []), ...ofArms.map((why) => `from the arms: ${why}`)];
+  document.getElementById("refusals").hidden = !refusals.length;
   if (!control) return;
   const back = control.state === "cooling-down";
   const resumes = control.resumes_in === null ? "" : `, ${words.span(control.resumes_in)} left`;
@@ -161,22 +168,30 @@ function showTrial({ control }) {
     ...(control.ttl === null ? [] : [["The control's lifetime", words.span(control.ttl)]]),
     ...(control.age_share === null ? [] : [["The control's lifetime", `${words.percent(control.age_share)} of the time unchanged`]]),
     ...(control.objective === null ? [] : [["The control's objective", words.percent(control.objective)]]),
-    ["Evidence", `${words.count(control.requests)} reads, memory turned over ${control.turnovers.toFixed(1)} times`],
+    ["Evidence", `${words.count(control.requests)} reads${words.counted(control)}, memory turned over ${control.turnovers.toFixed(1)} times`],
     ["Tells as much as", `${words.count(control.effective_keys)} equal keys`],
-    ...hands(control.arms),
+    ...hands(control),
     ["Rollbacks", control.last_breach ? `${control.rollbacks}; last: ${control.last_breach}` : String(control.rollbacks), "", control.rollbacks],
   ]);
   const list = document.querySelector("#refusals ul");
-  list.replaceChildren(...control.refusals.map((why) => make("li", {}, why)));
+  list.replaceChildren(...refusals.map((why) => make("li", {}, why)));
 }
 
 function showWaterfall(report, now) {
   const total = now?.reads ?? 0;
   fill("waterfall", total ? "" : "No reads in the last minute.", ["waterfall"]);
   if (!total) return;
-  const tiers = [["Memory", now.hits, "memory"], ["Remote tier", now.remote_hits, "remote"], ["Origin", Math.max(0, total - now.hits - now.remote_hits), "origin"]];
+  // How many readers a load that failed had is not counted: what nobody else answered is the origin's, or nobody's.
+  const rest = Math.max(0, total - now.hits - now.stale - now.remote_hits);
+  const tiers = [
+    ["Memory", now.hits, "memory"],
+    ...(now.stale ? [["Memory, beyond its time", now.stale, "memory"]] : []),
+    ...(report.remote ? [["Remote tier", now.remote_hits, "remote"]] : []),
+    [now.errors ? "Origin, or failed" : "Origin", rest, "origin"],
+  ];
+  tell("waterfall-about", `Of the reads of the last minute.${now.errors ? ` Of the loads ${words.percent(now.errors / now.loads)} failed.` : ""}`);
   let before = 0;
-  const rows = tiers.filter(([name]) => report.remote || name !== "Remote tier").map(([name, number, kind]) => {
+  const rows = tiers.map(([name, number, kind]) => {
     const bar = make("i", { class: `bar ${kind}` });
     bar.style.width = `${(number / total) * 100}%`;
     // What one tier answers, the next is not asked.
@@ -194,13 +209,29 @@ function showLoads(moments) {
   loads.set([known.map(([at]) => at), known.map(([, c]) => c.reads / c.seconds), known.map(([, c]) => c.loads / c.seconds)]);
 }
 
-function showStale({ freshness: { objective, ttl } }, moments) {
+/** Each objective with how it is kept, where there are several. */
+function showObjectives(freshness) {
+  const all = freshness.prefixes?.length ? words.objectives(freshness) : [];
+  document.getElementById("objectives").hidden = !all.length;
+  const row = ({ keys, objective, recent }) => {
+    const standing = words.standing({ objective, recent });
+    const told = { kept: "kept", missed: "missed", open: "not certain yet" }[standing] ?? "nothing checked yet";
+    const cells = [recent ? within(recent) : "–", atMost(objective), told];
+    return make("tr", { "data-raw": recent?.rate ?? "" }, make("th", { scope: "row" }, keys), ...cells.map((text, at) => make("td", { class: at === 2 ? words.tone(standing) : "" }, text)));
+  };
+  document.querySelector("#objectives tbody").replaceChildren(...all.map(row));
+}
+
+function showStale({ freshness }, moments) {
+  showObjectives(freshness);
+  const { objective, ttl, prefixes } = freshness;
   const known = moments.filter((moment) => moment.measured);
+  const whose = prefixes?.length ? "of other keys " : "";
   const why = objective === null
-    ? `Nothing is measured: ${ttl === null ? "there is no objective" : `every value lives ${words.span(ttl)}, whatever that makes stale`}. Freshness::stale_reads sets an objective.`
+    ? `Nothing ${whose}is measured: ${ttl === null ? "there is no objective" : `${whose ? "each of their values" : "every value"} lives ${words.span(ttl)}, whatever that makes stale`}. Freshness::stale_reads sets an objective.`
     : known.length < LEAST ? "No hit has been checked at the origin yet." : "";
   fill("stale", why, ["stale-chart", "stale-legend"]);
-  tell("stale-about", objective === null ? "" : "The share of the last hour’s reads served stale, as audits of hits measure it, with 95 %.");
+  tell("stale-about", objective === null ? "" : `The share of the last hour’s reads ${whose}served stale, as audits of hits measure it, with 95 %.`);
   if (why) return;
   const of = (name) => known.map(({ measured }) => measured[name]);
   // The first intervals are as wide as the axis: what matters are the rate, the objective, and where the interval ends now.

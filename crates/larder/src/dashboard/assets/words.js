@@ -52,6 +52,25 @@ export function standing({ objective, recent }) {
   return recent.low > objective ? "missed" : "open";
 }
 
+/** What is good or bad, as the page colours it. */
+export const tone = (standing) => ({ kept: "good", missed: "bad" })[standing] ?? "";
+
+/** Objectives there are, with whose keys they are of: all, or those with a prefix and the others. */
+export function objectives({ objective, recent, prefixes = [] }) {
+  const all = objective === null ? [] : [{ keys: prefixes.length ? "other keys" : "all keys", objective, recent }];
+  return [...all, ...prefixes.map((own) => ({ ...own, keys: own.prefix }))];
+}
+
+/** The one that is worst kept, by how many times its rate is what it may be; undefined without any. */
+export function worst(freshness) {
+  const rank = (own) => [["kept", "open", "missed"].indexOf(standing(own)), own.recent && own.objective ? own.recent.rate / own.objective : 0];
+  return objectives(freshness).reduce((worst, own) => {
+    if (!worst) return own;
+    const [[a, b], [c, d]] = [rank(own), rank(worst)];
+    return a > c || (a === c && b > d) ? own : worst;
+  }, undefined);
+}
+
 /** Whether something may be said about the gain: `better`, `worse`, `open`, or `unknown`. */
 export function verdict(control) {
   if (!control || !control.requests) return "unknown";
@@ -60,12 +79,19 @@ export function verdict(control) {
   return control.high < 0 ? "worse" : "open";
 }
 
+/** When a gain will be told, where none is counted yet. */
+export const later = ({ treated, turnovers }) =>
+  treated ? `once the memory was turned over twice, and so far it was ${turnovers.toFixed(1)} times` : "once the policy decides somewhere";
+
+/** Over how long it has been counted; an older version does not say. */
+export const counted = ({ counted_for: seconds }) => (seconds ? `, over ${span(seconds)}` : "");
+
 /** The one sentence, as parts: text, and what is to be stressed with its tone. */
 export function sentence(report) {
   const { control, freshness, policy, remote } = report;
   const parts = [];
   const gain = control && `${Math.abs(control.gain * 100).toFixed(1)}${THIN}points ${control.gain < 0 ? "fewer" : "more"}`;
-  const between = control && `(${range(control.low, control.high)}, 95${THIN}%)`;
+  const between = control && `(${range(control.low, control.high)}, 95${THIN}%${counted(control)})`;
   switch (verdict(control)) {
     case "better":
     case "worse":
@@ -76,16 +102,17 @@ export function sentence(report) {
       break;
     default:
       if (control?.state === "cooling-down") parts.push(["The policy is rolled back", "bad"], `: ${control.policy} decides in place of ${policy}`);
-      else parts.push(control ? `The control, ${control.policy}, has seen nothing yet` : `The ${policy} policy runs without a control beside it`);
+      else parts.push(control ? `What ${policy} gains over ${control.policy} is told ${later(control)}` : `The ${policy} policy runs without a control beside it`);
   }
-  const { objective, recent, ttl } = freshness;
-  if (recent && objective !== null) {
-    const tone = { kept: "good", missed: "bad" }[standing(freshness)] ?? "";
-    parts.push("; ", [plainPercent(recent.rate), tone], ` of answers stale, objective ${plainPercent(objective)}`);
-  } else if (ttl !== null) {
-    parts.push(`; every value lives ${span(ttl)}`);
-  } else if (objective !== null) {
-    parts.push(`; no answer was checked yet against the objective of ${plainPercent(objective)} stale`);
+  const told = worst(freshness);
+  const whose = told && freshness.prefixes?.length ? ` about ${told.keys}` : "";
+  if (told?.recent && told.objective !== null) {
+    parts.push("; ", [plainPercent(told.recent.rate), tone(standing(told))], ` of answers${whose} stale, objective ${plainPercent(told.objective)}`);
+    if (whose) parts.push(", the worst kept of all");
+  } else if (freshness.ttl !== null) {
+    parts.push(`; ${whose ? "any other" : "every"} value lives ${span(freshness.ttl)}`);
+  } else if (told && told.objective !== null) {
+    parts.push(`; no answer was checked yet against the objective of ${plainPercent(told.objective)} stale`);
   }
   parts.push(".");
   if (remote && remote.breaker !== "closed") parts.push(" ", ["The remote tier does not answer", "bad"], `: its breaker is ${remote.breaker}.`);
