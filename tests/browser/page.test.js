@@ -127,9 +127,9 @@ test("keys with an objective of their own have a row, and the worst is told firs
     const rows = [...document.querySelectorAll("#objectives tbody tr")].map((row) => [...row.children].map((cell) => cell.textContent).join("|"));
     return { sentence: text("sentence"), tile: [text("stale"), text("stale-sub"), document.getElementById("stale").className], rows, bad: document.querySelector("#objectives .bad")?.textContent, about: text("stale-about") };
   });
-  assert.match(shown.sentence, /2\s% of answers about price: stale, objective 0.1\s%, the worst kept of all/);
-  assert.deepEqual(shown.tile, ["2.00\u00a0%", "price:, the worst kept: objective 0.10\u00a0%; 1.80 to 2.20 in the last hour", "big bad"]);
-  assert.deepEqual(shown.rows, ["other keys|0.40\u00a0% (0.36 to 0.44)|1.0\u00a0%|kept", "price:|2.00\u00a0% (1.80 to 2.20)|0.10\u00a0%|missed", "new:|–|10\u00a0%|nothing checked yet"]);
+  assert.match(shown.sentence, /2\s% of answers about “price:” stale, objective 0.1\s%, the worst kept of all/);
+  assert.deepEqual(shown.tile, ["2.00\u00a0%", "“price:”, the worst kept: objective 0.10\u00a0%; 1.80 to 2.20 in the last hour", "big bad"]);
+  assert.deepEqual(shown.rows, ["other keys|0.40\u00a0% (0.36 to 0.44)|1.0\u00a0%|kept", "“price:”|2.00\u00a0% (1.80 to 2.20)|0.10\u00a0%|missed", "“new:”|–|10\u00a0%|nothing checked yet"]);
   assert.equal(shown.bad, "missed");
   assert.match(shown.about, /reads of other keys/);
   await context.close();
@@ -189,7 +189,7 @@ test("loads that fail are loads, and are marked", async () => {
   });
   assert.deepEqual(shown.slice(0, 3), ["50.0\u00a0%", "50 loads a second, 90.0\u00a0% fail", "sub bad"]);
   // A tenth was served beyond its time; of the other misses nobody can say which the origin answered.
-  assert.deepEqual(shown[3], ["Memory 50.0\u00a0%", "Memory, beyond its time 10.0\u00a0%", "Remote tier 0.0\u00a0%", "Origin, or failed 40.0\u00a0%"]);
+  assert.deepEqual(shown[3], ["Memory 50.0\u00a0%", "Beyond its time 10.0\u00a0%", "Remote tier 0.0\u00a0%", "Origin, or failed 40.0\u00a0%"]);
   assert.match(shown[4], /Of the loads 90.0\s% failed/);
   await context.close();
 });

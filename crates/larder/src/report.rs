@@ -215,8 +215,8 @@ pub struct ControlReport {
     pub low: f64,
     /// The upper end.
     pub high: f64,
-    /// For how many seconds it has been counted: since the policy last changed sides anywhere, and the memory was turned over twice. `None` before
-    /// that: nothing counts yet, and the shares above are 0.
+    /// For how many seconds it has been counted: since the policy last changed sides anywhere, and the memory was turned over twice; and anew once it has
+    /// settled where it stays. `None` before that: nothing counts yet, and the shares above are 0.
     pub counted_for: Option<f64>,
     /// Slices that count.
     pub slices: u64,

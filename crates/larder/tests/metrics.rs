@@ -262,7 +262,7 @@ async fn what_is_no_longer_so_is_withdrawn() {
     read(500).await;
     assert!(counted.iter().all(|name| !number(name).is_nan()), "{:?}", gauges());
     assert_eq!(number("larder_experiment_effect_upper_ratio"), 1.0);
-    read(20_000).await;
+    read(12_000).await;
     assert!(number("larder_experiment_effect_upper_ratio") < 1.0, "{:?}", gauges());
     assert!(number("larder_experiment_counted_seconds") > 0.0, "{:?}", gauges());
     // One part of four is the control's.

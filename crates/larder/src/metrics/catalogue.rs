@@ -339,8 +339,8 @@ pub const CATALOGUE: &[Metric] = &[
     Metric::gauge(
         "larder_experiment_counted_seconds",
         Unit::Seconds,
-        "For how long the gain has been counted: since the policy last changed sides anywhere, and the memory was turned over twice. While all fits \
-         into the memory, that does not begin.",
+        "For how long the gain has been counted: since the policy last changed sides anywhere, and the memory was turned over twice; and anew once it has \
+         settled where it stays. While all fits into the memory, that does not begin.",
     ),
     Metric::gauge("larder_experiment_effective_keys", Unit::Count, "So many equally popular keys would tell as much."),
     Metric::gauge("larder_experiment_turnovers", Unit::Count, "How often the memory was turned over."),

@@ -185,7 +185,7 @@ function showWaterfall(report, now) {
   const rest = Math.max(0, total - now.hits - now.stale - now.remote_hits);
   const tiers = [
     ["Memory", now.hits, "memory"],
-    ...(now.stale ? [["Memory, beyond its time", now.stale, "memory"]] : []),
+    ...(now.stale ? [["Beyond its time", now.stale, "memory"]] : []),
     ...(report.remote ? [["Remote tier", now.remote_hits, "remote"]] : []),
     [now.errors ? "Origin, or failed" : "Origin", rest, "origin"],
   ];

@@ -58,7 +58,7 @@ export const tone = (standing) => ({ kept: "good", missed: "bad" })[standing] ??
 /** Objectives there are, with whose keys they are of: all, or those with a prefix and the others. */
 export function objectives({ objective, recent, prefixes = [] }) {
   const all = objective === null ? [] : [{ keys: prefixes.length ? "other keys" : "all keys", objective, recent }];
-  return [...all, ...prefixes.map((own) => ({ ...own, keys: own.prefix }))];
+  return [...all, ...prefixes.map((own) => ({ ...own, keys: `“${own.prefix}”` }))];
 }
 
 /** The one that is worst kept, by how many times its rate is what it may be; undefined without any. */
