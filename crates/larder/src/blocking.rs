@@ -13,8 +13,9 @@ use crate::loader::BoxError;
 use crate::{Error, ErrorKind};
 
 /// A cache for threads that may wait; from [`Cache::blocking`]. Inside a runtime of several threads its calls make room for other
-/// tasks; inside one of a single thread they fail with [`ErrorKind::Config`], since they would stop it. So do they, after ten seconds, where the
-/// cache was built in a runtime of a single thread that nobody runs meanwhile.
+/// tasks; on the thread that runs a runtime of one, and in a `LocalSet`, they fail with [`ErrorKind::Config`], since they would stop it. On a thread
+/// for blocking, such as `spawn_blocking` takes and loaders run on, they work. They fail after ten seconds, too, where the cache was built in a
+/// runtime of one thread that nobody runs meanwhile.
 #[derive(Debug)]
 pub struct Blocking<'a, K, V>
 where
@@ -256,9 +257,9 @@ where
     E: Into<BoxError> + Send + 'static,
 {
     let permit = PERMIT.try_with(Arc::clone).ok();
-    let load = move || {
-        let _permit = permit;
-        load()
+    let load = move || match permit {
+        Some(permit) => PERMIT.sync_scope(permit, load),
+        None => load(),
     };
     match tokio::task::spawn_blocking(load).await {
         Ok(loaded) => loaded.map_err(Error::from_loader),

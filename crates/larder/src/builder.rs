@@ -351,6 +351,11 @@ where
     }
 
     /// At most so many loads at once, from one to a million; 1024 unless said otherwise. Half of them at most load ahead of readers.
+    ///
+    /// A loader may read the cache: where there is no room for a load that a load waits for, it begins all the same, beyond the limit, as else
+    /// neither would end. So it is among all caches of a [shared limit](Self::load_limit). It is known by the task: what a loader spawns, and waits
+    /// for, takes its turn as any other load, and a loader that waits for more of them than there is room for waits until it is given up; so do
+    /// caches under limits of their own whose loaders read one another in a circle.
     #[must_use]
     pub fn loads(self, most: usize) -> Self {
         Self { loads: most, ..self }
@@ -378,6 +383,7 @@ where
 
     /// For how long after its time a value may be served while the origin fails or is slow: an hour unless said otherwise.
     /// [`Cache::find_with`] says of an answer whether it is stale, [`Cache::get_with`] does not; zero serves none.
+    /// A value with a lifetime of [its own](crate::Options::ttl) is not served beyond that.
     #[must_use]
     pub fn stale_if_error(mut self, longest: Duration) -> Self {
         self.rules.stale_if_error = longest;

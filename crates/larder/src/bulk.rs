@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use larder_policy::KeyHash;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::cache::Inner;
 use crate::fetched::{Fetched, Found, Tier};
@@ -112,13 +112,14 @@ where
     ) -> Result<A, A::Failure> {
         let mut answers = A::with_room(keys.len());
         let mut keys = self.hashed(keys, &mut answers)?;
-        let (mut load, began) = (Some(load), Instant::now());
+        let (mut load, mut is_first, began) = (Some(load), true, Instant::now());
         while !keys.is_empty() {
-            let (awaited, led) = self.look_up(keys, &mut answers);
+            let (awaited, led) = self.look_up(keys, is_first, &mut answers);
             if let Some(load) = load.take_if(|_| !led.is_empty()) {
                 self.depart_many(led, load);
             }
             keys = self.gather(awaited, began, load.is_some(), &mut answers).await?;
+            is_first = false;
         }
         Ok(answers)
     }
@@ -153,17 +154,24 @@ where
     fn look_up(
         self: &Arc<Self>,
         keys: Vec<(K, KeyHash)>,
+        is_first: bool,
         answers: &mut impl Answers<K, V>,
     ) -> (Vec<Awaited<K, V>>, Vec<Landing<K, V>>) {
         let (mut awaited, mut led) = (Vec::new(), Vec::new());
         for (key, hash) in keys {
-            match self.store.step(&key, hash, true) {
+            let step = match is_first {
+                true => self.store.step(&key, hash, true),
+                false => self.store.again(&key, hash, true, Timer::start(&self.store.clock)),
+            };
+            match step {
                 Step::Serve(found) => answers.answer(key, found.value),
                 Step::Renew(found, renewal) => {
                     led.extend(renewal.map(|(flight, audit)| self.landing(Target { hash, flight, audit })));
                     answers.answer(key, found.value);
                 }
-                Step::Wait { timer, flight, leads, stale } => {
+                Step::Wait { timer, flight, leads, is_late, stale } => {
+                    // The load is called once, and not for what others turn out to have brought in vain.
+                    let (flight, leads) = if is_late { (self.store.alone(key), true) } else { (flight, leads) };
                     if leads {
                         led.push(self.landing(Target { hash, flight: flight.clone(), audit: None }));
                     }
@@ -184,14 +192,15 @@ where
         answers: &mut A,
     ) -> Result<Vec<(K, KeyHash)>, A::Failure> {
         let mut again = Vec::new();
+        awaited.iter().for_each(|awaited| awaited.flight.lenders.lend());
         // What is led here lands in turn: who waits for the last is woken once.
         for Awaited { hash, timer, flight, leads, stale } in awaited.into_iter().rev() {
             let until = began + self.store.rules.patience(stale.is_some());
-            let answer = self.runtime.timed(|| timeout_at(until, flight.answer())).await;
+            let answer = self.runtime.until(until, flight.answer()).await;
             self.store.waited(hash, timer, answer.as_ref().map_or(Tier::Origin, tier_of));
             let answered = match (answer, stale) {
-                (Ok(Ok(found)), _) => Ok(found),
-                (Ok(Err(error)), None) if error.kind() == ErrorKind::Panicked && may_load && !leads => {
+                (Some(Ok(found)), _) => Ok(found),
+                (Some(Err(error)), None) if error.kind() == ErrorKind::Panicked && may_load && !leads => {
                     again.push((flight.key.clone(), hash));
                     continue;
                 }
@@ -199,8 +208,8 @@ where
                     self.store.stood_in(hash);
                     Ok(found)
                 }
-                (Ok(Err(error)), _) => Err(error),
-                (Err(_), _) => Err(Error::new(ErrorKind::Timeout, "no answer in time; the load goes on")),
+                (Some(Err(error)), _) => Err(error),
+                (None, _) => Err(Error::new(ErrorKind::Timeout, "no answer in time; the load goes on")),
             };
             match answered {
                 Ok(found) => answers.answer(flight.key.clone(), found.value),
@@ -240,7 +249,8 @@ where
             }
             let keys = waiting.iter().map(|(landing, ..)| landing.target.flight.key.clone()).collect();
             let as_of = inner.store.clock.now();
-            let loaded = inner.ask(async move { load(keys).await }).await;
+            let lenders: Vec<_> = waiting.iter().map(|(landing, ..)| &landing.target.flight.lenders).collect();
+            let loaded = inner.ask(async move { load(keys).await }, &lenders).await;
             match loaded {
                 Ok(mut loaded) => {
                     for (landing, _, seen) in waiting {

@@ -266,7 +266,7 @@ where
         inner.store.write(key, hash, value, options);
         let rules = &inner.store.rules;
         let ttl = fetched.options.ttl.unwrap_or(rules.ttl());
-        let keep_for = ttl.saturating_add(rules.stale_if_error);
+        let keep_for = fetched.options.ttl.unwrap_or(ttl.saturating_add(rules.stale_if_error));
         let times = Times { age: Duration::ZERO, fresh_for: ttl, keep_for };
         tolerate(shared.write(&shared.name(&text), &fetched, times).await)
     }

@@ -1,5 +1,7 @@
 //! Values as bytes, for whatever keeps them outside the process.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::Bytes;
 
 use crate::{Error, ErrorKind};
@@ -9,14 +11,19 @@ pub trait Codec<V>: Send + Sync + 'static {
     /// The bytes of a value.
     ///
     /// # Errors
-    /// [`ErrorKind::Codec`] if it has none.
+    /// [`ErrorKind::Codec`] if it has none. A panic is taken for that.
     fn encode(&self, value: &V) -> Result<Bytes, Error>;
 
     /// The value of the bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::Codec`] if they are no value's; they are then treated as missing.
+    /// [`ErrorKind::Codec`] if they are no value's; they are then treated as missing. A panic is taken for that.
     fn decode(&self, bytes: &Bytes) -> Result<V, Error>;
+}
+
+/// What a codec or a seal does, whose panic is an error as any other.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::new(ErrorKind::Codec, "the codec panicked")))
 }
 
 /// Bytes and texts as they are.

@@ -47,7 +47,7 @@ pub(crate) struct Extra {
     pub(crate) version: Option<u64>,
     /// Its last load failed: until then nobody tries again.
     pub(crate) quiet_until: Time,
-    /// Not served when fresh enough by other measures, where the loader set a limit.
+    /// Not served from then on, fresh or stale, where the loader or the writer set a limit.
     pub(crate) limit: Option<Time>,
     /// When the remote tier was asked for it, where that is what a loss of messages is judged by.
     pub(crate) checked: Option<Time>,
@@ -136,8 +136,12 @@ impl<K, V> Entry<K, V> {
 
     /// Its end, or the limit that the loader set.
     pub(crate) fn last(&self) -> Time {
-        let limit = self.extra.as_ref().and_then(|extra| extra.limit);
-        limit.map_or(self.end, |limit| limit.min(self.end))
+        self.limit().map_or(self.end, |limit| limit.min(self.end))
+    }
+
+    /// From when on it is not served, whatever else holds.
+    pub(crate) fn limit(&self) -> Option<Time> {
+        self.extra.as_ref().and_then(|extra| extra.limit)
     }
 
     /// For how long it is, or was when it was loaded expected to be, fresh.

@@ -91,7 +91,7 @@ impl Options {
         Self::default()
     }
 
-    /// The longest it may be served, whatever else is learned about it.
+    /// The longest it may be served, whatever else is learned about it, and though the origin fails: nothing is served stale beyond this.
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
         Self { ttl: Some(ttl), ..self }
@@ -147,6 +147,8 @@ pub(crate) struct Brought<V> {
     pub(crate) from: Tier,
     /// Until when another process takes it for fresh.
     pub(crate) fresh_until: Option<Time>,
+    /// Until when that would serve it at all.
+    pub(crate) until: Option<Time>,
     /// When the remote tier was asked for it, if it was.
     pub(crate) checked: Option<Time>,
 }

@@ -10,16 +10,27 @@ use tokio::sync::Notify;
 use crate::Error;
 use crate::fetched::Found;
 use crate::hash::Hashed;
+use crate::limits::Lenders;
+use crate::remote::Name;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// The answer of a load: a value, or that the origin has none.
 pub(crate) type Answer<V> = Result<Found<Option<V>>, Error>;
 
+/// What came before a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Era {
+    /// Which generation of the whole cache it is: a `clear` ends it.
+    pub(crate) generation: u32,
+    /// How many tags were removed.
+    pub(crate) removals: u64,
+}
+
 /// A load under way.
 pub(crate) struct Flight<K, V> {
     pub(crate) key: K,
-    /// Which generation of the whole cache it began in: a `clear` since then makes its answer void.
-    pub(crate) generation: u32,
+    /// When it began: a `clear` since then makes its answer void.
+    pub(crate) era: Era,
     /// Whether it may ask the origin. One that cannot brings what the remote tier has, or nothing.
     loads: bool,
     /// It renews what is served meanwhile: no reader waits for it.
@@ -32,6 +43,10 @@ pub(crate) struct Flight<K, V> {
     fenced: AtomicBool,
     /// Those it answers, where somebody records them.
     pub(crate) reads: Mutex<Reads>,
+    /// The tags of its answer, where it has any, and when the origin said so.
+    tagged: Mutex<Option<(Vec<Name>, Time)>>,
+    /// The loads that wait for it.
+    pub(crate) lenders: Lenders,
     answer: OnceLock<Answer<V>>,
     landed: Notify,
 }
@@ -53,24 +68,25 @@ impl Default for Reads {
 
 impl<K, V: Clone> Flight<K, V> {
     /// For a read that the engine has not heard of.
-    pub(crate) fn for_miss(key: K, generation: u32, loads: bool) -> Arc<Self> {
-        Arc::new(Self { unheard: AtomicBool::new(true), ..Self::new(key, generation, loads, false) })
+    pub(crate) fn for_miss(key: K, era: Era, loads: bool) -> Arc<Self> {
+        Arc::new(Self { unheard: AtomicBool::new(true), ..Self::new(key, era, loads, false) })
     }
 
     /// For a read that the engine has decided on: it serves what it can meanwhile, if this `renews`.
-    pub(crate) fn for_heard(key: K, generation: u32, loads: bool, renews: bool) -> Arc<Self> {
-        Arc::new(Self::new(key, generation, loads, renews))
+    pub(crate) fn for_heard(key: K, era: Era, loads: bool, renews: bool) -> Arc<Self> {
+        Arc::new(Self::new(key, era, loads, renews))
     }
 
     /// For nobody who reads.
-    pub(crate) fn for_refresh(key: K, generation: u32) -> Arc<Self> {
-        Arc::new(Self { is_refresh: true, ..Self::new(key, generation, true, true) })
+    pub(crate) fn for_refresh(key: K, era: Era) -> Arc<Self> {
+        Arc::new(Self { is_refresh: true, ..Self::new(key, era, true, true) })
     }
 
-    fn new(key: K, generation: u32, loads: bool, renews: bool) -> Self {
+    fn new(key: K, era: Era, loads: bool, renews: bool) -> Self {
         let (unheard, fenced) = (AtomicBool::new(false), AtomicBool::new(false));
         let (reads, answer, landed) = (Mutex::new(Reads::default()), OnceLock::new(), Notify::new());
-        Self { key, generation, loads, renews, is_refresh: false, unheard, fenced, reads, answer, landed }
+        let (tagged, lenders) = (Mutex::new(None), Lenders::default());
+        Self { key, era, loads, renews, is_refresh: false, unheard, fenced, reads, tagged, lenders, answer, landed }
     }
 
     // Every access to the flags is made under the shard's lock, so they need no ordering of their own.
@@ -88,6 +104,16 @@ impl<K, V: Clone> Flight<K, V> {
 
     pub(crate) fn is_fenced(&self) -> bool {
         self.fenced.load(Ordering::Relaxed)
+    }
+
+    /// Its answer is of `as_of`, and has these tags.
+    pub(crate) fn carries(&self, tags: &[Name], as_of: Time) {
+        *self.tagged.lock() = (!tags.is_empty()).then(|| (tags.to_vec(), as_of));
+    }
+
+    /// Its answer's tags, and of when it is; `None` without any.
+    pub(crate) fn tagged(&self) -> Option<(Vec<Name>, Time)> {
+        self.tagged.lock().clone()
     }
 
     /// The first answer stands.
@@ -115,8 +141,8 @@ pub(crate) struct Flights<K, V>(HashMap<KeyHash, Arc<Flight<K, V>>, Hashed>);
 
 /// What there is for who misses a key.
 pub(crate) enum Boarding<K, V> {
-    /// A load whose answer will do.
-    Join(Arc<Flight<K, V>>),
+    /// A load whose answer will do; where tags were removed since it began, and the reader is late, only if it has none of them.
+    Join { flight: Arc<Flight<K, V>>, is_late: bool },
     /// Nothing: a load is to be opened.
     Open,
     /// Another key of the same hash has the place.
@@ -130,20 +156,16 @@ impl<K, V: Clone> Flights<K, V> {
 
     /// One that was overtaken by a write, or began in another generation than this, is not joined: a new one takes its place. So it
     /// is for a reader that `loads` and one that cannot: whose answer is not kept then, as no write would fence it any more.
-    pub(crate) fn board(
-        &self,
-        hash: KeyHash,
-        generation: u32,
-        loads: bool,
-        is_it: impl Fn(&K) -> bool,
-    ) -> Boarding<K, V> {
+    pub(crate) fn board(&self, hash: KeyHash, era: Era, loads: bool, is_it: impl Fn(&K) -> bool) -> Boarding<K, V> {
         match self.0.get(&hash) {
             Some(flight) if !is_it(&flight.key) => Boarding::Taken,
             Some(flight) if loads && !flight.loads => {
                 flight.fence();
                 Boarding::Open
             }
-            Some(flight) if !flight.is_fenced() && flight.generation == generation => Boarding::Join(flight.clone()),
+            Some(flight) if !flight.is_fenced() && flight.era.generation == era.generation => {
+                Boarding::Join { flight: flight.clone(), is_late: flight.era.removals != era.removals }
+            }
             _ => Boarding::Open,
         }
     }

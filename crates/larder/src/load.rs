@@ -10,14 +10,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use larder_policy::freshness::{Audit, Decision};
 use larder_policy::{KeyHash, Time};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use crate::cache::Inner;
 use crate::fetched::{Brought, Fetched, Found, Tier};
 use crate::flight::{Answer, Flight};
 use crate::key::Key;
-use crate::limits::PERMIT;
+use crate::limits::{Lenders, PERMIT};
 use crate::loader::Load;
 use crate::remote::{Fence, Lease, Name};
 use crate::shared::{Seen, Times};
@@ -94,7 +94,7 @@ where
                     self.depart(landing, load.or_else(|| self.load_of(key)));
                     return Ok(found);
                 }
-                Step::Wait { timer, flight, leads, stale } => {
+                Step::Wait { timer, flight, leads, is_late, stale } => {
                     let has_load = load.is_some();
                     let may_load = has_load || self.loader.is_some();
                     if leads {
@@ -103,23 +103,35 @@ where
                         self.depart(landing, load);
                     }
                     let answer = self.wait(&flight, began, stale.is_some()).await;
-                    self.store.waited(hash, timer, tier_of(&answer));
+                    if answer.is_ok() && is_late && self.store.is_void(&flight) {
+                        step = self.store.again(key, hash, may_load, timer);
+                        continue;
+                    }
                     match (answer, stale) {
-                        (Ok(found), _) => return Ok(found),
                         // Whoever led could not bring it: those who can, and have nothing else, try for themselves.
-                        (Err(error), None) if error.kind() == ErrorKind::Panicked && has_load && !leads => {}
-                        // Where nobody could ask the origin, it has not failed.
-                        (Err(error), Some(found)) if may_load => {
-                            tracing::debug!(%error, "a stale value is served");
-                            self.store.stood_in(hash);
-                            return Ok(found);
+                        (Err(error), None) if error.kind() == ErrorKind::Panicked && has_load && !leads => {
+                            step = self.store.again(key, hash, may_load, timer);
+                            continue;
                         }
-                        (Err(error), _) => return Err(error),
+                        (answer, stale) => {
+                            self.store.waited(hash, timer, tier_of(&answer));
+                            return self.conclude(hash, answer, stale.filter(|_| may_load));
+                        }
                     }
                 }
             }
-            step = self.store.step(key, hash, load.is_some() || self.loader.is_some());
         }
+    }
+
+    /// What a reader gets whose load is over, or who waits no longer.
+    fn conclude(&self, hash: KeyHash, answer: Answer<V>, stale: Option<Found<Option<V>>>) -> Answer<V> {
+        answer.or_else(|error| {
+            // Where nobody could ask the origin, it has not failed.
+            let found = stale.ok_or_else(|| error.clone())?;
+            tracing::debug!(%error, "a stale value is served");
+            self.store.stood_in(hash);
+            Ok(found)
+        })
     }
 
     pub(crate) fn load_of<Q>(&self, key: &Q) -> Option<Load<V>>
@@ -134,13 +146,12 @@ where
     /// Waits as long as a reader may who `began` then, however many loads that takes.
     pub(crate) async fn wait(&self, flight: &Flight<K, V>, began: Instant, has_stale: bool) -> Answer<V> {
         let patience = self.store.rules.patience(has_stale);
-        match self.runtime.timed(|| timeout_at(began + patience, flight.answer())).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let what = format!("no answer in {patience:?}; the load goes on");
-                Err(Error::new(ErrorKind::Timeout, what))
-            }
-        }
+        flight.lenders.lend();
+        let answer = self.runtime.until(began + patience, flight.answer()).await;
+        answer.unwrap_or_else(|| {
+            let what = format!("no answer in {patience:?}; the load goes on");
+            Err(Error::new(ErrorKind::Timeout, what))
+        })
     }
 
     /// Brings a value as a task of its own; without a load, from the remote tier alone.
@@ -210,6 +221,7 @@ where
     ) -> Option<Found<Option<V>>> {
         doubted.or_else(|| {
             let (brought, _) = outdated.filter(|(brought, _)| self.may_serve_stale(target, brought))?;
+            target.flight.carries(&brought.fetched.options.tags, brought.as_of);
             let age = self.store.clock.now().since(brought.as_of);
             Some(Found { value: brought.fetched.value, tier: Tier::Remote, age, is_stale: true })
         })
@@ -222,6 +234,7 @@ where
             return false;
         }
         let end = brought.fresh_until.unwrap_or(brought.as_of).plus(rules.stale_if_error);
+        let end = brought.until.map_or(end, |until| until.min(end));
         !rules.stale_if_error.is_zero() && now < end.min(brought.as_of.plus(rules.freshness.most()))
     }
 
@@ -289,7 +302,7 @@ where
             return Err(abandoned());
         };
         let as_of = self.store.clock.now();
-        let fetched = match self.ask(load).await {
+        let fetched = match self.ask(load, &[&target.flight.lenders]).await {
             Ok(fetched) => fetched,
             Err(error) if error.kind() == ErrorKind::NotFound => Fetched::absent(),
             Err(error) => {
@@ -313,8 +326,16 @@ where
         let cost = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         let value = fetched.value.clone();
         let offer = fill.is_some().then(|| fetched.clone());
-        let brought =
-            Brought { fetched, as_of, cost, audit: *audit, from: Tier::Origin, fresh_until: None, checked: None };
+        let brought = Brought {
+            fetched,
+            as_of,
+            cost,
+            audit: *audit,
+            from: Tier::Origin,
+            fresh_until: None,
+            until: None,
+            checked: None,
+        };
         if let Some(newer) = self.store.land(*hash, flight, brought) {
             return newer;
         }
@@ -343,12 +364,18 @@ where
             }
         };
         let fresh_for = ttl.saturating_sub(age);
-        Times { age, fresh_for, keep_for: fresh_for.saturating_add(rules.stale_if_error).max(Duration::from_millis(1)) }
+        let keep_for = fresh_for.saturating_add(rules.stale_if_error);
+        let keep_for = fetched.options.ttl.map_or(keep_for, |given| keep_for.min(given.saturating_sub(age)));
+        Times { age, fresh_for, keep_for: keep_for.max(Duration::from_millis(1)) }
     }
 
     /// Asks the origin, within the limits on loads. A load that panics has failed as any other.
-    pub(crate) async fn ask<T>(&self, load: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let permit = Arc::new(self.limits.enter().await?);
+    pub(crate) async fn ask<T>(
+        &self,
+        load: impl Future<Output = Result<T, Error>>,
+        lenders: &[&Lenders],
+    ) -> Result<T, Error> {
+        let permit = Arc::new(self.limits.enter(lenders).await?);
         let most = self.store.rules.load_timeout;
         match AssertUnwindSafe(PERMIT.scope(permit, timeout(most, load))).catch_unwind().await {
             Ok(Ok(loaded)) => loaded,

@@ -69,13 +69,14 @@ where
     {
         let (hash, began) = (self.store.hasher.hash(key), Instant::now());
         loop {
-            let (flight, leads) = self.store.anew(key, hash);
+            let (flight, leads, is_late) = self.store.anew(key, hash);
             if leads {
                 let landing = self.landing(Target { hash, flight: flight.clone(), audit: None });
                 let load = load.take().map(|load| load()).or_else(|| self.load_of(key));
                 self.depart(landing, load);
             }
             match self.wait(&flight, began, false).await {
+                Ok(_) if is_late && self.store.is_void(&flight) => {}
                 // Whoever led could not bring it, and this one can try for itself.
                 Err(error) if error.kind() == ErrorKind::Panicked && load.is_some() && !leads => {}
                 answer => return answer,

@@ -46,7 +46,7 @@ pub struct Rules {
     /// For how long it is remembered that the origin has no such value.
     pub negative_ttl: Duration,
     /// For how long after its time a value is still served where the origin fails or is slow. With a stale-rate objective, the
-    /// hard maximum ends this too.
+    /// hard maximum ends this too, and so does always a value's [own](crate::Options::ttl).
     pub stale_if_error: Duration,
     /// After a failed load, for how long a stale value is served without trying again.
     pub error_pause: Duration,

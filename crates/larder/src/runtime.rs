@@ -1,16 +1,19 @@
 //! Where a cache's tasks run: in the runtime it was built in, or in a small one of its own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{Thread, current, park_timeout};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet, coop, try_id};
+use tokio::time::{sleep_until, timeout_at};
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, bounds};
 
 /// A runtime of one thread that does not get to a task in so long is run by nobody.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -26,7 +29,14 @@ impl Home {
     /// The runtime this is called in, or one of its own with one thread.
     pub(crate) fn find() -> Result<Self, Error> {
         if let Ok(handle) = Handle::try_current() {
-            return Ok(Self::Guest(handle));
+            // There is no other way to ask.
+            return match catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))) {
+                Ok(()) => Ok(Self::Guest(handle)),
+                Err(_) => {
+                    let what = "the runtime that the cache is built in has no timers: call enable_time or enable_all on its builder";
+                    Err(Error::new(ErrorKind::Config, what))
+                }
+            };
         }
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("larder").enable_all().build();
         let runtime = runtime.map_err(|error| {
@@ -49,10 +59,25 @@ impl Home {
         }
     }
 
-    /// What `make` makes, such as a timeout, has its timers here where the caller is in no runtime.
-    pub(crate) fn timed<T>(&self, make: impl FnOnce() -> T) -> T {
-        let _timers = Handle::try_current().is_err().then(|| self.handle().enter());
-        make()
+    /// The answer, if it comes until `end`.
+    pub(crate) async fn until<T>(&self, end: tokio::time::Instant, answer: impl Future<Output = T>) -> Option<T> {
+        let is_at_home = try_id().is_some() && Handle::try_current().is_ok_and(|here| here.id() == self.handle().id());
+        if is_at_home && MAY_BLOCK.try_with(|()| ()).is_err() {
+            return timeout_at(end, answer).await.ok();
+        }
+        // Elsewhere a task here keeps the time: there may be no timers, and those of a runtime panic once that has ended.
+        let mut answer = pin!(answer);
+        if let Some(answer) = answer.as_mut().now_or_never() {
+            return Some(answer);
+        }
+        let mut timer = JoinSet::new();
+        timer.spawn_on(async move { sleep_until(end).await }, self.handle());
+        tokio::select! {
+            biased;
+            answer = &mut answer => Some(answer),
+            // Else the runtime has ended, and all that is waited for with it.
+            Some(Ok(())) = timer.join_next() => None,
+        }
     }
 
     /// Waits for `future` on a thread that may be blocked.
@@ -62,21 +87,47 @@ impl Home {
 
     /// Compiled once for all futures of the same answer.
     fn wait_for<T>(&self, future: Pin<&mut dyn Future<Output = T>>) -> Result<T, Error> {
-        match Handle::try_current().map(|current| current.runtime_flavor()) {
-            Err(_) if self.handle().runtime_flavor() == RuntimeFlavor::CurrentThread => {
-                wait_for_others(self.handle(), future, SILENCE)
+        let runs = Handle::try_current().ok().filter(|_| is_run()).map(|current| current.runtime_flavor());
+        match runs {
+            None => {
+                let is_single = self.handle().runtime_flavor() == RuntimeFlavor::CurrentThread;
+                let silence = if is_single { SILENCE } else { bounds::FOR_EVER };
+                MAY_BLOCK.sync_scope((), || wait_for_others(self.handle(), future, silence))
             }
-            Err(_) => Ok(self.handle().block_on(future)),
-            Ok(RuntimeFlavor::MultiThread) => Ok(tokio::task::block_in_place(|| self.handle().block_on(future))),
-            Ok(_) => {
-                let what = "a blocking call inside a runtime of one thread would stop it: use the async face there";
-                Err(Error::new(ErrorKind::Config, what))
+            Some(RuntimeFlavor::MultiThread) => {
+                let mut future = Some(future);
+                let waited = catch_unwind(AssertUnwindSafe(|| {
+                    tokio::task::block_in_place(|| future.take().map(|future| self.handle().block_on(future)))
+                }));
+                match waited {
+                    Ok(Some(answer)) => Ok(answer),
+                    Err(panic) if future.is_none() => resume_unwind(panic),
+                    _ => Err(would_stop("a blocking call in a LocalSet would stop it: use the async face there")),
+                }
             }
+            Some(_) => Err(would_stop(
+                "a blocking call inside a runtime of one thread would stop it: use the async face there",
+            )),
         }
     }
 }
 
-/// Waits for what tasks of a runtime of one thread do, which stand still unless another thread runs it.
+fn would_stop(what: &str) -> Error {
+    Error::new(ErrorKind::Config, what)
+}
+
+tokio::task_local! {
+    /// The thread is one that may block: no runtime stands still meanwhile.
+    static MAY_BLOCK: ();
+}
+
+/// Whether a runtime runs what calls this. It gives that a budget, of 128 steps, and none to what it has on its threads for blocking.
+fn is_run() -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    (0..=256).any(|_| !coop::has_budget_remaining() || pin!(coop::consume_budget()).poll(&mut context).is_pending())
+}
+
+/// Waits for what tasks of a runtime do; those of a runtime of one thread stand still unless another thread runs it.
 fn wait_for_others<T>(
     runtime: &Handle,
     mut future: Pin<&mut dyn Future<Output = T>>,

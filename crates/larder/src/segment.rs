@@ -111,13 +111,14 @@ impl Counts {
     }
 }
 
-/// Whether an entry is served though stale where the origin fails: neither for too long after its end nor older than ever may be.
+/// Whether an entry is served though stale where the origin fails: neither for too long after its end nor older than it, or any, may ever be.
 fn may_stand_in<K, V>(engine: Option<&Engine>, entry: &Entry<K, V>, hash: KeyHash, now: Time, rules: &Rules) -> bool {
     let is_bearable = match (engine, entry.subject(hash)) {
         (Some(engine), Some(subject)) => now.since(entry.as_of) < engine.most(subject),
         _ => true,
     };
-    is_bearable && !rules.stale_if_error.is_zero() && now < entry.last().plus(rules.stale_if_error)
+    let is_allowed = entry.limit().is_none_or(|limit| now < limit);
+    is_bearable && is_allowed && !rules.stale_if_error.is_zero() && now < entry.last().plus(rules.stale_if_error)
 }
 
 /// Under the segment's lock; nothing is locked under that of the steering.
@@ -285,7 +286,7 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
     #[must_use]
     pub(crate) fn keep(&mut self, arrival: Arrival<K, V>, now: Time, rules: &Rules) -> Option<(K, Option<V>)> {
         let Arrival { key, hash, size, op, evidence, unheard, is_read, brought } = arrival;
-        let Brought { fetched, as_of, cost, audit, fresh_until, checked, .. } = brought;
+        let Brought { fetched, as_of, cost, audit, fresh_until, until, checked, .. } = brought;
         let Fetched { value, options, .. } = fetched;
         let access = Access { key: hash, at: now, size, cost, op };
         let resident = self.kernel.peek(hash);
@@ -312,6 +313,9 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
             self.forgo(hash, audit);
             return Some((key, value));
         }
+        // What nothing that stands in may outlive: told here, or where the value was loaded.
+        let end_there = |end: &Time| fresh_until.is_some_and(|fresh| *end < fresh.plus(rules.stale_if_error));
+        let limit = options.ttl.map(|ttl| as_of.plus(ttl)).or(until.filter(end_there));
         let shorten = |span: Duration, rng: &mut Rng| Rules::part_of(span, 1.0 - rules.jitter * rng.unit());
         let (handle, end, physical) = if value.is_none() {
             if let (Some(subject), Some(engine)) = (known, &mut self.engine) {
@@ -334,9 +338,10 @@ impl<K: Key + Clone, V: Clone> Segment<K, V> {
         } else {
             let ttl = shorten(options.ttl.unwrap_or(rules.ttl()), &mut self.rng);
             let end = fresh_until.unwrap_or(as_of.plus(ttl));
-            (None, end, end.since(now).saturating_add(rules.stale_if_error))
+            let physical = end.plus(rules.stale_if_error);
+            (None, end, limit.map_or(physical, |limit| physical.min(limit)).since(now))
         };
-        let limit = options.ttl.filter(|_| handle.is_some()).map(|ttl| as_of.plus(ttl));
+        let limit = limit.filter(|_| handle.is_some());
         let extra = Extra { tags: options.tags.into(), version: options.version, quiet_until: Time(0), limit, checked };
         let extra = (extra != Extra::default()).then(|| Box::new(extra));
         let (rate, came) = resident.map_or_else(|| (Rate::default(), steps(now)), |(_, rate, came)| (rate, came));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder_policy::Time;
 
-use crate::codec::{Codec, Seal};
+use crate::codec::{Codec, Seal, guarded};
 use crate::fetched::{Brought, Fetched, Options};
 use crate::remote::{Entry, Fence, Fill, Invalidation, Lease, Name, Reply, Tier, Waited, names};
 use crate::{Error, ErrorKind};
@@ -82,11 +82,12 @@ impl<V: 'static> Shared<V> {
             let value = match entry.payload {
                 // What cannot be decoded is as good as missing; the load that follows replaces it.
                 Some(bytes) => {
-                    let plain = match &self.seal {
-                        Some(seal) => seal.open(name, bytes).ok()?,
-                        None => bytes,
+                    let decode = || match &self.seal {
+                        Some(seal) => self.codec.decode(&seal.open(name, bytes)?),
+                        None => self.codec.decode(&bytes),
                     };
-                    Some(self.codec.decode(&plain).ok()?)
+                    let tell = |error: &Error| tracing::debug!(%error, "a value in the remote tier counts as missing");
+                    Some(guarded(decode).inspect_err(tell).ok()?)
                 }
                 None => None,
             };
@@ -99,6 +100,7 @@ impl<V: 'static> Shared<V> {
                 audit: None,
                 from: crate::Tier::Remote,
                 fresh_until: Some(now.plus(entry.fresh_for)),
+                until: Some(now.plus(entry.keep_for)),
                 checked: Some(now),
             };
             Some((brought, entry.fresh_for > Duration::ZERO))
@@ -108,13 +110,13 @@ impl<V: 'static> Shared<V> {
 
     fn entry(&self, name: &str, fetched: &Fetched<V>, times: Times, cost: u32) -> Result<Entry, Error> {
         let payload = match &fetched.value {
-            Some(value) => {
+            Some(value) => Some(guarded(|| {
                 let plain = self.codec.encode(value)?;
-                Some(match &self.seal {
-                    Some(seal) => seal.seal(name, plain)?,
-                    None => plain,
-                })
-            }
+                match &self.seal {
+                    Some(seal) => seal.seal(name, plain),
+                    None => Ok(plain),
+                }
+            })?),
             None => None,
         };
         let Options { version, tags, .. } = &fetched.options;

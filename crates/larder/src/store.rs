@@ -1,5 +1,6 @@
 //! The embedded store: segments behind a lock each, and what holds for all of them.
 
+mod again;
 mod consistency;
 mod failing;
 mod leaving;
@@ -24,7 +25,7 @@ use crate::clock::Clock;
 use crate::decisions::Decided;
 use crate::entry::Entry;
 use crate::fetched::{Brought, Fetched, Found, Options, Tier};
-use crate::flight::{Boarding, Flight};
+use crate::flight::{Boarding, Era, Flight};
 use crate::floors::Floors;
 use crate::hash::KeyHasher;
 use crate::key::Key;
@@ -86,6 +87,8 @@ pub(crate) enum Step<K, V> {
         timer: Timer,
         flight: Arc<Flight<K, V>>,
         leads: bool,
+        /// Tags were removed since that began: an answer that has one of them will not do.
+        is_late: bool,
         stale: Option<Found<Option<V>>>,
     },
 }
@@ -303,20 +306,20 @@ where
             }
             renewed => renewed,
         };
-        let generation = self.generation.load(Ordering::Relaxed);
-        let is_taken = match segment.flights.board(hash, generation, loads, |own| own.borrow() == key) {
-            Boarding::Join(flight) => {
+        let era = self.era();
+        let is_taken = match segment.flights.board(hash, era, loads, |own| own.borrow() == key) {
+            Boarding::Join { flight, is_late } => {
                 segment.counts.coalesced += 1;
                 self.record_later(&flight, access.at);
                 drop(segment);
-                return Step::Wait { timer, flight, leads: false, stale: in_need(stale) };
+                return Step::Wait { timer, flight, leads: false, is_late, stale: in_need(stale) };
             }
             Boarding::Taken => true,
             Boarding::Open => false,
         };
         let flight = match (&stale, &renewed) {
-            (None, None) => Flight::for_miss(key.to_owned(), generation, loads),
-            (_, renewed) => Flight::for_heard(key.to_owned(), generation, loads, renewed.is_some()),
+            (None, None) => Flight::for_miss(key.to_owned(), era, loads),
+            (_, renewed) => Flight::for_heard(key.to_owned(), era, loads, renewed.is_some()),
         };
         match is_taken {
             // By another key of the same hash. This one answers its reader alone, and is not kept, as no write could fence it.
@@ -338,7 +341,7 @@ where
                 self.tell(&flight, size, cost, None);
                 self.record_later(&flight, access.at);
                 drop(segment);
-                Step::Wait { timer, flight, leads: true, stale: in_need(stale) }
+                Step::Wait { timer, flight, leads: true, is_late: false, stale: in_need(stale) }
             }
         }
     }
@@ -355,6 +358,7 @@ where
         let Brought { fetched, cost, from, .. } = &arrival.brought;
         let paid = if *from == Tier::Origin { *cost } else { 0 };
         self.tell(flight, arrival.size, paid, fetched.options.ttl);
+        flight.carries(&fetched.options.tags, arrival.brought.as_of);
         let is_steered = self.rules.freshness.objective().is_some();
         if *from == Tier::Origin && is_steered && fetched.value.is_some() && self.blind.hears(arrival.evidence) {
             tracing::warn!(
@@ -373,7 +377,7 @@ where
                 segment.counts.absent += u64::from(fetched.value.is_none());
             }
             let is_void = flight.is_fenced()
-                || flight.generation != self.generation.load(Ordering::Relaxed)
+                || flight.era.generation != self.generation.load(Ordering::Relaxed)
                 || self.tags.are_removed(&fetched.options.tags, as_of)
                 || !self.floors.admits(hash, as_of);
             if is_void {
@@ -442,8 +446,16 @@ where
         let now = self.clock.now();
         let as_of = self.tags.after(&options.tags, now);
         let fetched = Fetched::from(value).with(options);
-        let brought =
-            Brought { fetched, as_of, cost: 0, audit: None, from: Tier::Local, fresh_until: None, checked: None };
+        let brought = Brought {
+            fetched,
+            as_of,
+            cost: 0,
+            audit: None,
+            from: Tier::Local,
+            fresh_until: None,
+            until: None,
+            checked: None,
+        };
         let arrival = self.arrival(key, hash, brought, Op::Set);
         self.floors.raise(hash, now);
         self.record(&arrival.key, Op::Set, now, arrival.size, 0, arrival.brought.fetched.options.ttl);
@@ -483,6 +495,10 @@ where
 
     pub(crate) fn count(&self, hash: KeyHash, count: impl FnOnce(&mut Counts)) {
         count(&mut self.segment(hash).counts);
+    }
+
+    fn era(&self) -> Era {
+        Era { generation: self.generation.load(Ordering::Relaxed), removals: self.tags.removals() }
     }
 
     /// Everything up to now is void.

@@ -20,6 +20,8 @@ pub(crate) struct Tags {
     ahead: AtomicU64,
     /// The longest lifetime given to a value with a tag (µs).
     longest: AtomicU64,
+    /// How many removals there were.
+    removals: AtomicU64,
     /// How often removals were taken together.
     widened: AtomicU64,
 }
@@ -42,6 +44,12 @@ impl Tags {
             inner.widen();
             self.widened.fetch_add(1, Ordering::Relaxed);
         }
+        self.removals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many removals there were: who counts no more than another has seen none that the other has not.
+    pub(crate) fn removals(&self) -> u64 {
+        self.removals.load(Ordering::Relaxed)
     }
 
     /// Whether one of `tags` was removed at or after `as_of`.

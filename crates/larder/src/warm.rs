@@ -208,6 +208,7 @@ where
             };
             inner.depart(landing, inner.load_of(key).map(in_turn));
         }
+        flight.lenders.lend();
         // What others load is not warmed, nor is that there is nothing.
         let is_warmed = flight.answer().await?.value.is_some() && leads && inner.store.holds(key, hash);
         if is_warmed && let Some(warmed) = inner.store.warmed.get() {

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::behind::{Behind, Hearer, News, Sink, Write};
 use crate::cache::{Cache, Inner};
+use crate::codec::guarded;
 use crate::fetched::{Fetched, Options};
 use crate::key::Key;
 use crate::remote::{Invalidation, Name, names};
@@ -112,7 +113,7 @@ where
     pub async fn put_with(&self, key: K, value: V, options: Options) -> Result<(), Error> {
         self.open()?;
         let codec = self.inner.codec.as_ref().ok_or_else(nowhere)?;
-        let bytes = codec.encode(&value)?;
+        let bytes = guarded(|| codec.encode(&value))?;
         let _turn = self.inner.turns.take(self.inner.store.hasher.hash(&key)).await;
         let refusals = self.inner.writes.refusals();
         let written = self.write(&key, Some(bytes)).await?;
@@ -239,7 +240,7 @@ where
         let (Writes::Behind(log), Some(codec)) = (&self.writes, &self.codec) else { return None };
         let name: Name = names::key(&self.namespace, &key.text());
         Some(match log.pending(&name)? {
-            Some(bytes) => codec.decode(&bytes).map(Fetched::from),
+            Some(bytes) => guarded(|| codec.decode(&bytes)).map(Fetched::from),
             None => Ok(Fetched::absent()),
         })
     }

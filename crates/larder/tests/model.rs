@@ -23,6 +23,10 @@ mod fetched {
 mod hash {
     pub(crate) type Hashed = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 }
+mod limits {
+    #[derive(Default)]
+    pub(crate) struct Lenders;
+}
 mod load {
     pub(crate) fn abandoned() -> larder::Error {
         larder::Error::new(larder::ErrorKind::Panicked, "the load ended without an answer")

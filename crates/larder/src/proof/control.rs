@@ -7,8 +7,10 @@ use larder_policy::freshness::Freshness;
 
 /// What a cache's policy is measured against, and how it comes into service.
 ///
-/// Ghosts of the control, which hold keys and no values, stand beside every segment and see a sample of its keys. They cost a few bytes and
-/// nanoseconds; what the policy gains over them is in [`Cache::report`](crate::Cache::report). Where it surely loses, it is
+/// Ghosts of the control, which hold keys and no values, stand beside every segment and see a sample of its keys. Of entries that
+/// are counted they cost some 20 bytes each (docs/stores.md). Where bytes are limited, entries are taken for a kilobyte: of smaller ones more are seen, and
+/// of 64 bytes in small caches all, for some 400 bytes each, which [`Stats::metadata_bytes`](crate::Stats::metadata_bytes) counts. With many
+/// small entries, [`none`](Self::none) saves that. What the policy gains over them is in [`Cache::report`](crate::Cache::report). Where it surely loses, it is
 /// rolled back: the control takes over, the entries stay.
 ///
 /// ```

@@ -508,3 +508,18 @@ async fn a_control_with_a_lifetime_needs_an_objective() {
     let error = builder.build().unwrap_err();
     assert!(error.to_string().contains("stale_reads"), "{error}");
 }
+
+#[tokio::test]
+async fn what_ghosts_of_small_entries_cost() {
+    let metadata = async |control: Control| {
+        let builder = Cache::builder().capacity_bytes(1 << 20, |_, _| 64).segments(1).seed(1);
+        let cache: Cache<u64, u64> = builder.control(control).build().unwrap();
+        for key in 0..200_000 {
+            cache.insert_local(key, key, crate::Options::new());
+        }
+        let stats = cache.stats();
+        stats.metadata_bytes as f64 / stats.entries as f64
+    };
+    let cost = metadata(Control::default()).await - metadata(Control::none()).await;
+    assert!((350.0..450.0).contains(&cost), "Control's documentation says some 400 bytes an entry: {cost}");
+}

@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use larder_policy::KeyHash;
 
@@ -22,32 +21,33 @@ where
         if self.is_fresh(&segment, key, hash) {
             return None;
         }
-        let generation = self.generation.load(Ordering::Relaxed);
-        match segment.flights.board(hash, generation, true, |own| own == key) {
+        let era = self.era();
+        match segment.flights.board(hash, era, true, |own| own == key) {
             Boarding::Taken => None,
-            Boarding::Join(flight) => Some((flight, false)),
+            Boarding::Join { flight, .. } => Some((flight, false)),
             Boarding::Open => {
-                let flight = Flight::for_heard(key.clone(), generation, true, true);
+                let flight = Flight::for_heard(key.clone(), era, true, true);
                 segment.flights.open(hash, flight.clone());
                 Some((flight, true))
             }
         }
     }
 
-    /// Opens a flight to the origin, whatever memory and the remote tier have, or joins one; with it, whether it is opened. This is no access.
-    pub(crate) fn anew<Q>(&self, key: &Q, hash: KeyHash) -> (Arc<Flight<K, V>>, bool)
+    /// Opens a flight to the origin, whatever memory and the remote tier have, or joins one; with it, whether it is opened, or else joined late. This
+    /// is no access.
+    pub(crate) fn anew<Q>(&self, key: &Q, hash: KeyHash) -> (Arc<Flight<K, V>>, bool, bool)
     where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
         let mut segment = self.segment(hash);
-        let generation = self.generation.load(Ordering::Relaxed);
-        let is_taken = match segment.flights.board(hash, generation, true, |own| own.borrow() == key) {
-            Boarding::Join(flight) => return (flight, false),
+        let era = self.era();
+        let is_taken = match segment.flights.board(hash, era, true, |own| own.borrow() == key) {
+            Boarding::Join { flight, is_late } => return (flight, false, is_late),
             Boarding::Taken => true,
             Boarding::Open => false,
         };
-        let flight = Flight::for_refresh(key.to_owned(), generation);
+        let flight = Flight::for_refresh(key.to_owned(), era);
         match is_taken {
             // By another key of the same hash: this one is not kept, as no write could fence it.
             true => flight.fence(),
@@ -59,6 +59,6 @@ where
             segment.counts.refreshes += 1;
             segment.note(now, hash, Decided::Renewed, age);
         }
-        (flight, true)
+        (flight, true, false)
     }
 }

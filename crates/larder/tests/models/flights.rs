@@ -8,7 +8,7 @@ use larder_policy::KeyHash;
 use shuttle::future;
 use shuttle::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use crate::flight::{Answer, Boarding, Flight, Flights};
+use crate::flight::{Answer, Boarding, Era, Flight, Flights};
 use crate::load::abandoned;
 use crate::sync::Mutex;
 use crate::{Error, ErrorKind};
@@ -71,10 +71,10 @@ impl Small {
                 if let Some(value) = part.value {
                     return Ok(value);
                 }
-                match part.flights.board(KEY, 0, true, |own| *own == 7) {
-                    Boarding::Join(flight) => (flight, false),
+                match part.flights.board(KEY, Era::default(), true, |own| *own == 7) {
+                    Boarding::Join { flight, .. } => (flight, false),
                     Boarding::Open => {
-                        let flight = Flight::for_miss(7, 0, true);
+                        let flight = Flight::for_miss(7, Era::default(), true);
                         part.flights.open(KEY, flight.clone());
                         (flight, true)
                     }

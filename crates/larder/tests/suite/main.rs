@@ -15,6 +15,7 @@ mod events;
 mod explain;
 mod faults;
 mod inspected;
+mod nested;
 mod numbers;
 mod outages;
 mod overlaps;

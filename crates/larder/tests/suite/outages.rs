@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use larder::{Cache, ErrorKind, Fetched, Freshness, Options, Refresh};
+use larder::remote::InProcess;
+use larder::{Cache, ErrorKind, Fetched, Freshness, Options, Refresh, codec};
 
 use super::patterns::{Origin, SECOND, builder, clock, get, settle};
 
@@ -53,7 +54,7 @@ async fn with_an_objective_too_the_last_value_is_served_for_no_longer_than_was_s
         clock.advance(12 * 3600 * SECOND);
         assert_eq!(ask(&cache, 1).await.ok(), is_served.then_some(true), "{stale_if_error:?}");
     }
-    // Nor beyond what the loader said, nor beyond the hard maximum of a prefix.
+    // A value with a lifetime of its own not beyond that, and none beyond the hard maximum of a prefix.
     let keyed = Cache::<String, u64>::builder().capacity(10).clock(clock.clone());
     let strict = objective().with_prefix("price:", Freshness::stale_reads(0.01).unwrap().max_ttl(60 * SECOND));
     let cache = keyed.freshness(strict).stale_if_error(3600 * SECOND).build().unwrap();
@@ -64,12 +65,12 @@ async fn with_an_objective_too_the_last_value_is_served_for_no_longer_than_was_s
         let found = cache.find_with(key, || async { Err::<u64, _>("the origin is down") }).await;
         found.map(|found| found.value).ok()
     };
-    clock.advance(59 * SECOND);
+    clock.advance(SECOND / 2);
     assert_eq!((ask("limited").await, ask("price:1").await), (Some(1), Some(1)));
+    clock.advance(58 * SECOND);
+    assert_eq!((ask("limited").await, ask("price:1").await), (None, Some(1)));
     clock.advance(2 * SECOND);
-    assert_eq!((ask("limited").await, ask("price:1").await), (Some(1), None));
-    clock.advance(3600 * SECOND);
-    assert_eq!(ask("limited").await, None);
+    assert_eq!(ask("price:1").await, None);
     cache.validate();
 }
 
@@ -126,4 +127,36 @@ async fn a_slow_origin_is_not_waited_for_where_there_is_a_stale_value_and_fills_
     tokio::time::sleep(3 * SECOND).await;
     settle().await;
     assert_eq!((cache.local(&1).as_deref(), cache.local(&2).as_deref()), (Some("1 slow"), Some("2 slow")));
+}
+
+#[tokio::test]
+async fn what_has_a_lifetime_of_its_own_is_not_served_beyond_it_by_any_process() {
+    let clock = clock();
+    for freshness in [Freshness::fixed_ttl(60 * SECOND), Freshness::stale_reads(0.01).unwrap()] {
+        let store = InProcess::new(1 << 20);
+        let process = || {
+            let builder = builder(&clock).freshness(freshness.clone()).remote(store.clone(), codec::Plain);
+            builder.build().unwrap()
+        };
+        let (one, other) = (process(), process());
+        let ask = async |cache: &Cache<u64, String>, key: u64| {
+            cache.find_with(&key, || async { Err::<String, _>("the origin is down") }).await.ok()
+        };
+        one.insert_with(1, "written".into(), Options::new().ttl(10 * SECOND)).await.unwrap();
+        let load =
+            || async { Ok::<_, Infallible>(Fetched::from("loaded".to_owned()).with(Options::new().ttl(10 * SECOND))) };
+        one.get_with(&2, load).await.unwrap();
+        get(&one, &Arc::default(), 3).await;
+        assert!(one.close(SECOND).await);
+        for key in 1..=3 {
+            assert!(!ask(&other, key).await.unwrap().is_stale, "{key}");
+        }
+        clock.advance(11 * SECOND);
+        let newcomer = process();
+        for cache in [&one, &other, &newcomer] {
+            assert_eq!((ask(cache, 1).await, ask(cache, 2).await), (None, None), "{freshness:?}");
+            assert!(ask(cache, 3).await.is_some());
+        }
+        one.validate();
+    }
 }

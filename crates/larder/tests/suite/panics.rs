@@ -10,9 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use larder::{Cache, Clock, ErrorKind, Freshness, Key, Options, Rules, Time};
+use larder::codec::{self, Codec};
+use larder::remote::InProcess;
+use larder::{Cache, Clock, Error, ErrorKind, Freshness, Key, Options, Rules, Time};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -214,4 +217,68 @@ async fn what_has_expired_goes_on_to_leave_after_a_drop_that_panics() {
         assert!(!armed.load(Ordering::Relaxed));
     }
     cache.validate();
+}
+
+/// Panics at what is marked for it.
+struct Fragile;
+
+impl Codec<String> for Fragile {
+    fn encode(&self, value: &String) -> Result<Bytes, Error> {
+        assert!(!value.starts_with("no bytes"), "on purpose");
+        codec::Plain.encode(value)
+    }
+
+    fn decode(&self, bytes: &Bytes) -> Result<String, Error> {
+        assert!(!bytes.starts_with(b"no value"), "on purpose");
+        codec::Plain.decode(bytes)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_codec_that_panics_is_one_that_fails() {
+    let store = InProcess::new(1 << 20);
+    let sound: Cache<u64, String> = Cache::builder().capacity(100).remote(store.clone(), codec::Plain).build().unwrap();
+    let fragile =
+        || -> Cache<u64, String> { Cache::builder().capacity(100).remote(store.clone(), Fragile).build().unwrap() };
+    let load = |value: &str| {
+        let value = value.to_owned();
+        || async { Ok::<_, Infallible>(value) }
+    };
+    // What cannot be decoded is a miss, for one and among many.
+    for key in [1, 2] {
+        sound.insert(key, "no value".into()).await.unwrap();
+    }
+    sound.insert(3, "fine".into()).await.unwrap();
+    assert_eq!(fragile().get_with(&1, load("loaded")).await.unwrap(), "loaded");
+    let many =
+        |keys: Vec<u64>| async { Ok::<_, Infallible>(keys.into_iter().map(|key| (key, key.to_string())).collect()) };
+    let answers = fragile().get_each_with([2, 3], many).await;
+    assert_eq!((answers[&2].as_deref().unwrap(), answers[&3].as_deref().unwrap()), ("2", "fine"));
+    // What cannot be encoded is served and kept here, and makes what is there outdated.
+    let cache = fragile();
+    assert_eq!(cache.get_with(&4, load("no bytes")).await.unwrap(), "no bytes");
+    assert_eq!(cache.local(&4).as_deref(), Some("no bytes"));
+    assert_eq!(cache.insert(3, "no bytes".into()).await.unwrap_err().kind(), ErrorKind::Codec);
+    let newcomer: Cache<u64, String> = Cache::builder().capacity(100).remote(store, codec::Plain).build().unwrap();
+    assert_eq!((newcomer.get(&3).await, newcomer.get(&4).await), (None, None));
+    cache.validate();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_counts_once_however_many_loads_it_waits_for() {
+    let cache = builder(&clock()).build().unwrap();
+    let load = || async {
+        tokio::task::yield_now().await;
+        explode()
+    };
+    let many = |_: Vec<u64>| async {
+        tokio::task::yield_now().await;
+        explode().map(|one| HashMap::from([(1, one)]))
+    };
+    let one_by_one = join_all((0..50).map(|_| cache.get_with(&1, load)));
+    let together = join_all((0..50).map(|_| cache.get_many_with([1], many)));
+    let (one_by_one, together) = tokio::join!(one_by_one, together);
+    assert!(one_by_one.iter().all(Result::is_err) && together.iter().all(Result::is_err));
+    let counts = cache.stats().counts;
+    assert_eq!((counts.hits, counts.misses, counts.coalesced, counts.load_errors), (0, 100, 99, 100));
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::hash::{Hash, Hasher};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock, Weak};
@@ -340,4 +340,49 @@ async fn a_warmed_key_that_is_renewed_still_waits_for_its_first_hit() {
     assert_eq!((cache.warmed().waiting, cache.warmed().left), (1, 0));
     cache.local(&1).unwrap();
     assert_eq!((cache.warmed().hit, cache.warmed().waiting), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_a_removal_by_tag_gets_nothing_from_before() {
+    let cache = builder(&clock()).loader(|key: u64| ready(Ok::<_, Infallible>(format!("{key} new")))).build().unwrap();
+    let of = |value: &str, tag: &str| Fetched::from(value.to_owned()).with(Options::new().tag(tag));
+    let slow = |value: &str, tag: &str| {
+        let fetched = of(value, tag);
+        move || async move {
+            sleep(SECOND).await;
+            Ok::<_, Infallible>(fetched)
+        }
+    };
+    let old = async |key: u64, tag: &str| cache.get_with(&key, slow("old", tag)).await.unwrap();
+    let new = async |key: u64| {
+        sleep(SECOND / 2).await;
+        cache.get_with(&key, slow("new", "t")).await.unwrap()
+    };
+    let refreshed = async |key: u64| {
+        sleep(SECOND / 2).await;
+        cache.refresh_with(&key, slow("new", "t")).await.unwrap().value
+    };
+    let many = async |keys: [u64; 2]| {
+        sleep(SECOND / 2).await;
+        let load = move |keys: Vec<u64>| {
+            ready(Ok::<_, Infallible>(keys.into_iter().map(|key| (key, of("new", "t"))).collect()))
+        };
+        let answers: HashMap<u64, String> = cache.get_many_with(keys, load).await.unwrap();
+        keys.map(|key| answers[&key].clone())
+    };
+    let remove = async {
+        sleep(SECOND / 4).await;
+        cache.remove_tag("t").await.unwrap();
+    };
+    let before = async { tokio::join!(old(1, "t"), old(2, "t"), old(3, "t"), old(4, "other")) };
+    let after = async { tokio::join!(new(1), new(1), refreshed(2), many([3, 5]), new(4)) };
+    let (before, after, ()) = tokio::join!(before, after, remove);
+    // Who began before may have what was true then, and what has other tags is joined all the same.
+    assert_eq!(before, ("old".into(), "old".into(), "old".into(), "old".into()));
+    let two = ["new".to_owned(), "new".to_owned()];
+    assert_eq!(after, ("new".into(), "new".into(), "new".into(), two, "old".into()));
+    let counts = cache.stats().counts;
+    assert_eq!((counts.hits + counts.misses, cache.local(&1).as_deref()), (4 + 5, Some("new")));
+    assert_eq!(counts.loads, 4 + 1 + 1 + 2, "one load for both who came late");
+    cache.validate();
 }
