@@ -344,7 +344,8 @@ async fn a_warmed_key_that_is_renewed_still_waits_for_its_first_hit() {
 
 #[tokio::test(start_paused = true)]
 async fn who_comes_after_a_removal_by_tag_gets_nothing_from_before() {
-    let cache = builder(&clock()).loader(|key: u64| ready(Ok::<_, Infallible>(format!("{key} new")))).build().unwrap();
+    let clock = clock();
+    let cache = builder(&clock).build().unwrap();
     let of = |value: &str, tag: &str| Fetched::from(value.to_owned()).with(Options::new().tag(tag));
     let slow = |value: &str, tag: &str| {
         let fetched = of(value, tag);
@@ -373,6 +374,7 @@ async fn who_comes_after_a_removal_by_tag_gets_nothing_from_before() {
     let remove = async {
         sleep(SECOND / 4).await;
         cache.remove_tag("t").await.unwrap();
+        clock.advance(SECOND);
     };
     let before = async { tokio::join!(old(1, "t"), old(2, "t"), old(3, "t"), old(4, "other")) };
     let after = async { tokio::join!(new(1), new(1), refreshed(2), many([3, 5]), new(4)) };
