@@ -25,7 +25,7 @@ mod hash {
 }
 mod limits {
     #[derive(Default)]
-    pub(crate) struct Lenders;
+    pub(crate) struct Lenders {}
 }
 mod load {
     pub(crate) fn abandoned() -> larder::Error {

@@ -18,6 +18,9 @@ pub(super) const INPUTS: usize = 12;
 /// beyond this, hazards between what was looked at come out as nothing.
 const PROFILES: Range<usize> = 9..11;
 const MOST_PROFILE: f64 = 1.5;
+/// Weights that lie so many of their first standard deviations from where they began have gone astray, and begin anew: along inputs that hardly differ, what
+/// does not fit drives them on for ever, each against the other, until what lies beside the last looks is foreseen as nothing.
+const ASTRAY: f64 = 10.0;
 
 /// What goes into the sum, all logarithms.
 pub(super) type Inputs = [f64; INPUTS];
@@ -37,8 +40,9 @@ const MOST_STEP: f64 = 1.0;
 pub(super) struct Regression {
     weights: Inputs,
     covariance: [Inputs; INPUTS],
-    /// The variances before anything was seen, which forgetting never exceeds.
+    /// The variances before anything was seen, which forgetting never exceeds, and the weights.
     widest: Inputs,
+    first: Inputs,
 }
 
 impl Regression {
@@ -53,7 +57,7 @@ impl Regression {
         for (at, row) in covariance.iter_mut().enumerate() {
             row[at] = variances[at];
         }
-        Self { weights, covariance, widest: variances }
+        Self { weights, covariance, widest: variances, first: weights }
     }
 
     /// Changes expected within `age` seconds.
@@ -94,10 +98,18 @@ impl Regression {
             // Two entries that mirror each other get the same bits: what they differed by would grow for ever, as nothing is learned of it.
             row.iter_mut().zip(&turned).for_each(|(entry, turned)| *entry = (*entry - own * turned * known) * grow);
         }
+        if self.is_astray() {
+            *self = Self::new(self.first, self.widest);
+        }
         for weight in &mut self.weights[PROFILES] {
             *weight = weight.min(MOST_PROFILE);
         }
         self.bound();
+    }
+
+    fn is_astray(&self) -> bool {
+        let from = self.weights.iter().zip(&self.first).map(|(weight, first)| (weight - first).powi(2));
+        from.zip(&self.widest).any(|(square, variance)| square > ASTRAY * ASTRAY * variance)
     }
 
     /// The weights, in the order of the inputs.
@@ -161,6 +173,18 @@ mod tests {
         for (at, (weight, truth)) in found.weights().iter().zip(truth).enumerate() {
             assert!((weight - truth).abs() < 0.25, "{at}: {weight} {truth}");
         }
+    }
+
+    #[test]
+    fn weights_that_went_astray_begin_anew() {
+        let start = [-1.0; INPUTS];
+        let mut regression = Regression::new(start, [0.01; INPUTS]);
+        for (weight, is_anew) in [(-0.5, false), (3.0, true)] {
+            regression.weights[8] = weight;
+            regression.observe(&[0.1; INPUTS], 1.0, true);
+            assert_eq!(regression.weights() == &start, is_anew, "{:?}", regression.weights());
+        }
+        assert_eq!(regression.covariance[8][8], 0.01);
     }
 
     #[test]
