@@ -495,9 +495,11 @@ fn arms_of_lifetimes_are_told_next_to_the_truth() {
                 assert!(arm.contains_key(key), "{key}: {arm:?}");
             }
         }
-        for key in ["change", "within", "p_more", "p_less", "truth"] {
+        for key in ["change", "p_more", "p_less", "truth"] {
             assert!(!record["loads"][key].is_null(), "{key}: {record}");
         }
+        // Permutations of four shards are never so sure.
+        assert!(record["loads"].as_object().unwrap()["within"].is_null(), "{record}");
         assert!(record["refusals"][0].as_str().unwrap().contains("2 shards, and needs 8"), "{record}");
         assert!(record["winner"].is_null() && record["open"].is_null(), "{record}");
         // Of values that change every 970 s, one that lives for 40 s is read four times: one load and three hits.
