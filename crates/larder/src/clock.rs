@@ -25,7 +25,8 @@ impl Clock {
         Self(Source::System { start: clock.raw(), clock, epoch })
     }
 
-    /// A clock that stands still until it is [advanced](Self::advance): for tests and for traffic replayed in its own time.
+    /// A clock that stands still until it is [advanced](Self::advance): for tests and for traffic replayed in its own time. Waits, and a remote tier
+    /// in what it says of ages, go by tokio's clock: with one, pause that (`start_paused`) and advance both.
     pub fn manual(start: Time) -> Self {
         Self(Source::Manual(Arc::new(AtomicU64::new(start.0))))
     }

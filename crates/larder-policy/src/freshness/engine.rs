@@ -190,7 +190,7 @@ impl Engine {
         let group = &mut self.groups[usize::from(record.group)];
         let is_young = age < group.freshness.least.as_secs_f64();
         if !is_fresh && !is_young {
-            let ahead = rule::refresh_ahead_pays(rate, age, group.freshness.loads_per_wait);
+            let ahead = rule::refresh_ahead_pays(stale, threshold, group.freshness.loads_per_wait);
             if !ahead || stale >= group.most_stale {
                 return Decision::Load;
             }

@@ -110,7 +110,8 @@ impl Freshness {
         Self { starting: Some(ttl), ..self }
     }
 
-    /// Refreshes hot values ahead of need where a load costs so many times what a reader's wait for it costs.
+    /// Where a load costs so many times what a reader's wait for it costs: a read past its value's lifetime is served that value while it is refreshed,
+    /// instead of waiting, where the wait is worth more than the stale reads that this adds. They are part of the objective.
     #[must_use]
     pub fn refresh_ahead(self, loads_per_wait: f64) -> Self {
         Self { loads_per_wait, ..self }

@@ -79,10 +79,11 @@ pub fn lifetime(hazard: f64, rate: f64, threshold: f64) -> f64 {
     age.min(LONGEST)
 }
 
-/// Whether refreshing ahead of need pays: iff r·T > ln(1 + load/latency), `loads_per_wait` being what a load costs in
-/// units of what a reader's waiting for it costs. It never lowers loads; it buys latency.
-pub fn refresh_ahead_pays(rate: f64, lifetime: f64, loads_per_wait: f64) -> bool {
-    rate * lifetime > loads_per_wait.max(0.0).ln_1p()
+/// Whether a read past its value's lifetime is better served what is cached, while that is refreshed, than made to wait for the same load. It is
+/// stale with the chance `stale`, and under θ a stale read is worth 1/θ loads (see above): iff p/θ < latency/load, `loads_per_wait` being what a load
+/// costs in units of what a reader's wait for it costs.
+pub fn refresh_ahead_pays(stale: f64, threshold: f64, loads_per_wait: f64) -> bool {
+    stale * loads_per_wait.max(0.0) < threshold
 }
 
 #[cfg(test)]
@@ -162,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn refresh_ahead_pays_for_hot_keys_only() {
-        assert!(refresh_ahead_pays(10.0, 60.0, 5.0) && !refresh_ahead_pays(0.01, 60.0, 5.0));
-        assert!(!refresh_ahead_pays(10.0, 60.0, f64::INFINITY) && !refresh_ahead_pays(f64::NAN, 1.0, 1.0));
+    fn refresh_ahead_pays_where_little_is_stale() {
+        assert!(refresh_ahead_pays(0.01, 0.1, 5.0) && !refresh_ahead_pays(0.03, 0.1, 5.0));
+        assert!(!refresh_ahead_pays(0.0, 0.1, f64::INFINITY) && !refresh_ahead_pays(f64::NAN, 0.1, 1.0));
     }
 }
