@@ -30,7 +30,7 @@ pub(crate) fn page(sections: &[Section], rounds: usize, operations: usize) -> St
          {CAPACITY} entries of `u64`, {operations} operations a thread, every contender in turn, the median of {rounds} runs. \
          Nanoseconds of processor time an operation, summed over the threads, so that waiting for a lock by spinning counts \
          and sleeping does not; the allocator counts bytes, which costs all the same. *Hit*: Zipf 0.99 over half the capacity, \
-         all resident. *Get, else insert*: Zipf 0.99 over ten times the capacity on a full store. *Insert*: new keys into a \
+         all resident. *Get, else insert*: Zipf 0.99 over ten times the capacity, on a store that as many reads before it filled. *Insert*: new keys into a \
          full store. *Bytes*: what a full store has allocated, for each entry, key and value taken off (a `String`'s text, \
          17 bytes and what the allocator adds, is in it). *Control*: as a cache is by default, with ghosts of a control beside it; \
          the other rows are without.\n",

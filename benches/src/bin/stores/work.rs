@@ -45,11 +45,15 @@ pub(crate) struct Keys<K> {
     few: Vec<K>,
     /// Zipf 0.99 over ten times the capacity.
     many: Vec<K>,
+    /// As `many`, and what a store is filled with: the same reads twice over would be a loop.
+    before: Vec<K>,
 }
 
 impl<K: Key> Keys<K> {
     pub(crate) fn new(operations: usize) -> Result<Self> {
-        Ok(Self { few: zipf(CAPACITY / 2, operations)?, many: zipf(10 * CAPACITY, operations)? })
+        let mut before = zipf(10 * CAPACITY, 2 * operations)?;
+        let many = before.split_off(operations);
+        Ok(Self { few: zipf(CAPACITY / 2, operations)?, many, before })
     }
 }
 
@@ -75,7 +79,7 @@ pub(crate) fn time<K: Key>(contender: &Contender<K>, keys: &Keys<K>, work: Work,
     match work {
         Work::Hit => (0..CAPACITY / 2 + 1).for_each(|key| store.insert(K::of(key), key)),
         // Full, and past its first evictions.
-        Work::Mixed => _ = mixed(store, &keys.many),
+        Work::Mixed => _ = mixed(store, &keys.before),
         Work::Insert => (0..2 * CAPACITY).for_each(|key| store.insert(K::of(1 << 40 | key), key)),
     }
     store.settle();
@@ -133,7 +137,7 @@ fn mixed<K: Key>(store: &dyn Store<K>, keys: &[K]) -> usize {
 pub(crate) fn overhead<K: Key>(contender: &Contender<K>, keys: &Keys<K>) -> f64 {
     let before = MEMORY.allocated();
     let store = (contender.make)(CAPACITY);
-    mixed(&*store, &keys.many);
+    mixed(&*store, &keys.before);
     store.settle();
     let held = MEMORY.allocated() - before;
     (held as f64 / CAPACITY as f64) - (size_of::<K>() + size_of::<u64>()) as f64
