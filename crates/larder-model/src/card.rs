@@ -1,9 +1,9 @@
 //! A model's card, in Markdown: what it is, what it gains and where it loses, made from the run alone.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use crate::evaluate::{Importance, Score};
+use crate::lead::{Lead, mean, signed};
 
 /// A cache that starts from a prior against one that starts cold, on requests the prior has not seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +99,8 @@ pub struct Gain<'a> {
     pub on: &'static str,
     /// Over a cold start.
     pub over_cold: Lead,
+    /// The same with each family counted once, however many its cells; none of one family alone. It decides nothing.
+    pub each_family_once: Option<Lead>,
     /// Over the prior that ships with larder.
     pub over_shipped: Option<Lead>,
     /// Cells that miss less than the cold start.
@@ -107,99 +109,6 @@ pub struct Gain<'a> {
     pub worse: usize,
     /// The cell that loses most.
     pub worst: &'a HeldOut,
-}
-
-/// A mean reduction over cells, and how sure it is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Lead {
-    /// The mean.
-    pub mean: f64,
-    /// Its standard error, where there is more than one of what it is over.
-    pub error: Option<f64>,
-    /// What the error is over.
-    pub over: Over,
-}
-
-/// What a standard error is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// So many families, whose cells stand or fall together.
-    Families(usize),
-    /// So many seeds on one family: they tell of chance in the cache, and not of other traffic.
-    Seeds(usize),
-}
-
-impl fmt::Display for Over {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Families(count) => write!(f, "{count} families"),
-            Self::Seeds(count) => write!(f, "{count} seeds"),
-        }
-    }
-}
-
-impl Lead {
-    /// Of what the ratios of each cell come to; none without cells, or where a cell has none.
-    fn of(cells: &[HeldOut], reduction: impl Fn(&Ratios) -> Option<f64>) -> Option<Self> {
-        let seeds = cells.iter().map(|cell| cell.seeds.len()).min().filter(|&seeds| seeds > 0)?;
-        let mut families: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-        let mut by_seed = vec![Vec::new(); seeds];
-        for cell in cells {
-            for (ratios, of_seed) in cell.seeds.iter().zip(&mut by_seed) {
-                let reduction = reduction(ratios)?;
-                families.entry(&cell.family).or_default().push(reduction);
-                of_seed.push(reduction);
-            }
-        }
-        let means: Vec<f64> = families.values().map(|cells| mean(cells)).collect();
-        let by_seed: Vec<f64> = by_seed.iter().map(|cells| mean(cells)).collect();
-        // Each seed has all cells: the mean of its means is that of all.
-        let mean = mean(&by_seed);
-        Some(match means.len() {
-            1 => Self { mean, error: standard_error(&by_seed), over: Over::Seeds(seeds) },
-            families => Self { mean, error: standard_error(&means), over: Over::Families(families) },
-        })
-    }
-
-    /// What is no chance: a standard error over families, two over seeds, which see but a part of it.
-    fn chance(&self) -> Option<f64> {
-        let errors = match self.over {
-            Over::Families(_) => 1.0,
-            Over::Seeds(_) => 2.0,
-        };
-        self.error.map(|error| errors * error)
-    }
-
-    /// Ahead by more than chance. What is not a number is not ahead, nor is what has no error.
-    fn is_ahead(&self) -> bool {
-        self.chance().is_some_and(|chance| self.mean > chance)
-    }
-
-    /// Behind by more than chance.
-    fn is_behind(&self) -> bool {
-        self.chance().is_some_and(|chance| self.mean < -chance)
-    }
-}
-
-impl fmt::Display for Lead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mean, error, over } = self;
-        match error {
-            Some(error) => write!(f, "{} ±{:.2}% ({over})", signed(*mean), error * 100.0),
-            None => write!(f, "{} ± nobody knows (one seed)", signed(*mean)),
-        }
-    }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Of the mean of at least two values.
-fn standard_error(values: &[f64]) -> Option<f64> {
-    let (centre, count) = (mean(values), values.len() as f64);
-    let spread: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
-    (values.len() > 1).then(|| (spread / (count - 1.0) / count).sqrt())
 }
 
 const OTHER: &str = "other traces, held out";
@@ -293,7 +202,16 @@ impl Card {
             let better = cells.iter().filter(|cell| cell.reduction() > 0.0).count();
             let worse = cells.iter().filter(|cell| cell.reduction() < 0.0).count();
             let worst = cells.iter().min_by(|one, other| one.reduction().total_cmp(&other.reduction()))?;
-            Some(Gain { on, over_cold: over_cold(cells)?, over_shipped: over_shipped(cells), better, worse, worst })
+            let (over_cold, over_shipped) = (over_cold(cells)?, over_shipped(cells));
+            Some(Gain {
+                on,
+                over_cold,
+                each_family_once: Lead::each_family_once(cells),
+                over_shipped,
+                better,
+                worse,
+                worst,
+            })
         });
         gains.collect()
     }
@@ -316,6 +234,11 @@ impl Card {
                 signed(worst.reduction())
             );
         }
+        for Gain { on, each_family_once, .. } in &gains {
+            if let Some(lead) = each_family_once {
+                let _ = writeln!(text, "\nWith each family counted once, however many its cells, on {on}: {lead}.");
+            }
+        }
         for Gain { on, over_shipped, .. } in &gains {
             if let Some(lead) = over_shipped {
                 let _ = writeln!(text, "\nOver the prior that ships with larder, on {on}: {lead}.");
@@ -323,9 +246,10 @@ impl Card {
         }
         text.push_str(
             "\nA reduction is (cold − prior) / the larger of the two; positive misses less. A trace is held out with all its family: the\n\
-             prior of its row has learned from none of them. A standard error is over families, for their traces are alike; of one alone,\n\
-             over seeds, which tell of chance in the cache and not of other traffic. What is held out has chosen nothing here, but whoever\n\
-             trains again and keeps the better model chooses by it.\n\n",
+             prior of its row has learned from none of them. The mean is over cells, and its standard error from how far it moves when a\n\
+             family is left out, for their traces are alike; of one family alone it is over seeds, which tell of chance in the cache and\n\
+             not of other traffic. What is held out has chosen nothing here, but whoever trains again and keeps the better model chooses\n\
+             by it.\n\n",
         );
     }
 
@@ -414,14 +338,10 @@ fn over_shipped(cells: &[HeldOut]) -> Option<Lead> {
     Lead::of(cells, Ratios::over_shipped)
 }
 
-fn signed(share: f64) -> String {
-    // Rounded first, so that nothing reads as -0.00%.
-    format!("{:+.2}%", (share * 10_000.0).round() / 100.0 + 0.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lead::Over;
 
     /// A cell of a family, whose prior reduces the misses so much, by seed.
     fn seeds(family: &str, reductions: &[f64]) -> HeldOut {
@@ -462,11 +382,28 @@ mod tests {
         cells[1].trace = "a-2".into();
         let lead = over_cold(&cells).unwrap();
         assert!((lead.mean - 0.02).abs() < 1e-12);
-        // The families' means are 0.01 and 0.04: a deviation of 0.0212, over the root of two.
+        // Without `b` the mean is 0.01, without `a` 0.04.
         assert!((lead.error.unwrap() - 0.015).abs() < 1e-12, "{lead:?}");
         assert_eq!(lead.over, Over::Families(2));
         assert_eq!(over_cold(&cells[..2]).unwrap().error, None);
         assert_eq!(over_cold(&[]), None);
+    }
+
+    /// The error must be that of the mean beside it: that of the families' means, 0.0120, says nothing of the cells'.
+    #[test]
+    fn the_error_belongs_to_the_mean() {
+        let by =
+            |family: &str, reductions: &[f64]| reductions.iter().map(|&by| seeds(family, &[by])).collect::<Vec<_>>();
+        let cells = [by("a", &[0.03; 8]), by("b", &[-0.01]), by("c", &[0.0])].concat();
+        let lead = over_cold(&cells).unwrap();
+        // Without `a`, `b` and `c`: -0.005, 0.24 / 9 and 0.23 / 9.
+        assert!((lead.mean - 0.023).abs() < 1e-12 && (lead.error.unwrap() - 0.020_750_7).abs() < 1e-6, "{lead:?}");
+        let once = Lead::each_family_once(&cells).unwrap();
+        assert!((once.mean - 0.02 / 3.0).abs() < 1e-12 && (once.error.unwrap() - 0.012_018_5).abs() < 1e-6, "{once:?}");
+        // Many cells of one family do not make two families sure.
+        let two = [by("a", &[0.1; 20]), by("b", &[-0.1])].concat();
+        assert!(!over_cold(&two).unwrap().is_ahead());
+        assert_eq!(Lead::each_family_once(&cells[..8]), None);
     }
 
     #[test]

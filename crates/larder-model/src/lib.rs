@@ -10,9 +10,11 @@ pub mod evaluate;
 mod fit;
 pub mod folder;
 mod ftrl;
+mod lead;
 mod recipe;
 
-pub use card::{Card, Gain, HeldOut, Lead, Over, Ratios};
+pub use card::{Card, Gain, HeldOut, Ratios};
 pub use error::{Error, ErrorKind};
 pub use fit::{Cell, Fit, Fitted};
+pub use lead::{Lead, Over};
 pub use recipe::{Recipe, Settings, TraceRecord, file_hash};

@@ -100,11 +100,11 @@ fn card_json(card: &Card, refusal: Option<&str>) -> Value {
         .gains()
         .into_iter()
         .map(|gain| {
-            let Gain { on, over_cold: Lead { mean, error, over }, over_shipped, better, worse, .. } = gain;
-            let shipped = over_shipped.map(|Lead { mean, error, .. }| json!({ "mean": mean, "error": error }));
+            let Gain { on, over_cold: Lead { mean, error, over }, each_family_once, over_shipped, better, worse, .. } = gain;
+            let lead = |Lead { mean, error, .. }| json!({ "mean": mean, "error": error });
             json!({
                 "on": on, "mean": mean, "error": error, "error_over": over.to_string(), "better": better, "worse": worse,
-                "over_shipped": shipped,
+                "each_family_once": each_family_once.map(lead), "over_shipped": over_shipped.map(lead),
             })
         })
         .collect();
@@ -239,7 +239,7 @@ fn print(card: &Card) -> Result<(), Failure> {
     let header =
         ["requests it has not seen", "fewer misses than cold", "than shipped", "cells better", "worse", "worst cell"];
     let mut table = table::table(Style::Plain, &header, 1);
-    for Gain { on, over_cold, over_shipped, better, worse, worst } in card.gains() {
+    for Gain { on, over_cold, over_shipped, better, worse, worst, .. } in card.gains() {
         let worst = format!("{} {} {:+.2}%", worst.trace, worst.size, worst.reduction() * 100.0);
         let shipped = over_shipped.map_or_else(|| "-".to_owned(), |lead| lead.to_string());
         table.add_row([on.to_owned(), over_cold.to_string(), shipped, better.to_string(), worse.to_string(), worst]);
