@@ -280,6 +280,16 @@ fn fields_that_no_object_has_are_not_there() {
 }
 
 #[test]
+fn times_of_a_poller_are_times_and_an_index_is_none() {
+    let are_times = |first: u64| {
+        let rows: String = (first..first + 200).map(|at| format!("{at},{},7,get,\n", at % 9)).collect();
+        let table = std::io::Cursor::new(format!("time,key,size,op,ttl\n{rows}"));
+        open_input(Input::new("t", table, None).unwrap(), &Options::default()).unwrap().carries().times
+    };
+    assert_eq!([0, 1, 2, 1_700_000_000].map(are_times), [false, false, true, true]);
+}
+
+#[test]
 fn sizes_of_redis_are_those_of_what_is_set() {
     let sizes = |bytes: &'static [u8]| {
         let carries = open_input(Input::new("t", bytes, None).unwrap(), &Options::default()).unwrap().carries();

@@ -50,14 +50,16 @@ fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
 }
 
 /// The columns are always there, so whether times and sizes are real shows in the first rows alone: times that rise by
-/// a second from row to row are their index, and sizes that are all 1 are not known.
+/// a second from row to row, from 0 or 1 on, are their index, and sizes that are all 1 are not known. Times of a poller
+/// rise so too, but no clock starts there.
 fn judge(head: &[u8]) -> (bool, bool) {
     let fields = |line| -> Option<(Time, u32)> {
         let (at, rest) = time(line).ok()?;
         Some((at, size(line, key(rest).1).ok()?.0))
     };
     let rows: Vec<_> = whole_lines(head).take(100).map_while(fields).collect();
-    let indexed = rows.windows(2).all(|w| w[1].0.0.checked_sub(w[0].0.0) == Some(TICK));
+    let starts = rows.first().is_some_and(|(at, _)| at.0 == 0 || at.0 == TICK);
+    let indexed = starts && rows.windows(2).all(|w| w[1].0.0.checked_sub(w[0].0.0) == Some(TICK));
     (rows.len() < 2 || !indexed, rows.is_empty() || rows.iter().any(|(_, size)| *size != 1))
 }
 
