@@ -93,6 +93,10 @@ fn formats() -> String {
          Before any does, it is guessed to be the mean of the keys known so far; where more than one row in 20 is a guess, that is told.",
     );
     page.paragraph(
+        "A size in bytes, a lifetime in seconds or a cost in microseconds beyond 4,294,967,295 (4 GiB, 136 years, 71 minutes) is read as that; \
+         how many rows have one is told.",
+    );
+    page.paragraph(
         "In place of a file, `redis://[user:password@]host[:port][/db]/STREAM` reads what services recorded into a Redis Stream \
          (`larder_redis::RecordStream`), instances merged by time; `rediss://` in a build with the feature `tls`.",
     );

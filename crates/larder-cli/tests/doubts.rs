@@ -111,6 +111,25 @@ fn lifetimes_that_no_row_has_and_sizes_that_most_lack_are_told() {
 }
 
 #[test]
+fn numbers_that_no_request_holds_are_told() {
+    let told = |row: &str| {
+        let file = File::new("a.csv", &format!("time,key,size,op,ttl\n5,1,5,get,\n9,2,{row}\n"));
+        let commands = [
+            &["stats", &file.path][..],
+            &["replay", &file.path, "-c", "9"],
+            &["convert", &file.path, "-", "--to", "csv"],
+        ];
+        commands.map(|command| run(command).2)
+    };
+    assert_eq!(told("4294967294,get,60").map(|err| err.contains("4294967295")), [false; 3]);
+    for row in ["4294967296,get,60", "7,get,99999999999"] {
+        for err in told(row) {
+            assert!(err.contains("beyond 4294967295") && err.contains("rows=1 of=2"), "{err}");
+        }
+    }
+}
+
+#[test]
 fn what_columns_are_taken_for_is_told() {
     let file = File::new("a.csv", "ts,id,url\n1,5,/a\n2,6,/b\n");
     for command in

@@ -32,6 +32,8 @@ pub struct Seen {
     pub bad_rows: u64,
     /// Rows whose size is a guess; see [`Skipped::guessed_sizes`].
     pub guessed_sizes: u64,
+    /// Rows with a number too large for a request; see [`Skipped::cut`].
+    pub cut: u64,
     /// Rows more than a minute earlier than one before them, in a trace that has times.
     pub early_rows: u64,
     /// Rows with a lifetime.
@@ -222,10 +224,10 @@ impl Reader for Pass {
 
 impl Pass {
     fn look(&mut self, rows: &[Request]) {
-        let (Skipped { bad, guessed_sizes, .. }, is_timed) = (self.reader.skipped(), self.reader.carries().times);
+        let (Skipped { bad, guessed_sizes, cut, .. }, is_timed) = (self.reader.skipped(), self.reader.carries().times);
         let seen = &mut self.seen;
         seen.rows += rows.len() as u64;
-        (seen.bad_rows, seen.guessed_sizes) = (bad, guessed_sizes);
+        (seen.bad_rows, seen.guessed_sizes, seen.cut) = (bad, guessed_sizes, cut);
         for row in rows {
             seen.lifetimes += u64::from(row.ttl > 0);
             seen.early_rows += u64::from(is_timed && self.latest.since(row.at) > IN_ORDER);

@@ -110,12 +110,14 @@ pub struct Trace {
     reader: Box<dyn Reader>,
     left: u64,
     hiding: Option<Hiding>,
+    /// As [`Skipped::cut`].
+    cut: u64,
 }
 
 impl Trace {
     fn new(name: String, format: &'static str, reader: Box<dyn Reader>, options: &Options) -> Self {
         let hiding = options.secret.as_deref().map(Hiding::new);
-        Self { name, format, reader, left: options.limit.unwrap_or(u64::MAX), hiding }
+        Self { name, format, reader, left: options.limit.unwrap_or(u64::MAX), hiding, cut: 0 }
     }
 
     /// The trace's name, as [`trace_name`] gives it.
@@ -140,7 +142,9 @@ impl Reader for Trace {
         let start = batch.len();
         let max = max.min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let result = self.reader.read(batch, max);
-        self.left -= (batch.len() - start) as u64;
+        let read = &batch[start..];
+        self.left -= read.len() as u64;
+        self.cut += read.iter().filter(|r| r.size.max(r.ttl).max(r.cost) == u32::MAX).count() as u64;
         if let Some(hiding) = &self.hiding {
             batch[start..].iter_mut().for_each(|r| r.key = hiding.hide(r.key));
         }
@@ -152,7 +156,7 @@ impl Reader for Trace {
     }
 
     fn skipped(&self) -> Skipped {
-        self.reader.skipped()
+        Skipped { cut: self.cut, ..self.reader.skipped() }
     }
 
     fn progress(&self) -> Progress {

@@ -15,7 +15,7 @@ pub(crate) fn capped(bytes: &[u8]) -> Option<u32> {
     whole(bytes).map(cap)
 }
 
-/// `value`, or `u32::MAX` where it is larger: an object of over 4 GiB fits no cache it is asked of.
+/// `value`, or `u32::MAX` where it is larger: a request has no room for more, and [`Skipped::cut`](crate::Skipped::cut) tells of it.
 #[inline]
 pub(crate) fn cap(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)

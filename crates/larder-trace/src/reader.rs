@@ -61,6 +61,8 @@ pub struct Skipped {
     pub other: u64,
     /// Requests whose size neither their row nor an earlier one of their key tells.
     pub guessed_sizes: u64,
+    /// Requests whose size, lifetime or cost is more than a [`Request`] holds: 2³² − 1 stands in its place.
+    pub cut: u64,
 }
 
 impl Skipped {

@@ -9,7 +9,7 @@ use larder_sim::{Observer, Stage};
 use larder_trace::{ErrorKind, Options, Reader, Trace, create, open};
 use tempfile::NamedTempFile;
 
-use super::MANY;
+use super::{CUT, MANY};
 use crate::args::ConvertArgs;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -39,6 +39,9 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
         let what =
             "sizes were guessed, by the mean of known ones: these rows come before any that tells that of their key";
         tracing::warn!(rows = skipped.guessed_sizes, of = rows, "{what}");
+    }
+    if skipped.cut > 0 {
+        tracing::warn!(rows = skipped.cut, of = rows, "{CUT}");
     }
     let written = format!("{} rows read from {}, {} of them deletes", count(rows), reader.format(), count(deletes));
     tracing::info!("{written}");

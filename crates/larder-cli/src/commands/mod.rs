@@ -66,10 +66,14 @@ pub(crate) fn tell_bad_rows(source: &Source) {
 /// Says what the last pass over a trace came upon that makes its results doubtful.
 pub(crate) fn tell_doubts(source: &Source, lifetimes: Lifetimes) {
     tell_bad_rows(source);
-    let (trace, Seen { rows: of, guessed_sizes, early_rows, lifetimes: given, .. }) = (source.name(), source.seen());
+    let (trace, Seen { rows: of, guessed_sizes, cut, early_rows, lifetimes: given, .. }) =
+        (source.name(), source.seen());
     if guessed_sizes > of / MANY {
         let what = "rows come before any that tells the size of their key: it was guessed, by the mean of known ones";
         tracing::warn!(trace, rows = guessed_sizes, of, "{what}");
+    }
+    if cut > 0 {
+        tracing::warn!(trace, rows = cut, of, "{CUT}");
     }
     if early_rows > of / MANY {
         tracing::warn!(trace, rows = early_rows, of, "times go back: sort the trace by time");
@@ -78,6 +82,9 @@ pub(crate) fn tell_doubts(source: &Source, lifetimes: Lifetimes) {
         tracing::warn!(trace, "--ttl given: no row has a lifetime, so that nothing expired");
     }
 }
+
+/// What is said of rows with numbers too large for a request.
+pub(crate) const CUT: &str = "rows have a size, lifetime or cost beyond 4294967295, and were read as if it were that";
 
 /// One row in so many is worth a word.
 pub(crate) const MANY: u64 = 20;
