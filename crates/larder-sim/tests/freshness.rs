@@ -181,6 +181,20 @@ fn deployed_rules_are_tuned_on_the_past() {
 }
 
 #[test]
+fn rates_far_from_the_objective_are_told_where_others_are_held_to_them() {
+    let of = |policies: &str, max_ttl| {
+        let objective = 0.05;
+        let experiment = FreshnessExperiment { objective, max_ttl, ..experiment(policies) };
+        experiment.run(&source(), &()).unwrap().off_objective(objective)
+    };
+    let (minute, ever) = (Duration::from_secs(60), Duration::from_secs(1 << 40));
+    let told = of("learned,static", minute).unwrap();
+    assert!(told.contains("Not at the objective of 5.00%") && told.contains("really served, 0."), "{told}");
+    assert_eq!(of("learned,static", ever), None);
+    assert_eq!(of("learned,static-deployed", minute), None);
+}
+
+#[test]
 fn a_sweep_takes_each_objective_once_and_the_one_asked_for() {
     let experiment = FreshnessExperiment { objective: 0.6, ..experiment("static") };
     let records = experiment.sweep(&source(), &()).unwrap();

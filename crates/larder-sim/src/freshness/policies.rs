@@ -107,6 +107,13 @@ pub(super) enum Kind {
     Clairvoyant,
 }
 
+impl Kind {
+    /// Whether it is given a stale rate to serve, and what it takes to serve it.
+    pub(super) fn has_hindsight(self) -> bool {
+        matches!(self, Self::Clairvoyant | Self::Rule { is_deployed: false, .. })
+    }
+}
+
 impl FreshnessPolicy {
     /// Its entry.
     pub fn entry(&self) -> &'static PolicyEntry {

@@ -74,6 +74,9 @@ impl FreshnessReport<'_> {
             let _ = write!(html, "<section><h2>{}</h2>", Text(&outcome.trace));
             html.push_str(&facts(outcome));
             html.push_str(&table(outcome));
+            if let Some(word) = outcome.off_objective(self.objective) {
+                let _ = write!(html, "<p class=\"note\">{word}</p>");
+            }
             if let Some(sweep) = self.sweeps.get(number) {
                 let _ = write!(
                     html,

@@ -142,6 +142,9 @@ fn print_table(experiment: &FreshnessExperiment, outcome: &FreshnessOutcome) -> 
         percent(experiment.objective),
         table::text(&table)
     )?;
+    if let Some(word) = outcome.off_objective(experiment.objective) {
+        writeln!(out, "{word}\n")?;
+    }
     if let (Some(spec), Some(limit)) = (&experiment.capacity, experiment.limit(outcome.keys as usize)?) {
         let raised = spec.is_share() && limit.limit == LEAST_OBJECTS;
         let why = if raised { ", the least that a share comes to" } else { "" };
