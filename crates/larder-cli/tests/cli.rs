@@ -236,6 +236,11 @@ fn compare_prints_a_table_and_says_how_it_was_made() {
     }
     let markdown = run(&["compare", TRACE, "--policy", "fifo,lru", "--capacity", "5%", "--markdown"]);
     assert!(text(&markdown.stdout).lines().any(|line| line.starts_with("|--") || line.starts_with("| ---")));
+    let bound = |more: &[&str]| {
+        let base = ["compare", TRACE, "--policy", "lru,belady", "--capacity", "5%"];
+        text(&run(&[&base[..], more].concat()).stdout).contains("it is no bound")
+    };
+    assert!(bound(&["--ttl", "3s"]) && !bound(&[]));
     let json = records(&["compare", TRACE, "--policy", "lru,belady", "--capacity", "5%", "--json"]);
     assert_eq!((json.len(), json[1]["gap_closed"].as_f64()), (2, Some(1.0)));
 }

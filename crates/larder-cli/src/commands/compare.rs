@@ -5,7 +5,9 @@ use std::io::{self, Write};
 
 use comfy_table::CellAlignment;
 use larder_policy::experiment::HourlyCost;
-use larder_sim::{CellRecord, Comparison, Experiment, Outcome, Pricing, Summary, Survey, compare, summarise};
+use larder_sim::{
+    CellRecord, Comparison, Experiment, Lifetimes, Outcome, Pricing, Summary, Survey, compare, summarise,
+};
 use serde::Serialize;
 
 use super::{command_line, failed, print_json, sizes, tell_doubts, try_folder, unless_read_enough, write_report};
@@ -85,8 +87,11 @@ fn print(
     writeln!(
         out,
         "Against a reference: (reference - policy) / the larger of the two; positive misses less.\n\
-         Gap closed: (LRU - policy) / (LRU - Bélády). The best is among policies that do not know the future."
+         Gap closed: (LRU - policy) / (LRU - Bélády), each summed over the cells. The best is among policies that do not know the future."
     )?;
+    if experiment.lifetimes != Lifetimes::Ignored && comparisons.iter().any(|cell| cell.knows_future) {
+        writeln!(out, "Bélády's rule does not know what will expire: with --ttl it is no bound.")?;
+    }
     Ok(())
 }
 

@@ -78,10 +78,14 @@ fn summary(report: &Report<'_>) -> String {
         }
         rows.push_str("</tr>");
     }
+    let gap = match summaries.iter().any(|summary| summary.gap_closed.is_some()) {
+        true => " The gap to Bélády is summed over them; his rule does not know what will expire.",
+        false => "",
+    };
     format!(
         "<section><h2>All traces</h2><div class=\"scroll\"><table><thead><tr><th>policy</th>{head}</tr></thead>\
          <tbody>{rows}</tbody></table></div><p class=\"note\">Means over traces and sizes. Fewer: (reference − policy) \
-         / the larger of the two, so a policy that misses more is negative.</p></section>"
+         / the larger of the two, so a policy that misses more is negative.{gap}</p></section>"
     )
 }
 
