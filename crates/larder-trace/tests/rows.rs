@@ -52,7 +52,7 @@ fn larder() {
     assert_eq!(carries("0,1,1,get,\n0.5,2,7,get,\n"), (true, true));
     // A byte order mark is no part of the header.
     assert_eq!(rows("larder", b"\xef\xbb\xbftime,key,size,op,ttl\n0,5,1,get,\n"), [get(0.0, 5, 1)]);
-    for bad in ["0,1,1,get", "0,1,1,get,,", "0,1,,get,", "-1,1,1,get,", "0,1,1,GET,", "0,1,1,get,x", "0,1,1.5,get,"] {
+    for bad in ["0,1,1,get", "0,1,1,get,,", "0,1,,get,", "-1,1,1,get,", "0,1,1,got,", "0,1,1,get,x", "0,1,1.5,get,"] {
         let text = format!("time,key,size,op,ttl\n{bad}\n");
         assert!(read(text.as_bytes(), &Options::default()).is_err(), "{bad}");
     }
@@ -277,6 +277,36 @@ fn fields_that_no_object_has_are_not_there() {
     assert!(error.contains("\"bites\"; there are bytes, k"), "{error}");
     // A lifetime may come later.
     assert!(carries("key=k,ttl=lives", b"{\"k\":1}\n").is_ok());
+}
+
+#[test]
+fn our_own_table_may_be_quoted_and_in_capitals() {
+    let table = |header: &str, row: &str| {
+        let options = Options { format: Some("larder".to_owned()), ..Options::default() };
+        read(
+            format!("{header}\n9,k,5,get,{}\n{row}\n", if header.ends_with("cost") { "," } else { "" }).as_bytes(),
+            &options,
+        )
+        .map(|(rows, _)| rows[1])
+    };
+    let (five, six) = ("time,key,size,op,ttl", "time,key,size,op,ttl,cost");
+    let text = Request { ttl: 60, ..row(9.5, xxh3_64(b"a,\"b\""), 10, Op::Get) };
+    assert_eq!(table(five, "9.5,\"a,\"\"b\"\"\",10,get,60").unwrap(), text);
+    assert_eq!(table(six, "\"9.5\",\"a,\"\"b\"\"\",\"10\",\"GET\",\"60\",\"7\"").unwrap(), Request { cost: 7, ..text });
+    // A quoted key is the one without its quotes, and a number is a number.
+    assert_eq!(table(five, "9,\"17\",1,get,").unwrap().key, 17);
+    assert_eq!(table(five, "9,17,1,SET,").unwrap().op, Op::Set);
+    assert_eq!(table(five, "9,17,1,Delete,").unwrap().op, Op::Delete);
+    for (bad, what) in [
+        ("9,\"a,1,get,", "a quote that is closed on its line"),
+        ("9,\"a\",x,get,", "a size in whole bytes, found \"x\""),
+        ("9,\"a\",1,get", "expected 5 columns, found 4"),
+        ("9,a,1,got,", "get, set or delete"),
+        ("9,a,1,GET", "get, set or delete and a column after it"),
+    ] {
+        let error = table(five, bad).unwrap_err().to_string();
+        assert!(error.contains(what), "{bad}: {error}");
+    }
 }
 
 #[test]

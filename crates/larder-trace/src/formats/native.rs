@@ -1,13 +1,14 @@
 //! Our own CSV: `time,key,size,op,ttl` with a header, and optionally a sixth column `cost`.
 //!
 //! Time in seconds with up to six decimals, key a number or text (text is hashed), size in bytes, op `get`, `set` or
-//! `delete`, ttl in seconds or empty, cost in microseconds or empty.
+//! `delete`, ttl in seconds or empty, cost in microseconds or empty. Others write the same table: their fields may be quoted, as in any CSV,
+//! and their operations have other words, as `GET`.
 
 use std::io::Write as _;
 
 use larder_policy::{Op, Time};
 
-use super::{Format, ops, whole_lines};
+use super::{Format, ops, table::Cells, whole_lines};
 use crate::{
     Carries, Confidence, Error, ErrorKind, Input, Options, Output, Reader, Request, Writer,
     key::key_number,
@@ -46,7 +47,7 @@ fn open(mut input: Input, options: &Options) -> Result<Box<dyn Reader>, Error> {
     }
     let (times, sizes) = judge(input.head(HEAD)?);
     let carries = Carries { times, sizes, costs: has_cost, judged: true, ..Carries::ALL };
-    Lines::boxed(input, options, Native { has_cost, carries })
+    Lines::boxed(input, options, Native { has_cost, carries, cells: Cells::default() })
 }
 
 /// The columns are always there, so whether times and sizes are real shows in the first rows alone: times that rise by
@@ -66,17 +67,17 @@ fn judge(head: &[u8]) -> (bool, bool) {
 struct Native {
     has_cost: bool,
     carries: Carries,
+    /// Of a line with quotes.
+    cells: Cells,
 }
 
 impl LineParser for Native {
     #[inline]
     fn line(&mut self, line: &[u8], rows: &mut Rows<'_>) -> Result<(), Bad> {
-        let (at, rest) = time(line)?;
-        let (key, rest) = key(rest);
-        let (size, rest) = size(line, rest)?;
-        let (op, rest) = op(line, rest)?;
-        let (ttl, cost) = if rest.is_empty() && !self.has_cost { (0, 0) } else { self.tail(line, rest)? };
-        rows.push(Request { at, key, size, ttl, cost, op });
+        match self.plain(line) {
+            Err(_) if memchr::memchr(b'"', line).is_some() => rows.push(self.quoted(line)?),
+            request => rows.push(request?),
+        }
         Ok(())
     }
 
@@ -86,6 +87,44 @@ impl LineParser for Native {
 }
 
 impl Native {
+    /// Fields in the order of the columns, none of them quoted.
+    #[inline]
+    fn plain(&self, line: &[u8]) -> Result<Request, Bad> {
+        let (at, rest) = time(line)?;
+        if rest.first() == Some(&b'"') {
+            return Err(Bad::field(line, rest, "a key without quotes"));
+        }
+        let (key, rest) = key(rest);
+        let (size, rest) = size(line, rest)?;
+        let (op, rest) = op(line, rest)?;
+        let (ttl, cost) = if rest.is_empty() && !self.has_cost { (0, 0) } else { self.tail(line, rest)? };
+        Ok(Request { at, key, size, ttl, cost, op })
+    }
+
+    #[cold]
+    fn quoted(&mut self, line: &[u8]) -> Result<Request, Bad> {
+        self.cells.split(line, b',')?;
+        let (found, columns) = (self.cells.len(), 5 + usize::from(self.has_cost));
+        if found != columns {
+            return Err(Bad::new(0, format!("expected {columns} columns, found {found}")));
+        }
+        let cell = |at| self.cells.get(line, at);
+        let bad = |at, wanted| Bad::field(line, cell(at), wanted);
+        let optional = |at, wanted| match cell(at) {
+            b"" => Ok(0),
+            number => parse::capped(number).ok_or_else(|| bad(at, wanted)),
+        };
+        Ok(Request {
+            at: parse::seconds(cell(0)).ok_or_else(|| bad(0, TIME))?,
+            key: key_number(cell(1)),
+            size: parse::capped(cell(2)).ok_or_else(|| bad(2, SIZE))?,
+            op: ops::of(cell(3)).ok_or_else(|| bad(3, "get, set or delete"))?,
+            ttl: optional(4, TTL)?,
+            // None beyond the last.
+            cost: optional(5, COST)?,
+        })
+    }
+
     fn tail(&self, line: &[u8], rest: &[u8]) -> Result<(u32, u32), Bad> {
         let optional = |field: &[u8], wanted| {
             if field.is_empty() { Ok(0) } else { parse::capped(field).ok_or_else(|| Bad::field(line, field, wanted)) }
@@ -95,9 +134,14 @@ impl Native {
             None if !self.has_cost => (rest, &rest[..0]),
             _ => return Err(Bad::new(0, format!("expected {} columns", 5 + usize::from(self.has_cost)))),
         };
-        Ok((optional(ttl, "a ttl in whole seconds")?, optional(cost, "a cost in whole microseconds")?))
+        Ok((optional(ttl, TTL)?, optional(cost, COST)?))
     }
 }
+
+const TIME: &str = "a time in seconds";
+const SIZE: &str = "a size in whole bytes";
+const TTL: &str = "a ttl in whole seconds";
+const COST: &str = "a cost in whole microseconds";
 
 // Each function takes its field and the comma after it off the front.
 
@@ -105,7 +149,7 @@ impl Native {
 fn time(line: &[u8]) -> Result<(Time, &[u8]), Bad> {
     match parse::leading_seconds(line) {
         Some((at, end)) if line.get(end) == Some(&b',') => Ok((at, &line[end + 1..])),
-        _ => Err(Bad::field(line, parse::split(line, b',').0, "a time in seconds")),
+        _ => Err(Bad::field(line, parse::split(line, b',').0, TIME)),
     }
 }
 
@@ -126,7 +170,7 @@ fn key(rest: &[u8]) -> (u64, &[u8]) {
 fn size<'a>(line: &[u8], rest: &'a [u8]) -> Result<(u32, &'a [u8]), Bad> {
     match parse::digits(rest) {
         Some((size, end)) if rest.get(end) == Some(&b',') => Ok((parse::cap(size), &rest[end + 1..])),
-        _ => Err(Bad::field(line, parse::split(rest, b',').0, "a size in whole bytes")),
+        _ => Err(Bad::field(line, parse::split(rest, b',').0, SIZE)),
     }
 }
 
@@ -136,7 +180,11 @@ fn op<'a>(line: &[u8], rest: &'a [u8]) -> Result<(Op, &'a [u8]), Bad> {
         [b'g', b'e', b't', b',', rest @ ..] => Ok((Op::Get, rest)),
         [b's', b'e', b't', b',', rest @ ..] => Ok((Op::Set, rest)),
         [b'd', b'e', b'l', b'e', b't', b'e', b',', rest @ ..] => Ok((Op::Delete, rest)),
-        _ => Err(Bad::field(line, parse::split(rest, b',').0, "get, set or delete and a column after it")),
+        _ => {
+            let (word, after) = parse::split(rest, b',');
+            let op = ops::of(word).filter(|_| word.len() < rest.len());
+            Ok((op.ok_or_else(|| Bad::field(line, word, "get, set or delete and a column after it"))?, after))
+        }
     }
 }
 

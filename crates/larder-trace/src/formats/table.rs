@@ -142,7 +142,7 @@ impl LineParser for Table {
 /// The cells of a line. A quoted one may hold delimiters, and quotes written twice, but no line end: a quote that is never closed would take in
 /// all rows that follow.
 #[derive(Default)]
-struct Cells {
+pub(super) struct Cells {
     /// Where they are: in the line, or in `text` where it has quotes.
     places: Vec<Range<usize>>,
     text: Vec<u8>,
@@ -150,19 +150,19 @@ struct Cells {
 }
 
 impl Cells {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// The cell at `at` of the line that was split; nothing beyond the last.
     #[inline]
-    fn get<'a>(&'a self, line: &'a [u8], at: usize) -> &'a [u8] {
+    pub(super) fn get<'a>(&'a self, line: &'a [u8], at: usize) -> &'a [u8] {
         let text = if self.quoted { &self.text } else { line };
         self.places.get(at).map_or(&[], |place| &text[place.clone()])
     }
 
     #[inline]
-    fn split(&mut self, line: &[u8], delimiter: u8) -> Result<(), Bad> {
+    pub(super) fn split(&mut self, line: &[u8], delimiter: u8) -> Result<(), Bad> {
         self.places.clear();
         let mut start = 0;
         for end in memchr::memchr2_iter(delimiter, b'"', line) {
