@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::failure::Failure;
 
-/// The exit code of what a signal ended, as shells tell it of Ctrl-C.
+/// The exit codes of what a signal ended, as shells tell it of Ctrl-C and of SIGTERM.
 const INTERRUPTED: i32 = 130;
+#[cfg(unix)]
+const TERMINATED: i32 = 143;
 
 /// Hears it from the moment on that this is made, in a tokio runtime, for a command that then ends in order.
 pub(crate) struct Interrupt(Ends);
@@ -21,7 +23,7 @@ impl Interrupt {
 
     /// Returns once somebody has asked.
     pub(crate) async fn heard(&mut self) -> Result<(), Failure> {
-        self.0.heard().await
+        self.0.heard().await.map(drop)
     }
 }
 
@@ -43,18 +45,18 @@ impl Ends {
         Ok(Self {})
     }
 
-    async fn heard(&mut self) -> Result<(), Failure> {
+    /// The exit code of what it ends.
+    async fn heard(&mut self) -> Result<i32, Failure> {
         #[cfg(unix)]
         {
             let [interrupt, terminate] = &mut self.signals;
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            Ok(())
+            Ok(tokio::select! {
+                _ = interrupt.recv() => INTERRUPTED,
+                _ = terminate.recv() => TERMINATED,
+            })
         }
         #[cfg(not(unix))]
-        tokio::signal::ctrl_c().await.map_err(unheard)
+        tokio::signal::ctrl_c().await.map(|()| INTERRUPTED).map_err(unheard)
     }
 }
 
@@ -70,10 +72,12 @@ pub(crate) fn remove(file: PathBuf) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unheard)?;
         let mut ends = runtime.block_on(async { Ends::listen() })?;
         std::thread::spawn(move || {
-            if runtime.block_on(ends.heard()).is_ok() && !IS_HEARD.load(Ordering::Relaxed) {
+            if let Ok(code) = runtime.block_on(ends.heard())
+                && !IS_HEARD.load(Ordering::Relaxed)
+            {
                 // They may be gone already.
                 temporary().iter().for_each(|file| drop(std::fs::remove_file(file)));
-                std::process::exit(INTERRUPTED);
+                std::process::exit(code);
             }
         });
     }
@@ -84,6 +88,18 @@ pub(crate) fn remove(file: PathBuf) -> Result<(), Failure> {
 /// A panic elsewhere leaves no list half written.
 fn temporary() -> MutexGuard<'static, Vec<PathBuf>> {
     TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file that may grow no further (`ulimit -f`) fails to be written, as one on a full disk does; it does not end the process, which would leave what
+/// is half written.
+pub(crate) fn outlive_full_files() {
+    #[cfg(unix)]
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() {
+        use tokio::signal::unix::{SignalKind, signal};
+        let _inside = runtime.enter();
+        // Heard once, it no longer ends anything, listener or not.
+        drop(signal(SignalKind::from_raw(libc::SIGXFSZ)));
+    }
 }
 
 fn unheard(error: std::io::Error) -> Failure {

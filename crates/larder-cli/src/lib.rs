@@ -38,6 +38,7 @@ use failure::{Failure, tell};
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr();
+    interrupt::outlive_full_files();
     let done = match &cli.command.unwrap_or_else(Command::demo) {
         Command::Demo(args) => commands::demo::run(args),
         Command::Replay(args) => commands::replay::run(args),

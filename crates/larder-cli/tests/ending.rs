@@ -24,7 +24,7 @@ fn started(args: &[&str], temporary: &std::path::Path) -> (Child, BufReader<std:
 
 #[test]
 fn a_conversion_that_is_ended_leaves_what_was_there() {
-    for signal in ["-INT", "-TERM"] {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
         let folder = tempfile::tempdir().unwrap();
         let there = folder.path().join("there.csv");
         fs::write(&there, "before").unwrap();
@@ -40,10 +40,25 @@ fn a_conversion_that_is_ended_leaves_what_was_there() {
             assert!(Instant::now() < until && child.try_wait().unwrap().is_none(), "nothing is written");
         }
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
         assert_eq!(fs::read_to_string(&there).unwrap(), "before");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{signal}");
     }
+}
+
+#[test]
+fn a_file_that_may_grow_no_further_is_told_and_not_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("there.csv");
+    fs::write(&there, "before").unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 64 && exec \"$0\" convert gen:zipf:requests=500_000/keys=500_000/alpha=0 \"$1\""]);
+    let output = shell.arg(env!("CARGO_BIN_EXE_larder")).arg(&there).stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("there.csv") && told.contains("File too large"), "{told}");
+    assert_eq!(fs::read_to_string(&there).unwrap(), "before");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
