@@ -181,6 +181,44 @@ fn deployed_rules_are_tuned_on_the_past() {
 }
 
 #[test]
+fn hindsight_finds_the_lifetime_that_loads_least_on_small_traces_too() {
+    const KEYS: u32 = 20;
+    for seed in 1..=6 {
+        let mut rng = Rng::new(seed);
+        let rows: Vec<Request> = (0..700)
+            .map(|at| {
+                let op = if rng.unit() < 0.15 { Op::Set } else { Op::Get };
+                Request { at: Time(at * 1_000_000), key: u64::from(rng.below(KEYS)), size: 1, op, ..Request::default() }
+            })
+            .collect();
+        // Loads and stale reads where everything lives so many seconds.
+        let naive = |lifetime: u64| {
+            let mut cached: Vec<Option<(u64, bool)>> = vec![None; KEYS as usize];
+            let (mut loads, mut stale) = (0, 0);
+            for row in &rows {
+                let (at, held) = (row.at.0 / 1_000_000, &mut cached[row.key as usize]);
+                match (row.op, *held) {
+                    (Op::Get, Some((loaded, outdated))) if at - loaded < lifetime => stale += u64::from(outdated),
+                    (Op::Get, _) => {
+                        loads += 1;
+                        *held = Some((at, false));
+                    }
+                    _ => *held = held.map(|(loaded, _)| (loaded, true)),
+                }
+            }
+            (loads, stale)
+        };
+        let small = FreshnessExperiment { objective: 0.1, reads: Reads::AsIs, ..experiment("static") };
+        let outcome = small.run(&Source::requests("small", rows.clone()), &()).unwrap();
+        let record = &outcome.runs[0].record;
+        let allowed = (0.1 * record.reads as f64) as u64;
+        let best = (1..700).map(naive).filter(|(_, stale)| *stale <= allowed).map(|(loads, _)| loads).min().unwrap();
+        assert!(record.stale_reads <= allowed, "{record:?}");
+        assert!(record.loads as f64 <= 1.03 * best as f64, "seed {seed}: {} loads, {best} in a grid", record.loads);
+    }
+}
+
+#[test]
 fn rates_far_from_the_objective_are_told_where_others_are_held_to_them() {
     let of = |policies: &str, max_ttl| {
         let objective = 0.05;

@@ -1,5 +1,6 @@
 //! Hindsight for the baselines: the knob at which a rule serves exactly as many stale reads as allowed.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use larder_policy::Time;
@@ -16,6 +17,10 @@ const STEPS: u32 = 16;
 const LOOKS: i32 = 8;
 const WIDER: f64 = 1.3;
 const STEPS_AGAIN: u32 = 6;
+/// Of few events the stale rate and the loads jump about from knob to knob: knobs all over the range are tried one by one, as many as replay so
+/// many events, where that is not too few to find any.
+const TRIED: usize = 4_000_000;
+const EACH: RangeInclusive<usize> = 400..=4000;
 /// Halvings of the share of keys that take the next knob.
 const SHARE_STEPS: u32 = 5;
 /// Lifetimes a class is tried with.
@@ -37,6 +42,11 @@ pub(super) struct Knobs {
     pub(super) share: f64,
 }
 
+/// One knob for all keys.
+fn single(knob: f64) -> Knobs {
+    Knobs { both: (knob, knob), share: 0.0 }
+}
+
 impl Setting<'_> {
     pub(super) fn run(&self, events: &[Event], reads: u64, policy: &mut dyn Policy) -> Score {
         score(events, reads, &self.workload.keys, self.grace, self.store, policy)
@@ -46,11 +56,27 @@ impl Setting<'_> {
         self.run(events, reads, &mut Baseline::new(rule, knobs.both, knobs.share, self.workload, self.most))
     }
 
-    /// The knobs whose stale rate on `events` comes nearest below `target`.
+    /// The knobs that load least on `events` of those found whose stale rate is not above `target`.
     pub(super) fn tune(&self, events: &[Event], reads: u64, rule: &Rule, target: f64) -> Knobs {
+        let nearest = self.nearest(events, reads, rule, target);
+        let count = (TRIED / events.len().max(1)).min(*EACH.end());
+        if count < *EACH.start() {
+            return nearest;
+        }
+        let cost = |knobs: &Knobs| {
+            let score = self.run_rule(events, reads, rule, *knobs);
+            (score.stale_rate() <= target).then_some(score.loads)
+        };
+        let (low, high) = rule.range(self.workload.span().max(1.0));
+        let each = (0..=count).map(|at| low * (high / low).powf(at as f64 / count as f64)).map(single);
+        let found = [nearest].into_iter().chain(each).filter_map(|knobs| Some((cost(&knobs)?, knobs)));
+        found.min_by_key(|(loads, _)| *loads).map_or(nearest, |(_, knobs)| knobs)
+    }
+
+    /// The knobs whose stale rate on `events` comes nearest below `target`, by halving.
+    pub(super) fn nearest(&self, events: &[Event], reads: u64, rule: &Rule, target: f64) -> Knobs {
         let stale = |knobs| self.run_rule(events, reads, rule, knobs).stale_rate();
         let (mut low, mut high) = rule.range(self.workload.span().max(1.0));
-        let single = |knob| Knobs { both: (knob, knob), share: 0.0 };
         if stale(single(high)) <= target {
             return single(high);
         }
