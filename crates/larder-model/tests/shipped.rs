@@ -1,4 +1,5 @@
 //! The card of the prior that ships says of its own rows what they come to.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::Path;
