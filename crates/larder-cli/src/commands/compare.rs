@@ -199,7 +199,8 @@ fn summary(style: Style, summaries: &[Summary]) -> comfy_table::Table {
             signed(summary.against_fifo),
             signed(summary.against_lru),
             signed(summary.against_best),
-            summary.gap_closed.map_or_else(|| "-".to_owned(), |gap| format!("{:.0}%", gap * 100.0)),
+            // Rounded first, so that nothing reads as -0%.
+            summary.gap_closed.map_or_else(|| "-".to_owned(), |gap| format!("{}%", (gap * 100.0).round() + 0.0)),
             if summary.knows_future { "-".to_owned() } else { summary.best_in.to_string() },
             worst.map_or_else(
                 || "-".to_owned(),
