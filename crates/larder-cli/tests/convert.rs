@@ -54,6 +54,26 @@ fn one_that_fails_leaves_what_was_there_and_nothing_else() {
 }
 
 #[test]
+fn what_is_made_up_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("a.keys"), "/x\n/y\n/x\n").unwrap();
+    fs::write(path("b.csv"), "time,key,size\n5,a,7\n9,b,7\n").unwrap();
+    for (from, to, told) in [
+        ("a.keys", "there.jsonl", true),
+        ("a.keys", "there.tr", true),
+        ("a.keys", "there.csv", false),
+        ("a.keys", "there.keys", false),
+        ("b.csv", "there.jsonl", false),
+    ] {
+        let output = convert(&[&path(from), &path(to)], Stdio::null());
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{err}");
+        assert_eq!([err.contains("it has no times"), err.contains("it has no sizes")], [told; 2], "{from} {to}: {err}");
+    }
+}
+
+#[test]
 fn what_cannot_be_written_is_named_as_it_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     for (name, code, says) in [("x.foo", 2, "--to"), ("nowhere/x.csv", 1, "No such file or directory (os error 2)\n")] {

@@ -32,6 +32,6 @@ pub use input::{Input, Progress};
 pub use key::key_number;
 pub use open::{Confidence, Requests, Trace, open, open_input, trace_name};
 pub use options::Options;
-pub use output::{Output, Writer, create};
+pub use output::{Output, Writer, create, written};
 pub use reader::{Carries, Reader, Skipped};
 pub use request::Request;

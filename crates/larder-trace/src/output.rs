@@ -44,16 +44,24 @@ pub trait Writer: Send {
 /// The file cannot be created, or the format is not known or can only be read.
 pub fn create(path: impl AsRef<Path>, format: Option<&str>) -> Result<Box<dyn Writer>, Error> {
     let path = path.as_ref();
-    let format = match format {
-        Some(name) => formats::named(name)?,
-        None => by_ending(path)?,
-    };
+    let format = written(path, format)?;
     let create = format.create.ok_or_else(|| {
         let written: Vec<_> = FORMATS.iter().filter(|f| f.create.is_some()).map(|f| f.name).collect();
         let what = format!("traces cannot be written as {}, but as {}", format.name, written.join(", "));
         Error::new(ErrorKind::Unsupported, what)
     })?;
     create(Output::create(path)?)
+}
+
+/// The format in which [`create`] would write.
+///
+/// # Errors
+/// It is not known.
+pub fn written(path: impl AsRef<Path>, format: Option<&str>) -> Result<&'static Format, Error> {
+    match format {
+        Some(name) => formats::named(name),
+        None => by_ending(path.as_ref()),
+    }
 }
 
 fn by_ending(path: &Path) -> Result<&'static Format, Error> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use larder_policy::Op;
 use larder_sim::{Observer, Stage};
-use larder_trace::{ErrorKind, Options, Reader, Trace, create, open};
+use larder_trace::{ErrorKind, Format, Options, Reader, Trace, create, open, written};
 use tempfile::NamedTempFile;
 
 use super::{CUT, MANY};
@@ -43,9 +43,26 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     if skipped.cut > 0 {
         tracing::warn!(rows = skipped.cut, of = rows, "{CUT}");
     }
-    let written = format!("{} rows read from {}, {} of them deletes", count(rows), reader.format(), count(deletes));
-    tracing::info!("{written}");
+    if let Ok(format) = written(&args.output, args.to.as_deref()) {
+        tell_made_up(&reader, format);
+    }
+    let done = format!("{} rows read from {}, {} of them deletes", count(rows), reader.format(), count(deletes));
+    tracing::info!("{done}");
     Ok(())
+}
+
+/// What the trace has not and the format must: whoever reads it takes it for real, but for larder's own CSV, whose reader knows it when it sees it.
+fn tell_made_up(reader: &Trace, format: &Format) {
+    let (has, takes) = (reader.carries(), format.carries);
+    if ["larder", "csv"].contains(&format.name) {
+        return;
+    }
+    if takes.times && !has.times {
+        tracing::warn!("it has no times: the rows' numbers stand for them, in seconds, and will be read as times");
+    }
+    if takes.sizes && !has.sizes {
+        tracing::warn!("it has no sizes: 1 stands for each, and will be read as a size");
+    }
 }
 
 /// That of the keys, if they are to be hidden.
