@@ -76,6 +76,8 @@ struct Kept {
     size: u32,
     handle: Option<Handle>,
     lifetime: Duration,
+    /// The longest it may be served, where the loader said so.
+    own: Option<Duration>,
 }
 
 impl<K, V> Core<K, V> {
@@ -368,7 +370,7 @@ impl<K: Key, V: Clone> Core<K, V> {
             }
             _ => self.rules.freshness.most(),
         };
-        held.fresh_until.plus(self.rules.stale_if_error).min(held.as_of.plus(most))
+        held.fresh_until.plus(self.rules.stale_if_error).min(held.as_of.plus(most)).min(held.limit)
     }
 
     /// What a reader saw has left, and he looks again: as one read, of which it is counted how that ends.
@@ -515,13 +517,13 @@ impl<K: Key, V: Clone> Core<K, V> {
             }
         };
         let lifetime = ttl.map_or(lifetime, |ttl| ttl.min(lifetime));
-        self.held(key, value, began, Kept { size, handle, lifetime })
+        self.held(key, value, began, Kept { size, handle, lifetime, own: ttl })
     }
 
     fn held(&self, key: &K, value: V, Began { at: as_of, ticket }: Began, kept: Kept) -> Held<V> {
-        let Kept { size, handle, lifetime } = kept;
+        let Kept { size, handle, lifetime, own } = kept;
         let (hash, now) = (self.hash(key), self.clock.now());
-        let fresh_until = as_of.plus(lifetime);
+        let (fresh_until, limit) = (as_of.plus(lifetime), own.map_or(Time(u64::MAX), |own| as_of.plus(own)));
         let renew_from = match self.rules.refresh {
             _ if self.engine.is_some() => fresh_until,
             Refresh::AtEnd => fresh_until,
@@ -531,7 +533,7 @@ impl<K: Key, V: Clone> Core<K, V> {
                 Time(fresh_until.0.saturating_sub(ahead.as_micros() as u64))
             }
         };
-        Held { value, key: hash, as_of, fresh_until, renew_from, retry_at: Time(0), ticket, size, handle }
+        Held { value, key: hash, as_of, fresh_until, limit, renew_from, retry_at: Time(0), ticket, size, handle }
     }
 }
 

@@ -15,7 +15,7 @@ const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///
 /// It never returns `None`, which to moka means 'for ever'. What it returns is a ceiling: twice the lifetime foreseen at the load,
 /// so that the next load soon after still finds the old value to compare with, or as long as a stale value may be of use while the
-/// origin fails; and never beyond the objective's hard maximum. Whether a value is still fresh is decided at the read, by the
+/// origin fails; and never beyond the objective's hard maximum, nor a lifetime that the loader gave. Whether a value is still fresh is decided at the read, by the
 /// plug-in's own [`Clock`], for moka's clock cannot be set. So code that reads the moka cache itself may see values up to the
 /// ceiling. It counts from the load: what is put back because the next load failed gets what is left of it. A `time_to_live` of
 /// moka's own begins anew then.
@@ -40,7 +40,7 @@ impl Expiry {
         let lifetime = held.lifetime();
         let beyond = if self.learns { self.stale_if_error.max(lifetime) } else { self.stale_if_error };
         // A prefix may have a greater maximum than the whole.
-        let ceiling = lifetime.saturating_add(beyond).min(self.most.max(lifetime));
+        let ceiling = lifetime.saturating_add(beyond).min(self.most.max(lifetime)).min(held.limit.since(held.as_of));
         ceiling.saturating_sub(self.clock.now().since(held.as_of)).min(FAR)
     }
 }
@@ -82,6 +82,7 @@ mod tests {
             key: KeyHash(1),
             as_of: Time(as_of),
             fresh_until: Time(fresh_until),
+            limit: Time(u64::MAX),
             renew_from: Time(0),
             retry_at: Time(0),
             ticket,

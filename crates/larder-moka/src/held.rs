@@ -12,7 +12,7 @@ use crate::fences::Ticket;
 /// A value in a moka cache that larder looks after. Code that reads the moka cache itself sees through it by `Deref`.
 ///
 /// What is known about the value travels with it, so that a read needs no second look-up, and no table beside moka's can tell of
-/// another value than the one that is read. It costs 56 bytes an entry.
+/// another value than the one that is read. It costs 64 bytes an entry.
 #[derive(Clone, Debug)]
 pub struct Held<V> {
     pub(crate) value: V,
@@ -21,6 +21,8 @@ pub struct Held<V> {
     pub(crate) as_of: Time,
     /// As foreseen when it was loaded; where the engine is asked, it decides anew.
     pub(crate) fresh_until: Time,
+    /// Not served from then on, fresh or stale, where the loader set a limit.
+    pub(crate) limit: Time,
     pub(crate) renew_from: Time,
     /// Its last load failed: until then nobody tries again. Zero as long as none has, and beyond its time only if it was over it then.
     pub(crate) retry_at: Time,

@@ -138,7 +138,8 @@ impl<K: Key + Clone, V> Builder<K, V> {
         self
     }
 
-    /// For how long after its time a value may be served while the origin fails; an hour unless said otherwise.
+    /// For how long after its time a value may be served while the origin fails; an hour unless said otherwise. A value with a lifetime of
+    /// [its own](larder::Options::ttl) is not served beyond that.
     #[must_use]
     pub fn stale_if_error(mut self, longest: Duration) -> Self {
         self.rules.stale_if_error = longest;

@@ -37,6 +37,22 @@ async fn a_stale_value_ends_though_nobody_is_to_ask_again_yet() {
 }
 
 #[tokio::test]
+async fn a_values_own_lifetime_ends_it_though_the_origin_fails() {
+    for is_learned in [false, true] {
+        let clock = clock();
+        let cache = attach(if is_learned { learned(&clock) } else { fixed(&clock) });
+        // Learned lifetimes begin with less than that.
+        let own = larder_moka::Options::new().ttl(10 * MINUTE);
+        cache.get_with("k", || async { Ok::<_, io::Error>(Fetched::from(1).with(own)) }).await.unwrap();
+        clock.advance(10 * MINUTE - MINUTE / 60);
+        assert_eq!(cache.get_with("k", broken).await.unwrap(), 1);
+        clock.advance(MINUTE / 60);
+        assert_eq!(cache.get("k").await, None);
+        assert_eq!(cache.get_with("k", broken).await.unwrap_err().kind(), ErrorKind::Loader, "learned: {is_learned}");
+    }
+}
+
+#[tokio::test]
 async fn a_prefixs_own_hard_maximum_holds_while_the_origin_fails() {
     let clock = clock();
     let freshness = Freshness::stale_reads(0.05).unwrap();
