@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use redis::{Arg, Cmd};
 
+/// Longer lifetimes, added to the time of now, are more than Redis counts.
+const MOST_MS: u64 = 1 << 62;
+
 /// A command that says something about keys.
 #[derive(Debug, PartialEq)]
 pub(super) enum Command<'a> {
@@ -70,13 +73,17 @@ fn set_for<'a>(unit: &[u8], mut args: impl Iterator<Item = Option<&'a [u8]>>) ->
     args.next().is_none().then_some(Command::Set { key, value, given })
 }
 
+/// A lifetime as Redis takes one; what it would refuse is not understood, so that it does.
 fn lifetime(unit: &[u8], number: &[u8]) -> Option<Duration> {
+    // Neither a sign, nor a zero in front.
+    number.first().filter(|first| matches!(first, b'1'..=b'9'))?;
     let number: u64 = std::str::from_utf8(number).ok()?.parse().ok()?;
-    match unit {
-        unit if unit.eq_ignore_ascii_case(b"EX") => Some(Duration::from_secs(number)),
-        unit if unit.eq_ignore_ascii_case(b"PX") => Some(Duration::from_millis(number)),
-        _ => None,
-    }
+    let ms = match unit {
+        unit if unit.eq_ignore_ascii_case(b"EX") => number.checked_mul(1000)?,
+        unit if unit.eq_ignore_ascii_case(b"PX") => number,
+        _ => return None,
+    };
+    (ms <= MOST_MS).then(|| Duration::from_millis(ms))
 }
 
 /// `cmd`, which sets `key` to `value`, with this lifetime.
@@ -123,6 +130,11 @@ mod tests {
             &["SET", "k", "v", "EXAT", "99999999999"],
             &["SET", "k", "v", "EX", "5", "NX"],
             &["SET", "k", "v", "EX", "five"],
+            &["SET", "k", "v", "EX", "0"],
+            &["SET", "k", "v", "EX", "+5"],
+            &["SET", "k", "v", "PX", "05"],
+            &["SET", "k", "v", "EX", "9223372036854775807"],
+            &["PSETEX", "k", "9223372036854775807", "v"],
             &["SET", "k", "v", "NX", "EX", "5"],
             &["SET", "k"],
             &["GET"],

@@ -3,16 +3,20 @@
 
 use crate::{need_redis, support};
 
-use larder_redis::{Freshness, Learned, LearnedConfig};
+use larder_redis::{Freshness, Given, Learned, LearnedConfig};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Value, pipe};
 use support::server::Server;
 
 async fn learned(server: &Server) -> Learned<MultiplexedConnection> {
+    learned_with(server, Given::Stands).await
+}
+
+async fn learned_with(server: &Server, given: Given) -> Learned<MultiplexedConnection> {
     let conn = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     // An audit would answer a hit as a miss, now and then.
     let config = LearnedConfig::new(Freshness::stale_reads(0.01).unwrap(), &["page:"]);
-    Learned::new(conn, LearnedConfig { audits: false, ..config })
+    Learned::new(conn, LearnedConfig { audits: false, given, ..config })
 }
 
 #[tokio::test]
@@ -68,4 +72,20 @@ async fn pipelines_and_transactions_go_through() {
     let answers: Vec<redis::RedisResult<Value>> = broken.query_async(&mut conn).await.unwrap();
     assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_ok());
     assert_eq!(conn.state().hits, 4);
+}
+
+#[tokio::test]
+async fn what_redis_refuses_is_refused() {
+    need_redis!();
+    let server = Server::start(&[]);
+    let mut conn = learned_with(&server, Given::IsTheMost).await;
+    let over = i64::MAX.to_string();
+    for (unit, number) in [("EX", "0"), ("EX", "-1"), ("EX", "+7"), ("PX", "007"), ("EX", &over), ("PX", &over)] {
+        let set = redis::cmd("SET").arg("page:1").arg("x").arg(unit).arg(number).to_owned();
+        let answer = set.query_async::<Value>(&mut conn).await;
+        assert!(answer.is_err(), "{unit} {number}: {answer:?}");
+    }
+    assert!(!conn.exists::<_, bool>("page:1").await.unwrap());
+    let () = conn.set_ex("page:1", "x", 1 << 40).await.unwrap();
+    assert!(conn.ttl::<_, u64>("page:1").await.unwrap() <= 86_400);
 }
