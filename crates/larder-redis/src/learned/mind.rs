@@ -108,6 +108,11 @@ impl Mind {
         self.lifetime_at(self.clock.now(), key, value, given)
     }
 
+    /// Keys are about to be deleted, for the origin's values have changed.
+    pub(super) fn deleted(&self, keys: &[&[u8]]) {
+        self.deleted_at(self.clock.now(), keys);
+    }
+
     /// Learns from an answer, which a hit that is to be checked is taken out of.
     pub(super) fn learn(&self, command: &Command<'_>, answer: &mut Value, may_audit: bool) {
         self.learn_at(self.clock.now(), command, answer, may_audit);
@@ -149,6 +154,17 @@ impl Mind {
         ttl
     }
 
+    fn deleted_at(&self, now: Time, keys: &[&[u8]]) {
+        let inner = &mut *self.inner.lock();
+        for key in keys.iter().filter(|key| self.is_ours(key)) {
+            let hash = self.hash(key);
+            let subject = inner.subject(hash, key, 0);
+            inner.engine.changed(subject, now);
+            let known = inner.known.remove(&hash);
+            forgo(&mut inner.engine, known.and_then(|known| known.check));
+        }
+    }
+
     fn learn_at(&self, now: Time, command: &Command<'_>, answer: &mut Value, may_audit: bool) {
         match (command, answer) {
             (Command::Get(key), value) => self.read(now, key, value, may_audit),
@@ -157,19 +173,9 @@ impl Mind {
                     self.read(now, key, value, may_audit);
                 }
             }
-            (Command::Delete(keys), Value::Int(_)) => {
-                let inner = &mut *self.inner.lock();
-                for key in keys.iter().filter(|key| self.is_ours(key)) {
-                    let hash = self.hash(key);
-                    let subject = inner.subject(hash, key, 0);
-                    inner.engine.changed(subject, now);
-                    let known = inner.known.remove(&hash);
-                    forgo(&mut inner.engine, known.and_then(|known| known.check));
-                }
-            }
             (Command::Watch, Value::Okay) => self.inner.lock().watched = Some(now),
             (Command::Unwatch, _) => self.unwatch(),
-            // What a SET says was learned when its lifetime was chosen.
+            // What a SET or a DEL says was learned when it was sent.
             _ => {}
         }
     }
@@ -491,7 +497,7 @@ mod tests {
         let late = Time(SECOND).plus(LOADING);
         let ways: [fn(&Mind, Time); 3] = [
             |mind, late| _ = mind.lifetime_at(late, b"page:1", b"value", None),
-            |mind, _| mind.learn_at(Time(SECOND), &Command::Delete(vec![b"page:1"]), &mut Value::Int(1), true),
+            |mind, _| mind.deleted_at(Time(SECOND), &[b"page:1"]),
             |mind, _| {
                 for key in 0..MOST {
                     mind.lifetime_at(Time(SECOND), format!("page:new:{key}").as_bytes(), b"x", None);

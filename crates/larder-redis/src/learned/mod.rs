@@ -158,10 +158,19 @@ impl<C: ConnectionLike + Send> ConnectionLike for Learned<C> {
 }
 
 impl<C> Learned<C> {
-    /// The command as it is sent: a `SET` with its lifetime, everything else as it is.
+    /// The command as it is sent: a `SET` with its lifetime, everything else as it is. What it says of the origin is learned in the order of the
+    /// commands, not once they are answered: of a `DEL` and a `SET` in one pipeline the `SET` is the later one.
     fn outgoing<'a>(&self, cmd: &'a Cmd, command: &Command<'_>) -> Cow<'a, Cmd> {
-        let Command::Set { key, value, given } = command else { return Cow::Borrowed(cmd) };
-        let ttl = self.mind.lifetime(key, value, *given);
-        ttl.map_or(Cow::Borrowed(cmd), |ttl| Cow::Owned(with_lifetime(cmd, key, value, ttl)))
+        let with = match command {
+            Command::Set { key, value, given } => {
+                self.mind.lifetime(key, value, *given).map(|ttl| with_lifetime(cmd, key, value, ttl))
+            }
+            Command::Delete(keys) => {
+                self.mind.deleted(keys);
+                None
+            }
+            _ => None,
+        };
+        with.map_or(Cow::Borrowed(cmd), Cow::Owned)
     }
 }

@@ -89,3 +89,14 @@ async fn what_redis_refuses_is_refused() {
     let () = conn.set_ex("page:1", "x", 1 << 40).await.unwrap();
     assert!(conn.ttl::<_, u64>("page:1").await.unwrap() <= 86_400);
 }
+
+#[tokio::test]
+async fn what_is_deleted_and_set_anew_in_one_pipeline_is_known() {
+    need_redis!();
+    let server = Server::start(&[]);
+    let mut conn = learned(&server).await;
+    let () = pipe().del("page:1").ignore().set("page:1", "x").ignore().query_async(&mut conn).await.unwrap();
+    assert_eq!(conn.state().keys, 1);
+    let () = conn.del("page:1").await.unwrap();
+    assert_eq!(conn.state().keys, 0);
+}
