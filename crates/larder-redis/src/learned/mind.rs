@@ -12,7 +12,7 @@ use redis::Value;
 use super::commands::Command;
 use super::{Given, LearnedConfig};
 
-/// So many keys are remembered; beyond, those whose time has passed are forgotten, and if that is not enough, all.
+/// So many keys are remembered; beyond, those whose time has passed are forgotten, and if those are not an eighth, all.
 const MOST: usize = 200_000;
 /// A key not set so long after it was missed is not being loaded any more.
 const LOADING: Duration = Duration::from_secs(300);
@@ -237,7 +237,8 @@ impl Inner {
     fn remember(&mut self, hash: KeyHash, known: Known, now: Time) {
         if self.known.len() >= MOST && !self.known.contains_key(&hash) {
             self.keep(|known| known.until > now);
-            if self.known.len() >= MOST {
+            // With a little room alone, they would all be looked at again for each few keys.
+            if self.known.len() > MOST - MOST / 8 {
                 self.keep(|_| false);
             }
         }
@@ -367,6 +368,20 @@ mod tests {
             mind.lifetime_at(Time(SECOND), key.as_bytes(), b"x", None);
         }
         assert!(mind.state().keys <= MOST);
+    }
+
+    #[test]
+    fn what_is_forgotten_makes_room_for_many() {
+        let mind = mind();
+        for key in 0..MOST {
+            // One misses, and will soon be of no use.
+            match key {
+                0 => mind.learn_at(Time(SECOND), &get(b"page:missed"), &mut Value::Nil, true),
+                _ => _ = mind.lifetime_at(Time(SECOND), format!("page:{key}").as_bytes(), b"x", None),
+            }
+        }
+        mind.learn_at(Time(SECOND), &get(b"page:another"), &mut Value::Nil, true);
+        assert!(mind.state().keys <= MOST - MOST / 8 + 1, "{}", mind.state().keys);
     }
 
     /// What became of reads that several processes made of one Redis.
