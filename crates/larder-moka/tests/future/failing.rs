@@ -53,6 +53,15 @@ async fn a_values_own_lifetime_ends_it_though_the_origin_fails() {
 }
 
 #[tokio::test]
+async fn what_is_never_to_be_stale_is_not_while_the_origin_fails() {
+    let clock = clock();
+    let cache = attach(learned(&clock).freshness(Freshness::never_stale()));
+    assert_eq!(cache.get_with("k", || ok(1)).await.unwrap(), 1);
+    clock.advance(MINUTE / 60);
+    assert_eq!(cache.get_with("k", broken).await.unwrap_err().kind(), ErrorKind::Loader);
+}
+
+#[tokio::test]
 async fn a_prefixs_own_hard_maximum_holds_while_the_origin_fails() {
     let clock = clock();
     let freshness = Freshness::stale_reads(0.05).unwrap();

@@ -332,10 +332,11 @@ impl Engine {
         }
     }
 
-    /// The hard maximum of a value's age.
+    /// The hard maximum of the age of a value that is served for want of another; 0 where none may be stale.
     pub fn most(&self, subject: Subject) -> Duration {
         let class = &self.classes.all[usize::from(subject.class().0)];
-        self.groups[usize::from(class.group)].freshness.most
+        let freshness = &self.groups[usize::from(class.group)].freshness;
+        if freshness.goal == Goal::NeverStale { Duration::ZERO } else { freshness.most }
     }
 
     /// The origin answers again.

@@ -81,7 +81,8 @@ impl Freshness {
         Err(Error::new(ErrorKind::BadValue, message))
     }
 
-    /// No read may be stale: a value is served only under a lease, which the origin ends with a notice when it changes.
+    /// No read may be stale: a value is served only under a lease, which the origin ends with a notice when it changes. None stands in for an
+    /// origin that fails.
     pub fn never_stale() -> Self {
         Self::new(Goal::NeverStale)
     }

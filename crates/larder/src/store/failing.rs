@@ -47,6 +47,17 @@ mod tests {
     use crate::{Cache, Clock, Freshness};
 
     #[tokio::test]
+    async fn what_is_never_to_be_stale_does_not_stand_in() {
+        let clock = Clock::manual(Time(1_000_000));
+        let builder = Cache::builder().capacity(64).clock(clock.clone()).freshness(Freshness::never_stale());
+        let cache: Cache<u64, u64> = builder.digest(|value: &u64| *value).build().unwrap();
+        assert_eq!(cache.get_with(&1, || async { Ok::<_, io::Error>(1) }).await.unwrap(), 1);
+        clock.advance(Duration::from_secs(1));
+        let down = cache.get_with(&1, || async { Err::<u64, _>(io::Error::other("the origin is down")) });
+        assert!(down.await.is_err());
+    }
+
+    #[tokio::test]
     async fn what_stands_in_is_no_part_of_the_stale_rate() {
         let clock = Clock::manual(Time(1_000_000));
         let builder = Cache::builder().capacity(64).segments(1).clock(clock.clone()).seed(7);

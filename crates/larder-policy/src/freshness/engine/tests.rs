@@ -276,6 +276,7 @@ fn nothing_stale_under_leases() {
     engine.loaded(subject, second(1), leased);
     assert_eq!(engine.read(subject, second(60), true), Decision::Serve);
     assert_eq!(engine.read(subject, second(61), true), Decision::Load);
+    assert_eq!(engine.failed(subject, second(61)), Decision::Load, "nothing stands in");
     engine.loaded(subject, second(70), leased);
     engine.changed(subject, second(71));
     assert_eq!(engine.read(subject, second(71), true), Decision::Load);
