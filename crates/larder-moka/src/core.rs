@@ -1,9 +1,11 @@
 //! What both faces share: every decision, and nothing of moka's.
 
 use std::collections::HashSet;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use std::{mem, thread};
 
 use larder::{Clock, Counts, Error, Fetched, Found, Key, Refresh, Rules, StaleRate, Tier, Time};
 use larder_policy::freshness::{Audit, Decision, Engine, Evidence, Handle, Loaded, Subject};
@@ -12,10 +14,11 @@ use moka::ops::compute;
 use parking_lot::Mutex;
 
 use crate::directory::Directory;
-use crate::fences::{Fences, Ticket};
+use crate::fences::{Change, Fences, Look, Ticket};
 use crate::held::Held;
+use crate::load::Cancelled;
 use crate::looks::Looks;
-use crate::outcome::{Judged, Landed, Passed, Standing};
+use crate::outcome::{Course, Judged, Landed, Passed, Standing};
 use crate::rings::{Place, Rings};
 use crate::stats::{Capabilities, Stats};
 
@@ -32,12 +35,13 @@ pub(crate) struct Core<K, V> {
     looks: Looks,
     rings: Rings,
     directory: Option<Directory>,
-    fences: Arc<Fences>,
+    pub(crate) fences: Arc<Fences>,
     renewals: Mutex<HashSet<KeyHash>>,
     /// Without hits, which the rings know.
     counts: Mutex<Counts>,
     outdated: AtomicU64,
     skipped: AtomicU64,
+    pub(crate) cancelled: Cancelled,
 }
 
 /// What a core is made of.
@@ -107,6 +111,7 @@ impl<K, V> Core<K, V> {
             counts: Mutex::default(),
             outdated: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            cancelled: Cancelled::default(),
         }
     }
 
@@ -201,6 +206,11 @@ impl<K, V> Core<K, V> {
         self.fences.ticket()
     }
 
+    /// A load of what moka has is about to ask it for that.
+    pub(crate) fn course(&self, key: KeyHash) -> Course<'_> {
+        Course { before: self.fences.before(key), failure: None, landing: None }
+    }
+
     /// A reader has waited for somebody else's load.
     pub(crate) fn waited(&self) {
         self.count(|counts| counts.coalesced += 1);
@@ -210,7 +220,9 @@ impl<K, V> Core<K, V> {
     pub(crate) fn standing(seen: &Held<V>, now: Option<&Held<V>>) -> Standing {
         match now {
             None => Standing::Gone,
-            Some(own) if (own.as_of, own.retry_at) == (seen.as_of, seen.retry_at) => Standing::Same,
+            Some(own) if (own.as_of, own.retry_at, own.ticket) == (seen.as_of, seen.retry_at, seen.ticket) => {
+                Standing::Same
+            }
             Some(_) => Standing::Newer,
         }
     }
@@ -275,19 +287,41 @@ impl<K: Key, V: Clone> Core<K, V> {
         KeyHash(self.hasher.hash_one(key))
     }
 
+    /// A reader is about to look into moka.
+    #[inline]
+    pub(crate) fn look<Q: Key + ?Sized>(&self, key: &Q) -> Look {
+        self.fences.look(self.hash(key))
+    }
+
+    /// The service changes a value, and what moka has of it.
+    pub(crate) fn change<Q: Key + ?Sized>(&self, key: &Q) -> Change<'_> {
+        self.fences.change(self.hash(key))
+    }
+
     /// A load, or a write, begins.
     pub(crate) fn begin(&self) -> Began {
         Began { ticket: self.fences.ticket(), at: self.clock.now() }
     }
 
     /// What a load of a key that moka did not hold has come to.
-    pub(crate) fn landed(&self, key: &K, began: Began, brought: Result<Held<V>, Passed<V>>) -> Landed<V> {
-        Landed { key: self.hash(key), ticket: began.ticket, brought }
+    pub(crate) fn landed(
+        &self,
+        key: &K,
+        began: Began,
+        brought: thread::Result<Result<Held<V>, Passed<V>>>,
+    ) -> Landed<V> {
+        Landed { key: self.hash(key), ticket: began.ticket, brought: brought.map_err(Mutex::new) }
     }
 
     /// What a reader who `asked` then gets from a load, his own or one he waited for. Nothing if that began before he asked, and a change
-    /// has overtaken it: he may know of the change, and is to look again. All loads of the key from then on are good enough for him.
+    /// has overtaken it: he may know of the change, and is to look again. All loads of the key from then on are good enough for him. Nor from
+    /// another's that panicked; his own goes on to.
     pub(crate) fn answer(&self, landed: &Landed<V>, asked: Ticket, is_own: bool) -> Option<Result<Found<V>, Error>> {
+        let brought = match &landed.brought {
+            Ok(brought) => brought,
+            Err(_) if !is_own => return None,
+            Err(panic) => resume_unwind(mem::replace(&mut *panic.lock(), Box::new(()))),
+        };
         if !is_own {
             if landed.ticket < asked && !self.fences.admit(landed.key, landed.ticket) {
                 return None;
@@ -296,7 +330,7 @@ impl<K: Key, V: Clone> Core<K, V> {
             self.waited();
         }
         let now = self.clock.now();
-        Some(match &landed.brought {
+        Some(match brought {
             Ok(held) => Ok(held.clone().found(Tier::Origin, now)),
             Err(passed) => passed.answer(now),
         })
@@ -329,14 +363,14 @@ impl<K: Key, V: Clone> Core<K, V> {
         audit: &mut Option<Audit>,
         began: Began,
         loaded: Result<Fetched<V>, Error>,
-        failure: &mut Option<Error>,
+        course: &mut Course<'_>,
     ) -> Result<compute::Op<Held<V>>, Passed<V>> {
         let error = match loaded {
             Ok(fetched) => {
                 return match self.brought(key, began, fetched, Origin::Renewed(audit)) {
                     Ok(held) => Ok(compute::Op::Put(held)),
                     Err(Passed::Failed(absent)) if self.fences.admit(seen.key, began.ticket) => {
-                        *failure = Some(absent);
+                        course.failure = Some(absent);
                         Ok(compute::Op::Remove)
                     }
                     Err(passed) => Err(passed),
@@ -347,16 +381,16 @@ impl<K: Key, V: Clone> Core<K, V> {
         self.count(|counts| counts.load_errors += 1);
         let now = self.clock.now();
         let end = self.last_end(seen, now);
-        let is_kept = self.fences.admit(seen.key, began.ticket);
+        let is_kept = self.fences.stands(seen.key, course.before);
         if now >= seen.fresh_until.max(end) {
             if !is_kept {
                 return Err(Passed::Failed(error));
             }
-            *failure = Some(error);
+            course.failure = Some(error);
             return Ok(compute::Op::Remove);
         }
         tracing::debug!(%error, "what is there is kept");
-        let pausing = seen.pausing(now, self.rules.error_pause, end, began.ticket);
+        let pausing = seen.pausing(now, self.rules.error_pause, end, course.before.ticket);
         if is_kept { Ok(compute::Op::Put(pausing)) } else { Err(Passed::Unkept(pausing)) }
     }
 

@@ -14,7 +14,50 @@ pub(crate) struct Ticket(pub(crate) u64);
 /// Tickets that are void, by key.
 pub(crate) struct Fences {
     next: AtomicU64,
-    fences: Box<[AtomicU64]>,
+    fences: Box<[Fence]>,
+}
+
+struct Fence {
+    /// Earlier tickets are void.
+    raised: AtomicU64,
+    /// Values on their way into moka so far, and those of them that are there, or out again.
+    begun: AtomicU64,
+    over: AtomicU64,
+    /// Changes so far, and those of them that have taken out of moka what was there.
+    changing: AtomicU64,
+    changed: AtomicU64,
+}
+
+/// A change under way: what it makes void may be in moka still.
+pub(crate) struct Change<'a>(&'a Fence);
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.0.changed.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What there was before moka was asked for what it has.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    changed: u64,
+    pub(crate) ticket: Ticket,
+}
+
+/// A value on its way into moka, until it has been taken out again if a change overtook it: so long it can be seen there though it is void.
+pub(crate) struct Landing<'a>(&'a Fence);
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.0.over.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A reader's look into moka, which he is about to take.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    key: KeyHash,
+    over: u64,
 }
 
 impl Fences {
@@ -23,10 +66,12 @@ impl Fences {
     }
 
     pub(crate) fn of_many(fences: usize) -> Self {
-        Self { next: AtomicU64::new(0), fences: (0..fences).map(|_| AtomicU64::new(0)).collect() }
+        let zero = || AtomicU64::new(0);
+        let fence = |_| Fence { raised: zero(), begun: zero(), over: zero(), changing: zero(), changed: zero() };
+        Self { next: AtomicU64::new(0), fences: (0..fences).map(fence).collect() }
     }
 
-    fn of(&self, key: KeyHash) -> &AtomicU64 {
+    fn of(&self, key: KeyHash) -> &Fence {
         &self.fences[(key.0 >> 16) as usize % self.fences.len()]
     }
 
@@ -38,12 +83,50 @@ impl Fences {
     /// What the origin said about a key up to now is void.
     pub(crate) fn raise(&self, key: KeyHash) {
         let after = self.next.fetch_add(1, Ordering::SeqCst) + 1;
-        self.of(key).fetch_max(after, Ordering::SeqCst);
+        self.of(key).raised.fetch_max(after, Ordering::SeqCst);
     }
 
     /// Whether what the origin said to somebody who began then may be kept.
     pub(crate) fn admit(&self, key: KeyHash, ticket: Ticket) -> bool {
-        ticket.0 >= self.of(key).load(Ordering::SeqCst)
+        ticket.0 >= self.of(key).raised.load(Ordering::SeqCst)
+    }
+
+    /// A change begins, which is to raise the fence, and to be held until it has done its part in moka.
+    pub(crate) fn change(&self, key: KeyHash) -> Change<'_> {
+        let fence = self.of(key);
+        fence.changing.fetch_add(1, Ordering::SeqCst);
+        Change(fence)
+    }
+
+    /// Moka is about to be asked for what it has.
+    pub(crate) fn before(&self, key: KeyHash) -> Before {
+        let changed = self.of(key).changed.load(Ordering::SeqCst);
+        Before { changed, ticket: self.ticket() }
+    }
+
+    /// Whether what moka then had may be put back there.
+    pub(crate) fn stands(&self, key: KeyHash, before: Before) -> bool {
+        self.of(key).changing.load(Ordering::SeqCst) == before.changed && self.admit(key, before.ticket)
+    }
+
+    /// A value is about to be put into moka, if it may be.
+    pub(crate) fn landing(&self, key: KeyHash) -> Landing<'_> {
+        let fence = self.of(key);
+        fence.begun.fetch_add(1, Ordering::SeqCst);
+        Landing(fence)
+    }
+
+    /// A reader is about to look into moka.
+    #[inline]
+    pub(crate) fn look(&self, key: KeyHash) -> Look {
+        Look { key, over: self.of(key).over.load(Ordering::SeqCst) }
+    }
+
+    /// Whether a change that was over before he looked has overtaken what he saw there, which is about to be taken out again. Not asked of what had
+    /// landed before: keys share fences.
+    #[inline]
+    pub(crate) fn is_void(&self, look: Look, ticket: Ticket) -> bool {
+        self.of(look.key).begun.load(Ordering::SeqCst) != look.over && !self.admit(look.key, ticket)
     }
 }
 

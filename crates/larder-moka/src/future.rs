@@ -2,10 +2,12 @@
 
 use std::borrow::Borrow;
 use std::collections::hash_map::RandomState;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hash::BuildHasher;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 
 use larder::{BoxError, Error, Fetched, Found, Key, Tier};
 use larder_policy::freshness::Audit;
@@ -14,10 +16,13 @@ use moka::ops::compute::{CompResult, Op};
 use tokio::runtime::Handle;
 
 use crate::core::Core;
-use crate::load::{Once, said};
-use crate::outcome::{Judged, Landed, Passed, Standing};
+use crate::fences::Look;
+use crate::load::{Once, caught, said};
+use crate::outcome::{Course, Judged, Landed, Passed, Standing};
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
+/// So many loads may be cancelled, of whichever keys, before whoever waits asks anew.
+const MOST_CANCELLED: u64 = 64;
 /// Renewals at once.
 const MOST_RENEWALS: usize = 256;
 
@@ -53,7 +58,8 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let Some(held) = self.moka.get(key).await else {
+        let look = self.core.look(key);
+        let Some(held) = self.moka.get(key).await.filter(|held| !self.core.fences.is_void(look, held.ticket)) else {
             self.core.absent();
             return None;
         };
@@ -107,21 +113,26 @@ where
     {
         let asked = self.core.ask();
         loop {
-            let now = self.core.clock.now();
-            let held = match self.moka.try_get_with_by_ref(key, self.bring(key, &mut load)).await {
-                Ok(held) => held,
-                Err(landed) => match self.core.answer(&landed, asked, load.is_taken()) {
+            let (now, look) = (self.core.clock.now(), self.core.look(key));
+            let held = match self.ask(key, &mut load).await {
+                None => continue,
+                Some(Ok(held)) => held,
+                Some(Err(landed)) => match self.core.answer(&landed, asked, load.is_taken()) {
                     Some(answer) => return answer,
                     None => continue,
                 },
             };
+            if self.core.fences.is_void(look, held.ticket) {
+                self.moka.invalidate(key).await;
+                continue;
+            }
             match self.core.judge(&held, now) {
                 Judged::Serve => return Ok(held.found(Tier::Local, now)),
                 Judged::Renew(audit) => {
                     self.renew(key, &held, audit, load).await;
                     return Ok(held.found(Tier::Local, now));
                 }
-                Judged::Reload => match self.reload(key, &held, &mut load).await {
+                Judged::Reload => match self.reload(key, look, &held, &mut load).await {
                     Err(Passed::Gone) => self.core.looks_again(),
                     Ok(held) | Err(Passed::Unkept(held)) => return Ok(self.core.reloaded(held)),
                     Err(Passed::Failed(error)) => return Err(error),
@@ -132,6 +143,7 @@ where
 
     /// Keeps a value that the service has written to the origin. Loads under way that began before it are not kept.
     pub async fn insert(&self, key: K, value: V) {
+        let _change = self.core.change(&key);
         let held = self.core.written(&key, value);
         self.put(&key, &held).await;
     }
@@ -143,12 +155,13 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
+        let _change = self.core.change(key);
         self.core.changed(key);
         self.moka.invalidate(key).await;
     }
 
     /// Offers values ahead of traffic, and says how many moka keeps. A full cache with TinyLFU refuses what it has never been asked
-    /// for, so each key is first asked for several times.
+    /// for, so each key is first asked for several times. It keeps none where all it holds is asked for 15 times and more, for it counts no further.
     pub async fn prewarm(&self, entries: impl IntoIterator<Item = (K, V)>) -> Prewarmed {
         let began = self.core.begin();
         let (mut entries, mut keys) = (entries.into_iter(), Vec::new());
@@ -188,33 +201,60 @@ where
         &self.moka
     }
 
-    /// Loads what moka does not have, and puts it there. What has come of it is moka's error: see [`Landed`].
-    async fn bring<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Landed<V>>
-    where
-        Q: ToOwned<Owned = K> + ?Sized,
-    {
-        let (key, began) = (key.to_owned(), self.core.begin());
-        let brought = match load.take() {
-            Some(load) => self.core.missed(&key, began, load.await),
-            None => Err(Passed::Gone),
-        };
-        if let Ok(held) = &brought {
-            // In a box, or each hit's future would have the room for it.
-            Box::pin(self.put(&key, held)).await;
-        }
-        Err(self.core.landed(&key, began, brought))
-    }
-
-    /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done.
-    async fn reload<Q>(&self, key: &Q, seen: &Held<V>, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Passed<V>>
+    /// What moka answers. Nothing where a reader has waited for so many loads that were cancelled that he is to ask anew: moka panics at 200.
+    async fn ask<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>) -> Option<Result<Held<V>, Arc<Landed<V>>>>
     where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
-        let (owned, mut audit, mut failure) = (key.to_owned(), None, None);
+        let (leads, before) = (AtomicBool::new(false), self.core.cancelled.count());
+        let mut asking = pin!(self.moka.try_get_with_by_ref(key, self.bring(key, load, &leads)));
+        poll_fn(|cx| match asking.as_mut().poll(cx) {
+            Poll::Pending if !leads.load(Relaxed) && self.core.cancelled.count() - before > MOST_CANCELLED => {
+                Poll::Ready(None)
+            }
+            answer => answer.map(Some),
+        })
+        .await
+    }
+
+    /// Loads what moka does not have, and puts it there. What has come of it is moka's error: see [`Landed`].
+    async fn bring<Q>(&self, key: &Q, load: &mut Once<'_, Load<V>>, leads: &AtomicBool) -> Result<Held<V>, Landed<V>>
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+    {
+        leads.store(true, Relaxed);
+        let leading = self.core.cancelled.leads();
+        let (key, began) = (key.to_owned(), self.core.begin());
+        let brought = match load.take() {
+            Some(load) => caught(load).await.map(|loaded| self.core.missed(&key, began, loaded)),
+            None => Ok(Err(Passed::Gone)),
+        };
+        if let Ok(Ok(held)) = &brought {
+            // In a box, or each hit's future would have the room for it.
+            Box::pin(self.put(&key, held)).await;
+        }
+        leading.end();
+        Err(self.core.landed(&key, began, brought))
+    }
+
+    /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done. What was put there before a
+    /// change that was over when this one `look`ed is none of his.
+    async fn reload<Q>(
+        &self,
+        key: &Q,
+        look: Look,
+        seen: &Held<V>,
+        load: &mut Once<'_, Load<V>>,
+    ) -> Result<Held<V>, Passed<V>>
+    where
+        K: Borrow<Q>,
+        Q: Key + ToOwned<Owned = K> + ?Sized,
+    {
+        let (owned, mut audit, mut course) = (key.to_owned(), None, self.core.course(seen.key));
         let entry = self.moka.entry_by_ref(key);
         let done = entry
-            .and_try_compute_with(|entry| self.revise(&owned, seen, entry, || load.take(), &mut audit, &mut failure))
+            .and_try_compute_with(|entry| self.revise(&owned, seen, entry, || load.take(), &mut audit, &mut course))
             .await?;
         match done {
             CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
@@ -223,12 +263,17 @@ where
                 Ok(held)
             }
             CompResult::Unchanged(entry) => {
+                if self.core.fences.is_void(look, entry.value().ticket) {
+                    return Err(Passed::Gone);
+                }
                 if !load.is_taken() {
                     self.core.waited();
                 }
                 Ok(entry.into_value())
             }
-            CompResult::Removed(_) | CompResult::StillNone(_) => Err(failure.map_or(Passed::Gone, Passed::Failed)),
+            CompResult::Removed(_) | CompResult::StillNone(_) => {
+                Err(course.failure.map_or(Passed::Gone, Passed::Failed))
+            }
         }
     }
 
@@ -242,10 +287,10 @@ where
         let (own, key, seen) = (self.clone(), key.to_owned(), seen.clone());
         let runtime = Handle::try_current().ok().filter(|_| !renewal.is_crowded);
         let task = async move {
-            let (mut renewal, mut failure) = (renewal, None);
+            let (mut renewal, mut course) = (renewal, own.core.course(seen.key));
             let entry = own.moka.entry_by_ref(&key);
             let renewed = entry.and_try_compute_if_nobody_else(|entry| {
-                own.revise(&key, &seen, entry, || load, &mut renewal.audit, &mut failure)
+                own.revise(&key, &seen, entry, || load, &mut renewal.audit, &mut course)
             });
             // What comes of it is in the counts; whoever reads next finds out what there is.
             if let Ok(CompResult::ReplacedWith(entry)) = renewed.await {
@@ -260,6 +305,7 @@ where
 
     /// Puts a value into moka, unless a write overtakes it on its way in.
     async fn put(&self, key: &K, held: &Held<V>) {
+        let _landing = self.core.fences.landing(held.key);
         self.moka.insert(key.clone(), held.clone()).await;
         self.settle(key, held).await;
     }
@@ -276,14 +322,14 @@ where
     }
 
     /// Beside the entry as it is now, loads anew what a reader saw.
-    async fn revise(
-        &self,
+    async fn revise<'a>(
+        &'a self,
         key: &K,
         seen: &Held<V>,
         entry: Option<Entry<K, Held<V>>>,
         load: impl FnOnce() -> Option<Load<V>>,
         audit: &mut Option<Audit>,
-        failure: &mut Option<Error>,
+        course: &mut Course<'a>,
     ) -> Result<Op<Held<V>>, Passed<V>> {
         match Core::<K, V>::standing(seen, entry.as_ref().map(Entry::value)) {
             Standing::Newer => return Ok(Op::Nop),
@@ -292,6 +338,8 @@ where
         }
         let load = load().ok_or(Passed::Gone)?;
         let began = self.core.begin();
-        self.core.renewed(key, seen, audit, began, load.await, failure)
+        let loaded = load.await;
+        course.landing = Some(self.core.fences.landing(seen.key));
+        self.core.renewed(key, seen, audit, began, loaded, course)
     }
 }

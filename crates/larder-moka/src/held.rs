@@ -49,8 +49,8 @@ impl<V> Held<V> {
         self.retry_at > self.fresh_until
     }
 
-    /// The same once a load has failed that began with `ticket`, and nobody is to try again for a while: up to `end` at most, for then it is
-    /// of no use any more.
+    /// The same once a load has failed, and nobody is to try again for a while: up to `end` at most, for then it is of no use any more. It was there
+    /// at `ticket`.
     pub(crate) fn pausing(&self, now: Time, pause: Duration, end: Time, ticket: Ticket) -> Self
     where
         V: Clone,

@@ -1,10 +1,13 @@
 //! What comes of a read and of a load.
 
+use std::any::Any;
+
 use larder::{Error, ErrorKind, Found, Tier, Time};
 use larder_policy::KeyHash;
 use larder_policy::freshness::Audit;
+use parking_lot::Mutex;
 
-use crate::fences::Ticket;
+use crate::fences::{Before, Landing, Ticket};
 use crate::held::Held;
 
 /// What to do with a value that moka holds.
@@ -26,12 +29,26 @@ pub(crate) enum Passed<V> {
     Gone,
 }
 
+/// What a load panicked with.
+type Panic = Mutex<Box<dyn Any + Send>>;
+
 /// What has come of a load of a key that moka did not hold. It goes to its reader, and to those who waited for it, as moka's error: values
 /// come from moka alike whether it held them or somebody was waited for.
 pub(crate) struct Landed<V> {
     pub(crate) key: KeyHash,
     pub(crate) ticket: Ticket,
-    pub(crate) brought: Result<Held<V>, Passed<V>>,
+    /// Or what it panicked with: its own reader's to go on with. Of those who waited another loads, however often; moka would give up.
+    pub(crate) brought: Result<Result<Held<V>, Passed<V>>, Panic>,
+}
+
+/// What goes with a load of what moka has.
+pub(crate) struct Course<'a> {
+    /// From before moka was asked what it has: if the load fails, that is what is put back.
+    pub(crate) before: Before,
+    /// Why it took that out.
+    pub(crate) failure: Option<Error>,
+    /// Until what it put there is settled.
+    pub(crate) landing: Option<Landing<'a>>,
 }
 
 /// An entry of moka's beside the one a reader saw.

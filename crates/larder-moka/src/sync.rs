@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use larder::{BoxError, Error, Fetched, Found, Key, Tier};
@@ -11,8 +12,9 @@ use moka::Entry;
 use moka::ops::compute::{CompResult, Op};
 
 use crate::core::Core;
+use crate::fences::Look;
 use crate::load::{Once, said};
-use crate::outcome::{Judged, Landed, Passed, Standing};
+use crate::outcome::{Course, Judged, Landed, Passed, Standing};
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
 
 /// Renewals at once, each on a thread of its own while it lasts.
@@ -50,7 +52,8 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let Some(held) = self.moka.get(key) else {
+        let look = self.core.look(key);
+        let Some(held) = self.moka.get(key).filter(|held| !self.core.fences.is_void(look, held.ticket)) else {
             self.core.absent();
             return None;
         };
@@ -102,7 +105,7 @@ where
     {
         let asked = self.core.ask();
         loop {
-            let now = self.core.clock.now();
+            let (now, look) = (self.core.clock.now(), self.core.look(key));
             let held = match self.moka.try_get_with_by_ref(key, || self.bring(key, &mut load)) {
                 Ok(held) => held,
                 Err(landed) => match self.core.answer(&landed, asked, load.is_taken()) {
@@ -110,13 +113,17 @@ where
                     None => continue,
                 },
             };
+            if self.core.fences.is_void(look, held.ticket) {
+                self.moka.invalidate(key);
+                continue;
+            }
             match self.core.judge(&held, now) {
                 Judged::Serve => return Ok(held.found(Tier::Local, now)),
                 Judged::Renew(audit) => {
                     self.renew(key, &held, audit, load);
                     return Ok(held.found(Tier::Local, now));
                 }
-                Judged::Reload => match self.reload(key, &held, &mut load) {
+                Judged::Reload => match self.reload(key, look, &held, &mut load) {
                     Err(Passed::Gone) => self.core.looks_again(),
                     Ok(held) | Err(Passed::Unkept(held)) => return Ok(self.core.reloaded(held)),
                     Err(Passed::Failed(error)) => return Err(error),
@@ -127,6 +134,7 @@ where
 
     /// Keeps a value that the service has written to the origin. Loads under way that began before it are not kept.
     pub fn insert(&self, key: K, value: V) {
+        let _change = self.core.change(&key);
         let held = self.core.written(&key, value);
         self.put(&key, &held);
     }
@@ -138,12 +146,13 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
+        let _change = self.core.change(key);
         self.core.changed(key);
         self.moka.invalidate(key);
     }
 
     /// Offers values ahead of traffic, and says how many moka keeps. A full cache with TinyLFU refuses what it has never been asked
-    /// for, so each key is first asked for several times.
+    /// for, so each key is first asked for several times. It keeps none where all it holds is asked for 15 times and more, for it counts no further.
     pub fn prewarm(&self, entries: impl IntoIterator<Item = (K, V)>) -> Prewarmed {
         let began = self.core.begin();
         let (mut entries, mut keys) = (entries.into_iter(), Vec::new());
@@ -190,23 +199,24 @@ where
     {
         let (key, began) = (key.to_owned(), self.core.begin());
         let brought = match load.take() {
-            Some(load) => self.core.missed(&key, began, load()),
-            None => Err(Passed::Gone),
+            Some(load) => catch_unwind(AssertUnwindSafe(load)).map(|loaded| self.core.missed(&key, began, loaded)),
+            None => Ok(Err(Passed::Gone)),
         };
-        if let Ok(held) = &brought {
+        if let Ok(Ok(held)) = &brought {
             self.put(&key, held);
         }
         Err(self.core.landed(&key, began, brought))
     }
 
-    /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done.
-    fn reload<Q>(&self, key: &Q, seen: &Held<V>, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Passed<V>>
+    /// Loads what moka has, but nobody may have any more; readers wait in line, and all but the first find it done. What was put there before a
+    /// change that was over when this one `look`ed is none of his.
+    fn reload<Q>(&self, key: &Q, look: Look, seen: &Held<V>, load: &mut Once<'_, Load<V>>) -> Result<Held<V>, Passed<V>>
     where
         K: Borrow<Q>,
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
-        let (owned, mut audit, mut failure) = (key.to_owned(), None, None);
-        let revise = |entry| self.revise(&owned, seen, entry, || load.take(), &mut audit, &mut failure);
+        let (owned, mut audit, mut course) = (key.to_owned(), None, self.core.course(seen.key));
+        let revise = |entry| self.revise(&owned, seen, entry, || load.take(), &mut audit, &mut course);
         let done = self.moka.entry_by_ref(key).and_try_compute_with(revise)?;
         match done {
             CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) => {
@@ -215,12 +225,17 @@ where
                 Ok(held)
             }
             CompResult::Unchanged(entry) => {
+                if self.core.fences.is_void(look, entry.value().ticket) {
+                    return Err(Passed::Gone);
+                }
                 if !load.is_taken() {
                     self.core.waited();
                 }
                 Ok(entry.into_value())
             }
-            CompResult::Removed(_) | CompResult::StillNone(_) => Err(failure.map_or(Passed::Gone, Passed::Failed)),
+            CompResult::Removed(_) | CompResult::StillNone(_) => {
+                Err(course.failure.map_or(Passed::Gone, Passed::Failed))
+            }
         }
     }
 
@@ -233,8 +248,8 @@ where
         let load = load.take();
         let (own, key, seen, is_crowded) = (self.clone(), key.to_owned(), seen.clone(), renewal.is_crowded);
         let task = move || {
-            let (mut renewal, mut failure) = (renewal, None);
-            let revise = |entry| own.revise(&key, &seen, entry, || load, &mut renewal.audit, &mut failure);
+            let (mut renewal, mut course) = (renewal, own.core.course(seen.key));
+            let revise = |entry| own.revise(&key, &seen, entry, || load, &mut renewal.audit, &mut course);
             // What comes of it is in the counts; whoever reads next finds out what there is.
             if let Ok(CompResult::ReplacedWith(entry)) = own.moka.entry_by_ref(&key).and_try_compute_with(revise) {
                 own.settle(&key, entry.value());
@@ -250,6 +265,7 @@ where
 
     /// Puts a value into moka, unless a write overtakes it on its way in.
     fn put(&self, key: &K, held: &Held<V>) {
+        let _landing = self.core.fences.landing(held.key);
         self.moka.insert(key.clone(), held.clone());
         self.settle(key, held);
     }
@@ -266,14 +282,14 @@ where
     }
 
     /// Beside the entry as it is now, loads anew what a reader saw.
-    fn revise(
-        &self,
+    fn revise<'a>(
+        &'a self,
         key: &K,
         seen: &Held<V>,
         entry: Option<Entry<K, Held<V>>>,
         load: impl FnOnce() -> Option<Load<V>>,
         audit: &mut Option<Audit>,
-        failure: &mut Option<Error>,
+        course: &mut Course<'a>,
     ) -> Result<Op<Held<V>>, Passed<V>> {
         match Core::<K, V>::standing(seen, entry.as_ref().map(Entry::value)) {
             Standing::Newer => return Ok(Op::Nop),
@@ -282,6 +298,8 @@ where
         }
         let load = load().ok_or(Passed::Gone)?;
         let began = self.core.begin();
-        self.core.renewed(key, seen, audit, began, load(), failure)
+        let loaded = load();
+        course.landing = Some(self.core.fences.landing(seen.key));
+        self.core.renewed(key, seen, audit, began, loaded, course)
     }
 }

@@ -33,6 +33,8 @@ enum Fault {
     None,
     InvalidatesFirst,
     TicketTooLate,
+    LooksTooLate,
+    PutsBackWhatStood,
 }
 
 /// moka's table of one key, and the origin.
@@ -48,6 +50,7 @@ impl Small {
         let early = self.fences.ticket();
         let value = self.origin.load(Relaxed);
         let ticket = if fault == Fault::TicketTooLate { self.fences.ticket() } else { early };
+        let _landing = self.fences.landing(KEY);
         *self.table.lock().unwrap() = Some((value, ticket));
         if !self.fences.admit(KEY, ticket) {
             let mut table = self.table.lock().unwrap();
@@ -57,8 +60,34 @@ impl Small {
         }
     }
 
+    /// As a load does that fails, and puts back what there was.
+    fn fail(&self, fault: Fault) {
+        let before = self.fences.before(KEY);
+        let Some((value, _)) = *self.table.lock().unwrap() else { return };
+        let _landing = self.fences.landing(KEY);
+        let stands = match fault {
+            Fault::PutsBackWhatStood => self.fences.admit(KEY, before.ticket),
+            _ => self.fences.stands(KEY, before),
+        };
+        if stands {
+            *self.table.lock().unwrap() = Some((value, before.ticket));
+            if !self.fences.admit(KEY, before.ticket) {
+                *self.table.lock().unwrap() = None;
+            }
+        }
+    }
+
+    /// As readers do: what was on its way in before, the table, and then what is.
+    fn read(&self, fault: Fault) -> Option<u64> {
+        let early = self.fences.look(KEY);
+        let seen = *self.table.lock().unwrap();
+        let look = if fault == Fault::LooksTooLate { self.fences.look(KEY) } else { early };
+        seen.filter(|(_, ticket)| !self.fences.is_void(look, *ticket)).map(|(value, _)| value)
+    }
+
     /// As `changed` does, once the origin was written.
     fn changed(&self, fault: Fault) {
+        let _change = self.fences.change(KEY);
         self.origin.store(2, Relaxed);
         if fault == Fault::InvalidatesFirst {
             *self.table.lock().unwrap() = None;
@@ -70,7 +99,7 @@ impl Small {
     }
 }
 
-/// However loads and a write fall together, what is kept in the end is not from before the write.
+/// However loads and a write fall together, what is read once the write is over is not from before it, nor what is kept in the end.
 fn fences(fault: Fault) {
     check(move || {
         let small =
@@ -82,9 +111,24 @@ fn fences(fault: Fault) {
             })
             .collect();
         small.changed(fault);
+        assert!(small.read(fault).is_none_or(|value| value == 2), "the old value was read");
         loads.into_iter().for_each(|load| load.join().unwrap());
         let kept = *small.table.lock().unwrap();
         assert!(kept.is_none_or(|(value, _)| value == 2), "the old value was kept");
+    });
+}
+
+/// What a load that fails puts back is not from before a write that is over.
+fn failing(fault: Fault) {
+    check(move || {
+        let origin = atomic::AtomicU64::new(1);
+        let small = Arc::new(Small { fences: Fences::of_many(1), table: Mutex::new(Some((1, Ticket(0)))), origin });
+        let own = small.clone();
+        let load = thread::spawn(move || own.fail(fault));
+        small.changed(fault);
+        assert!(small.read(fault).is_none_or(|value| value == 2), "the old value was read");
+        load.join().unwrap();
+        assert!(small.table.lock().unwrap().is_none(), "the old value was put back");
     });
 }
 
@@ -120,17 +164,22 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
 }
 
 fn main() {
-    let models: [(&str, fn()); 2] =
-        [("what a write overtook is not kept", || fences(Fault::None)), ("no hit is lost uncounted", rings)];
+    let models: [(&str, fn()); 3] = [
+        ("what a write overtook is not kept", || fences(Fault::None)),
+        ("what a write took out is not put back", || failing(Fault::None)),
+        ("no hit is lost uncounted", rings),
+    ];
     for (name, model) in models {
         let start = Instant::now();
         model();
         println!("holds: {name}, {:.1} s", start.elapsed().as_secs_f64());
     }
     panic::set_hook(Box::new(|_| ()));
-    let broken: [(&str, fn()); 2] = [
+    let broken: [(&str, fn()); 4] = [
         ("an invalidation before its fence", || fences(Fault::InvalidatesFirst)),
         ("a ticket taken after the origin was asked", || fences(Fault::TicketTooLate)),
+        ("a look taken after the table was read", || fences(Fault::LooksTooLate)),
+        ("a write under way that a failed load does not heed", || failing(Fault::PutsBackWhatStood)),
     ];
     for (name, model) in broken {
         if panic::catch_unwind(model).is_ok() {

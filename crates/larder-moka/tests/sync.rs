@@ -1,13 +1,14 @@
 //! The plug-in on a `moka::sync::Cache`, and admission and pre-warming on both of moka's policies.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use larder_moka::{Clock, Freshness, Held, Key, Plugin, Prewarmed, Refresh, sync};
+use larder_moka::{Clock, Expiry, Freshness, Held, Key, Plugin, Prewarmed, Refresh, sync};
 use larder_policy::Time;
 use moka::policy::EvictionPolicy;
 
@@ -294,4 +295,94 @@ fn only_what_moka_can_do_is_claimed() {
     let plugin = builder().build().unwrap();
     let unbounded = moka::sync::Cache::builder().expire_after(plugin.expiry()).build();
     assert!(!sync::Cache::attach(unbounded, plugin).capabilities().admission);
+}
+
+/// Has moka wait where a value is in its table already, and its end is not.
+struct Slow {
+    expiry: Expiry,
+    stored: Arc<Barrier>,
+}
+
+impl moka::Expiry<u64, Held<u64>> for Slow {
+    fn expire_after_create(&self, key: &u64, held: &Held<u64>, now: Instant) -> Option<Duration> {
+        if **held == 1 {
+            self.stored.wait();
+            self.stored.wait();
+        }
+        self.expiry.expire_after_create(key, held, now)
+    }
+}
+
+#[test]
+fn what_a_change_overtook_is_not_read_on_its_way_in() {
+    let (weighed, stored) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let own = weighed.clone();
+    // What may be kept is weighed.
+    let plugin = Plugin::<u64, u64>::builder().weigh(move |_, value| {
+        if *value == 1 {
+            own.wait();
+            own.wait();
+        }
+        1
+    });
+    let plugin = plugin.build().unwrap();
+    let expiry = Slow { expiry: plugin.expiry(), stored: stored.clone() };
+    let moka = moka::sync::Cache::builder().max_capacity(10).expire_after(expiry).build();
+    let cache = sync::Cache::attach(moka, plugin);
+    std::thread::scope(|scope| {
+        let before = scope.spawn(|| cache.get_with(&7, || ok(1)).unwrap());
+        weighed.wait();
+        cache.changed(&7);
+        weighed.wait();
+        stored.wait();
+        let seen = cache.get(&7);
+        let after = scope.spawn(|| cache.get_with(&7, || ok(2)).unwrap());
+        std::thread::sleep(Duration::from_millis(50));
+        stored.wait();
+        assert_eq!((seen, before.join().unwrap(), after.join().unwrap()), (None, 1, 2));
+    });
+}
+
+/// After how many more clones of a value what happens.
+type Due = (u32, Box<dyn FnOnce()>);
+
+thread_local! {
+    static AT_CLONE: RefCell<Option<Due>> = const { RefCell::new(None) };
+}
+
+/// A value in whose clones, of which moka makes one whenever it hands it out, something may happen.
+struct Told(u64);
+
+impl Clone for Told {
+    fn clone(&self) -> Self {
+        let due = AT_CLONE.with_borrow_mut(|at| match at {
+            Some((0, _)) => at.take(),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        });
+        due.into_iter().for_each(|(_, happens)| happens());
+        Self(self.0)
+    }
+}
+
+#[test]
+fn what_a_change_overtook_is_not_put_back_where_a_load_fails() {
+    for clones in 0..12 {
+        let clock = Clock::manual(Time(1));
+        let plugin = Plugin::<u64, Told>::builder().clock(clock.clone()).build().unwrap();
+        let moka = moka::sync::Cache::builder().max_capacity(10).expire_after(plugin.expiry()).build();
+        let cache = sync::Cache::attach(moka, plugin);
+        cache.get_with(&7, || Ok::<_, Infallible>(Told(1))).unwrap();
+        clock.advance(Duration::from_secs(600));
+        let own = cache.clone();
+        AT_CLONE.set(Some((clones, Box::new(move || own.changed(&7)))));
+        // Whether it is served the old value yet is a matter of when it asked.
+        let _ = cache.get_with(&7, || Err::<Told, _>("the origin is down"));
+        if AT_CLONE.take().is_none() {
+            assert!(cache.get(&7).is_none(), "after {clones} clones");
+        }
+    }
 }

@@ -156,6 +156,46 @@ async fn a_panicking_load_leaves_the_key_loadable() {
     }
 }
 
+/// moka itself panics where a reader has waited for 200.
+#[tokio::test]
+async fn whoever_waits_for_loads_that_panic_loads_in_the_end() {
+    let cache = attach(fixed(&clock()));
+    let load = |is_good: bool| async move {
+        sleep(Duration::from_millis(1)).await;
+        if is_good { ok(1).await } else { panic!("the loader's own") }
+    };
+    let read = |is_good: bool| {
+        let own = cache.clone();
+        tokio::spawn(async move { own.get_with("k", move || load(is_good)).await })
+    };
+    let falling: Vec<_> = (0..300).map(|_| read(false)).collect();
+    assert_eq!(read(true).await.unwrap().unwrap(), 1);
+    for fell in falling {
+        assert!(fell.await.map_or_else(|error| error.is_panic(), |read| read.is_ok()));
+    }
+    assert_eq!(cache.stats().counts.loads, 1);
+}
+
+/// So it does with loads that are cancelled.
+#[tokio::test]
+async fn whoever_waits_for_loads_that_are_cancelled_loads_in_the_end() {
+    let cache = attach(fixed(&clock()));
+    let read = |hangs: bool| {
+        let own = cache.clone();
+        let load = move || async move { if hangs { std::future::pending().await } else { ok(1).await } };
+        tokio::spawn(async move { own.get_with("k", load).await })
+    };
+    let hanging: Vec<_> = (0..300).map(|_| read(true)).collect();
+    sleep(Duration::from_millis(1)).await;
+    let patient = read(false);
+    for load in hanging {
+        // The one that loads is mostly the next.
+        sleep(Duration::from_millis(1)).await;
+        load.abort();
+    }
+    assert_eq!(timeout(SOON, patient).await.unwrap().unwrap().unwrap(), 1);
+}
+
 #[tokio::test]
 async fn a_lifetime_ends_by_the_plug_ins_clock() {
     let clock = clock();
