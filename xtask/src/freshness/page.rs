@@ -63,8 +63,7 @@ What it cannot do: a key that changes at random times, read rarely, has to be lo
 change alike there is nothing to gain over one lifetime; and below about 300 expected stale reads nobody can say
 whether 1 % was met. Where changes cause the reads (a feed, a push that makes clients fetch), loads find more changed than a read at another
 time would, so values are taken for more fickle than they are, and the objective is not spent. Keys of a new kind are taken for what their class, prefix and size, has been so
-far, until it has learned better: that can cost several times the objective for a while. And values written anew at a short, fixed beat, such as each minute by a job, are served
-staler than asked for, and not only at first (`changes:minutes`, below): what is published says so.
+far, until it has learned better: that can cost several times the objective for a while.
 
 ";
 
