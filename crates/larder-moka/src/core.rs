@@ -14,7 +14,7 @@ use moka::ops::compute;
 use parking_lot::Mutex;
 
 use crate::directory::Directory;
-use crate::fences::{Change, Fences, Look, Ticket};
+use crate::fences::{Change, Fences, Look, Seen, Ticket};
 use crate::held::Held;
 use crate::load::Cancelled;
 use crate::looks::Looks;
@@ -287,10 +287,10 @@ impl<K: Key, V: Clone> Core<K, V> {
         KeyHash(self.hasher.hash_one(key))
     }
 
-    /// A reader is about to look into moka.
+    /// What a reader who `looked` into moka has seen there.
     #[inline]
-    pub(crate) fn look<Q: Key + ?Sized>(&self, key: &Q) -> Look {
-        self.fences.look(self.hash(key))
+    pub(crate) fn seen(&self, look: Look, held: &Held<V>) -> Seen {
+        self.fences.judge(look, held.key, held.ticket)
     }
 
     /// The service changes a value, and what moka has of it.

@@ -14,6 +14,9 @@ pub(crate) struct Ticket(pub(crate) u64);
 /// Tickets that are void, by key.
 pub(crate) struct Fences {
     next: AtomicU64,
+    /// As of each fence, of all of them.
+    begun: AtomicU64,
+    over: AtomicU64,
     fences: Box<[Fence]>,
 }
 
@@ -45,19 +48,32 @@ pub(crate) struct Before {
 }
 
 /// A value on its way into moka, until it has been taken out again if a change overtook it: so long it can be seen there though it is void.
-pub(crate) struct Landing<'a>(&'a Fence);
+pub(crate) struct Landing<'a>(&'a Fences, &'a Fence);
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
+        self.1.over.fetch_add(1, Ordering::SeqCst);
         self.0.over.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-/// A reader's look into moka, which he is about to take.
+/// A reader's look into moka, which he is about to take, and what had landed by then.
 #[derive(Clone, Copy)]
-pub(crate) struct Look {
-    key: KeyHash,
-    over: u64,
+pub(crate) enum Look {
+    /// At all keys: it costs least, and is enough while nothing lands.
+    Glance { over: u64 },
+    /// At those of one fence.
+    Close { over: u64 },
+}
+
+/// What a look has seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Good,
+    /// A change that was over before the look has overtaken it, and it is about to be taken out again.
+    Void,
+    /// It takes a closer look to tell.
+    Unsure,
 }
 
 impl Fences {
@@ -68,7 +84,7 @@ impl Fences {
     pub(crate) fn of_many(fences: usize) -> Self {
         let zero = || AtomicU64::new(0);
         let fence = |_| Fence { raised: zero(), begun: zero(), over: zero(), changing: zero(), changed: zero() };
-        Self { next: AtomicU64::new(0), fences: (0..fences).map(fence).collect() }
+        Self { next: zero(), begun: zero(), over: zero(), fences: (0..fences).map(fence).collect() }
     }
 
     fn of(&self, key: KeyHash) -> &Fence {
@@ -112,38 +128,31 @@ impl Fences {
     /// A value is about to be put into moka, if it may be.
     pub(crate) fn landing(&self, key: KeyHash) -> Landing<'_> {
         let fence = self.of(key);
+        self.begun.fetch_add(1, Ordering::SeqCst);
         fence.begun.fetch_add(1, Ordering::SeqCst);
-        Landing(fence)
+        Landing(self, fence)
     }
 
     /// A reader is about to look into moka.
     #[inline]
+    pub(crate) fn glance(&self) -> Look {
+        Look::Glance { over: self.over.load(Ordering::SeqCst) }
+    }
+
+    /// A reader is about to look again, as he was unsure.
     pub(crate) fn look(&self, key: KeyHash) -> Look {
-        Look { key, over: self.of(key).over.load(Ordering::SeqCst) }
+        Look::Close { over: self.of(key).over.load(Ordering::SeqCst) }
     }
 
-    /// Whether a change that was over before he looked has overtaken what he saw there, which is about to be taken out again. Not asked of what had
-    /// landed before: keys share fences.
+    /// What he saw there. What had landed before he looked closely is good: keys share fences.
     #[inline]
-    pub(crate) fn is_void(&self, look: Look, ticket: Ticket) -> bool {
-        self.of(look.key).begun.load(Ordering::SeqCst) != look.over && !self.admit(look.key, ticket)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_began_before_is_void_and_what_begins_after_is_not() {
-        let (fences, key, other) = (Fences::new(), KeyHash::mix(1), KeyHash::mix(2));
-        let before = fences.ticket();
-        assert!(fences.admit(key, before));
-        fences.raise(key);
-        let after = fences.ticket();
-        assert!(!fences.admit(key, before) && fences.admit(key, after));
-        assert!(fences.admit(other, before));
-        fences.raise(other);
-        assert!(fences.admit(key, after));
+    pub(crate) fn judge(&self, look: Look, key: KeyHash, ticket: Ticket) -> Seen {
+        match look {
+            Look::Glance { over } if self.begun.load(Ordering::SeqCst) == over => Seen::Good,
+            Look::Close { over } if self.of(key).begun.load(Ordering::SeqCst) == over => Seen::Good,
+            _ if self.admit(key, ticket) => Seen::Good,
+            Look::Glance { .. } => Seen::Unsure,
+            Look::Close { .. } => Seen::Void,
+        }
     }
 }

@@ -16,7 +16,7 @@ use moka::ops::compute::{CompResult, Op};
 use tokio::runtime::Handle;
 
 use crate::core::Core;
-use crate::fences::Look;
+use crate::fences::{Look, Seen};
 use crate::load::{Once, caught, said};
 use crate::outcome::{Course, Judged, Landed, Passed, Standing};
 use crate::{Capabilities, Held, PHANTOM_GETS, Plugin, Prewarmed, Stats, WARM_BATCH, WARM_TRIES};
@@ -58,8 +58,16 @@ where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let look = self.core.look(key);
-        let Some(held) = self.moka.get(key).await.filter(|held| !self.core.fences.is_void(look, held.ticket)) else {
+        let mut look = self.core.fences.glance();
+        let held = loop {
+            let Some(held) = self.moka.get(key).await else { break None };
+            match self.core.seen(look, &held) {
+                Seen::Good => break Some(held),
+                Seen::Void => break None,
+                Seen::Unsure => look = self.core.fences.look(held.key),
+            }
+        };
+        let Some(held) = held else {
             self.core.absent();
             return None;
         };
@@ -112,8 +120,10 @@ where
         Q: Key + ToOwned<Owned = K> + ?Sized,
     {
         let asked = self.core.ask();
+        let mut unsure = None;
         loop {
-            let (now, look) = (self.core.clock.now(), self.core.look(key));
+            let fences = &self.core.fences;
+            let (now, look) = (self.core.clock.now(), unsure.map_or_else(|| fences.glance(), |key| fences.look(key)));
             let held = match self.ask(key, &mut load).await {
                 None => continue,
                 Some(Ok(held)) => held,
@@ -122,9 +132,16 @@ where
                     None => continue,
                 },
             };
-            if self.core.fences.is_void(look, held.ticket) {
-                self.moka.invalidate(key).await;
-                continue;
+            match self.core.seen(look, &held) {
+                Seen::Good => {}
+                Seen::Void => {
+                    self.moka.invalidate(key).await;
+                    continue;
+                }
+                Seen::Unsure => {
+                    unsure = Some(held.key);
+                    continue;
+                }
             }
             match self.core.judge(&held, now) {
                 Judged::Serve => return Ok(held.found(Tier::Local, now)),
@@ -133,7 +150,10 @@ where
                     return Ok(held.found(Tier::Local, now));
                 }
                 Judged::Reload => match self.reload(key, look, &held, &mut load).await {
-                    Err(Passed::Gone) => self.core.looks_again(),
+                    Err(Passed::Gone) => {
+                        unsure = Some(held.key);
+                        self.core.looks_again();
+                    }
                     Ok(held) | Err(Passed::Unkept(held)) => return Ok(self.core.reloaded(held)),
                     Err(Passed::Failed(error)) => return Err(error),
                 },
@@ -263,7 +283,7 @@ where
                 Ok(held)
             }
             CompResult::Unchanged(entry) => {
-                if self.core.fences.is_void(look, entry.value().ticket) {
+                if self.core.seen(look, entry.value()) != Seen::Good {
                     return Err(Passed::Gone);
                 }
                 if !load.is_taken() {
