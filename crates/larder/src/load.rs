@@ -219,15 +219,21 @@ where
         doubted: Option<Found<Option<V>>>,
         outdated: Option<(Brought<V>, bool)>,
     ) -> Option<Found<Option<V>>> {
-        doubted.or_else(|| {
-            let (brought, _) = outdated.filter(|(brought, _)| self.may_serve_stale(target, brought))?;
+        let most = self.store.rules.freshness.most_old(&target.flight.key.text());
+        doubted.filter(|found| found.age < most).or_else(|| {
+            let (brought, _) = outdated.filter(|(brought, _)| self.may_serve_stale(target, brought, most))?;
             target.flight.carries(&brought.fetched.options.tags, brought.as_of);
             let age = self.store.clock.now().since(brought.as_of);
             Some(Found { value: brought.fetched.value, tier: Tier::Remote, age, is_stale: true })
         })
     }
 
-    fn may_serve_stale(&self, Target { hash, flight, .. }: &Target<K, V>, brought: &Brought<V>) -> bool {
+    fn may_serve_stale(
+        &self,
+        Target { hash, flight, .. }: &Target<K, V>,
+        brought: &Brought<V>,
+        most: Duration,
+    ) -> bool {
         let (rules, now) = (&self.store.rules, self.store.clock.now());
         let own = |own: &K| *own == flight.key;
         if !self.store.floors.admits(*hash, brought.as_of) || !self.store.is_newer(*hash, brought.as_of, own) {
@@ -235,7 +241,7 @@ where
         }
         let end = brought.fresh_until.unwrap_or(brought.as_of).plus(rules.stale_if_error);
         let end = brought.until.map_or(end, |until| until.min(end));
-        !rules.stale_if_error.is_zero() && now < end.min(brought.as_of.plus(rules.freshness.most()))
+        !rules.stale_if_error.is_zero() && now < end.min(brought.as_of.plus(most))
     }
 
     /// Takes what was written and the origin may not have yet. It is not kept: the log knows nothing of its tags, its version and its

@@ -23,6 +23,9 @@ const OF_READS: f64 = 0.001;
 const COMPARED: f64 = 300.0;
 const SHRINK: f64 = 40.0;
 const BIAS: (f64, f64) = (0.5, 3.0);
+/// Stale reads that the ratio of what was foreseen of lives to what loads told of them remembers; it lies within a range.
+const RECOUNTED: f64 = 5000.0;
+const RECOUNT: (f64, f64) = (0.3, 5.0);
 /// Reads between adjustments of the scale, and how much of what it is set by outlasts one; it begins as if after so many reads, all of them hits as
 /// likely to be stale as the objective allows.
 const STEP: u32 = 200;
@@ -176,10 +179,14 @@ pub(super) struct Audits {
     foreseen: f64,
     /// Stale reads foreseen and found of late, weighted by 1/π up to a factor.
     compared: (f64, f64),
+    /// Stale reads foreseen of lives that ended, and those that loads told of, of late.
+    told: (f64, f64),
     /// Another sets the scale: the sums above are of what happened since the two last met.
     follows: bool,
     /// By how much more is found stale than foreseen.
     bias: f64,
+    /// What loads tell counts so many times.
+    recount: f64,
     /// Over all time.
     all: Audited,
 }
@@ -196,8 +203,10 @@ impl Audits {
             spread: 0.0,
             foreseen: 0.0,
             compared: (0.0, 0.0),
+            told: (0.0, 0.0),
             follows: false,
             bias: 1.0,
+            recount: 1.0,
             all: Audited::default(),
         }
     }
@@ -219,13 +228,14 @@ impl Audits {
         leader.spread += self.spread;
         leader.foreseen += self.foreseen;
         leader.compare(self.compared);
+        leader.tell(self.told);
         leader.since_step += self.since_step;
         while leader.since_step >= STEP {
             leader.step();
         }
-        (self.scale, self.bias) = (leader.scale, leader.bias);
+        (self.scale, self.bias, self.recount) = (leader.scale, leader.bias, leader.recount);
         (self.reads, self.loads, self.spread, self.foreseen) = (0.0, 0.0, 0.0, 0.0);
-        (self.compared, self.since_step) = ((0.0, 0.0), 0);
+        (self.compared, self.told, self.since_step) = ((0.0, 0.0), (0.0, 0.0), 0);
     }
 
     /// From now on the objective is another; what was found counts on.
@@ -293,16 +303,32 @@ impl Audits {
         all.modelled += (chance - least) * weight;
     }
 
-    fn compare(&mut self, (foreseen, found): (f64, f64)) {
-        self.compared.0 += foreseen;
-        self.compared.1 += found;
-        let most = self.compared.0.max(self.compared.1);
-        if most > COMPARED {
-            let keep = COMPARED / most;
-            self.compared = (self.compared.0 * keep, self.compared.1 * keep);
-        }
+    fn compare(&mut self, more: (f64, f64)) {
+        remember(&mut self.compared, more, COMPARED);
         if !self.follows {
             self.bias = ((self.compared.1 + SHRINK) / (self.compared.0 + SHRINK)).clamp(BIAS.0, BIAS.1);
+        }
+    }
+
+    /// Stale reads of a life of which `foreseen` were charged, and of which its load tells `known`, as they count.
+    ///
+    /// A load tells only whether there was a change; which of the reads it made stale follows from the forecast, and if that errs within lives, what
+    /// loads tell errs for ever in one direction. So it counts by as much more or less as makes up for that, as far as audits are trusted to correct
+    /// what is charged: then what loads tell says how stale this life was beside others, and audits how stale they are.
+    pub(super) fn recounted(&mut self, foreseen: f64, known: f64) -> f64 {
+        let counted = known * self.recount;
+        if foreseen.is_finite() && known.is_finite() {
+            self.tell((foreseen, known));
+        }
+        counted
+    }
+
+    fn tell(&mut self, more: (f64, f64)) {
+        remember(&mut self.told, more, RECOUNTED);
+        if !self.follows {
+            let compared = self.compared.0.max(self.compared.1);
+            let ratio = ((self.told.0 + SHRINK) / (self.told.1 + SHRINK)).clamp(RECOUNT.0, RECOUNT.1);
+            self.recount = ratio.powf(compared / (compared + SHRINK));
         }
     }
 
@@ -340,6 +366,13 @@ impl Audits {
             *sum *= KEEP;
         }
     }
+}
+
+/// Adds to two sums, of which the greater is at most `most`: beyond, both shrink.
+pub(super) fn remember(sums: &mut (f64, f64), more: (f64, f64), most: f64) {
+    let (one, other) = (sums.0 + more.0, sums.1 + more.1);
+    let keep = (most / one.max(other)).min(1.0);
+    *sums = (one * keep, other * keep);
 }
 
 #[cfg(test)]
@@ -408,6 +441,38 @@ mod tests {
         let mean = |of: fn(&(f64, Measured)) -> f64| runs.iter().map(of).sum::<f64>() / 100.0;
         let (truth, found) = (mean(|run| run.0), mean(|run| run.1.rate));
         assert!((found / truth - 1.0).abs() < 0.06, "{found} {truth}");
+    }
+
+    /// Of a million reads, by how many times more were stale than by what was charged for them and what loads told, if these tell of 0.6 times as many.
+    fn account(audits_answer: bool) -> f64 {
+        let mut rng = Rng::new(5);
+        let mut audits = Audits::new(0.01);
+        let (mut stale_reads, mut account) = (0.0, 0.0);
+        for _ in 0..100_000 {
+            let mut charged = 0.0;
+            let life = 0.02 * rng.unit();
+            for _ in 0..10 {
+                audits.read();
+                stale_reads += f64::from(u8::from(rng.unit() < life));
+                charged += life * audits.bias();
+            }
+            if audits_answer {
+                let audit = Audit { probability: audits.scale, stale: Some(life) };
+                let stale = f64::from(u8::from(rng.unit() < life));
+                audits.found(audit, outcome(stale), Some((life, stale)));
+            }
+            audits.loaded();
+            let told = if rng.unit() < life { 0.6 * charged / life } else { 0.0 };
+            account += audits.recounted(charged, told);
+        }
+        stale_reads / account
+    }
+
+    #[test]
+    fn loads_that_tell_of_too_few_are_recounted_once_audits_know_better() {
+        let (audited, unaudited) = (account(true), account(false));
+        assert!((0.9..1.2).contains(&audited), "{audited}");
+        assert!((1.5..1.8).contains(&unaudited), "{unaudited}");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! stale reads found too many (or too few) moves its set point, which is integral action without wind-up (Åström, Hägglund,
 //! "Advanced PID control", 2006).
 
+use super::audit::remember;
+
 /// θ at first, by the objective.
 const START: f64 = 1.5;
 /// Reads between steps.
@@ -209,14 +211,8 @@ impl Controller {
         self.see((foreseen, known));
     }
 
-    fn see(&mut self, (foreseen, known): (f64, f64)) {
-        self.seen.0 += foreseen;
-        self.seen.1 += known;
-        let most = self.seen.0.max(self.seen.1);
-        if most > MEMORY {
-            let keep = MEMORY / most;
-            self.seen = (self.seen.0 * keep, self.seen.1 * keep);
-        }
+    fn see(&mut self, seen: (f64, f64)) {
+        remember(&mut self.seen, seen, MEMORY);
     }
 
     /// By how much more is found stale than foreseen, of late.

@@ -267,7 +267,7 @@ impl Engine {
             // Of what was served, what is now known: nothing was stale if nothing changed, and if something did, each read
             // was stale with the chance that the change came before it.
             let known = if changed { served * share } else { 0.0 };
-            self.groups[group].controller.correct(served, known);
+            self.groups[group].told(served, known);
             if let Some(audit) = load.audit {
                 let outdated = exact.map(|at| seconds(at, asked));
                 self.groups[group].found(audit, Answer { changed, foreseen: whole, age, outdated });
@@ -335,8 +335,7 @@ impl Engine {
     /// The hard maximum of the age of a value that is served for want of another; 0 where none may be stale.
     pub fn most(&self, subject: Subject) -> Duration {
         let class = &self.classes.all[usize::from(subject.class().0)];
-        let freshness = &self.groups[usize::from(class.group)].freshness;
-        if freshness.goal == Goal::NeverStale { Duration::ZERO } else { freshness.most }
+        self.groups[usize::from(class.group)].freshness.most_old_here()
     }
 
     /// The origin answers again.

@@ -136,6 +136,23 @@ impl Freshness {
         self.most
     }
 
+    /// How old a value under a key of this text may be, at most, that is served for want of another; 0 where none may be stale.
+    pub fn most_old(&self, text: &str) -> Duration {
+        self.place_by_prefix(text).map_or(self, |at| &self.prefixes[at].1).most_old_here()
+    }
+
+    /// The same of a key that this is the objective of.
+    pub(super) fn most_old_here(&self) -> Duration {
+        if self.goal == Goal::NeverStale { Duration::ZERO } else { self.most }
+    }
+
+    /// Which of the prefixes with an objective of their own `text` falls under.
+    pub(super) fn place_by_prefix(&self, text: &str) -> Option<usize> {
+        let prefixes = self.prefixes.iter().enumerate();
+        let fitting = prefixes.filter(|(_, (prefix, _))| text.starts_with(prefix.as_str()));
+        fitting.max_by_key(|(_, (prefix, _))| prefix.len()).map(|(at, _)| at)
+    }
+
     /// The longest hard maximum of any key, those with an objective of their own included.
     pub fn longest(&self) -> Duration {
         self.prefixes.iter().map(|(_, own)| own.longest()).fold(self.most, Duration::max)

@@ -44,6 +44,8 @@ mod tests {
 
     use larder_policy::Time;
 
+    use crate::codec::Plain;
+    use crate::remote::InProcess;
     use crate::{Cache, Clock, Freshness};
 
     #[tokio::test]
@@ -55,6 +57,29 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         let down = cache.get_with(&1, || async { Err::<u64, _>(io::Error::other("the origin is down")) });
         assert!(down.await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_never_to_be_stale_does_not_stand_in_from_the_remote_tier() {
+        let clock = Clock::manual(Time(1_000_000));
+        let tier = InProcess::new(1 << 20);
+        let cache = || -> Cache<String, Vec<u8>> {
+            let freshness = Freshness::stale_reads(0.01).unwrap().with_prefix("seat:", Freshness::never_stale());
+            let builder = Cache::builder().name("one").capacity(64).clock(clock.clone()).freshness(freshness);
+            let builder = builder.stale_if_error(Duration::from_secs(3600)).remote(tier.clone(), Plain);
+            builder.digest(|value: &Vec<u8>| u64::from(value[0])).build().unwrap()
+        };
+        let first = cache();
+        for key in ["seat:1", "page:1"] {
+            first.get_with(key, || async { Ok::<_, io::Error>(vec![1]) }).await.unwrap();
+        }
+        assert!(first.close(Duration::from_secs(5)).await);
+        let second = cache();
+        clock.advance(Duration::from_secs(1800));
+        tokio::time::advance(Duration::from_secs(1800)).await;
+        let down = || async { Err::<Vec<u8>, _>(io::Error::other("the origin is down")) };
+        assert_eq!(second.get_with("page:1", down).await.unwrap(), [1]);
+        assert!(second.get_with("seat:1", down).await.is_err());
     }
 
     #[tokio::test]

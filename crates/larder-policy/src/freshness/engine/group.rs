@@ -41,6 +41,12 @@ impl Group {
         stale * self.audits.bias()
     }
 
+    /// Of the reads of a life, charged as `served` stale ones, its load tells of `known`.
+    pub(super) fn told(&mut self, served: f64, known: f64) {
+        let known = self.audits.recounted(served, known);
+        self.controller.correct(served, known);
+    }
+
     /// What the origin said of what was served and drawn for `audit`.
     pub(super) fn found(&mut self, audit: Audit, answer: Answer) {
         let Answer { changed, foreseen, age, outdated } = answer;
